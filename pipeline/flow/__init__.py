@@ -1,0 +1,16 @@
+"""The normalizing flow: the model, and its files."""
+
+from pipeline.flow.checkpoints import choose_precision, fingerprint, load_flow, save_flow
+from pipeline.flow.errors import FlowFileError
+from pipeline.flow.model import LATENTS, Architecture, Flow
+
+__all__ = [
+    "LATENTS",
+    "Architecture",
+    "Flow",
+    "FlowFileError",
+    "choose_precision",
+    "fingerprint",
+    "load_flow",
+    "save_flow",
+]

@@ -1,0 +1,142 @@
+"""Flows on disk: ours as safetensors with the architecture in the metadata, and the published checkpoints as they are.
+
+No file that is read here is executed: safetensors holds tensors only, published checkpoints are opened with
+`weights_only`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.flow.errors import FlowFileError
+from pipeline.flow.model import Architecture, Flow
+
+DEFAULT_FLOW = Path(__file__).parent / "weights" / "default.safetensors"
+METADATA_KEY = "s2vc_flow"
+
+
+def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:
+    """A frozen flow, ready to encode and decode.
+
+    name_or_path: "default" for the built-in flow, a safetensors file that `save_flow` wrote, or a checkpoint of the
+    published code, `{"net": state_dict}`, whose widths are read off its shapes.
+    precision: "float32", "bfloat16" (subnets only), or "auto", see `choose_precision`.
+    Raises FlowFileError where the file is missing, damaged, or something else.
+    """
+    path = DEFAULT_FLOW if str(name_or_path) == "default" else Path(name_or_path)
+    if not path.is_file():
+        raise FlowFileError(f"there is no flow at {path} (a file, or 'default' for the built-in one)")
+    architecture, state = _read_safetensors(path) if _is_safetensors(path) else _read_published(path)
+    flow = Flow(architecture)
+    _fill(flow, state, path)
+    return flow.for_inference(device, choose_precision(precision, device))
+
+
+def save_flow(flow: Flow, path: str | Path) -> None:
+    """Write a float32 flow as safetensors, each tensor as float16, half the size, where that loses nothing."""
+    state = {k: v.detach().cpu().contiguous() for k, v in flow.state_dict().items()}
+    if any(v.dtype != torch.float32 for v in state.values()):
+        raise ValueError("a flow is saved in float32: load it with that precision first")
+    state = {k: v.half() if torch.equal(v.half().float(), v) else v for k, v in state.items()}
+    # One metadata entry: with several, their order in the file would change from run to run.
+    save_file(state, path, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(flow.architecture))})
+
+
+def fingerprint(flow: Flow) -> str:
+    """What tells flows apart, whatever file they came from: SHA-256 over architecture and float32 weights, in hex."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(flow.architecture)).encode())
+    for key, value in sorted(flow.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def choose_precision(precision: str, device: str | torch.device = "cpu") -> str:
+    """`auto` becomes bfloat16 where the processor multiplies it in hardware (a GPU, AMX), else float32."""
+    if precision != "auto":
+        return precision
+    fast = torch.device(device).type != "cpu" or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def _fill(flow: Flow, state: dict[str, Tensor], path: Path) -> None:
+    expected = flow.state_dict()
+    wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    wrong += [k for k in state if k not in expected]
+    if wrong:
+        raise FlowFileError(f"{path} is no 64x64 flow: {len(wrong)} tensors do not fit, first {wrong[0]}")
+    infinite = [k for k, v in state.items() if not v.isfinite().all()]
+    if infinite:
+        raise FlowFileError(f"{path} holds numbers that are not finite, first in {infinite[0]}")
+    flow.load_state_dict({k: v.float() for k, v in state.items()})
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
+def _read_safetensors(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        state = {key: file.get_tensor(key) for key in list(file.keys())}
+    try:
+        return Architecture(**json.loads(metadata[METADATA_KEY])), state
+    except (KeyError, TypeError, ValueError) as error:
+        raise FlowFileError(f"{path} is a safetensors file, but not one of a flow") from error
+
+
+def _read_published(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise FlowFileError(f"{path} is no checkpoint of plain tensors; anything else is not opened") from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise FlowFileError(f"{path} is damaged, or neither a safetensors file nor a checkpoint") from error
+    state = loaded.get("net") if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise FlowFileError(f"{path} is a checkpoint, but not of a flow (no 'net' with tensors in it)")
+    return _from_published(state, path)
+
+
+def _from_published(state: dict[str, Tensor], path: Path) -> tuple[Architecture, dict[str, Tensor]]:
+    """Depths from how many couplings of each kind there are, widths from shapes, keys by position.
+
+    Published keys are `module_list.N.…`, N counting every node of the graph: the input, `high` pairs of coupling and
+    permutation, the space-to-channel step, `low` triples, flatten, split, `deep` pairs.
+    """
+    keys = [re.fullmatch(r"module_list\.(\d+)\.(.+)", key) for key in state]
+    if not all(keys):
+        raise FlowFileError(f"{path} is a checkpoint, but its keys are not those of the published flow")
+    nodes = {(int(m[1]), m[2]): state[m[0]] for m in keys if m}
+
+    def couplings(kind: str, inputs: set[int]) -> list[Tensor]:
+        found = [v for (_, name), v in nodes.items() if name == f"s1.{kind}.weight" and v.dim() >= 2]
+        return [v for v in found if v.shape[1] in inputs]
+
+    high, low, deep = couplings("conv1", {1}), couplings("conv1", {6}), couplings("fc1", {1536})
+    if not (high and low and deep):
+        raise FlowFileError(f"{path} is a checkpoint, but not one of the 64x64 flow")
+    architecture = Architecture(len(high[0]), len(deep[0]), len(high), len(low), len(deep))
+    first_low = 2 + 2 * len(high)
+    first_deep = first_low + 3 * len(low) + 2
+
+    def ours(node: int, name: str) -> str:
+        if node < first_low:
+            return f"high.{node - 1}.{name}"
+        if node < first_deep:
+            return f"low.{node - first_low}.{name}"
+        return f"deep.{node - first_deep}.{name}"
+
+    return architecture, {ours(*key): value for key, value in nodes.items()}
