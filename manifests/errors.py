@@ -1,0 +1,37 @@
+"""The user's mistakes, and how hostile text is told apart and shown."""
+
+import re
+
+# Control characters (C0, DEL, C1), and the surrogates by which Python spells bytes that are not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ODD = re.compile(rf"{_CONTROL.pattern}|{_SURROGATE.pattern}")
+
+
+class UserError(Exception):
+    """A mistake of the user, told in one line: str(error) never holds a line break or a terminal sequence."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def text_problem(text: str) -> str:
+    """What keeps a text out of a manifest, as the end of a sentence about it; empty where nothing does."""
+    if text.isprintable():  # true of nearly all names, and far quicker than the searches
+        return ""
+    if _SURROGATE.search(text):
+        return "is not UTF-8"
+    return "has control characters" if _CONTROL.search(text) else ""
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters and bytes that are not UTF-8 spelled out (`\n`, `\xe9`)."""
+    if not text_problem(text):
+        return text
+    return _ODD.sub(lambda odd: _spelled(odd[0]), text)
+
+
+def _spelled(odd: str) -> str:
+    if "\udc80" <= odd <= "\udcff":  # PEP 383: byte 0xNN of a name that does not decode is U+DCNN
+        return rf"\x{ord(odd) - 0xDC00:02x}"
+    return ascii(odd)[1:-1]

@@ -1,0 +1,56 @@
+"""HMDB51, from its own lists (`CLASS_test_splitN.txt`): all the splits that are there, side by side."""
+
+import re
+from pathlib import Path
+
+from manifests.errors import UserError, text_problem
+from manifests.found import Disk, Reading, find_listed
+from manifests.listing import Listing
+from manifests.text import read_lines
+
+_LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<number>[1-3])\.txt")
+_ROLES = {"0": "", "1": "train", "2": "test"}
+_CLASSES = 51
+
+
+def read_hmdb51(root: Path, lists: Path) -> Reading:
+    """HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
+
+    Labels number the sorted class names. A video that a split does not use (0) has an empty role in it.
+    Raises UserError for missing lists, a line that does not parse, and where no listed video is on disk.
+    """
+    disk = Disk(root)
+    listing = Listing()
+    classes = _lists_by_class(lists)
+    for class_name, by_number in classes.items():
+        for number, path in by_number.items():
+            for where, line in read_lines(path):
+                name, _, role = line.rpartition(" ")
+                if role not in _ROLES or not name.strip(" "):
+                    raise UserError(f"{where}: {line!r} is not NAME 0, NAME 1 or NAME 2")
+                video_id = f"{class_name}/{name.rstrip(' ')}"
+                listing.add(video_id, "", class_name, f"split{number}", _ROLES[role], where)
+    reading = find_listed(listing.table(number_classes=True), disk)
+    if len(classes) != _CLASSES:  # labels are places among the sorted names, so a class less shifts them
+        reading.notes.append(f"{len(classes)} classes, HMDB51 has {_CLASSES}: labels differ from those of all")
+    return reading
+
+
+def _lists_by_class(lists: Path) -> dict[str, dict[str, Path]]:
+    """The list files by class and number of the split, both sorted; every class has the same splits."""
+    if not lists.is_dir():
+        raise UserError(f"no folder {lists}")
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(lists.iterdir()):
+        if parts := _LIST_NAME.fullmatch(path.name):
+            if problem := text_problem(path.name):
+                raise UserError(f"the name of the list {path} {problem}")
+            found.setdefault(parts["class_name"], {})[parts["number"]] = path
+    numbers = sorted({number for by_number in found.values() for number in by_number})
+    if not numbers:
+        raise UserError(f"no CLASS_test_split1.txt or those of other splits in {lists}")
+    for class_name, by_number in found.items():
+        for number in numbers:
+            if number not in by_number:
+                raise UserError(f"no {class_name}_test_split{number}.txt in {lists}, but those of other classes")
+    return found

@@ -1,0 +1,99 @@
+import os
+
+import pytest
+
+from manifests.errors import UserError
+from manifests.folder import read_folder
+from manifests.table import check_manifest
+
+
+def test_the_first_folder_is_the_class(place):
+    place.put("walk/1.mp4", "walk/deep/2.MKV", "jump/3.avi", "4.webm")
+    reading = read_folder(place.videos)
+    assert reading.table.to_dict("list") == {
+        "video_id": ["4.webm", "jump/3.avi", "walk/1.mp4", "walk/deep/2.MKV"],
+        "path": ["4.webm", "jump/3.avi", "walk/1.mp4", "walk/deep/2.MKV"],
+        "label": ["", "0", "1", "1"],
+        "class_name": ["", "jump", "walk", "walk"],
+    }
+    assert reading.missing.empty
+    assert reading.notes == []
+    check_manifest(reading.table)
+
+
+def test_folders_named_as_splits_are_splits(place):
+    place.put("training/walk/1.mp4", "validation/walk/x/2.mp4", "testing/jump/3.mp4", "test/4.mp4", "5.mp4")
+    table = read_folder(place.videos).table
+    assert table["video_id"].tolist() == [
+        *("5.mp4", "test/4.mp4", "testing/jump/3.mp4", "training/walk/1.mp4", "validation/walk/x/2.mp4")
+    ]
+    assert table["split1"].tolist() == ["", "test", "test", "train", "val"]
+    assert table["class_name"].tolist() == ["", "", "jump", "walk", "walk"]
+    assert table["label"].tolist() == ["", "", "0", "1", "1"]
+
+
+def test_a_class_may_be_named_train_beside_others(place):
+    place.put("train/1.mp4", "bus/2.mp4")
+    table = read_folder(place.videos).table
+    assert table["class_name"].tolist() == ["bus", "train"]
+    assert "split1" not in table.columns
+
+
+def test_other_files_are_counted(place):
+    place.put("a/1.mp4", "a/readme.txt", "mp4", "b/1.mp4.part")
+    assert read_folder(place.videos).notes == ["3 files skipped: not named as a video"]
+
+
+def test_names_that_no_manifest_can_hold_are_listed_apart(place):
+    place.put("fine.mp4", "a/line\nbreak.mp4", "a/é日本.mp4")
+    (place.videos / os.fsdecode(b"caf\xe9.mp4")).touch()
+    (place.videos / os.fsdecode(b"d\xff")).mkdir()
+    (place.videos / os.fsdecode(b"d\xff/x.mp4")).touch()
+    reading = read_folder(place.videos)
+    assert reading.table["video_id"].tolist() == ["a/é日本.mp4", "fine.mp4"]
+    assert dict(zip(reading.missing["video_id"], reading.missing["reason"], strict=True)) == {
+        r"caf\xe9.mp4": "the name is not UTF-8",
+        r"d\xff/x.mp4": "the name is not UTF-8",
+        r"a/line\nbreak.mp4": "the name has control characters",
+    }
+    assert reading.notes == [
+        "2 files left out: the name is not UTF-8",
+        "1 file left out: the name has control characters",
+    ]
+
+
+def test_linked_files_are_rows_and_linked_folders_are_not_entered(place):
+    place.put("a/1.mp4")
+    os.symlink("1.mp4", place.videos / "a" / "2.mp4")
+    os.symlink("nowhere", place.videos / "a" / "3.mp4")
+    os.symlink("..", place.videos / "a" / "circle")
+    os.symlink("4.mp4", place.videos / "a" / "4.mp4")
+    reading = read_folder(place.videos)
+    assert reading.table["video_id"].tolist() == ["a/1.mp4", "a/2.mp4", "a/3.mp4", "a/4.mp4"]
+    assert reading.notes == ["1 linked folder not entered"]
+
+
+def test_pipes_named_as_videos_are_no_videos(place):
+    place.put("1.mp4")
+    os.mkfifo(place.videos / "pipe.mp4")
+    reading = read_folder(place.videos)
+    assert reading.table["video_id"].tolist() == ["1.mp4"]
+    assert reading.notes == ["1 file skipped: not named as a video"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
+def test_a_folder_that_cannot_be_read_is_told(place):
+    place.put("1.mp4", "closed/2.mp4")
+    (place.videos / "closed").chmod(0)
+    reading = read_folder(place.videos)
+    (place.videos / "closed").chmod(0o700)
+    assert reading.missing["video_id"].tolist() == ["closed"]
+    assert reading.notes == ["1 folder left out: cannot be read"]
+
+
+def test_a_folder_without_videos_is_an_error_that_says_what_is_there(place):
+    place.put("a/1.txt")
+    with pytest.raises(UserError, match=r"no videos under .*; 1 file skipped"):
+        read_folder(place.videos)
+    with pytest.raises(UserError, match="no folder"):
+        read_folder(place.videos / "nothing")

@@ -1,0 +1,79 @@
+import pytest
+
+from manifests.errors import UserError
+from manifests.hmdb51 import read_hmdb51
+
+ODD = "#437_How_To_Ride_A_Bike_(&_Fall!)_[HQ]_ride_bike_f_cm_np1_ba_med_0.avi"
+WAVE = "50_FIRST_DATES_wave_f_cm_np1_fr_med_0.avi"
+
+
+@pytest.fixture
+def hmdb51(place):
+    place.put(f"ride_bike/{ODD}", "ride_bike/b.avi", f"wave/{WAVE}")
+    place.write("ride_bike_test_split1.txt", [f"{ODD} 1 ", "b.avi 0 "])
+    place.write("wave_test_split1.txt", [f"{WAVE} 2 "], end="\r\n")
+    return place
+
+
+def test_roles_are_one_for_train_two_for_test_and_zero_for_neither(hmdb51):
+    table = read_hmdb51(hmdb51.videos, hmdb51.lists).table
+    assert table.to_dict("list") == {
+        "video_id": [f"ride_bike/{ODD}", "ride_bike/b.avi", f"wave/{WAVE}"],
+        "path": [f"ride_bike/{ODD}", "ride_bike/b.avi", f"wave/{WAVE}"],
+        "label": ["0", "0", "1"],
+        "class_name": ["ride_bike", "ride_bike", "wave"],
+        "split1": ["train", "", "test"],
+    }
+
+
+def test_splits_stand_side_by_side(hmdb51):
+    hmdb51.write("ride_bike_test_split2.txt", [f"{ODD} 2", "b.avi 1"])
+    hmdb51.write("wave_test_split2.txt", [f"{WAVE} 0"])
+    assert read_hmdb51(hmdb51.videos, hmdb51.lists).table["split2"].tolist() == ["test", "train", ""]
+
+
+def test_labels_do_not_depend_on_what_is_on_disk(hmdb51):
+    for name in (ODD, "b.avi"):
+        (hmdb51.videos / "ride_bike" / name).unlink()
+    reading = read_hmdb51(hmdb51.videos, hmdb51.lists)
+    assert reading.table[["class_name", "label"]].values.tolist() == [["wave", "1"]]
+    assert reading.notes[0] == "2 of 3 listed videos are not on disk"
+
+
+def test_fewer_than_51_classes_are_told_because_labels_shift(hmdb51):
+    assert read_hmdb51(hmdb51.videos, hmdb51.lists).notes == [
+        "2 classes, HMDB51 has 51: labels differ from those of all"
+    ]
+
+
+@pytest.mark.parametrize("line", ["b.avi", "b.avi 3", "b.avi one", " 1"])
+def test_a_line_that_does_not_parse_is_named(hmdb51, line):
+    hmdb51.write("wave_test_split1.txt", [f"{WAVE} 2", line])
+    with pytest.raises(UserError, match=r"wave_test_split1\.txt, line 2: .* is not NAME 0, NAME 1 or NAME 2"):
+        read_hmdb51(hmdb51.videos, hmdb51.lists)
+
+
+def test_a_video_with_two_roles_in_a_split_is_an_error(hmdb51):
+    hmdb51.write("wave_test_split1.txt", [f"{WAVE} 2", f"{WAVE} 1"])
+    with pytest.raises(UserError, match=r"line 2: .* is train of split1 here and test in an earlier line"):
+        read_hmdb51(hmdb51.videos, hmdb51.lists)
+
+
+def test_a_line_that_leaves_the_root_is_a_missing_video(hmdb51):
+    (hmdb51.videos.parent / "secret.avi").touch()
+    hmdb51.write("wave_test_split1.txt", [f"{WAVE} 2", "../../secret.avi 1"])
+    missing = read_hmdb51(hmdb51.videos, hmdb51.lists).missing
+    assert missing[["video_id", "reason"]].values.tolist() == [["wave/../../secret.avi", "leaves the root"]]
+
+
+def test_a_class_without_a_split_that_others_have_is_an_error(hmdb51):
+    hmdb51.write("wave_test_split3.txt", [f"{WAVE} 2"])
+    with pytest.raises(UserError, match=r"no ride_bike_test_split3\.txt in"):
+        read_hmdb51(hmdb51.videos, hmdb51.lists)
+
+
+def test_folders_without_lists_are_errors(hmdb51):
+    with pytest.raises(UserError, match=r"no CLASS_test_split1\.txt"):
+        read_hmdb51(hmdb51.videos, hmdb51.videos)
+    with pytest.raises(UserError, match="no folder"):
+        read_hmdb51(hmdb51.videos, hmdb51.lists / "nothing")

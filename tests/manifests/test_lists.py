@@ -1,0 +1,99 @@
+import pytest
+
+from manifests.errors import UserError
+from manifests.listing import read_class_names
+from manifests.lists import read_lists
+
+
+def test_paths_may_hold_spaces_and_several_lists_make_one_table(place):
+    place.put("a b/c 1 2.mp4", "d/e.mp4")
+    train = place.write("train.txt", ["a b/c 1 2.mp4 1 78"])
+    test = place.write("test.txt", ["d/e.mp4 0 5 "])
+    lists = [("split1", "train", train), ("split1", "test", test), ("split2", "val", test)]
+    assert read_lists(place.videos, lists).table.to_dict("list") == {
+        "video_id": ["a b/c 1 2.mp4", "d/e.mp4"],
+        "path": ["a b/c 1 2.mp4", "d/e.mp4"],
+        "label": ["1", "0"],
+        "class_name": ["", ""],
+        "split1": ["train", "test"],
+        "split2": ["", "val"],
+    }
+
+
+@pytest.mark.parametrize("names", [["1 Run", "2 Fall Down"], ["Run", "Fall Down"], ["2 Fall Down", "1 Run"]])
+def test_class_names_come_numbered_from_one_or_in_order(place, names):
+    place.put("x.mp4")
+    path = place.write("train.txt", ["x.mp4 1 9"])
+    classes = place.write("classes.txt", names, end="\r\n")
+    assert read_lists(place.videos, [("split1", "train", path)], classes).table["class_name"].tolist() == ["Fall Down"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "names no class"),
+        (["Run", "Jump", "Run"], "line 3: the class 'Run' is there twice"),
+        (["1 Run", "3 Jump"], "line 2: '3 Jump' is not NUMBER NAME with a number from 1 to 2"),
+        (["0 Run", "1 Jump"], "line 1: '0 Run' is not NUMBER NAME"),
+        (["1 Run", "1 Jump"], "two classes have the same number"),
+        (["1 Run", "Jump"], "line 2: 'Jump' is not NUMBER NAME"),
+        (["1", "2"], "line 1: '1' is not NUMBER NAME"),
+    ],
+)
+def test_class_names_that_do_not_number_the_classes_are_refused(place, names, message):
+    with pytest.raises(UserError, match=message):
+        read_class_names(place.write("classes.txt", names))
+
+
+@pytest.mark.parametrize("line", ["x.mp4", "x.mp4 1", "x.mp4 1 ten", "x.mp4 one 10", "x.mp4 -1 10", " 1 10", "1 10"])
+def test_a_line_that_does_not_parse_is_named(place, line):
+    path = place.write("train.txt", ["a.mp4 0 10", line])
+    with pytest.raises(UserError, match=r"train\.txt, line 2: .* is not PATH LABEL FRAMES"):
+        read_lists(place.videos, [("split1", "train", path)])
+
+
+def test_a_video_with_two_labels_is_an_error_that_names_the_line(place):
+    path = place.write("train.txt", ["x.mp4 0 10", "y.mp4 1 10", "x.mp4 1 10"])
+    with pytest.raises(UserError, match=r"train\.txt, line 3: 'x\.mp4' has class 1 here and 0 in an earlier line"):
+        read_lists(place.videos, [("split1", "train", path)])
+
+
+def test_a_video_that_a_list_repeats_with_the_same_label_is_one_row(place):
+    place.put("x.mp4")
+    path = place.write("train.txt", ["x.mp4 0 10", "x.mp4 0 10"])
+    assert len(read_lists(place.videos, [("split1", "train", path)]).table) == 1
+
+
+def test_a_label_without_a_class_name_is_an_error(place):
+    path = place.write("train.txt", ["x.mp4 2 10"])
+    with pytest.raises(UserError, match=r"line 1: label 2, but .* names 2 classes"):
+        read_lists(place.videos, [("split1", "train", path)], place.write("classes.txt", ["a", "b"]))
+
+
+@pytest.mark.parametrize(("split", "role"), [("first", "train"), ("split1", "training"), ("", "")])
+def test_a_split_column_or_role_that_no_manifest_has_is_refused(place, split, role):
+    with pytest.raises(UserError, match="is not split1, split2"):
+        read_lists(place.videos, [(split, role, place.write("train.txt", ["x.mp4 0 1"]))])
+
+
+def test_lists_that_name_nothing_are_an_error(place):
+    with pytest.raises(UserError, match="name no video"):
+        read_lists(place.videos, [("split1", "train", place.write("train.txt", ["", " "]))])
+
+
+# Table 1 of the paper is on these splits; their sizes are those of the data sets' own first splits.
+@pytest.mark.parametrize(
+    ("name", "train", "test", "classes"), [("ucf101", 9537, 3783, 101), ("hmdb51", 3570, 1530, 51)]
+)
+def test_the_published_lists_are_read_whole(place, published_lists, name, train, test, classes):
+    lists = published_lists / name
+    for split in ("train", "test"):
+        place.put(*(line.rsplit(" ", 2)[0] for line in (lists / f"{split}_split1.txt").read_text().splitlines()))
+    given = [("split1", split, lists / f"{split}_split1.txt") for split in ("train", "test")]
+    reading = read_lists(place.videos, given, lists / "ClassInd.txt")
+    table = reading.table
+    assert table["split1"].value_counts().to_dict() == {"train": train, "test": test}
+    assert table["class_name"].nunique() == table["label"].nunique() == classes
+    assert table["class_name"].tolist() == [video.split("/")[0] for video in table["video_id"]]
+    assert reading.missing.empty
+    assert reading.notes == []
