@@ -1,0 +1,67 @@
+"""index.csv: one row per manifest row, where its frames are and what became of it; derived from the receipts."""
+
+import io
+from collections.abc import Mapping
+
+import pandas as pd
+
+from manifests import split_columns
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cache.layout import Layout
+from pipeline.cache.receipts import Receipt
+from pipeline.cache.settings import Settings
+
+NUMBERS = ("shard", "first_frame", "frames")
+
+
+def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[int, Receipt]) -> pd.DataFrame:
+    """The index of a manifest (all rows of the cache, in order) and the ingest receipts there are, by shard.
+
+    A video of a shard without a receipt has an empty status: it is still to be done.
+    """
+    index = manifest[["video_id", "label", "class_name", *split_columns(manifest)]].copy()
+    columns: dict[str, list[object]] = {c: [] for c in (*NUMBERS, "status", "reason")}
+    for number, rows in enumerate(settings.shards()):
+        receipt = ingested.get(number)
+        first = 0
+        for k in range(len(rows)):
+            video = receipt.videos[k] if receipt else None
+            frames = video.frames if video else 0
+            values = (number, first, frames, video.status if video else "", video.reason if video else "")
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+            first += frames
+    return index.assign(**columns)
+
+
+def write_index(layout: Layout, index: pd.DataFrame) -> None:
+    files.write_text(layout.index, index.to_csv(index=False, lineterminator="\n"))
+
+
+def read_index(layout: Layout) -> pd.DataFrame:
+    """The index: text columns as text ("" where empty), label Int64 (missing where empty), numbers int64."""
+    try:
+        text = layout.index.read_text(encoding="utf-8")
+        index = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        index["label"] = pd.to_numeric(index["label"].replace("", None)).astype("Int64")
+        return index.astype(dict.fromkeys(NUMBERS, "int64"))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{layout.index} is missing or damaged: run `s2vc-prep encode` again") from error
+
+
+def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:
+    """Raise UserError where the manifest's first rows are not the cache's; rows after them are new."""
+    known = read_index(layout)["video_id"]
+    for row, video_id in enumerate(known):
+        if row >= len(manifest):
+            raise UserError(
+                f"the manifest is not the one {layout.root} was made from: "
+                f"it ends after {len(manifest)} rows, {len(known)} are in the cache"
+            )
+        if manifest["video_id"].iloc[row] != video_id:
+            raise UserError(
+                f"the manifest is not the one {layout.root} was made from: row {row + 1} is "
+                f"{manifest['video_id'].iloc[row]!r}, in the cache it is {video_id!r}; "
+                "rows can only be added at the end"
+            )

@@ -1,0 +1,27 @@
+"""One job at a time writes into a cache."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from manifests.errors import UserError
+from pipeline.cache.layout import Layout
+
+
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Hold the cache; the lock is gone with the process, however it ends. Raises UserError where it is in use."""
+    layout.root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(layout.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 100).decode(errors="replace").strip()
+            raise UserError(f"{layout.root} is in use by another job ({holder or 'unknown'}); wait for it") from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,140 @@
+"""A cache as other programs read it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from manifests.errors import UserError
+from pipeline import frames, latents, motion
+from pipeline.cache.index import read_index
+from pipeline.cache.layout import Layout
+from pipeline.cache.settings import read_settings
+from pipeline.static_cues import upsample
+from pipeline.variants import Variant
+
+
+class Cache:
+    """A cache of `s2vc-prep encode`, open for reading.
+
+    Opening reads cache.json and index.csv; shards are opened when asked for, by the process that asks, so that a Cache
+    may be sent to workers. Raises UserError where the folder holds no cache. Methods raise KeyError for a video that
+    is not in it and IndexError for frames outside the video.
+    """
+
+    def __init__(self, path: str | Path):
+        self.layout = Layout(Path(path))
+        self.settings = read_settings(self.layout)
+        self.index: pd.DataFrame = read_index(self.layout)
+        """One row per video: video_id, label, class_name, split columns, shard, first_frame, frames, status, reason."""
+        self._rows = {video_id: row for row, video_id in enumerate(self.index["video_id"])}
+        self._row_in_shard = self.index.groupby("shard").cumcount().to_numpy()
+
+    def __repr__(self) -> str:
+        height, width = self.settings.frame_size
+        videos, total = len(self.index), int(self.index["frames"].sum())
+        return f"Cache({str(self.layout.root)!r}: {videos} videos, {total} frames of {height}x{width})"
+
+    def frames(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Stored frames start to stop of a video: (T, H, W, 3) uint8 RGB."""
+        shard, begin, end = self._slice(video_id, start, stop)
+        if begin == end:
+            return np.zeros((0, *self.settings.frame_size, 3), np.uint8)
+        return frames.read_frames(self.layout.frames(shard), begin, end)
+
+    def small(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """X', what the flow saw: (T, 64, 64, 3) uint8 RGB."""
+        shard, begin, end = self._slice(video_id, start, stop)
+        return frames.read_small(self.layout.small(shard), begin, end)
+
+    def latents(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """z of frames start to stop of a video: (T, 12288) float16."""
+        shard, begin, end = self._slice(video_id, start, stop)
+        return latents.read_latents(self.layout.latents(shard), begin, end)
+
+    def std(self, video_id: str) -> np.ndarray:
+        """STD of the latents over the whole video, n - 1 in the denominator: (12288,) float32."""
+        shard, row = self._place(video_id)
+        return latents.read_std_video(self.layout.latents(shard))[row]
+
+    def std_clip_histogram(self, video_id: str) -> np.ndarray:
+        """STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
+        shard, row = self._place(video_id)
+        return latents.read_std_clip_histogram(self.layout.latents(shard))[row]
+
+    def variants(self) -> list[Variant]:
+        """What has been rendered, or begun, in the order of names."""
+        found = []
+        for path in sorted(self.layout.root.glob("motion/*/variant.json")):
+            try:
+                found.append(Variant.parse(path.parent.name))
+            except ValueError:
+                continue
+        return found
+
+    def windows(self, video_id: str, variant: str | Variant) -> list[np.ndarray]:
+        """Frame numbers in the video of each window of a rendered variant: (L,) int64 each."""
+        shard, row = self._motion(video_id, variant)
+        first = self._first_frame(video_id)
+        return [shard.frames_of(w) - first for w in shard.windows_of(row)]
+
+    def kept(self, video_id: str, variant: str | Variant) -> np.ndarray:
+        """Share of the latents that each window of a variant kept, 0 to 1: (windows,) float32."""
+        shard, row = self._motion(video_id, variant)
+        return shard.kept[shard.windows_of(row)]
+
+    def motion_preserved(
+        self,
+        video_id: str,
+        variant: str | Variant,
+        window: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> np.ndarray:
+        """V_p of rows start to stop of a window, clipped to 8 bits for looking at: (L, H, W, 3) uint8 RGB."""
+        shard, row = self._motion(video_id, variant)
+        number = int(shard.windows_of(row)[window])
+        rows = range(*slice(start, stop).indices(len(shard.frames_of(number))))
+        numbers = shard.frames_of(number)[rows.start : rows.stop]
+        change = shard.change(number, rows.start, rows.stop)
+        first, last = int(numbers.min()), int(numbers.max())
+        clip = frames.read_frames(self.layout.frames(self._place(video_id)[0]), first, last + 1)[numbers - first]
+        return add_change(clip, change)
+
+    def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.MotionShard, int]:
+        parsed = Variant.parse(variant) if isinstance(variant, str) else variant
+        shard, row = self._place(video_id)
+        path = self.layout.motion(parsed, shard)
+        if not path.exists():
+            raise UserError(f"{parsed.name} is not rendered for {video_id}: run `s2vc-prep render` first")
+        return motion.read_motion(path), row
+
+    def _row(self, video_id: str) -> int:
+        if video_id not in self._rows:
+            raise KeyError(f"no video {video_id!r} in {self.layout.root}")
+        return self._rows[video_id]
+
+    def _place(self, video_id: str) -> tuple[int, int]:
+        """Shard of a video, and its row there."""
+        row = self._row(video_id)
+        return int(self.index["shard"].iloc[row]), int(self._row_in_shard[row])
+
+    def _first_frame(self, video_id: str) -> int:
+        return int(self.index["first_frame"].iloc[self._row(video_id)])
+
+    def _slice(self, video_id: str, start: int, stop: int | None) -> tuple[int, int, int]:
+        """Shard of a video, and where frames start to stop lie in it."""
+        shard, _ = self._place(video_id)
+        count = int(self.index["frames"].iloc[self._row(video_id)])
+        stop = count if stop is None else stop
+        if not 0 <= start <= stop <= count:
+            raise IndexError(f"{video_id} has {count} frames; {start} to {stop} were asked for")
+        first = self._first_frame(video_id)
+        return shard, first + start, first + stop
+
+
+def add_change(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """V + upsample(change), rounded and clipped: clip (L, H, W, 3) uint8, change (L, 64, 64, 3) float32 -> uint8."""
+    large = upsample(torch.from_numpy(change).permute(0, 3, 1, 2), *clip.shape[1:3]).permute(0, 2, 3, 1).numpy()
+    return np.clip(np.rint(clip + large * np.float32(255)), 0, 255).astype(np.uint8)

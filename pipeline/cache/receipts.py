@@ -1,0 +1,86 @@
+"""Receipts: a shard of a stage is done when, and only when, its receipt is there."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import files
+from pipeline.cache.layout import INGEST, Layout
+
+OK, PARTIAL, FAILED = "ok", "partial", "failed"
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """What became of a video.
+
+    status: ok, partial (some frames, and errors) or failed (no frames); reason: why, for a person. frames: stored ones.
+    bytes, sha256: size and hash of the source file; width, height: its frames in pixels; fps: "25" or "30000/1001".
+    """
+
+    video_id: str
+    status: str
+    reason: str = ""
+    frames: int = 0
+    bytes: int = 0
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    fps: str = ""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """That a stage has done a shard: what became of each video, and the SHA-256 of each file read and written.
+
+    Paths are relative to the cache. There are no times in it: the same work gives the same receipt.
+    """
+
+    stage: str
+    shard: int
+    videos: list[VideoRecord]
+    inputs: dict[str, str]
+    files: dict[str, str]
+
+    @property
+    def frames(self) -> int:
+        return sum(v.frames for v in self.videos)
+
+    def write(self, layout: Layout) -> None:
+        """Put it in the cache; it is written last."""
+        files.write_json(layout.receipt(self.stage, self.shard), dataclasses.asdict(self))
+
+
+def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
+    """The receipt of a shard, or None where the shard is not done (or the receipt is no receipt)."""
+    try:
+        content: dict[str, Any] = files.read_json(layout.receipt(stage, shard))
+        videos = [VideoRecord(**v) for v in content.pop("videos")]
+        return Receipt(videos=videos, **content)
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_receipt(
+    layout: Layout,
+    stage: str,
+    shard: int,
+    videos: list[VideoRecord],
+    inputs: dict[str, str],
+    written: list[Path],
+) -> Receipt:
+    """Hash what was written, then write the receipt."""
+    receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root))
+    receipt.write(layout)
+    return receipt
+
+
+def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:
+    """The receipt of a stage, if it was made from what the stage before it (`before`) has written."""
+    receipt = read_receipt(layout, stage, shard)
+    if receipt is None or stage == INGEST:
+        return receipt
+    if before is None or any(before.files.get(path) != digest for path, digest in receipt.inputs.items()):
+        return None
+    return receipt

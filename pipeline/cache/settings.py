@@ -1,0 +1,107 @@
+"""What a cache was made with: cache.json. Anything that changes a stored byte is in it; labels and splits are not."""
+
+import dataclasses
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cache.layout import Layout
+
+FORMAT_VERSION = 1
+
+PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """frame_size: (height, width) of the stored frames. segments: manifest rows at the start, then at each growth;
+    shards are cut within a segment, so that appended rows become new shards."""
+
+    frame_size: tuple[int, int]
+    jpeg_quality: int
+    frame_step: int
+    shard_size: int
+    flow_name: str
+    flow_fingerprint: str
+    precision: str
+    segments: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Manifest rows the cache is made for."""
+        return sum(self.segments)
+
+    def shards(self) -> list[range]:
+        """The manifest rows of each shard, in order."""
+        shards, start = [], 0
+        for rows in self.segments:
+            stop = start + rows
+            shards += [range(a, min(a + self.shard_size, stop)) for a in range(start, stop, self.shard_size)]
+            start = stop
+        return shards
+
+    def grown_to(self, rows: int) -> "Settings":
+        """For a manifest with more rows at its end."""
+        if rows <= self.rows:
+            return self
+        return dataclasses.replace(self, segments=(*self.segments, rows - self.rows))
+
+
+# In a sentence: what a user calls each setting that must not change.
+_NAMES = {
+    "frame_size": "--size",
+    "jpeg_quality": "the JPEG quality",
+    "frame_step": "--frame-step",
+    "shard_size": "--shard-size",
+    "flow_fingerprint": "--flow (another flow)",
+    "precision": "--precision",
+}
+
+
+def refuse_other(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
+    """Raise UserError where a wanted setting differs from the cache's; None wants whatever the cache has."""
+    for name, value in wanted.items():
+        have = getattr(made_with, name)
+        if value is not None and value != have:
+            raise UserError(
+                f"{layout.root} was made with other settings: {_NAMES[name]} is {_plain(have)} there, "
+                f"{_plain(value)} here; use another --out, or the same settings"
+            )
+
+
+def write_settings(layout: Layout, settings: Settings, software: dict[str, str]) -> None:
+    content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(settings), "software": software}
+    files.write_json(layout.settings, content)
+
+
+def read_settings(layout: Layout) -> Settings:
+    """cache.json. Raises UserError where there is no cache, or one this version cannot read."""
+    try:
+        content = files.read_json(layout.settings)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"there is no cache at {layout.root} (no cache.json)") from None
+    except ValueError:
+        raise UserError(f"{layout.settings} is damaged: it is no JSON") from None
+    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{layout.root} has a format this version cannot read (it reads version {FORMAT_VERSION})")
+    try:
+        fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
+        fields["frame_size"] = tuple(fields["frame_size"])
+        fields["segments"] = tuple(fields["segments"])
+        return Settings(**fields)
+    except (KeyError, TypeError):
+        raise UserError(f"{layout.settings} is damaged: settings are missing") from None
+
+
+def software_versions(ffmpeg: str) -> dict[str, str]:
+    """What wrote the cache; for people, never compared."""
+    return {"python": platform.python_version(), "ffmpeg": ffmpeg} | {p: version(p) for p in PACKAGES}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return value[:12] if isinstance(value, str) else str(value)

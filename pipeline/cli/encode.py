@@ -1,0 +1,105 @@
+"""`s2vc-prep encode`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from pipeline.cache import Cache
+from pipeline.cache.layout import ENCODE
+from pipeline.cache.receipts import Receipt
+from pipeline.cli.ending import interruptible, tell_failed, tell_unfinished
+from pipeline.cli.options import EXISTING_FILE, FOLDER, Size, address_option, workers_option
+from pipeline.jobs import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
+from pipeline.progress import clock, progress, size
+from pipeline.stages import Step
+from pipeline.video import SILENCE_SECONDS
+
+
+@click.command("encode")
+@click.argument("manifest", type=EXISTING_FILE)
+@click.option("--root", type=FOLDER, help="Folder the manifest's paths start from.  [default: the manifest's]")
+@click.option("--out", type=FOLDER, required=True, help="The cache: a new folder, or one to go on with.")
+@click.option("--size", "frame_size", type=Size(), help=f"Stored frames.  [default: {FRAME_SIZE[0]}x{FRAME_SIZE[1]}]")
+@click.option("--frame-step", type=click.IntRange(1), help="Store every n-th frame only.  [default: 1]")
+@click.option("--shard-size", type=click.IntRange(1), help=f"Videos of a shard.  [default: {SHARD_SIZE}]")
+@click.option("--flow", help=f"'default', a safetensors file or a published checkpoint.  [default: {FLOW}]")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Of the flow's subnets. auto: bfloat16 on a GPU or with AMX, else float32.",
+)
+@click.option("--retry-failed", is_flag=True, help="Do shards with failed videos again, and only those.")
+@click.option(
+    "--silence",
+    type=click.FloatRange(0.1),
+    default=SILENCE_SECONDS,
+    help="Seconds without a byte after which a decoder is taken for hung.",
+)
+@workers_option
+@address_option
+def encode_command(
+    manifest: Path,
+    root: Path | None,
+    out: Path,
+    ray_address: str | None,
+    workers: int | None,
+    **options: Any,
+) -> None:
+    """Decode the videos of MANIFEST once, store frames, and cache latents and STDs in --out.
+
+    Run again, it goes on where it was stopped; with rows added to the end of the manifest, it does those.
+    Exit code 3: some videos failed (they are listed); 1: some shards are not done; 2: a mistake in the call.
+    """
+    console = Console()
+    with interruptible(console):
+        run_encode(manifest, root or manifest.parent, out, EncodeOptions(**options), ray_address, workers, console)
+
+
+def run_encode(
+    manifest: Path,
+    root: Path,
+    out: Path,
+    options: EncodeOptions,
+    address: str | None,
+    workers: int | None,
+    console: Console,
+) -> None:
+    """Encode with progress and a summary; leaves with an exit code where something is not well."""
+    started = time.monotonic()
+    with encode_job(manifest, root, out, options, address, workers) as job:
+        console.print(
+            f"{job.videos_left} videos to do in {len(job.chains)} shards, {job.videos_done} done before "
+            f"(started in {clock(time.monotonic() - started)})",
+            highlight=False,
+        )
+        with progress("encode", job.videos_left, "videos", console) as advance:
+
+            def done(step: Step, receipt: Receipt) -> None:
+                if step.stage == ENCODE:
+                    advance(len(receipt.videos), receipt.frames)
+
+            outcome = job.run(done)
+    cache = Cache(out)
+    summarise(cache, console, time.monotonic() - started)
+    tell_unfinished(outcome, console)
+    tell_failed(cache.index, console)
+
+
+def summarise(cache: Cache, console: Console, seconds: float) -> None:
+    """Counts that add up, and what the cache weighs."""
+    index = cache.index
+    counts = index["status"].value_counts()
+    parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
+    if counts.get("", 0):
+        parts.append(f"{counts['']} not done")
+    total = sum(f.stat().st_size for f in cache.layout.root.rglob("*") if f.is_file())
+    console.print(
+        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {size(total)} in "
+        f"{cache.layout.root}; {clock(seconds)}",
+        highlight=False,
+        soft_wrap=True,
+    )

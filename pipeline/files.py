@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all: written under a name of the attempt, synced, renamed.
+
+Two writers of one file never meet: each writes under its own attempt name, and both would rename the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+ATTEMPT = ".attempt-"
+"""Part of the name of everything that is being written; what a killed job leaves behind is found by it."""
+
+SPOOL_BYTES = 32 << 20
+"""What a spool holds in memory before it goes to disk."""
+
+
+@contextmanager
+def attempt(target: Path) -> Iterator[Path]:
+    """A path to write a file or a folder at, which becomes `target` when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f"{target.name}{ATTEMPT}{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        yield path
+        sync(path)
+        if path.is_dir():
+            remove(target)
+        path.replace(target)
+        _sync_one(target.parent)
+    except BaseException:
+        remove(path)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all in it; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        # Renamed first: a reader sees the folder whole or not at all, and a writer beside us never half of it.
+        doomed = path.with_name(f"{path.name}{ATTEMPT}{os.getpid()}-{secrets.token_hex(4)}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Everything under a path is on the disk when this returns."""
+    if path.is_dir():
+        for child in path.iterdir():
+            sync(child)
+    _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    with attempt(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one step, keys in the order given."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(paths: list[Path], root: Path) -> dict[str, str]:
+    """SHA-256 of each file, and of each file in each folder, by its POSIX path relative to root, sorted."""
+    files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
+    return {f.relative_to(root).as_posix(): sha256(f) for f in sorted(files)}
+
+
+def clear_attempts(root: Path) -> None:
+    """Remove what killed jobs left half written under root (two levels of folders down)."""
+    for pattern in (f"*{ATTEMPT}*", f"*/*{ATTEMPT}*", f"*/*/*{ATTEMPT}*", f"*/*/*/*{ATTEMPT}*"):
+        for path in root.glob(pattern):
+            remove(path)
+
+
+def spool(folder: Path) -> IO[bytes]:
+    """A nameless scratch file in the folder, in memory while it is small; gone when closed, or when we are killed."""
+    return tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(folder))

@@ -1,0 +1,99 @@
+"""The stored frames of a shard: `frames/NNNNN.h5` (JPEG at the cache's size) and `small/NNNNN.h5` (64x64 for the flow).
+
+Row v of the per-video arrays is the shard's v-th video; a failed video has no frames and keeps its row.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+
+from pipeline.hdf5 import Growing, ShardFile, read_shard, write_shard
+from pipeline.static_cues import SMALL, small_frames
+
+JPEG_CHUNK = 1 << 16
+SMALL_CHUNK = 16
+
+
+def encode_jpegs(frames: np.ndarray, quality: int) -> list[bytes]:
+    """Frames (n, H, W, 3) uint8 RGB -> one JPEG each, 4:2:0."""
+    return [simplejpeg.encode_jpeg(f, quality, "RGB", "420") for f in np.ascontiguousarray(frames)]
+
+
+def decode_jpegs(jpegs: list[bytes]) -> np.ndarray:
+    """JPEGs of one size -> (n, H, W, 3) uint8 RGB."""
+    return np.stack([simplejpeg.decode_jpeg(j, "RGB") for j in jpegs])
+
+
+def pool_small(frames: np.ndarray) -> np.ndarray:
+    """X' of stored frames: (n, H, W, 3) uint8 -> (n, 64, 64, 3) uint8, average pooled, then rounded half to even."""
+    # In units of grey levels the sums are whole numbers, so that float32 is exact and the rounding is well defined.
+    grey = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    return small_frames(grey).round_().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+class FrameWriter:
+    """Appends the videos of a shard, one after another, to its two files."""
+
+    def __init__(self, frames: ShardFile, small: ShardFile):
+        self._frames, self._small_file = frames, small
+        self._jpeg: Growing = frames.growing("jpeg", (), np.uint8, JPEG_CHUNK)
+        self._small: Growing = small.growing("small", (SMALL, SMALL, 3), np.uint8, SMALL_CHUNK)
+        self._lengths: list[np.ndarray] = []
+        self._video_frames: list[int] = []
+        self._video_ids: list[str] = []
+
+    def begin(self, video_id: str) -> None:
+        """What is added from now on belongs to this video."""
+        self._video_ids.append(video_id)
+        self._video_frames.append(0)
+
+    def add(self, jpegs: bytes, lengths: np.ndarray, small: np.ndarray) -> None:
+        """The next frames: JPEGs end to end, their lengths (n,) in bytes, and small (n, 64, 64, 3) uint8."""
+        self._jpeg.append(np.frombuffer(jpegs, np.uint8))
+        self._small.append(small)
+        self._lengths.append(lengths)
+        self._video_frames[-1] += len(small)
+
+    def finish(self) -> None:
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        self._frames.put("jpeg_offsets", np.cumsum(lengths))
+        self._frames.put("video_offsets", np.cumsum([0, *self._video_frames], dtype=np.int64))
+        self._frames.put("video_ids", self._video_ids)
+
+
+@contextmanager
+def write_frames(frames: Path, small: Path) -> Iterator[FrameWriter]:
+    """Both files of a shard; they appear when the block ends without an error."""
+    with write_shard(frames) as frames_file, write_shard(small) as small_file:
+        writer = FrameWriter(frames_file, small_file)
+        yield writer
+        writer.finish()
+
+
+def read_jpegs(frames: Path, start: int, stop: int) -> list[bytes]:
+    """JPEGs of the shard's frames start to stop."""
+    file = read_shard(frames)
+    offsets = file["jpeg_offsets"][start : stop + 1]
+    data = file["jpeg"][offsets[0] : offsets[-1]].tobytes()
+    begins = offsets - offsets[0]
+    return [data[a:b] for a, b in pairwise(begins)]
+
+
+def read_frames(frames: Path, start: int, stop: int) -> np.ndarray:
+    """The shard's frames start to stop: (n, H, W, 3) uint8."""
+    return decode_jpegs(read_jpegs(frames, start, stop))
+
+
+def read_small(small: Path, start: int, stop: int) -> np.ndarray:
+    """The shard's small frames start to stop: (n, 64, 64, 3) uint8."""
+    return np.asarray(read_shard(small)["small"][start:stop])
+
+
+def video_offsets(frames: Path) -> np.ndarray:
+    """First frame of each video of the shard and, last, the number of frames: (V + 1,) int64."""
+    return np.asarray(read_shard(frames)["video_offsets"][:])

@@ -1,0 +1,55 @@
+"""Which video takes its worker with it: each video of a shard ingested alone, in a process of its own."""
+
+import multiprocessing
+import signal
+import tempfile
+from pathlib import Path
+
+from pipeline.cache.layout import Layout
+from pipeline.cache.receipts import Receipt
+from pipeline.cache.settings import Settings
+from pipeline.frames import write_frames
+from pipeline.ingest import Source, StorageError, ingest_shard, ingest_video
+
+
+def ingest_without_culprits(
+    layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
+) -> Receipt:
+    """Ingest a shard that killed its worker every time: find who does it, then leave those out.
+
+    Raises StorageError where no single video does it.
+    """
+    culprits = find_culprits(layout, settings, sources, root, silence)
+    if not culprits:
+        raise StorageError(f"shard {shard} kills its worker every time, and no single video of it does")
+    return ingest_shard(layout, settings, shard, sources, root, silence, culprits)
+
+
+def find_culprits(
+    layout: Layout, settings: Settings, sources: list[Source], root: Path, silence: float
+) -> dict[str, str]:
+    """video_id -> reason for the videos whose process did not survive them; what they wrote is thrown away.
+
+    Raises StorageError where a process fails in a way that says nothing about the video.
+    """
+    culprits = {}
+    context = multiprocessing.get_context("spawn")
+    for source in sources:
+        with tempfile.TemporaryDirectory(dir=layout.frames(0).parent, prefix="alone.attempt-") as scratch:
+            child = context.Process(
+                target=_ingest_alone, args=(source, root, settings, Path(scratch), silence), daemon=True
+            )
+            child.start()
+            child.join()
+        if child.exitcode is not None and child.exitcode < 0:
+            name = signal.Signals(-child.exitcode).name
+            culprits[source.video_id] = f"it takes the process that reads it with it ({name}), every time"
+        elif child.exitcode != 0:
+            raise StorageError(f"{source.video_id} alone could not be read either; see the worker's log")
+    return culprits
+
+
+def _ingest_alone(source: Source, root: Path, settings: Settings, scratch: Path, silence: float) -> None:
+    with write_frames(scratch / "frames.h5", scratch / "small.h5") as writer:
+        writer.begin(source.video_id)
+        ingest_video(source, root, settings, writer, scratch, silence)

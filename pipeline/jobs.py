@@ -1,0 +1,250 @@
+"""The two jobs over a whole cache: encode (ingest and flow) and render. Plan, run on Ray, check against the plan."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from manifests import read_manifest
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cache.index import build_index, refuse_changed_rows, write_index
+from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from pipeline.cache.lock import locked
+from pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
+from pipeline.cache.settings import Settings, read_settings, refuse_other, software_versions, write_settings
+from pipeline.encode import encode_shard
+from pipeline.flow import choose_precision, fingerprint, load_flow, save_flow
+from pipeline.ingest import Source, ingest_shard
+from pipeline.isolate import ingest_without_culprits
+from pipeline.latents import create_root
+from pipeline.render import render_shard
+from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
+from pipeline.variants import Variant
+from pipeline.video import SILENCE_SECONDS, ffmpeg_binary, ffmpeg_version
+
+FRAME_SIZE = (128, 171)
+JPEG_QUALITY = 95
+SHARD_SIZE = 16
+FLOW = "default"
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What a user may ask of encode; None takes the cache's value, or the default for a new one."""
+
+    frame_size: tuple[int, int] | None = None
+    frame_step: int | None = None
+    shard_size: int | None = None
+    flow: str | None = None
+    precision: str = "auto"
+    retry_failed: bool = False
+    silence: float = SILENCE_SECONDS
+
+
+@dataclass
+class EncodeJob:
+    """An encode that is planned: the steps left, and how much was done before."""
+
+    layout: Layout
+    settings: Settings
+    manifest: pd.DataFrame
+    workers: int | None
+    chains: list[Chain] = field(default_factory=list)
+    videos_left: int = 0
+    videos_done: int = 0
+
+    def run(self, done: Callable[[Step, Receipt], None]) -> Outcome:
+        """Run what is left; done(step, receipt) is called for each shard and stage that ends."""
+        outcome = run_chains(self.chains, self.workers, done)
+        _check_encoded(self, outcome)
+        return outcome
+
+
+@contextmanager
+def encode_job(
+    manifest_path: Path,
+    root: Path,
+    out: Path,
+    options: EncodeOptions,
+    address: str | None,
+    workers: int | None,
+) -> Iterator[EncodeJob]:
+    """A new cache for a manifest, or one to go on with, held against other jobs; Ray runs while the block does.
+
+    Raises UserError where the cache cannot be, or does not fit.
+    """
+    manifest = read_manifest(manifest_path)
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root} with videos")
+    layout = Layout(out)
+    with locked(layout):
+        settings = _prepare(layout, manifest, options)
+        if options.retry_failed:
+            _forget_failed(layout, settings)
+        with cluster(address, workers):
+            job = EncodeJob(layout, settings, manifest, workers)
+            _plan_encode(job, root.absolute(), "cuda" if gpus() else "cpu", options.silence)
+            yield job
+
+
+def _prepare(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Settings:
+    """Make a new cache or check that this one fits; write cache.json, the flow and the index of what is to be done."""
+    files.clear_attempts(layout.root)
+    wanted: dict[str, Any] = {
+        "frame_size": options.frame_size,
+        "frame_step": options.frame_step,
+        "shard_size": options.shard_size,
+        "precision": None if options.precision == "auto" else options.precision,
+    }
+    if layout.settings.exists():
+        settings = read_settings(layout)
+        if options.flow is not None:
+            wanted["flow_fingerprint"] = fingerprint(load_flow(options.flow))
+        refuse_other(settings, wanted, layout)
+        refuse_changed_rows(layout, manifest)
+        settings = settings.grown_to(len(manifest))
+    else:
+        settings = _create(layout, wanted, options, len(manifest))
+    _write_index(layout, settings, manifest)
+    write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
+    return settings
+
+
+def _create(layout: Layout, wanted: dict[str, Any], options: EncodeOptions, rows: int) -> Settings:
+    strangers = [p.name for p in layout.root.iterdir() if p != layout.lock and p.name not in _PARTS]
+    if strangers:
+        raise UserError(f"{layout.root} is no cache and not empty (it holds {strangers[0]}); choose another --out")
+    name = options.flow or FLOW
+    flow = load_flow(name)
+    with files.attempt(layout.flow) as aside:
+        save_flow(flow, aside)
+        aside.chmod(0o644)
+    create_root(layout.all_latents)
+    return Settings(
+        frame_size=wanted["frame_size"] or FRAME_SIZE,
+        jpeg_quality=JPEG_QUALITY,
+        frame_step=wanted["frame_step"] or 1,
+        shard_size=wanted["shard_size"] or SHARD_SIZE,
+        flow_name=Path(name).stem,
+        flow_fingerprint=fingerprint(flow),
+        precision=choose_precision(options.precision),
+        segments=(rows,),
+    )
+
+
+# What an encode that was killed before it wrote cache.json may have left.
+_PARTS = {"flow.safetensors", "latents.zarr", "index.csv"}
+
+
+def _forget_failed(layout: Layout, settings: Settings) -> None:
+    """Shards with failed rows are to be ingested again."""
+    for shard in range(len(settings.shards())):
+        receipt = read_receipt(layout, INGEST, shard)
+        if receipt is not None and any(v.status == FAILED for v in receipt.videos):
+            files.remove(layout.receipt(INGEST, shard))
+
+
+def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> None:
+    layout, settings = job.layout, job.settings
+    sources = [Source(*row) for row in job.manifest[["video_id", "path"]].itertuples(index=False, name=None)]
+    for shard, rows in enumerate(settings.shards()):
+        ingested = is_done(layout, INGEST, shard, None)
+        if ingested and is_done(layout, ENCODE, shard, ingested):
+            job.videos_done += len(rows)
+            continue
+        job.videos_left += len(rows)
+        chain: Chain = deque()
+        if ingested is None:
+            args = (layout, settings, shard, sources[rows.start : rows.stop], root, silence)
+            chain.append(Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits))
+        chain.append(Step(ENCODE, shard, encode_shard, (layout, settings, shard, device), gpu=device == "cuda"))
+        job.chains.append(chain)
+
+
+def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
+    """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
+    layout = job.layout
+    for shard in range(len(job.settings.shards())):
+        encoded = is_done(layout, ENCODE, shard, is_done(layout, INGEST, shard, None))
+        if encoded is None:
+            outcome.unfinished.setdefault(shard, "not done")
+        else:
+            _drop_stale_motion(layout, shard, encoded)
+    _write_index(layout, job.settings, job.manifest)
+
+
+def _drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
+    """Renderings of latents that have since been replaced go: they would be read as if they belonged to them."""
+    for receipt in layout.root.glob(f"receipts/motion/*/{shard:05d}.json"):
+        variant = Variant.parse(receipt.parent.name)
+        if is_done(layout, motion_stage(variant), shard, encoded) is None:
+            files.remove(receipt)
+            files.remove(layout.motion(variant, shard))
+
+
+def _write_index(layout: Layout, settings: Settings, manifest: pd.DataFrame) -> None:
+    receipts = {}
+    for shard in range(len(settings.shards())):
+        receipt = read_receipt(layout, INGEST, shard)
+        if receipt is not None:
+            receipts[shard] = receipt
+    write_index(layout, build_index(manifest, settings, receipts))
+
+
+@dataclass
+class RenderJob:
+    """A render that is planned: the steps left, and how many frames they write, over all variants."""
+
+    layout: Layout
+    settings: Settings
+    variants: list[Variant]
+    workers: int | None = None
+    chains: list[Chain] = field(default_factory=list)
+    frames_left: int = 0
+    shards_done: int = 0
+
+    def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
+        """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant."""
+        outcome = run_chains(self.chains, self.workers, done)
+        for chain in plan_render(self.layout, self.variants).chains:
+            outcome.unfinished.setdefault(chain[0].shard, "not done")
+        return outcome
+
+
+def plan_render(layout: Layout, variants: list[Variant], device: str = "cpu") -> RenderJob:
+    """What is left to render. Raises UserError where the cache is not completely encoded."""
+    job = RenderJob(layout, read_settings(layout), variants)
+    for shard in range(len(job.settings.shards())):
+        encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
+        if encoded is None:
+            raise UserError(f"{layout.root} is not completely encoded: run `s2vc-prep encode` again to finish it")
+        missing = [v for v in variants if is_done(layout, motion_stage(v), shard, encoded) is None]
+        if not missing:
+            job.shards_done += 1
+            continue
+        rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
+        job.frames_left += rows * len(missing)
+        args = (layout, job.settings, shard, missing, device)
+        job.chains.append(deque([Step("render", shard, render_shard, args, gpu=device == "cuda")]))
+    return job
+
+
+@contextmanager
+def render_job(
+    layout: Layout, variants: list[Variant], address: str | None, workers: int | None
+) -> Iterator[RenderJob]:
+    """Variants of one window rule to render or finish; the cache is held, and Ray runs, while the block does."""
+    plan_render(layout, variants)
+    with locked(layout):
+        files.clear_attempts(layout.root)
+        for variant in variants:
+            files.write_json(layout.variant_settings(variant), variant.to_json())
+        with cluster(address, workers):
+            job = plan_render(layout, variants, "cuda" if gpus() else "cpu")
+            job.workers = workers
+            yield job

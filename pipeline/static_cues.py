@@ -1,0 +1,162 @@
+"""The method: which latents are static, and what becomes of them (eqs. 4 and 5, Algorithm 1, and its ablations).
+
+Throughout, z is (L, D): the latents of the L frames of a window, D = 12,288.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.flow.model import Flow
+
+RANDOM_STRATEGIES = ("noise", "shuffle-clip", "shuffle-frame", "random")
+"""These draw random numbers; rendered, a draw is frozen, so each of several draws is a variant of its own."""
+
+STRATEGIES = ("zero", "reverse", "tfd", *RANDOM_STRATEGIES)
+"""What is done to static latents. The paper's: zero; its ablations: noise, shuffle-clip, shuffle-frame, and tfd on
+pixels; controls: reverse suppresses the moving ones, random as many as zero does, drawn at random."""
+
+SMALL = 64
+"""Height and width of the frames the flow sees."""
+
+
+class RunningStd:
+    """Sample standard deviation (n - 1) over frames that come in pieces, accumulated in float64 (Chan et al. 1979)."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._mean: Tensor | float = 0.0
+        self._squares: Tensor | float = 0.0
+
+    def update(self, z: Tensor) -> None:
+        """Take in the next frames, (n, D) with n >= 1."""
+        z = z.double()
+        mean = z.mean(dim=0)
+        squares = (z - mean).square_().sum(dim=0)
+        total = self.frames + len(z)
+        shift = mean - self._mean
+        self._squares = self._squares + squares + shift.square() * (self.frames * len(z) / total)
+        self._mean = self._mean + shift * (len(z) / total)
+        self.frames = total
+
+    def value(self) -> Tensor:
+        """(D,) float32; zeros after a single frame, which does not vary."""
+        if not isinstance(self._squares, Tensor):
+            raise ValueError("no frame was taken in, so there is no deviation")
+        return (self._squares / max(self.frames - 1, 1)).sqrt().float()
+
+
+def standard_deviation(z: Tensor) -> Tensor:
+    """STD over time of z (L, D): (D,) float32, the sample one (n - 1)."""
+    running = RunningStd()
+    running.update(z)
+    return running.value()
+
+
+def alpha_to_keep(std: Tensor, share: float) -> float:
+    """The alpha at which `share` of the latents has STD >= alpha (more where STDs are equal); std (D,) float32."""
+    kept = round(share * len(std))
+    if kept == 0:
+        return float(np.nextafter(np.float32(std.max().item()), np.float32(np.inf)))
+    return float(std.sort(descending=True).values[kept - 1])
+
+
+def suppressed_set(std: Tensor, alpha: float, strategy: str, rng: np.random.Generator) -> Tensor:
+    """Which latents are suppressed: (D,) bool. Eq. 4, STD < alpha in float32, but for the two controls."""
+    static = std < float(np.float32(alpha))
+    if strategy == "reverse":
+        return ~static
+    if strategy == "random":
+        chosen = rng.choice(len(static), int(static.sum()), replace=False)
+        static = torch.zeros_like(static)
+        static[torch.from_numpy(chosen).to(static.device)] = True
+    return static
+
+
+def suppress(z: Tensor, static: Tensor, strategy: str, rng: np.random.Generator) -> Tensor:
+    """z_p of a whole window: z (L, D) float32 with the suppressed latents (D,) bool treated by the strategy."""
+    return suppressor(static, strategy, rng)(z)
+
+
+def suppressor(static: Tensor, strategy: str, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
+    """`suppress` for a window that comes in pieces of frames, in order: a function piece (n, D) -> z_p (n, D).
+
+    shuffle-clip permutes over the frames of a window and must be given the window whole.
+    """
+    if strategy == "noise":
+        draw = torch.from_numpy(rng.standard_normal(len(static), dtype=np.float32)).to(static.device)
+        return lambda z: torch.where(static, draw, z)
+    if strategy == "shuffle-clip":
+        return lambda z: _shuffle_over_frames(z, static, rng)
+    if strategy == "shuffle-frame":
+        return lambda z: _shuffle_within_frames(z, static, rng)
+    return lambda z: z.masked_fill(static, 0.0)
+
+
+def _shuffle_over_frames(z: Tensor, static: Tensor, rng: np.random.Generator) -> Tensor:
+    """Each static latent permuted over the window's frames, by a permutation of its own."""
+    chosen = static.nonzero()[:, 0]
+    frames = np.repeat(np.arange(len(z))[:, None], len(chosen), axis=1)
+    order = torch.from_numpy(rng.permuted(frames, axis=0)).to(z.device)
+    z_p = z.clone()
+    z_p[:, chosen] = z[:, chosen].gather(0, order)
+    return z_p
+
+
+def _shuffle_within_frames(z: Tensor, static: Tensor, rng: np.random.Generator) -> Tensor:
+    """The static latents' values permuted within each frame, anew for each."""
+    chosen = static.nonzero()[:, 0]
+    z_p = z.clone()
+    for i in range(len(z)):
+        order = torch.from_numpy(rng.permutation(len(chosen))).to(z.device)
+        z_p[i, chosen] = z[i, chosen[order]]
+    return z_p
+
+
+def small_frames(frames: Tensor) -> Tensor:
+    """X' by adaptive average pool (Algorithm 1, line 3): (N, 3, H, W) -> (N, 3, 64, 64), same dtype and range."""
+    return functional.adaptive_avg_pool2d(frames, SMALL)
+
+
+def upsample(change: Tensor, height: int, width: int) -> Tensor:
+    """Nearest neighbour, as in the published code: (N, 3, 64, 64) -> (N, 3, height, width)."""
+    return functional.interpolate(change, size=(height, width), mode="nearest")
+
+
+@torch.no_grad()
+def motion_preserved(
+    clip: Tensor, flow: Flow, alpha: float, strategy: str = "zero", seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Algorithm 1 in memory, for training of any kind: V_p = V + upsample(f⁻¹(z_p) - X').
+
+    clip: (B, 3, T, H, W) float32 in [0, 1]. alpha: threshold of eq. 4; for tfd, the share of pixel values kept.
+    seed: of the strategies that draw random numbers.
+    Returns V_p, of the shape of clip, not clamped, and the STD of each clip's latents over time, (B, 12288) float32
+    (of its pooled pixels for tfd). A clip in which nothing is suppressed comes back as it is.
+    Raises ValueError for another shape or an unknown strategy.
+    """
+    if clip.dim() != 5 or clip.shape[1] != 3:
+        raise ValueError(f"expected a clip of shape (B, 3, T, H, W), got {tuple(clip.shape)}")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
+    batch, _, _, height, width = clip.shape
+    frames = clip.transpose(1, 2).flatten(0, 1)
+    x = small_frames(frames)
+    values = (x.flatten(1) if strategy == "tfd" else flow.encode(x)[0]).unflatten(0, (batch, -1))
+    std = torch.stack([standard_deviation(v) for v in values])
+    values_p, touched = [], []
+    for i in range(batch):
+        rng = np.random.default_rng([seed, i])
+        threshold = alpha_to_keep(std[i], alpha) if strategy == "tfd" else alpha
+        suppressed = suppressed_set(std[i], threshold, strategy, rng)
+        values_p.append(suppress(values[i], suppressed, strategy, rng))
+        touched.append(suppressed.any())
+    z_p = torch.cat(values_p)
+    x_p = z_p.view_as(x) if strategy == "tfd" else flow.decode(z_p)
+    change = upsample(x_p.to(x) - x, height, width).unflatten(0, (batch, -1)).transpose(1, 2)
+    # The way through the flow and back rounds; where nothing was suppressed the clip is not touched at all.
+    keep = torch.stack(touched).to(clip.device)[:, None, None, None, None]
+    return torch.where(keep, clip + change, clip), std.to(clip.device)

@@ -1,0 +1,106 @@
+"""One rendering of a cache: how static cues are chosen and suppressed. Its name is canonical text of the settings."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from pipeline.windows import WindowRule
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The settings of motion/VARIANT/. Exactly one of alpha and keep is given.
+
+    alpha: latents with STD < alpha are static (eq. 4). keep: alpha is set per window so that this share of the
+    latents is kept. draw: which of several renderings of a random strategy. seed: of all random numbers.
+    """
+
+    strategy: str = "zero"
+    alpha: float | None = None
+    keep: float | None = None
+    draw: int = 0
+    seed: int = 0
+    rule: WindowRule = WindowRule()
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {self.strategy!r}")
+        if (self.alpha is None) == (self.keep is None):
+            raise ValueError("a variant has either an alpha or a share to keep")
+        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0):
+            raise ValueError(f"alpha is a number of 0 or more, not {self.alpha}")
+        if self.keep is not None and not 0 <= self.keep <= 1:
+            raise ValueError(f"the share to keep lies in 0 to 1, not {self.keep}")
+        if self.strategy == "tfd" and self.alpha is not None:
+            raise ValueError("tfd works on pixels, where alpha has no meaning: give the share to keep (paper: 0.2)")
+        if self.strategy == "shuffle-clip" and self.rule.scope != "clip":
+            raise ValueError("shuffle-clip permutes the frames of a window: it needs scope clip")
+        if self.strategy not in RANDOM_STRATEGIES and (self.draw or self.seed):
+            raise ValueError(f"{self.strategy} draws no random numbers: it has no draws and no seed")
+        if self.draw < 0 or self.seed < 0:
+            raise ValueError("draw and seed are 0 or more")
+
+    @property
+    def name(self) -> str:
+        """Folder name, e.g. `alpha0.5-zero-video`, `keep0.2-noise-clip16-step2-draw1`; one per meaning.
+
+        >>> Variant(alpha=0.50).name
+        'alpha0.5-zero-video'
+        """
+        level = f"alpha{plain(self.alpha)}" if self.alpha is not None else f"keep{plain(self.keep)}"
+        parts = [level, self.strategy, self.rule.scope]
+        if self.rule.scope == "clip":
+            parts[-1] += str(self.rule.clip_length)
+            if self.rule.frame_step != 1:
+                parts.append(f"step{self.rule.frame_step}")
+            if self.rule != WindowRule("clip", self.rule.clip_length, self.rule.frame_step):
+                parts.append(f"stride{self.rule.window_stride}")
+        if self.strategy in RANDOM_STRATEGIES:
+            parts.append(f"draw{self.draw}")
+            if self.seed:
+                parts.append(f"seed{self.seed}")
+        return "-".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of variant.json."""
+        fields = dataclasses.asdict(self)
+        rule = fields.pop("rule")
+        return fields | rule
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Variant":
+        rule_names = {f.name for f in dataclasses.fields(WindowRule)}
+        rule = WindowRule(**{k: v for k, v in fields.items() if k in rule_names})
+        return cls(rule=rule, **{k: v for k, v in fields.items() if k not in rule_names})
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """The variant of a name, in any spelling of its numbers; raises ValueError for what is no name."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{name!r} is no variant; an example is alpha0.5-zero-video")
+        g = match.groupdict()
+        whole = {k: int(g[k]) for k in ("length", "step", "stride", "draw", "seed") if g[k] is not None}
+        rule = WindowRule()
+        if whole.get("length") is not None:
+            rule = WindowRule("clip", whole["length"], whole.get("step", 1), whole.get("stride"))
+        level = {g["level"]: float(g["number"])}
+        return cls(g["strategy"], **level, draw=whole.get("draw", 0), seed=whole.get("seed", 0), rule=rule)
+
+
+_NAME = re.compile(
+    r"(?P<level>alpha|keep)(?P<number>\d+(\.\d+)?)-(?P<strategy>" + "|".join(STRATEGIES) + r")"
+    r"-(video|clip(?P<length>\d+)(-step(?P<step>\d+))?(-stride(?P<stride>\d+))?)"
+    r"(-draw(?P<draw>\d+))?(-seed(?P<seed>\d+))?"
+)
+
+
+def plain(number: float | None) -> str:
+    """A number without exponent or needless zeros: 0.5, 1, 0.00001."""
+    assert number is not None
+    return np.format_float_positional(number, trim="-")

@@ -1,0 +1,102 @@
+"""What all tests share: real videos, one real cache, one Ray for the session."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+# Ray's worker processes import the packages under test; its reports are nobody's business.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+CLIPS = {  # video_id: frames, class
+    "slide/a.mp4": (40, "slide"),
+    "slide/b c.mp4": (21, "slide"),
+    "orbit/a.mp4": (33, "orbit"),
+    "orbit/short.mp4": (9, "orbit"),
+    "orbit/still.mp4": (1, "orbit"),
+}
+MISSING = "orbit/missing.mp4"
+FRAME_SIZE = (72, 98)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with recorded outputs and real data beside the repository."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not (folder / "DESIGN.md").exists():
+        pytest.skip("needs ../shared, with the recorded outputs and real videos, which is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """Ray, started once: two CPUs, no dashboard."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cli(ray_session: None) -> Callable[..., Result]:
+    """Runs `s2vc-prep` in this process: cli("encode", …) -> result with exit_code and output."""
+    from pipeline.cli import main
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(a) for a in arguments])
+
+    return run
+
+
+def moving_square(frames: int, height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
+    """A bright square that moves over a still, textured background: (frames, height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 200, (height // 8, width // 8, 3))
+    video = np.repeat(np.kron(coarse, np.ones((8, 8, 1)))[None].astype(np.uint8), frames, 0)
+    for t in range(frames):
+        left, top = 5 + (3 * t + 7 * seed) % (width - 30), 20 + (t + 11 * seed) % (height - 50)
+        video[t, top : top + 24, left : left + 20] = rng.integers(150, 256, 3)
+    return video
+
+
+def write_clip(path: Path, frames: np.ndarray, fps: str = "25") -> None:
+    """An MP4 of frames (T, H, W, 3) uint8, by ffmpeg."""
+    from pipeline.video import write_video
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_video(path, *frames.shape[1:3], fps) as write:
+        write(frames)
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real MP4s and manifest.csv, which also lists a video that is not there."""
+    folder = tmp_path_factory.mktemp("videos")
+    rows = ["video_id,label,class_name,split1"]
+    for number, (video_id, (frames, name)) in enumerate(CLIPS.items()):
+        write_clip(folder / video_id, moving_square(frames, seed=number))
+        rows.append(f"{video_id},{int(name == 'slide')},{name},{'test' if number % 2 else 'train'}")
+    rows.insert(3, f"{MISSING},0,orbit,train")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+VARIANTS = ("alpha0.5-zero-video", "alpha0.5-zero-clip16", "keep0.2-zero-clip16")
+
+
+@pytest.fixture(scope="session")
+def cache_path(videos: Path, cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of those videos, in shards of 4, with the VARIANTS rendered. Not to be written into."""
+    out = tmp_path_factory.mktemp("made") / "cache"
+    size = "x".join(map(str, FRAME_SIZE))
+    encoded = cli("encode", videos / "manifest.csv", "--out", out, "--size", size, "--shard-size", 4)
+    assert encoded.exit_code == 3, encoded.output
+    rendered = cli("render", out, "--alpha", "0.5")
+    assert rendered.exit_code == 0, rendered.output
+    rendered = cli("render", out, "--alpha", "0.5", "--keep", "0.2", "--scope", "clip")
+    assert rendered.exit_code == 0, rendered.output
+    return out
