@@ -174,7 +174,7 @@ def _read_frames(pipe: IO[bytes], height: int, width: int, silence: float) -> It
         filled = _fill(pipe, memoryview(buffer), silence)
         whole = filled // frame_bytes
         if whole:
-            data = np.frombuffer(bytes(buffer[: whole * frame_bytes]), np.uint8)
+            data = np.frombuffer(buffer[: whole * frame_bytes], np.uint8)
             yield data.reshape(whole, height, width, 3)
         if filled < len(buffer):
             return

@@ -6,9 +6,6 @@ from typing import Any
 
 import click
 
-from manifests.errors import UserError
-from pipeline.flow.errors import FlowFileError
-
 EXIT_USER_ERROR = 2
 EXIT_FAILED_VIDEOS = 3
 EXIT_UNFINISHED = 1
@@ -45,9 +42,19 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (UserError, FlowFileError) as error:
+        except Exception as error:
+            if not is_users_mistake(error):
+                raise
             click.echo(f"s2vc-prep: {error}", err=True)
             sys.exit(EXIT_USER_ERROR)
+
+
+def is_users_mistake(error: Exception) -> bool:
+    # Imported when something went wrong, so that --help does not wait for torch and pandas.
+    from manifests.errors import UserError
+    from pipeline.flow import FlowFileError
+
+    return isinstance(error, UserError | FlowFileError)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

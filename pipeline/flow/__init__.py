@@ -1,7 +1,6 @@
 """The normalizing flow: the model, and its files."""
 
-from pipeline.flow.checkpoints import choose_precision, fingerprint, load_flow, save_flow
-from pipeline.flow.errors import FlowFileError
+from pipeline.flow.checkpoints import FlowFileError, choose_precision, fingerprint, load_flow, save_flow
 from pipeline.flow.model import LATENTS, Architecture, Flow
 
 __all__ = [

@@ -16,11 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.flow.errors import FlowFileError
 from pipeline.flow.model import Architecture, Flow
 
 DEFAULT_FLOW = Path(__file__).parent / "weights" / "default.safetensors"
 METADATA_KEY = "s2vc_flow"
+
+
+class FlowFileError(ValueError):
+    """A file that holds no flow this project can run; the message says why, in one line."""
 
 
 def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:
@@ -102,7 +105,7 @@ def _read_published(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FlowFileError(f"{path} is no checkpoint of plain tensors; anything else is not opened") from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # whatever a stranger's bytes can make a reader of archives raise
         raise FlowFileError(f"{path} is damaged, or neither a safetensors file nor a checkpoint") from error
     state = loaded.get("net") if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

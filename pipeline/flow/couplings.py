@@ -144,7 +144,9 @@ class FixedConvolution(nn.Module):
         return functional.conv2d(x, self.M.to(x.dtype)), log_det
 
     def inverse(self, y: Tensor) -> Tensor:
-        return functional.conv2d(y, self.M_inv.to(y.dtype))
+        # Not M_inv, which is rounded to float32: the published checkpoints have it, and so have ours.
+        inverse = torch.linalg.inv(self.M[:, :, 0, 0].double()).to(y.dtype)
+        return functional.conv2d(y, inverse[:, :, None, None])
 
 
 class SpaceToChannel(nn.Module):

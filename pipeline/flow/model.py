@@ -83,7 +83,7 @@ class Flow(nn.Module):
         """Images (N, 3, 64, 64) -> latents (N, 12288) and log |det Df(x)| (N,), in nats (eq. 1)."""
         if x.shape[1:] != IMAGE_SHAPE:
             raise ValueError(f"expected images of shape (N, 3, 64, 64), got {tuple(x.shape)}")
-        x, log_det = self.high(x)
+        x, log_det = self.high(x.contiguous(memory_format=torch.channels_last))
         x, change = self.squeeze(x)
         log_det = log_det + change
         x, change = self.low(x)
@@ -126,7 +126,7 @@ class Flow(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images x (N, 3, 64, 64) float32 in [0, 1] -> z (N, 12288) float32, log_det (N,) float32 in nats."""
         slices = x.to(self.device).split(self._slice_size(len(x)))
-        z, log_det = zip(*[self.forward(s.to(memory_format=torch.channels_last)) for s in slices], strict=True)
+        z, log_det = zip(*[self.forward(s) for s in slices], strict=True)
         return torch.cat(z), torch.cat(log_det)
 
     @torch.no_grad()

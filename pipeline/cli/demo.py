@@ -1,0 +1,63 @@
+"""`s2vc-prep demo`."""
+
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cache import Cache
+from pipeline.cli.encode import run_encode
+from pipeline.cli.ending import interruptible
+from pipeline.cli.options import FOLDER, workers_option
+from pipeline.cli.render import run_render
+from pipeline.demo import DemoPaths, contrast_left, sample_size, write_sample
+from pipeline.jobs import EncodeOptions
+from pipeline.preview import write_preview
+from pipeline.progress import clock, progress
+from pipeline.stages import cluster
+from pipeline.variants import Variant
+
+ALPHAS = (0.1, 0.3, 0.5, 0.8)
+SHARD_SIZE = 4
+"""Six shards: work for several cores."""
+
+
+@click.command("demo")
+@click.option("--out", type=FOLDER, default=Path("s2vc-demo"), help="Folder for videos, masks, cache and preview.")
+@workers_option
+def demo_command(out: Path, workers: int | None) -> None:
+    """Draw 24 labelled videos, encode them, render them at alpha 0.1, 0.3, 0.5 and 0.8, and picture the result.
+
+    Toys move in six ways over still backgrounds; their masks are kept, so that what is background is known.
+    """
+    console = Console()
+    started = time.monotonic()
+    paths = DemoPaths(out)
+    with interruptible(console), cluster(None, workers):
+        if not paths.manifest.exists():
+            draw(paths, console)
+        options = EncodeOptions(shard_size=SHARD_SIZE)
+        run_encode(paths.manifest, paths.videos, paths.cache, options, None, workers, console)
+        run_render(paths.cache, [Variant(alpha=alpha) for alpha in ALPHAS], None, workers, console)
+        cache = Cache(paths.cache)
+        show_contrast(cache, paths, console)
+        write_preview(cache, paths.preview)
+    console.print(f"Look at {paths.preview}; all of it took {clock(time.monotonic() - started)}.", highlight=False)
+
+
+def draw(paths: DemoPaths, console: Console) -> None:
+    """The sample's videos and masks, with progress."""
+    with progress("draw", sample_size(), "videos", console) as advance:
+        for _ in write_sample(paths):
+            advance(1, 0)
+    console.print(f"{sample_size()} videos in {paths.videos}, masks beside them, {paths.manifest}", highlight=False)
+
+
+def show_contrast(cache: Cache, paths: DemoPaths, console: Console) -> None:
+    """What suppression leaves of backgrounds and movers, as a table."""
+    table = Table("variant", "latents kept", "contrast left: background", "mover")
+    for row in contrast_left(cache, paths).itertuples():
+        table.add_row(row.variant, f"{row.kept:.0%}", f"{row.background:.0%}", f"{row.mover:.0%}")
+    console.print(table)

@@ -1,0 +1,113 @@
+"""`s2vc-prep manifest`: one sub-command for each kind of source."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manifests import (
+    Reading,
+    kinetics200,
+    read_folder,
+    read_hmdb51,
+    read_kinetics,
+    read_lists,
+    read_ucf101,
+    write_manifest,
+    write_missing,
+)
+from manifests.errors import UserError
+from pipeline.cli.options import EXISTING_FILE, FOLDER, OUTPUT
+
+videos_argument = click.argument("videos", type=FOLDER)
+out_option = click.option("--out", type=OUTPUT, required=True, help="CSV, or Parquet where it ends in .parquet.")
+lists_option = click.option("--lists", type=FOLDER, required=True, help="Folder of the official split files.")
+
+
+@click.group("manifest")
+def manifest_command() -> None:
+    """Write the table of videos: video_id, path, label, class_name and split columns.
+
+    VIDEOS is the folder the videos lie in. What is listed but not on disk goes into OUT's .missing.csv.
+    """
+
+
+def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
+    """A sub-command from a function that reads: it gets --out, and its reading is written there."""
+
+    def wrap(read: Callable[..., Reading]) -> click.Command:
+        def command(videos: Path, out: Path, **options: Any) -> None:
+            write_reading(read(videos, **options), out)
+
+        command.__doc__ = read.__doc__
+        command.__click_params__ = getattr(read, "__click_params__", [])  # type: ignore[attr-defined]
+        return manifest_command.command(name)(videos_argument(out_option(command)))
+
+    return wrap
+
+
+def write_reading(reading: Reading, out: Path) -> None:
+    """Write table and missing rows, and say what was found."""
+    for note in reading.notes:
+        click.echo(note)
+    if reading.table.empty:
+        raise UserError("no video was found, so there is nothing to write")
+    write_manifest(reading.table, out)
+    missing = write_missing(reading.missing, out)
+    classes = reading.table.loc[reading.table["class_name"] != "", "class_name"].nunique()
+    click.echo(f"{len(reading.table)} videos of {classes} classes in {out}")
+    if missing is not None:
+        click.echo(f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}")
+
+
+@reader("folder")
+def folder(videos: Path) -> Reading:
+    """Every video in a folder; its first folder is its class. train/, test/ and val/ on top become splits."""
+    return read_folder(videos)
+
+
+@reader("ucf101")
+@lists_option
+def ucf101(videos: Path, lists: Path) -> Reading:
+    """UCF101: classInd.txt, trainlist0N.txt and testlist0N.txt; all splits side by side."""
+    return read_ucf101(videos, lists)
+
+
+@reader("hmdb51")
+@lists_option
+def hmdb51(videos: Path, lists: Path) -> Reading:
+    """HMDB51: CLASS_test_splitN.txt; all splits side by side."""
+    return read_hmdb51(videos, lists)
+
+
+csv_option = click.option("--csv", "csvs", type=EXISTING_FILE, multiple=True, required=True, help="Repeatable.")
+
+
+@reader("kinetics400")
+@csv_option
+def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> Reading:
+    """Kinetics-400: CSVs of label, youtube_id, time_start, time_end, split."""
+    return read_kinetics(videos, csvs)
+
+
+@reader("kinetics200")
+@csv_option
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of videos.")
+def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
+    """Kinetics-200: of Kinetics-400, the 200 largest classes, 400 training and 25 validation videos of each."""
+    return kinetics200(read_kinetics(videos, csvs), seed)
+
+
+@reader("lists")
+@click.option("--train", type=EXISTING_FILE, multiple=True, help="List of training videos; repeat it for split 2, 3.")
+@click.option("--test", type=EXISTING_FILE, multiple=True, help="List of test videos; repeat it for split 2, 3.")
+@click.option("--classes", type=EXISTING_FILE, help="Names of the classes, a line each, as ClassInd.txt.")
+def lists(videos: Path, train: tuple[Path, ...], test: tuple[Path, ...], classes: Path | None) -> Reading:
+    """The published code's lists: lines of path, label, frames."""
+    files = [
+        (f"split{n}", role, f) for role, given in (("train", train), ("test", test)) for n, f in enumerate(given, 1)
+    ]
+    if not files:
+        raise UserError("give at least one list: --train FILE or --test FILE")
+    return read_lists(videos, files, classes)
