@@ -150,7 +150,7 @@ def judge(decoded: Decoded) -> tuple[str, str]:
     first = decoded.errors[0][:200] if decoded.errors else ""
     if decoded.frames:
         return (PARTIAL, f"damaged; the decoder said: {first}") if first else (OK, "")
-    if "not in allowed formats" in said or "not on whitelist" in said.lower():
+    if "not on whitelist" in said or "m3u8" in said:
         return FAILED, "it is a playlist, a script or another format that is not opened"
     if "matches no streams" in said:
         return FAILED, "it has no video stream"

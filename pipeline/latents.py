@@ -100,7 +100,7 @@ def create_root(path: Path) -> None:
 
 def read_latents(path: Path, start: int, stop: int) -> np.ndarray:
     """z of the shard's frames start to stop: (n, 12288) float16. Raises FileNotFoundError for a lost chunk file."""
-    z = _array(path, "z")
+    z = open_array(path, "z")
     # A zarr-shard that is not there would read as zeros without a word.
     for k in range(start // WRITE_FRAMES, -(-stop // WRITE_FRAMES)):
         _require(path / "z" / "c" / str(k) / "0")
@@ -118,13 +118,14 @@ def read_std_clip_histogram(path: Path) -> np.ndarray:
 
 
 def _whole(path: Path, name: str) -> np.ndarray:
-    array = _array(path, name)
+    array = open_array(path, name)
     if array.shape[0]:
         _require(path / name / "c" / "0" / "0")
     return np.asarray(array[:])
 
 
-def _array(path: Path, name: str) -> zarr.Array:
+def open_array(path: Path, name: str) -> zarr.Array:
+    """`z`, `std_video` or `std_clip_histogram` of a shard, nothing of it read yet. Raises FileNotFoundError."""
     _require(path / name / "zarr.json")
     return zarr.open_array(LocalStore(path / name, read_only=True), mode="r", zarr_format=3)
 

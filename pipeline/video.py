@@ -37,7 +37,7 @@ FORMATS = (
 )
 
 
-class DecodeError(Exception):
+class DecodeError(OSError):
     """A decoder that ended in a way that says nothing about the video, such as being killed."""
 
 
