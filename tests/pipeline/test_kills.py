@@ -1,0 +1,178 @@
+"""The real command, killed by real signals and run again: the same bytes as an undisturbed run, nothing done twice."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.cache import Cache
+from tests.clips import moving_square, write_clip
+from tests.trees import tree
+
+SHARDS = 3
+LIMIT = 120.0
+"""Seconds any wait may take before the test gives up."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six videos in three shards, and `quiet`, the cache of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("kills")
+    rows = ["video_id"]
+    for number in range(2 * SHARDS):
+        write_clip(folder / "videos" / f"{number}.mp4", moving_square(40, seed=number))
+        rows.append(f"{number}.mp4")
+    (folder / "m.csv").write_text("\n".join(rows) + "\n")
+    for command in (encode_command(folder, "quiet"), render_command(folder, "quiet")):
+        assert finish(start(command)) == 0
+    return folder
+
+
+def encode_command(folder: Path, out: str) -> list[object]:
+    return [
+        "encode", folder / "m.csv", "--root", folder / "videos", "--out", folder / out,
+        "--size", "64x86", "--shard-size", 2, "--workers", 2,
+    ]  # fmt: skip
+
+
+def render_command(folder: Path, out: str) -> list[object]:
+    return ["render", folder / out, "--alpha", "0.5", "--workers", 2]
+
+
+def start(arguments: list[object]) -> "subprocess.Popen[bytes]":
+    """`s2vc-prep` as a process of its own, with its own Ray."""
+    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: "subprocess.Popen[bytes]") -> int:
+    output, _ = process.communicate(timeout=LIMIT)
+    sys.stdout.buffer.write(output)
+    return process.returncode
+
+
+def wait_for(condition: Callable[[], object], process: "subprocess.Popen[bytes]") -> object:
+    """The first true value of the condition; an error if the process ends or time runs out first."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        assert process.poll() is None, "the job ended before it could be disturbed"
+        time.sleep(0.002)
+    raise TimeoutError
+
+
+def workers(process: "subprocess.Popen[bytes]", task: str) -> list[psutil.Process]:
+    """Ray's worker processes of a job that are busy with a task of this name."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if child.cmdline() and child.cmdline()[0].startswith(f"ray::{task}"):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def receipts(out: Path, stage: str) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in out.glob(f"receipts/{stage}/*.json")}
+
+
+def kill_driver_when(reached: Callable[[], object], command: list[object]) -> None:
+    job = start(command)
+    wait_for(reached, job)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+
+
+def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
+    """Killed while it ingests, again while it encodes, then while it renders."""
+    out = folder / "driver"
+    encode, render = encode_command(folder, out.name), render_command(folder, out.name)
+    kill_driver_when(lambda: list(out.glob("frames/*.attempt-*")), encode)
+    kill_driver_when(lambda: list(out.glob("receipts/encode/*.json")), encode)
+    done = receipts(out, "ingest") | receipts(out, "encode")
+    assert len(receipts(out, "encode")) < SHARDS, "it was killed in the middle"
+    assert finish(start(encode)) == 0
+    kill_driver_when(lambda: list(out.glob("receipts/motion/*/*.json")), render)
+    done |= receipts(out, "motion/*")
+    assert len(receipts(out, "motion/*")) < SHARDS, "it was killed in the middle"
+    assert finish(start(render)) == 0
+    assert {p: p.stat().st_mtime_ns for p in done} == done, "finished shards are not redone"
+    assert tree(out) == tree(folder / "quiet")
+
+
+def kill_worker(job: "subprocess.Popen[bytes]", task: str) -> None:
+    victims = wait_for(lambda: workers(job, task), job)
+    assert isinstance(victims, list)
+    victims[0].send_signal(signal.SIGKILL)
+
+
+def test_killed_workers_do_no_harm(folder: Path) -> None:
+    out = folder / "workers"
+    job = start(encode_command(folder, out.name))
+    kill_worker(job, "ingest")
+    kill_worker(job, "encode")
+    assert finish(job) == 0
+    job = start(render_command(folder, out.name))
+    kill_worker(job, "render")
+    assert finish(job) == 0
+    assert tree(out) == tree(folder / "quiet")
+
+
+def test_a_video_that_kills_its_worker_every_time_is_named_and_the_rest_is_done(folder: Path) -> None:
+    """Whoever reads 3.mp4 is killed, as soon as its decoder is seen: workers, and the process that tries it alone."""
+    out = folder / "culprit"
+    job = start(encode_command(folder, out.name))
+    killed: set[int] = set()
+    deadline = time.monotonic() + LIMIT
+    while job.poll() is None and time.monotonic() < deadline:
+        for decoder in decoders_of(job, "3.mp4"):
+            try:
+                parent = decoder.parent()
+                if parent is not None:
+                    decoder.suspend()  # so that it cannot end before its reader is dead
+                    parent.send_signal(signal.SIGKILL)
+                    killed.add(parent.pid)
+            except psutil.Error:
+                continue
+        time.sleep(0.0005)
+    assert finish(job) == 3
+    assert len(killed) == 4, "three tries in a worker, one alone"
+    index = Cache(out).index.set_index("video_id")
+    assert index.loc["3.mp4", "status"] == "failed"
+    assert "takes the process that reads it with it (SIGKILL)" in index.loc["3.mp4", "reason"]
+    assert (index.drop("3.mp4")["status"] == "ok").all()
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "3.mp4" in " ".join(p.info["cmdline"] or [])]
+
+
+def decoders_of(job: "subprocess.Popen[bytes]", name: str) -> list[psutil.Process]:
+    found = []
+    try:
+        children = psutil.Process(job.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    for child in children:
+        try:
+            if "ffmpeg" in child.name() and any(a.endswith(f"/{name}") for a in child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_interrupted_it_says_how_to_go_on(folder: Path) -> None:
+    out = folder / "interrupted"
+    job = start(encode_command(folder, out.name))
+    wait_for(lambda: list(out.glob("receipts/ingest/*.json")), job)
+    job.send_signal(signal.SIGINT)
+    output, _ = job.communicate(timeout=LIMIT)
+    assert job.returncode == 130
+    assert b"run the same command again to go on" in output
+    assert b"Traceback" not in output
+    assert finish(start(encode_command(folder, out.name))) == 0
