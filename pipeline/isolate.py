@@ -12,16 +12,20 @@ from pipeline.frames import write_frames
 from pipeline.ingest import Source, StorageError, ingest_shard, ingest_video
 
 
+class NoCulprit(RuntimeError):
+    """A shard that cannot be ingested, though each of its videos can: too little memory, or somebody killing."""
+
+
 def ingest_without_culprits(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Receipt:
     """Ingest a shard that killed its worker every time: find who does it, then leave those out.
 
-    Raises StorageError where no single video does it.
+    Raises NoCulprit where no single video does it.
     """
     culprits = find_culprits(layout, settings, sources, root, silence)
     if not culprits:
-        raise StorageError(f"shard {shard} kills its worker every time, and no single video of it does")
+        raise NoCulprit("it kills its worker every time, and no single video of it does")
     return ingest_shard(layout, settings, shard, sources, root, silence, culprits)
 
 

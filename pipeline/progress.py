@@ -74,7 +74,7 @@ class _Counts:
         self.frames += frames
 
     def rates(self, unit: str, seconds: float) -> str:
-        return f"{self.units / seconds:.1f} {unit}/s, {self.frames / seconds:.0f} frames/s"
+        return f"{self.units / seconds:.2g} {unit}/s, {self.frames / seconds:.0f} frames/s"
 
 
 def clock(seconds: float) -> str:
