@@ -46,7 +46,7 @@ def read_index(layout: Layout) -> pd.DataFrame:
         index = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         index["label"] = pd.to_numeric(index["label"].replace("", None)).astype("Int64")
         return index.astype(dict.fromkeys(NUMBERS, "int64"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{layout.index} is missing or damaged: run `s2vc-prep encode` again") from error
 
 

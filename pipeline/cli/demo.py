@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cli.encode import run_encode
 from pipeline.cli.ending import interruptible
@@ -35,6 +36,8 @@ def demo_command(out: Path, workers: int | None) -> None:
     console = Console()
     started = time.monotonic()
     paths = DemoPaths(out)
+    if out.exists() and any(out.iterdir()) and not paths.videos.exists():
+        raise UserError(f"{out} holds something else; choose another --out")
     with interruptible(console), cluster(None, workers):
         if not paths.manifest.exists():
             draw(paths, console)
