@@ -50,7 +50,8 @@ def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> 
     for video in draw_sample(videos_per_class):
         path = paths.videos / video.video_id
         rows.append((video.video_id, str(video.label), video.class_name, video.split))
-        with files.attempt(path) as aside, write_video(aside, *video.frames.shape[1:3], str(SAMPLE_FPS)) as write:
+        height, width = video.frames.shape[1:3]
+        with files.attempt(path) as aside, write_video(aside, height, width, str(SAMPLE_FPS)) as write:
             write(video.frames)
         with files.attempt(paths.mask(video.video_id)) as aside, aside.open("wb") as file:
             np.savez_compressed(file, mask=video.masks)

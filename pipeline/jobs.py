@@ -83,42 +83,46 @@ def encode_job(
         raise UserError(f"there is no folder {root} with videos")
     layout = Layout(out)
     with locked(layout):
-        settings = _prepare(layout, manifest, options)
-        if options.retry_failed:
-            _forget_failed(layout, settings)
+        # Whatever can be refused is refused here: Ray takes seconds to start.
+        settings = _open(layout, manifest, options)
         with cluster(address, workers):
+            device = "cuda" if gpus() else "cpu"
+            settings = settings or _create(layout, options, device, len(manifest))
+            _write_index(layout, settings, manifest)
+            write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
+            if options.retry_failed:
+                _forget_failed(layout, settings)
             job = EncodeJob(layout, settings, manifest, workers)
-            _plan_encode(job, root.absolute(), "cuda" if gpus() else "cpu", options.silence)
+            _plan_encode(job, root.absolute(), device, options.silence)
             yield job
 
 
-def _prepare(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Settings:
-    """Make a new cache or check that this one fits; write cache.json, the flow and the index of what is to be done."""
+def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Settings | None:
+    """The settings of a cache to go on with, grown to the manifest; None where a new one can be made.
+
+    Raises UserError where neither is possible.
+    """
     files.clear_attempts(layout.root)
+    if not layout.settings.exists():
+        strangers = [p.name for p in layout.root.iterdir() if p != layout.lock and p.name not in _PARTS]
+        if strangers:
+            raise UserError(f"{layout.root} is no cache and not empty (it holds {strangers[0]}); choose another --out")
+        load_flow(options.flow or FLOW)
+        return None
+    settings = read_settings(layout)
     wanted: dict[str, Any] = {
         "frame_size": options.frame_size,
         "frame_step": options.frame_step,
         "shard_size": options.shard_size,
         "precision": None if options.precision == "auto" else options.precision,
+        "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
-    if layout.settings.exists():
-        settings = read_settings(layout)
-        if options.flow is not None:
-            wanted["flow_fingerprint"] = fingerprint(load_flow(options.flow))
-        refuse_other(settings, wanted, layout)
-        refuse_changed_rows(layout, manifest)
-        settings = settings.grown_to(len(manifest))
-    else:
-        settings = _create(layout, wanted, options, len(manifest))
-    _write_index(layout, settings, manifest)
-    write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
-    return settings
+    refuse_other(settings, wanted, layout)
+    refuse_changed_rows(layout, manifest)
+    return settings.grown_to(len(manifest))
 
 
-def _create(layout: Layout, wanted: dict[str, Any], options: EncodeOptions, rows: int) -> Settings:
-    strangers = [p.name for p in layout.root.iterdir() if p != layout.lock and p.name not in _PARTS]
-    if strangers:
-        raise UserError(f"{layout.root} is no cache and not empty (it holds {strangers[0]}); choose another --out")
+def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> Settings:
     name = options.flow or FLOW
     flow = load_flow(name)
     with files.attempt(layout.flow) as aside:
@@ -126,13 +130,13 @@ def _create(layout: Layout, wanted: dict[str, Any], options: EncodeOptions, rows
         aside.chmod(0o644)
     create_root(layout.all_latents)
     return Settings(
-        frame_size=wanted["frame_size"] or FRAME_SIZE,
+        frame_size=options.frame_size or FRAME_SIZE,
         jpeg_quality=JPEG_QUALITY,
-        frame_step=wanted["frame_step"] or 1,
-        shard_size=wanted["shard_size"] or SHARD_SIZE,
+        frame_step=options.frame_step or 1,
+        shard_size=options.shard_size or SHARD_SIZE,
         flow_name=Path(name).stem,
         flow_fingerprint=fingerprint(flow),
-        precision=choose_precision(options.precision),
+        precision=choose_precision(options.precision, device),
         segments=(rows,),
     )
 
