@@ -232,9 +232,10 @@ class _Log:
 
     def _take(self, line: str) -> None:
         if re.search(r"\[(error|fatal|panic)\] ", line):
-            if len(self.errors) < self.KEPT:
-                # Addresses differ from run to run, and receipts must not.
-                self.errors.append(re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] |\[(error|fatal|panic)\] ", "", line).strip())
+            # Addresses differ from run to run, and the path from machine to machine; receipts must not.
+            if len(self.errors) < self.KEPT and "Error opening input file " not in line:
+                said = re.sub(r"\[[^\]]* @ 0x[0-9a-f]+\] |\[(error|fatal|panic)\] ", "", line).strip()
+                self.errors.append("".join(c if c.isprintable() else "?" for c in said))
         elif len(self._streams) < self.KEPT and re.search(r"Stream #0:\d+.*: Video:", line):
             self._streams.append(line)
 

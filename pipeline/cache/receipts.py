@@ -58,7 +58,7 @@ def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
         content: dict[str, Any] = files.read_json(layout.receipt(stage, shard))
         videos = [VideoRecord(**v) for v in content.pop("videos")]
         return Receipt(videos=videos, **content)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -81,6 +81,8 @@ def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> R
     receipt = read_receipt(layout, stage, shard)
     if receipt is None or stage == INGEST:
         return receipt
-    if before is None or any(before.files.get(path) != digest for path, digest in receipt.inputs.items()):
+    if before is None or not receipt.inputs:
+        return None
+    if any(before.files.get(path) != digest for path, digest in receipt.inputs.items()):
         return None
     return receipt

@@ -50,6 +50,8 @@ class Settings:
         return dataclasses.replace(self, segments=(*self.segments, rows - self.rows))
 
 
+_NUMBERS = ("jpeg_quality", "frame_step", "shard_size")
+
 # In a sentence: what a user calls each setting that must not change.
 _NAMES = {
     "frame_size": "--size",
@@ -83,7 +85,9 @@ def read_settings(layout: Layout) -> Settings:
         content = files.read_json(layout.settings)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"there is no cache at {layout.root} (no cache.json)") from None
-    except ValueError:
+    except OSError as error:
+        raise UserError(f"{layout.settings} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
         raise UserError(f"{layout.settings} is damaged: it is no JSON") from None
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{layout.root} has a format this version cannot read (it reads version {FORMAT_VERSION})")
@@ -91,9 +95,14 @@ def read_settings(layout: Layout) -> Settings:
         fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
         fields["frame_size"] = tuple(fields["frame_size"])
         fields["segments"] = tuple(fields["segments"])
+        numbers = [*fields["frame_size"], *fields["segments"], *(fields[n] for n in _NUMBERS)]
+        if len(fields["frame_size"]) != 2 or not all(type(n) is int and n > 0 for n in numbers):
+            raise TypeError
+        if not all(isinstance(fields[n], str) for n in ("flow_name", "flow_fingerprint", "precision")):
+            raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):
-        raise UserError(f"{layout.settings} is damaged: settings are missing") from None
+        raise UserError(f"{layout.settings} is damaged: settings are missing or make no sense") from None
 
 
 def software_versions(ffmpeg: str) -> dict[str, str]:

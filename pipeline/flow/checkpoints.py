@@ -131,7 +131,10 @@ def _from_published(state: dict[str, Tensor], path: Path) -> tuple[Architecture,
     high, low, deep = couplings("conv1", {1}), couplings("conv1", {6}), couplings("fc1", {1536})
     if not (high and low and deep):
         raise FlowFileError(f"{path} is a checkpoint, but not one of the 64x64 flow")
-    architecture = Architecture(len(high[0]), len(deep[0]), len(high), len(low), len(deep))
+    try:
+        architecture = Architecture(len(high[0]), len(deep[0]), len(high), len(low), len(deep))
+    except ValueError as error:
+        raise FlowFileError(f"{path} is a checkpoint of no flow: {error}") from error
     first_low = 2 + 2 * len(high)
     first_deep = first_low + 3 * len(low) + 2
 

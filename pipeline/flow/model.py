@@ -1,6 +1,6 @@
 """The 64x64 flow of the paper (AdvFlow's): f maps an image to latents that are standard normal over images."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -24,6 +24,8 @@ LATENTS = 3 * 64 * 64
 DEEP_LATENTS = LATENTS // 4
 """The first of the latents go through the fully connected couplings as well."""
 
+MAX_WIDTH, MAX_BLOCKS = 4096, 64
+
 PRECISIONS = ("float32", "bfloat16")
 
 CPU_SLICE = 8
@@ -46,8 +48,10 @@ class Architecture:
     """Fully connected couplings on the first quarter of the latents."""
 
     def __post_init__(self) -> None:
-        if min(self.hidden, self.width, self.high_blocks, self.low_blocks, self.deep_blocks) < 1:
-            raise ValueError(f"a flow needs at least one of everything: {self}")
+        # The bounds are there for files from strangers: a flow is built before its weights are compared with it.
+        for name, value in asdict(self).items():
+            if type(value) is not int or not 1 <= value <= (MAX_BLOCKS if "blocks" in name else MAX_WIDTH):
+                raise ValueError(f"{name} of a flow cannot be {value!r}")
 
 
 class Flow(nn.Module):

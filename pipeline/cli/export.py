@@ -1,0 +1,80 @@
+"""`s2vc-prep export`."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from pipeline.cache import Cache
+from pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED
+from pipeline.cli.options import FOLDER, cache_argument
+from pipeline.export import FORMATS, ORIGINAL, Export, plan_export
+from pipeline.progress import clock, progress
+
+
+@click.command("export")
+@cache_argument
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help=f"A rendered variant, such as alpha0.5-zero-video, or '{ORIGINAL}': the stored frames. Repeatable.",
+)
+@click.option("--out", type=FOLDER, required=True, help="Folder for OUT/VARIANT/, outside the cache.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="mp4",
+    help="mp4: H.264; an odd height or width is made even by repeating the last row or column. "
+    "frames: a folder of JPEGs for each clip.",
+)
+@click.option("--video", "video_ids", multiple=True, metavar="ID", help="Only this video_id; repeatable.")
+@click.option("--overwrite", is_flag=True, help="Write clips anew that are there already.")
+def export_command(
+    cache: Path, variants: tuple[str, ...], out: Path, form: str, video_ids: tuple[str, ...], overwrite: bool
+) -> None:
+    """Write variants of CACHE as clips that play anywhere, in the source's folders and at its frame rate.
+
+    A video becomes OUT/VARIANT/<video_id without extension>.mp4, or a folder of that name with img_00001.jpg and so
+    on. In variants of scope clip each window is a clip, and its number ends the name (_w000, _w001, ...).
+    Nothing is written where two clips would have the same name, or a clip is there already. Failed videos are skipped.
+    Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
+    """
+    console = Console()
+    export = plan_export(Cache(cache), variants, out, form, video_ids, overwrite)
+    try:
+        run_export(export, console)
+    except KeyboardInterrupt:
+        console.print("Stopped. Clips that are finished are kept; --overwrite writes all of them anew.")
+        sys.exit(EXIT_INTERRUPTED)
+    for video_id, reason in export.refused.items():
+        console.print(f"{video_id!r} is not exported: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if export.refused:
+        sys.exit(EXIT_FAILED_VIDEOS)
+
+
+def run_export(export: Export, console: Console) -> None:
+    """Write the clips with progress and a summary."""
+    started = time.monotonic()
+    with progress("export", len(export.clips), "clips", console) as advance:
+        for clip in export.clips:
+            export.write(clip)
+            advance(1, clip.frames)
+    videos = len({clip.video_id for clip in export.clips})
+    skipped = f"; {export.failed} failed skipped" if export.failed else ""
+    console.print(
+        f"{_count(len(export.clips), 'clip')} of {_count(videos, 'video')} in {export.out}, "
+        f"{_count(sum(clip.frames for clip in export.clips), 'frame')}{skipped}; {clock(time.monotonic() - started)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

@@ -1,0 +1,92 @@
+"""`s2vc-prep verify`: every invariant of a cache's format, checked against what is on the disk."""
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from manifests.errors import UserError
+from pipeline.advice import how_to_render
+from pipeline.cache.layout import Layout
+from pipeline.cache.settings import Settings
+from pipeline.progress import Advance
+from pipeline.variants import Variant
+from pipeline.verify.foreign import check_foreign, find_variants
+from pipeline.verify.index import check_index
+from pipeline.verify.latents import check_root
+from pipeline.verify.motion import check_variant_settings
+from pipeline.verify.problem import Problem, guarded
+from pipeline.verify.settings import check_flow, check_settings
+from pipeline.verify.shard import ShardCheck
+
+__all__ = ["Problem", "check_shards", "verify_cache"]
+
+
+@contextmanager
+def _unseen(shards: int) -> Iterator[Advance]:
+    yield lambda units, frames: None
+
+
+def verify_cache(
+    layout: Layout, quick: bool = False, show: Callable[[int], AbstractContextManager[Advance]] = _unseen
+) -> Iterator[Problem]:
+    """The problems of a cache as they are found, none where all is well.
+
+    quick: sizes and structure only, nothing is hashed. show: given the number of shards, shows progress over them.
+    Raises UserError where there is no cache, or a job is writing into it; damage of any kind is a problem.
+    """
+    if not layout.settings.exists():
+        raise UserError(f"there is no cache at {layout.root} (no cache.json)")
+    with _undisturbed(layout):
+        settings = yield from check_settings(layout)
+        if settings is None:
+            return
+        yield from guarded(layout.flow.name, check_flow, layout, settings)
+        yield from check_shards(layout, settings, quick, show)
+
+
+def check_shards(
+    layout: Layout,
+    settings: Settings,
+    quick: bool = False,
+    show: Callable[[int], AbstractContextManager[Advance]] = _unseen,
+) -> Iterator[Problem]:
+    """The problems of everything but cache.json and the flow."""
+    index = yield from check_index(layout, settings)
+    if index is None:
+        return
+    shards, variants = settings.shards(), find_variants(layout)
+    yield from guarded("latents.zarr/zarr.json", check_root, layout)
+    yield from check_foreign(layout, len(shards), variants)
+    for variant in variants:
+        where = layout.variant_settings(variant).relative_to(layout.root).as_posix()
+        yield from guarded(where, check_variant_settings, layout, variant)
+    unrendered: Counter[Variant] = Counter()
+    with show(len(shards)) as advance:
+        for shard, rows in enumerate(shards):
+            check = ShardCheck(layout, settings, index, shard, rows, quick)
+            yield from check.run(variants)
+            unrendered.update(check.unrendered)
+            advance(1, check.frames)
+    for variant, count in unrendered.items():
+        what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(layout.root, variant)}`"
+        yield Problem(f"motion/{variant.name}", what, unfinished=True)
+
+
+@contextmanager
+def _undisturbed(layout: Layout) -> Iterator[None]:
+    """No job writes into the cache while the block runs; nothing is written for that, so that it may be read-only."""
+    try:
+        handle = os.open(layout.lock, os.O_RDONLY)
+    except OSError:
+        yield  # no job has ever run here, or we may not know
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{layout.root} is in use by another job; wait for it") from None
+        yield
+    finally:
+        os.close(handle)

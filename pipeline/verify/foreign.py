@@ -1,0 +1,90 @@
+"""What lies in a cache that no receipt and no layout accounts for."""
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from pipeline.cache.layout import ENCODE, INGEST, Layout
+from pipeline.files import ATTEMPT
+from pipeline.variants import Variant
+from pipeline.verify.problem import Problem
+
+_NUMBER = re.compile(r"[0-9]{5,9}")
+
+
+def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
+    """Files and folders in the cache's folders that are not part of it, and what stopped jobs left half written."""
+    for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
+        for name in _names(layout.root / folder):
+            if not belongs(name):
+                yield _foreign(f"{folder}/{name}" if folder else name)
+
+
+def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]]:
+    """For each folder of a cache, which names in it are the cache's own."""
+
+    def shard_file(name: str) -> bool:
+        return _is_shard(name, ".h5", shards)
+
+    def receipt(name: str) -> bool:
+        return _is_shard(name, ".json", shards)
+
+    belongs: dict[str, Callable[[str], bool]] = {
+        "": lambda name: ATTEMPT not in name,  # at the top, a user may keep other things beside the cache's parts
+        "frames": shard_file,
+        "small": shard_file,
+        "latents.zarr": lambda name: name == "zarr.json" or _is_shard(name, "", shards),
+        "motion": variants.__contains__,
+        "receipts": {INGEST, ENCODE, "motion"}.__contains__,
+        f"receipts/{INGEST}": receipt,
+        f"receipts/{ENCODE}": receipt,
+        "receipts/motion": variants.__contains__,
+    }
+    for variant in sorted(variants):
+        belongs[f"motion/{variant}"] = lambda name: name == "variant.json" or shard_file(name)
+        belongs[f"receipts/motion/{variant}"] = receipt
+    return belongs
+
+
+def _is_shard(name: str, ending: str, shards: int) -> bool:
+    number = name.removesuffix(ending)
+    return bool(_NUMBER.fullmatch(number)) and int(number) < shards and name == f"{int(number):05d}{ending}"
+
+
+def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Iterator[Problem]:
+    """Files in a shard's Zarr group that are not part of it; expected: paths relative to the group."""
+    for folder, _, names in os.walk(group):
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.relative_to(group).as_posix() not in expected:
+                yield _foreign(path.relative_to(layout.root).as_posix())
+
+
+def find_variants(layout: Layout) -> list[Variant]:
+    """Variants whose folder, or whose receipts, are there, in the order of names."""
+    names = {*_names(layout.root / "motion"), *_names(layout.root / "receipts" / "motion")}
+    found = []
+    for name in sorted(names):
+        try:
+            variant = Variant.parse(name)
+        except ValueError:
+            continue
+        if variant.name == name:  # another spelling of its numbers is not looked for by anybody
+            found.append(variant)
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted; nothing where there is no folder."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _foreign(name: str) -> Problem:
+    if ATTEMPT in name:
+        what = "was left half written by a job that was stopped; run that command again, which removes it"
+        return Problem(name, what, unfinished=True)
+    return Problem(name, "is not part of the cache: no receipt accounts for it")

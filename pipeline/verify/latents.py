@@ -1,0 +1,104 @@
+"""Checks of the latents of a shard: the arrays of latents.zarr/NNNNN, their chunk files, and the STDs in them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import files
+from pipeline.cache.layout import Layout
+from pipeline.cache.receipts import VideoRecord
+from pipeline.flow.model import LATENTS
+from pipeline.latents import (
+    HISTOGRAM_BINS,
+    READ_FRAMES,
+    WRITE_FRAMES,
+    open_array,
+    read_std_clip_histogram,
+    read_std_video,
+)
+from pipeline.verify.problem import Malformed, Problem
+from pipeline.windows import HISTOGRAM_WINDOW, WindowRule
+
+CRC_BYTES = 4
+
+
+def zarr_shards(frames: int) -> int:
+    """Files that hold the z of so many frames."""
+    return -(-frames // WRITE_FRAMES)
+
+
+def latent_files(frames: int, videos: int) -> dict[str, int | None]:
+    """Every file of a shard's group, and its size in bytes where that follows from what is stored, uncompressed."""
+    sizes: dict[str, int | None] = {"zarr.json": None}
+    sizes |= {f"{name}/zarr.json": None for name in ("z", "std_video", "std_clip_histogram")}
+    for number in range(zarr_shards(frames)):
+        chunks = -(-min(WRITE_FRAMES, frames - number * WRITE_FRAMES) // READ_FRAMES)
+        # A zarr-shard ends with where its chunks lie: offset and length, 8 bytes each, of every one it could have.
+        index = WRITE_FRAMES // READ_FRAMES * 16 + CRC_BYTES
+        sizes[f"z/c/{number}/0"] = chunks * (READ_FRAMES * LATENTS * 2 + CRC_BYTES) + index
+    if videos:
+        sizes["std_video/c/0/0"] = videos * LATENTS * 4 + CRC_BYTES
+        sizes["std_clip_histogram/c/0/0"] = videos * HISTOGRAM_BINS * 8 + CRC_BYTES
+    return sizes
+
+
+def check_root(layout: Layout) -> Iterable[Problem]:
+    """latents.zarr is a Zarr v3 group."""
+    path = layout.all_latents / "zarr.json"
+    if not path.is_file():
+        raise Malformed("is missing")
+    content = files.read_json(path)
+    if not isinstance(content, dict) or (content.get("zarr_format"), content.get("node_type")) != (3, "group"):
+        raise Malformed("describes no Zarr v3 group")
+    return ()
+
+
+def check_latents(path: Path, where: str, videos: list[VideoRecord]) -> Iterable[Problem]:
+    """Shapes and types of the arrays; STDs and their counts are such as can be. z itself is not read."""
+    frames, count = sum(v.frames for v in videos), len(videos)
+    _check_array(path, "z", (frames, LATENTS), (READ_FRAMES, LATENTS), "float16", (WRITE_FRAMES, LATENTS))
+    _check_array(path, "std_video", (count, LATENTS), (max(count, 1), LATENTS), "float32")
+    _check_array(path, "std_clip_histogram", (count, HISTOGRAM_BINS), (max(count, 1), HISTOGRAM_BINS), "int64")
+    std, histogram = read_std_video(path), read_std_clip_histogram(path)
+    for video, own_std, own_counts in zip(videos, std, histogram, strict=True):
+        for fault in (_std_fault(own_std, video.frames), _histogram_fault(own_counts, video.frames)):
+            if fault:
+                yield Problem(where, f"{fault} for {video.video_id}")
+
+
+def _check_array(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    dtype: str,
+    zarr_shard: tuple[int, ...] | None = None,
+) -> None:
+    array = open_array(path, name)
+    if array.shape != shape:
+        raise Malformed(f"{name} is {array.shape}, {shape} is expected")
+    if array.dtype != np.dtype(dtype):
+        raise Malformed(f"{name} is {array.dtype}, {dtype} is expected")
+    # What is unpacked at a time is bounded by the chunk, as long as nothing in it is compressed.
+    stored = (array.chunks, array.shards, [type(c).__name__ for c in array.compressors])
+    if stored != (chunk, zarr_shard, ["Crc32cCodec"]):
+        raise Malformed(f"{name} is stored in other chunks than {chunk}, raw with a checksum each")
+
+
+def _std_fault(std: np.ndarray, frames: int) -> str:
+    if not (np.isfinite(std).all() and (std >= 0).all()):
+        return "std_video is not a finite number of 0 or more everywhere"
+    if frames < 2 and std.any():
+        return f"std_video is not 0, with {frames} frames,"
+    return ""
+
+
+def _histogram_fault(counts: np.ndarray, frames: int) -> str:
+    """STDs of 4 and more are not counted, so that there may be fewer than one for each window and latent."""
+    windows = len(WindowRule("clip", HISTOGRAM_WINDOW).windows(frames))
+    if (counts < 0).any():
+        return "std_clip_histogram counts less than 0"
+    if counts.max(initial=0) > windows * LATENTS or counts.sum() > windows * LATENTS:
+        return f"std_clip_histogram counts more than the {windows} windows have latents"
+    return ""
