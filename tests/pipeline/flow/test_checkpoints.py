@@ -144,3 +144,12 @@ def test_auto_precision_is_bfloat16_on_a_gpu_only_or_with_amx() -> None:
     with open("/proc/cpuinfo") as cpu:
         amx = "amx_bf16" in cpu.read()
     assert choose_precision("auto", "cpu") == ("bfloat16" if amx else "float32")
+
+
+@pytest.mark.parametrize(
+    "forged", ['{"high_blocks": 10000000}', '{"hidden": 0}', '{"width": 1.5}', "[]", "{", '{"x": 1}']
+)
+def test_a_forged_architecture_is_refused_before_anything_is_built(forged: str, tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "flow", metadata={"s2vc_flow": forged})
+    with pytest.raises(FlowFileError, match="not one of a flow"):
+        load_flow(tmp_path / "flow")
