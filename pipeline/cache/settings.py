@@ -12,6 +12,9 @@ from pipeline.cache.layout import Layout
 
 FORMAT_VERSION = 1
 
+MAX_ROWS = 10_000_000
+"""More than any manifest has; a forged cache.json must not fill the memory."""
+
 PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 
 
@@ -96,7 +99,7 @@ def read_settings(layout: Layout) -> Settings:
         fields["frame_size"] = tuple(fields["frame_size"])
         fields["segments"] = tuple(fields["segments"])
         numbers = [*fields["frame_size"], *fields["segments"], *(fields[n] for n in _NUMBERS)]
-        if len(fields["frame_size"]) != 2 or not all(type(n) is int and n > 0 for n in numbers):
+        if len(fields["frame_size"]) != 2 or not all(type(n) is int and 0 < n <= MAX_ROWS for n in numbers):
             raise TypeError
         if not all(isinstance(fields[n], str) for n in ("flow_name", "flow_fingerprint", "precision")):
             raise TypeError

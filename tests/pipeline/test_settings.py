@@ -44,7 +44,7 @@ def test_any_value_in_cache_json_is_read_or_refused(tmp_path: Path, field: str, 
         made = read_settings(Layout(tmp_path))
     except UserError:
         return
-    assert [row for rows in made.shards() for row in rows] == list(range(made.rows))
+    assert sum(len(rows) for rows in made.shards()) == made.rows
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, '{"format_version": 2}', "\udcff"])
