@@ -7,6 +7,9 @@ import numpy as np
 HISTOGRAM_WINDOW = 16
 """Frames of the windows whose STDs every cache counts in `std_clip_histogram`."""
 
+MAX_CLIP = 4096
+"""Frames of a window of scope clip at most: one is held in memory whole (200 MB of latents)."""
+
 
 @dataclass(frozen=True)
 class WindowRule:
@@ -28,8 +31,8 @@ class WindowRule:
         if self.scope == "video":
             if self.clip_length is not None or self.window_stride is not None or self.frame_step != 1:
                 raise ValueError("clip length, frame step and window stride belong to scope clip")
-        elif not self.clip_length or self.clip_length < 2:
-            raise ValueError("scope clip needs a clip length of 2 frames or more")
+        elif not self.clip_length or not 2 <= self.clip_length <= MAX_CLIP:
+            raise ValueError(f"scope clip needs a clip length of 2 to {MAX_CLIP} frames")
         if self.frame_step < 1 or (self.window_stride is not None and self.window_stride < 1):
             raise ValueError("frame step and window stride are 1 or more")
 

@@ -1,0 +1,149 @@
+"""`s2vc-prep info`."""
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.cli.options import OUTPUT, cache_argument
+from pipeline.info import facts, survey
+from pipeline.progress import Advance, progress, size
+from pipeline.shares import PAPER, SCOPES, check_plot, plot_shares
+
+REASONS = 10
+"""Reasons of failures that are shown, the most frequent first."""
+
+
+@click.command("info")
+@cache_argument
+@click.option("--plot", type=OUTPUT, help="Figure of the share kept against alpha: .png, .pdf or .svg.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and nothing else.")
+def info_command(cache: Path, plot: Path | None, as_json: bool) -> None:
+    """What is inside CACHE, finished or not, and which share of the latents each alpha keeps.
+
+    Shares come from the cached STDs, so that an alpha can be chosen before anything is rendered.
+    """
+    console, aside = Console(), Console(stderr=True)
+    if plot is not None:
+        check_plot(plot)
+
+    def show(shards: int) -> AbstractContextManager[Advance]:
+        return progress("info", shards, "shards", aside)
+
+    try:
+        found = survey(Cache(cache), show)
+        known = facts(found)
+    except OSError as error:
+        raise UserError(f"{cache} cannot be read, see `s2vc-prep verify`: {error}") from error
+    if as_json:
+        click.echo(json.dumps(known, indent=1, ensure_ascii=False))
+    else:
+        tell(known, console)
+    if plot is not None:
+        plot_shares(found.shares.curves(), found.shares.videos, plot)
+        (aside if as_json else console).print(escape(str(plot)), highlight=False, soft_wrap=True)
+
+
+def tell(known: dict[str, Any], console: Console) -> None:
+    """The facts in lines and tables."""
+
+    def line(text: str) -> None:
+        console.print(escape(text), highlight=False, soft_wrap=True)
+
+    height, width = known["frame_size"]
+    step = known["frame_step"]
+    line(known["cache"])
+    for left in known["unfinished"]:
+        line(f"Not finished: {left}.")
+    counts = ", ".join(f"{n} {status}" for status, n in known["videos"].items() if n or status == "ok")
+    line(f"{sum(known['videos'].values())} videos: {counts}; {known['class_count']} classes")
+    for column, values in known["splits"].items():
+        line(f"{column}: {', '.join(f'{n} {value}' for value, n in values.items())}")
+    line(
+        f"{known['frames']} frames of {height}x{width}, {f'one in {step} of the source, ' if step > 1 else ''}"
+        f"JPEG quality {known['jpeg_quality']}"
+    )
+    flow = known["flow"]
+    line(f"flow {flow['name']}, {flow['precision']}, fingerprint {flow['fingerprint'][:12]}")
+    versions = (f"{name} {version.removeprefix('ffmpeg version ')}" for name, version in known["software"].items())
+    line(f"made with {', '.join(versions)}")
+    for table in (class_table(known), part_table(known), failure_table(known), share_table(known)):
+        if table.rows:
+            console.print()
+            console.print(table)
+
+
+def plain_table(title: str, *columns: str, text: int = 1) -> Table:
+    """A table whose first `text` columns are text and the others numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD)
+    table.show_edge = False
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k < text else "right", overflow="fold")
+    return table
+
+
+def class_table(known: dict[str, Any]) -> Table:
+    table = plain_table("Classes", "class", "videos", "frames")
+    if len(known["classes"]) > 1:
+        for entry in known["classes"]:
+            table.add_row(escape(entry["class_name"] or "none"), str(entry["videos"]), str(entry["frames"]))
+    return table
+
+
+def part_table(known: dict[str, Any]) -> Table:
+    """On disk, and what the rendered ones keep."""
+    kept = {entry["name"]: entry["kept"] for entry in known["variants"]}
+    table = plain_table("On disk", "part", "size", "a frame", "shards", "kept")
+    for part in known["parts"]:
+        name, per_frame = part["part"], part["bytes_per_frame"]
+        table.add_row(
+            name,
+            size(part["bytes"]),
+            size(per_frame) if per_frame is not None else "",
+            f"{part['shards_done']} of {known['shards']}",
+            percent(kept[name]) if kept.get(name) is not None else "",
+        )
+    return table
+
+
+def failure_table(known: dict[str, Any]) -> Table:
+    failures = known["failures"]
+    table = plain_table("Videos with trouble", "status", "reason", "first", "videos", text=3)
+    for entry in failures[:REASONS]:
+        ids = ", ".join(entry["first"]) + (", …" if entry["videos"] > len(entry["first"]) else "")
+        table.add_row(entry["status"], escape(entry["reason"]), escape(ids), str(entry["videos"]))
+    if rest := failures[REASONS:]:
+        table.add_row("", f"… and {len(rest)} more reasons", "", str(sum(entry["videos"] for entry in rest)))
+    return table
+
+
+def share_table(known: dict[str, Any]) -> Table:
+    """Share kept at alphas 0.1, 0.2, … 1, with the paper's beside."""
+    shares = known["share_kept"]
+    paper_names = ", ".join(next(iter(PAPER.values())))
+    table = plain_table("Latents kept", "alpha", "STD over the video", "over windows of 16", f"paper: {paper_names}")
+    videos = "1 video" if shares["videos"] == 1 else f"{shares['videos']} videos, each of the same weight"
+    table.caption = f"Mean over {videos}; in brackets, 10th to 90th percentile."
+    if not shares["videos"]:
+        return table
+    for k, alpha in enumerate(shares["alphas"]):
+        if k and k % 5 == 0:
+            cells = [
+                f"{percent(column['mean'][k])} ({100 * column['p10'][k]:.1f} to {100 * column['p90'][k]:.1f})"
+                for column in (shares[scope] for scope in SCOPES)
+            ]
+            paper = ", ".join(percent(share) for share in PAPER.get(alpha, {}).values())
+            table.add_row(f"{alpha:g}", *cells, paper)
+    return table
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

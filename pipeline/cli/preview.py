@@ -1,0 +1,80 @@
+"""`s2vc-prep preview`."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from manifests.errors import UserError
+from pipeline.bands import Band
+from pipeline.cache import Cache
+from pipeline.cli.options import OUTPUT, cache_argument
+from pipeline.preview import COLUMNS, SECONDS, VIDEOS, write_preview
+from pipeline.progress import Advance, progress
+from pipeline.variants import Variant
+
+
+@click.command("preview")
+@cache_argument
+@click.option(
+    "--video",
+    "video_ids",
+    metavar="ID",
+    multiple=True,
+    help=f"Repeatable.  [default: one of each class, up to {VIDEOS}]",
+)
+@click.option("--alpha", "alphas", type=float, multiple=True, help="Suppress latents with STD < alpha; repeatable.")
+@click.option("--keep", "keeps", type=float, multiple=True, help="Or: keep this share of the latents; repeatable.")
+@click.option(
+    "--variant",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Strategy and scope by name, such as alpha0.5-noise-clip16; repeatable.  [default: what is rendered]",
+)
+@click.option(
+    "--columns", type=click.IntRange(1, 64), default=COLUMNS, help="Frames of a sheet; tiles across an animation."
+)
+@click.option("--seconds", type=click.FloatRange(0.1, 10), default=SECONDS, help="Of an animation, at most.")
+@click.option("--out", type=OUTPUT, default=Path("preview.png"), help="Stills: .png. Animation: .gif or .mp4.")
+def preview_command(
+    cache: Path,
+    video_ids: tuple[str, ...],
+    alphas: tuple[float, ...],
+    keeps: tuple[float, ...],
+    names: tuple[str, ...],
+    columns: int,
+    seconds: float,
+    out: Path,
+) -> None:
+    """Picture or animation of videos of CACHE: originals, and what each variant makes of them.
+
+    Variants that are not rendered are computed on the fly for what is shown, so that an alpha can be chosen before
+    anything is rendered.
+    """
+    console = Console()
+    variants = wanted_variants(alphas, keeps, names)
+
+    def watch(videos: int) -> AbstractContextManager[Advance]:
+        return progress("preview", videos, "videos", console)
+
+    tell(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, watch), out, console)
+
+
+def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:
+    """What is asked for, each once, in the order alphas, shares, names. Raises UserError for what makes no variant."""
+    try:
+        variants = [Variant(alpha=a) for a in alphas] + [Variant(keep=q) for q in keeps]
+        variants += [Variant.parse(name) for name in names]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return list({v.name: v for v in variants}.values())
+
+
+def tell(bands: list[Band], out: Path, console: Console) -> None:
+    """What was not rendered but computed for this picture; last, the path."""
+    fresh = {s.variant.name: None for b in bands for s in b.strips if s.fresh and s.variant}
+    if fresh:
+        console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", highlight=False, soft_wrap=True)
+    click.echo(str(out))
