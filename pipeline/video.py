@@ -20,6 +20,8 @@ from typing import IO
 import ffmpeg
 import numpy as np
 
+from pipeline.overlap import ahead
+
 DECODE_FRAMES = 32
 """Frames handed on at a time."""
 
@@ -119,7 +121,8 @@ def decode_video(
     with _running(decode_command(path, height, width, frame_step)) as process:
         assert process.stdout is not None and process.stderr is not None
         log = _Log(process.stderr)
-        for frames in _read_frames(process.stdout, height, width, silence):
+        # Read by a thread: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are stored.
+        for frames in ahead(_read_frames(process.stdout, height, width, silence)):
             take(frames)
             result.frames += len(frames)
         try:

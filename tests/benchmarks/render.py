@@ -1,0 +1,129 @@
+"""Four alphas in one call of `s2vc-prep render` against four calls of one, and where the time of a shard goes.
+
+python -m tests.benchmarks.render [--videos 24] [--repeats 3]
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from subprocess import run
+from typing import Any
+from unittest.mock import patch
+
+from pipeline import render
+from pipeline.cache.layout import Layout
+from pipeline.cache.settings import read_settings
+from pipeline.encode import cache_flow
+from pipeline.flow import Flow
+from pipeline.motion import MotionWriter
+from pipeline.variants import Variant
+from tests.benchmarks.measure import (
+    one_thread,
+    print_machine,
+    print_row,
+    ratio,
+    real_clips,
+    run_prep,
+    scratch,
+    seconds,
+    write_manifest,
+)
+
+ALPHAS = (0.2, 0.3, 0.4, 0.5)
+
+# What is timed inside a shard: owner, name of the function, what it does.
+PARTS: tuple[tuple[Any, str, str], ...] = (
+    (render, "read_latents", "read latents (beside)"),
+    (render, "read_small", "read small frames (beside)"),
+    (render._Renderer, "_begin", "choose what is suppressed"),
+    (Flow, "decode", "flow, decode"),
+    (render._Open, "take", "spool changes"),
+    (MotionWriter, "add", "round, hand to HDF5"),
+    (render, "write_receipt", "hash and receipt"),
+)
+
+
+def timed(totals: Counter[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with the time spent in it counted under a name."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            totals[name] += time.perf_counter() - started  # type: ignore[assignment]
+
+    return wrapper
+
+
+def where_time_goes(cache: Path, alphas: tuple[float, ...]) -> None:
+    """Shard 0 at these alphas in this process, on one thread."""
+    layout = Layout(cache)
+    settings = read_settings(layout)
+    variants = [Variant("zero", alpha=a) for a in alphas]
+    cache_flow(layout, settings, "cpu")
+    totals: Counter[str] = Counter()
+    with ExitStack() as stack:
+        for owner, name, what in PARTS:
+            stack.enter_context(patch.object(owner, name, timed(totals, what, getattr(owner, name))))
+        arguments = (layout, settings, 0, variants, "cpu")
+        whole = seconds(lambda: render.render_shard(*arguments))
+    print(f"shard 0, {len(alphas)} alphas, one thread: {whole:.2f} s (beside: in a thread of its own)")
+    beside = sum(v for k, v in totals.items() if "beside" in k)
+    totals["the rest (HDF5 compresses and syncs at its close)"] = whole - (sum(totals.values()) - beside)  # type: ignore[assignment]
+    for what, spent in totals.items():
+        print_row(what, f"{spent:.2f} s, {spent / whole:.1%}")
+
+
+def calls(cache: Path, alphas: list[tuple[float, ...]]) -> tuple[float, float]:
+    """`s2vc-prep render` once for each group of alphas, on a cache with nothing rendered: seconds, and of start-up."""
+    shutil.rmtree(cache / "motion", ignore_errors=True)
+    shutil.rmtree(cache / "receipts" / "motion", ignore_errors=True)
+    times = [run_prep("render", cache, *(o for a in group for o in ("--alpha", a))) for group in alphas]
+    return sum(t for _, t in times), sum(start for start, _ in times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=24)
+    parser.add_argument("--shard-size", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print_machine()
+    one_thread()
+    with scratch() as folder:
+        clips = real_clips("interaction", folder)
+        root = Path(os.path.commonpath(clips))
+        videos = clips[:: max(1, len(clips) // options.videos)][: options.videos]
+        manifest = write_manifest(folder / "manifest.csv", videos, root)
+        run_prep("encode", manifest, "--root", root, "--out", folder / "a", "--shard-size", options.shard_size)
+        shutil.copytree(folder / "a", folder / "b")
+        together, apart = [], []
+        for _ in range(options.repeats):
+            together.append(calls(folder / "a", [ALPHAS]))
+            apart.append(calls(folder / "b", [(a,) for a in ALPHAS]))
+        show("4 alphas in one call", together)
+        show("4 calls of one alpha", apart)
+        print_row("4 calls / one call", "", ratio([t for t, _ in apart], [t for t, _ in together]))
+        without = [[t - start for t, start in both] for both in (apart, together)]
+        print_row("4 calls / one call, start-ups taken off", "", ratio(*without))
+        importing = partial(run, [sys.executable, "-c", "import pipeline.jobs"], check=True)
+        print_row("of a start-up, imports", f"{seconds(importing):.1f} s")
+        where_time_goes(folder / "a", ALPHAS[-1:])
+        where_time_goes(folder / "b", ALPHAS)
+
+
+def show(what: str, times: list[tuple[float, float]]) -> None:
+    whole, start = sorted(times)[len(times) // 2]
+    print_row(what, f"{whole:.1f} s, start-up {start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
