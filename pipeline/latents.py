@@ -28,34 +28,11 @@ class LatentWriter:
 
     def __init__(self, path: Path, frames: int, videos: int):
         group = zarr.create_group(LocalStore(path))
-        checked = [Crc32cCodec()]
-        # With empty chunks left out, an all-zero chunk could not be told from one that was lost.
-        self._z = group.create_array(
-            "z",
-            shape=(frames, LATENTS),
-            dtype="float16",
-            chunks=(READ_FRAMES, LATENTS),
-            shards=(WRITE_FRAMES, LATENTS),
-            serializer=BytesCodec(),
-            compressors=checked,
-            config={"write_empty_chunks": True},
-        )
-        self._std = group.create_array(
-            "std_video",
-            shape=(videos, LATENTS),
-            dtype="float32",
-            chunks=(max(videos, 1), LATENTS),
-            compressors=checked,
-            config={"write_empty_chunks": True},
-        )
-        self._histogram = group.create_array(
-            "std_clip_histogram",
-            shape=(videos, HISTOGRAM_BINS),
-            dtype="int64",
-            chunks=(max(videos, 1), HISTOGRAM_BINS),
-            compressors=checked,
-            config={"write_empty_chunks": True},
-        )
+        z_chunks, z_shards = (READ_FRAMES, LATENTS), (WRITE_FRAMES, LATENTS)
+        self._z = _create(group, "z", (frames, LATENTS), "float16", z_chunks, z_shards)
+        self._std = _create(group, "std_video", (videos, LATENTS), "float32", (videos, LATENTS))
+        bins = (videos, HISTOGRAM_BINS)
+        self._histogram = _create(group, "std_clip_histogram", bins, "int64", bins)
         self._frames = frames
         self._written = 0
         self._buffer = np.empty((min(WRITE_FRAMES, frames), LATENTS), np.float16)
@@ -84,6 +61,28 @@ class LatentWriter:
             self._z[self._written : self._written + self._buffered] = self._buffer[: self._buffered]
             self._written += self._buffered
             self._buffered = 0
+
+
+def _create(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, int],
+    dtype: str,
+    chunks: tuple[int, int],
+    shards: tuple[int, int] | None = None,
+) -> zarr.Array:
+    """An array whose chunks are not compressed, which hardly pays, but carry a checksum each."""
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        serializer=BytesCodec(),
+        compressors=[Crc32cCodec()],
+        # With empty chunks left out, an all-zero chunk could not be told from one that was lost.
+        config={"write_empty_chunks": True},
+    )
 
 
 @contextmanager
