@@ -17,7 +17,7 @@ from typing import IO, Any
 ATTEMPT = ".attempt-"
 """Part of the name of everything that is being written; what a killed job leaves behind is found by it."""
 
-SPOOL_BYTES = 32 << 20
+SPOOL_BYTES = 4 << 20
 """What a spool holds in memory before it goes to disk."""
 
 
