@@ -13,6 +13,8 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from manifests.errors import UserError
+
 MAX_RETRIES = 2
 """Times a task whose worker died is tried again."""
 
@@ -55,13 +57,21 @@ class Outcome:
 
 @contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray for the time of the block: a cluster of our own (never one that happens to run), or the one at an address."""
+    """Ray for the time of the block: a cluster of our own (never one that happens to run), or the one at an address.
+
+    Raises UserError where no cluster answers at the address.
+    """
     # Its usage report would go to the network, and its dashboard is a server nobody asked for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     already = ray.is_initialized()
     if not already:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, ValueError) as error:
+            if address is None:
+                raise
+            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
     try:
         yield
     finally:

@@ -31,5 +31,7 @@ class Size(click.ParamType):
 
 
 cache_argument = click.argument("cache", type=FOLDER)
-address_option = click.option("--ray-address", metavar="ADDRESS", help="Join this Ray cluster, e.g. 'auto'.")
+address_option = click.option(
+    "--ray-address", metavar="ADDRESS", help="Join this Ray cluster; 'auto': the one that runs on this machine."
+)
 workers_option = click.option("--workers", type=click.IntRange(1), help="CPU workers at most.  [default: all CPUs]")

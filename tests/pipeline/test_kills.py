@@ -50,7 +50,13 @@ def render_command(folder: Path, out: str) -> list[object]:
 def start(arguments: list[object]) -> "subprocess.Popen[bytes]":
     """`s2vc-prep` as a process of its own, with its own Ray."""
     command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # A shell's background job, and with it whatever runs these tests, may ignore Ctrl-C; the command must not.
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
 
 
 def finish(process: "subprocess.Popen[bytes]") -> int:
