@@ -93,9 +93,10 @@ def hashes(paths: list[Path], root: Path) -> dict[str, str]:
 
 
 def clear_attempts(root: Path) -> None:
-    """Remove what killed jobs left half written under root (two levels of folders down)."""
-    for pattern in (f"*{ATTEMPT}*", f"*/*{ATTEMPT}*", f"*/*/*{ATTEMPT}*", f"*/*/*/*{ATTEMPT}*"):
-        for path in root.glob(pattern):
+    """Remove what killed jobs left half written in a cache; only where something is written is looked at."""
+    # Not below latents.zarr/NNNNN: a large cache has more folders there than anywhere else, and none is an attempt.
+    for folder in (".", "*", "motion/*", "receipts/*", "receipts/motion/*"):
+        for path in root.glob(f"{folder}/*{ATTEMPT}*"):
             remove(path)
 
 
