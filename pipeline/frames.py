@@ -89,6 +89,22 @@ def read_frames(frames: Path, start: int, stop: int) -> np.ndarray:
     return decode_jpegs(read_jpegs(frames, start, stop))
 
 
+def read_picked_frames(frames: Path, numbers: np.ndarray) -> np.ndarray:
+    """Some of the shard's frames, by their numbers (n,) in any order: (n, H, W, 3) uint8; each is decoded once."""
+    first, last = int(numbers.min()), int(numbers.max())
+    jpegs = read_jpegs(frames, first, last + 1)
+    height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[0])
+    picked = np.empty((len(numbers), height, width, 3), np.uint8)
+    place: dict[int, int] = {}
+    for row, number in enumerate((numbers - first).tolist()):
+        if number in place:
+            picked[row] = picked[place[number]]
+        else:
+            place[number] = row
+            simplejpeg.decode_jpeg(jpegs[number], "RGB", buffer=picked[row])
+    return picked
+
+
 def read_small(small: Path, start: int, stop: int) -> np.ndarray:
     """The shard's small frames start to stop: (n, 64, 64, 3) uint8."""
     return np.asarray(read_shard(small)["small"][start:stop])

@@ -1,8 +1,8 @@
 """What is inside a cache, finished or not: facts from receipts, the index and the small arrays; no latents are read."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
 from pipeline.motion import read_motion
-from pipeline.progress import Advance
+from pipeline.progress import Advance, unseen
 from pipeline.shares import ALPHAS, Shares
 from pipeline.variants import Variant
 
@@ -54,12 +54,7 @@ class Survey:
         return len(self.cache.settings.shards())
 
 
-@contextmanager
-def _unseen(shards: int) -> Iterator[Advance]:
-    yield lambda units, frames: None
-
-
-def survey(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]] = _unseen) -> Survey:
+def survey(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]] = unseen) -> Survey:
     """Go through a cache, shard by shard; show: progress over so many shards.
 
     Raises OSError where a file that a receipt promises cannot be read.

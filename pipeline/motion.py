@@ -91,9 +91,16 @@ class MotionShard:
 
     def change(self, window: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """f⁻¹(z_p) - X' of rows start to stop of a window, in pixel values of 0 to 1: (L, 64, 64, 3) float32."""
-        begin, end = (int(n) for n in self.window_offsets[window : window + 2])
-        rows = range(begin, end)[start:stop]
-        return read_shard(self.path)["correction"][rows.start : rows.stop] * self.scale[window]
+        length = len(self.frames_of(window))
+        return self.correction(window, np.arange(length)[start:stop]) * self.scale[window]
+
+    def correction(self, window: int, rows: np.ndarray) -> np.ndarray:
+        """The stored correction of some rows (L,) of a window, in units of its scale: (L, 64, 64, 3) int8."""
+        if len(rows) == 0:
+            return np.zeros((0, SMALL, SMALL, 3), np.int8)
+        begin, first, last = int(self.window_offsets[window]), int(rows.min()), int(rows.max())
+        stored = read_shard(self.path)["correction"][begin + first : begin + last + 1]
+        return stored if len(stored) == len(rows) else stored[rows - first]
 
 
 def read_motion(path: Path) -> MotionShard:

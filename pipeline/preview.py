@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.bands import Band, find_subjects, make_band
 from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE
 from pipeline.cache.receipts import OK
-from pipeline.progress import Advance
+from pipeline.progress import Advance, unseen
 from pipeline.sheet import write_png
 from pipeline.static_cues import STRATEGIES
 from pipeline.variants import Variant
@@ -37,7 +37,7 @@ def write_preview(
     variants: Sequence[Variant] = (),
     columns: int = COLUMNS,
     seconds: float = SECONDS,
-    watch: Callable[[int], AbstractContextManager[Advance]] = lambda videos: nullcontext(lambda v, f: None),
+    watch: Callable[[int], AbstractContextManager[Advance]] = unseen,
 ) -> list[Band]:
     """Picture videos of a cache: a sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
 

@@ -13,68 +13,89 @@ LOG_SECONDS = 10.0
 
 
 class Advance(Protocol):
-    """Called when work is done: so many units more, so many frames more."""
+    """Called when work is done: so many units more, so many frames (or what is counted) more; a note on the latest.
 
-    def __call__(self, units: int, frames: int) -> None: ...
+    at: units done in all, where some were done before this job.
+    """
+
+    def __call__(self, units: int, frames: int, note: str = "", at: int | None = None) -> None: ...
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str, console: Console) -> Iterator[Advance]:
-    """Progress over `total` units (videos, shards) with units/s, frames/s and time left."""
+def progress(title: str, total: int, unit: str, console: Console, counted: str = "frames") -> Iterator[Advance]:
+    """Progress over `total` units (videos, shards, steps) with units/s, frames/s (or what is counted) and time left."""
     show = _on_terminal if console.is_terminal else _in_log
-    with show(title, total, unit, console) as advance:
+    with show(title, total, console, _Counts(unit, counted)) as advance:
         yield advance
 
 
 @contextmanager
-def _on_terminal(title: str, total: int, unit: str, console: Console) -> Iterator[Advance]:
+def unseen(total: int) -> Iterator[Advance]:
+    """No progress shown; for calls from Python."""
+
+    def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
+        pass
+
+    yield advance
+
+
+@contextmanager
+def _on_terminal(title: str, total: int, console: Console, counts: "_Counts") -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit + " · {task.fields[rates]} ·"),
+        TextColumn(counts.unit + " · {task.fields[rates]} ·"),
         TimeRemainingColumn(),
     )
-    started, counted = time.monotonic(), _Counts()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total, rates="starting")
 
-        def advance(units: int, frames: int) -> None:
-            counted.add(units, frames)
-            bar.update(task, advance=units, rates=counted.rates(unit, time.monotonic() - started))
+        def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
+            counts.add(units, frames, at)
+            bar.update(task, completed=counts.at, rates=counts.rates(note))
 
         yield advance
 
 
 @contextmanager
-def _in_log(title: str, total: int, unit: str, console: Console) -> Iterator[Advance]:
-    started, counted = time.monotonic(), _Counts()
-    last = started
+def _in_log(title: str, total: int, console: Console, counts: "_Counts") -> Iterator[Advance]:
+    last = time.monotonic()
 
-    def advance(units: int, frames: int) -> None:
+    def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
         nonlocal last
-        counted.add(units, frames)
+        counts.add(units, frames, at)
         now = time.monotonic()
-        if now - last >= LOG_SECONDS and counted.units < total:
+        if now - last >= LOG_SECONDS and counts.at < total:
             last = now
-            left = (now - started) / max(counted.units, 1) * (total - counted.units)
-            rates = counted.rates(unit, now - started)
-            console.print(f"{title}: {counted.units}/{total} {unit}, {rates}, {clock(left)} left", highlight=False)
+            left = clock(counts.seconds / max(counts.units, 1) * (total - counts.at))
+            console.print(
+                f"{title}: {counts.at}/{total} {counts.unit}, {counts.rates(note)}, {left} left", highlight=False
+            )
 
     yield advance
 
 
 class _Counts:
-    def __init__(self) -> None:
-        self.units = 0
-        self.frames = 0
+    """What this job has done so far, and where the whole stands (`at`)."""
 
-    def add(self, units: int, frames: int) -> None:
+    def __init__(self, unit: str, counted: str) -> None:
+        self.unit, self._counted = unit, counted
+        self.units = self.frames = self.at = 0
+        self._started = time.monotonic()
+
+    def add(self, units: int, frames: int, at: int | None) -> None:
         self.units += units
         self.frames += frames
+        self.at = self.at + units if at is None else at
 
-    def rates(self, unit: str, seconds: float) -> str:
-        return f"{self.units / seconds:.2g} {unit}/s, {self.frames / seconds:.0f} frames/s"
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def rates(self, note: str) -> str:
+        speed = f"{self.units / self.seconds:.2g} {self.unit}/s, {self.frames / self.seconds:.3g} {self._counted}/s"
+        return f"{speed}, {note}" if note else speed
 
 
 def clock(seconds: float) -> str:

@@ -1,1 +1,1 @@
-"""Contrastive pre-training on cached pairs."""
+"""Contrastive pre-training on cached pairs: backbones, the pair loader, augmentation, MoCo, and the loop."""

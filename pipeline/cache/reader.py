@@ -9,7 +9,7 @@ import torch
 from manifests.errors import UserError
 from pipeline import frames, latents, motion
 from pipeline.cache.index import read_index
-from pipeline.cache.layout import Layout
+from pipeline.cache.layout import Layout, motion_stage
 from pipeline.cache.settings import read_settings
 from pipeline.static_cues import upsample
 from pipeline.variants import Variant
@@ -73,6 +73,11 @@ class Cache:
                 continue
         return found
 
+    def unrendered_shards(self, variant: Variant) -> list[int]:
+        """Shards in which a variant is not rendered, by one look at its receipts: no file is opened."""
+        done = {path.stem for path in self.layout.receipt(motion_stage(variant), 0).parent.glob("*.json")}
+        return [shard for shard in self.index["shard"].unique().tolist() if f"{shard:05d}" not in done]
+
     def windows(self, video_id: str, variant: str | Variant) -> list[np.ndarray]:
         """Frame numbers in the video of each window of a rendered variant: (L,) int64 each."""
         shard, row = self._motion(video_id, variant)
@@ -98,8 +103,7 @@ class Cache:
         rows = range(*slice(start, stop).indices(len(shard.frames_of(number))))
         numbers = shard.frames_of(number)[rows.start : rows.stop]
         change = shard.change(number, rows.start, rows.stop)
-        first, last = int(numbers.min()), int(numbers.max())
-        clip = frames.read_frames(self.layout.frames(self._place(video_id)[0]), first, last + 1)[numbers - first]
+        clip = frames.read_picked_frames(self.layout.frames(self._place(video_id)[0]), numbers)
         return add_change(clip, change)
 
     def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.MotionShard, int]:

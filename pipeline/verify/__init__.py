@@ -10,7 +10,7 @@ from manifests.errors import UserError
 from pipeline.advice import how_to_render
 from pipeline.cache.layout import Layout
 from pipeline.cache.settings import Settings
-from pipeline.progress import Advance
+from pipeline.progress import Advance, unseen
 from pipeline.variants import Variant
 from pipeline.verify.foreign import check_foreign, find_variants
 from pipeline.verify.index import check_index
@@ -23,13 +23,8 @@ from pipeline.verify.shard import ShardCheck
 __all__ = ["Problem", "check_shards", "verify_cache"]
 
 
-@contextmanager
-def _unseen(shards: int) -> Iterator[Advance]:
-    yield lambda units, frames: None
-
-
 def verify_cache(
-    layout: Layout, quick: bool = False, show: Callable[[int], AbstractContextManager[Advance]] = _unseen
+    layout: Layout, quick: bool = False, show: Callable[[int], AbstractContextManager[Advance]] = unseen
 ) -> Iterator[Problem]:
     """The problems of a cache as they are found, none where all is well.
 
@@ -50,7 +45,7 @@ def check_shards(
     layout: Layout,
     settings: Settings,
     quick: bool = False,
-    show: Callable[[int], AbstractContextManager[Advance]] = _unseen,
+    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
 ) -> Iterator[Problem]:
     """The problems of everything but cache.json and the flow."""
     index = yield from check_index(layout, settings)

@@ -1,0 +1,115 @@
+"""Backbones: key for key the published ones, with the published outputs; checkpoints of every origin are read."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from manifests.errors import UserError
+from training.backbones import BACKBONES, build_backbone
+from training.backbones.checkpoints import published_format, read_backbone
+from training.moco import MoCo
+
+SEED = 20240
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_keys_shapes_and_features_are_the_published_ones(name: str, shared: Path) -> None:
+    sys.path.insert(0, str(shared / "reference"))
+    from fill import fill
+
+    shapes = json.loads((shared / "reference" / "backbone_keys.json").read_text())[name]
+    backbone = build_backbone(name)
+    assert {k: list(v.shape) for k, v in backbone.state_dict().items()} == shapes
+    assert list(backbone.state_dict()) == list(shapes)
+    values = fill({k: tuple(s) for k, s in shapes.items()}, SEED)
+    backbone.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in values.items()})
+    x = np.random.default_rng([SEED, 3]).standard_normal((2, 3, 16, 64, 64), dtype=np.float32)
+    with torch.no_grad():
+        features = backbone.eval()(torch.from_numpy(x))
+    recorded = np.load(shared / "reference" / "official_outputs.npz")[name]
+    np.testing.assert_allclose(features, recorded, atol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("r3d18", (1, 512, 1, 4, 4)), ("s3d", (1, 1024, 2, 4, 4))])
+def test_features_have_the_promised_shape(name: str, shape: tuple[int, ...]) -> None:
+    backbone = build_backbone(name).eval()
+    with torch.no_grad():
+        features = backbone(torch.zeros(1, 3, 16, 112, 112))
+    assert features.shape == shape if name == "r3d18" else features.shape[:3] == shape[:3]
+    assert backbone.feature_size == shape[1]
+
+
+def test_an_unknown_backbone_is_refused() -> None:
+    with pytest.raises(ValueError, match="r3d18, s3d"):
+        build_backbone("c3d")
+
+
+def forms(backbone: nn.Module) -> dict[str, dict[str, Any]]:
+    """The ways in which a backbone is found in the wild."""
+    state = backbone.state_dict()
+    hara = {f"module.{k}": v for k, v in state.items()} | {"module.fc.weight": torch.zeros(400, 512)}
+    return {
+        "plain": state,
+        "published": {"epoch": 3, "state_dict": {f"encoder_q.0.{k}": v for k, v in state.items()}},
+        "parallel": {"state_dict": {f"module.encoder_q.0.{k}": v for k, v in state.items()}},
+        "probe": {"state_dict": {f"base_q.{k}": v for k, v in state.items()}},
+        "hara": {"arch": "resnet-18", "state_dict": hara},
+        "old": {k: v for k, v in state.items() if "num_batches" not in k},
+        "moco": {"state_dict": MoCo(backbone, queue=4).state_dict()},
+        "export": published_format(state),
+    }
+
+
+@pytest.fixture(scope="module")
+def r3d18() -> nn.Module:
+    torch.manual_seed(1)
+    return build_backbone("r3d18")
+
+
+@pytest.mark.parametrize("form", ["plain", "published", "parallel", "probe", "hara", "old", "moco", "export"])
+def test_a_backbone_is_read_from_every_form_of_checkpoint(form: str, r3d18: nn.Module, tmp_path: Path) -> None:
+    torch.save(forms(r3d18)[form], tmp_path / "file.pt")
+    state = read_backbone(tmp_path / "file.pt", "r3d18")
+    assert list(state) == list(r3d18.state_dict())
+    assert all(torch.equal(state[k], v) for k, v in r3d18.state_dict().items())
+
+
+def test_another_backbone_is_refused_by_its_name(r3d18: nn.Module, tmp_path: Path) -> None:
+    torch.save(r3d18.state_dict(), tmp_path / "file.pt")
+    with pytest.raises(UserError, match="holds an r3d18, not an s3d"):
+        read_backbone(tmp_path / "file.pt", "s3d")
+
+
+class Sly:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Sly()}, "file.pt")
+    with pytest.raises(UserError, match="no checkpoint of plain tensors"):
+        read_backbone(Path("file.pt"), "r3d18")
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_damaged_checkpoints_are_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file.pt").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_backbone(tmp_path / "file.pt", "s3d")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_weights_that_are_not_finite_are_refused(r3d18: nn.Module, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in r3d18.state_dict().items()}
+    state["bn1.weight"][3] = float("nan")
+    torch.save(state, tmp_path / "file.pt")
+    with pytest.raises(UserError, match=r"not finite, first in bn1\.weight"):
+        read_backbone(tmp_path / "file.pt", "r3d18")

@@ -1,0 +1,132 @@
+"""MoCo against a plain reference, written out on arrays; and its batch norm shuffled over processes."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+
+from training.moco import MoCo, build_encoder
+
+DIM, WIDTH = 8, 6
+
+
+class Tiny(nn.Module):
+    """A backbone of one convolution, with batch norm."""
+
+    feature_size = WIDTH
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, WIDTH, 3, padding=1)
+        self.norm = nn.BatchNorm3d(WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu()
+
+
+def tiny_moco(queue: int = 10, **settings: float) -> MoCo:
+    torch.manual_seed(0)
+    return MoCo(Tiny(), dim=DIM, queue=queue, **settings)  # type: ignore[arg-type]
+
+
+def clips(n: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, 3, 2, 4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def embed(encoder: nn.Module, x: Tensor) -> np.ndarray:
+    """The reference: normalised embeddings, float64, by an encoder that is left as it is."""
+    with torch.no_grad():
+        v = copy.deepcopy(encoder).double()(x.double()).flatten(1).numpy()
+    return v / np.linalg.norm(v, axis=1, keepdims=True)
+
+
+def test_logits_are_the_positive_and_the_queue_over_the_temperature() -> None:
+    model = tiny_moco(temperature=0.07)
+    query, key = clips(4), clips(4, seed=1)
+    q, k, queue = embed(model.encoder_q, query), embed(model.encoder_k, key), model.queue.double().numpy().copy()
+    expected = np.concatenate([(q * k).sum(1, keepdims=True), q @ queue], axis=1) / 0.07
+    logits = model(query, key)
+    assert logits.shape == (4, 11)
+    np.testing.assert_allclose(logits.detach(), expected, atol=1e-4)
+
+
+def test_the_key_encoder_follows_by_momentum_before_it_embeds() -> None:
+    model = tiny_moco(momentum=0.9)
+    with torch.no_grad():
+        for p in model.encoder_q.parameters():
+            p.add_(1.0)
+    q = {n: p.double().detach().clone() for n, p in model.encoder_q.named_parameters()}
+    k = {n: p.double().clone() for n, p in model.encoder_k.named_parameters()}
+    key = clips(4, seed=1)
+    model(clips(4), key)
+    for name, p in model.encoder_k.named_parameters():
+        np.testing.assert_allclose(p, 0.9 * k[name] + 0.1 * q[name], atol=1e-6)
+    np.testing.assert_allclose(model.queue[:, :4].T, embed(model.encoder_k, key), atol=1e-5)
+
+
+def test_no_gradient_reaches_the_key_encoder_or_the_queue() -> None:
+    model = tiny_moco()
+    model(clips(4), clips(4, seed=1)).sum().backward()
+    assert all(p.grad is None for p in model.encoder_k.parameters())
+    assert all(p.grad is not None for p in model.encoder_q.parameters())
+    assert not model.queue.requires_grad
+
+
+@pytest.mark.parametrize("batch", [3, 4, 10, 13])
+def test_the_queue_holds_the_latest_keys_in_order_whatever_the_batch(batch: int) -> None:
+    model = tiny_moco(queue=10)
+    first = model.queue.T.clone()
+    latest: list[np.ndarray] = list(first.numpy())
+    for step in range(5):
+        key = clips(batch, seed=10 + step)
+        model(clips(batch), key)
+        latest = [*latest, *embed(model.encoder_k, key)][-10:]
+    pointer = int(model.pointer)
+    in_order = np.roll(model.queue.T.numpy(), -pointer, axis=0)
+    np.testing.assert_allclose(in_order, np.stack(latest), atol=1e-5)
+
+
+def test_the_queue_starts_on_the_unit_sphere() -> None:
+    np.testing.assert_allclose(tiny_moco(queue=50).queue.norm(dim=0), np.ones(50), atol=1e-6)
+
+
+def test_heads_are_the_two_of_paper_and_code() -> None:
+    linear = [k for k in build_encoder(Tiny(), "linear", DIM).state_dict() if not k.startswith("0.")]
+    mlp = [k for k in build_encoder(Tiny(), "mlp", DIM).state_dict() if not k.startswith("0.")]
+    assert linear == ["2.weight", "2.bias"]
+    assert mlp == ["2.weight", "2.bias", "4.weight", "4.bias"]
+    with pytest.raises(ValueError, match="mlp, linear"):
+        build_encoder(Tiny(), "deep", DIM)
+
+
+def shuffled(rank: int, folder: str) -> None:
+    """One of two processes: embeds its half of the keys, and writes what came of it down."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    model = tiny_moco()
+    torch.manual_seed(rank)  # the order is the first process's, whatever the others would draw
+    key = clips(8, seed=1)[4 * rank : 4 * rank + 4]
+    logits = model(clips(8)[4 * rank : 4 * rank + 4], key)
+    torch.save({"queue": model.queue, "logits": logits.detach(), "pointer": model.pointer}, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_batch_norm_is_shuffled_over_processes_and_keys_come_back_in_order(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(shuffled, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert torch.equal(both[0]["queue"], both[1]["queue"])
+    assert int(both[0]["pointer"]) == 8
+    # Computed apart: the keys in the order drawn, normalised in halves of that order, and put back.
+    torch.manual_seed(0)
+    order = torch.randperm(8)
+    model, key = tiny_moco(), clips(8, seed=1)
+    parts = np.concatenate([embed(model.encoder_k, key[order[:4]]), embed(model.encoder_k, key[order[4:]])])
+    expected = np.empty_like(parts)
+    expected[order.numpy()] = parts
+    np.testing.assert_allclose(both[0]["queue"][:, :8].T, expected, atol=1e-5)
+    # The positives are of a query and its own key.
+    q = embed(model.encoder_q, clips(8)[4:])
+    np.testing.assert_allclose(both[1]["logits"][:, 0], (q * expected[4:]).sum(1) / 0.07, atol=1e-4)

@@ -1,0 +1,84 @@
+"""Augmentation of clips, batched on the device they are on, with one draw per clip (paper, implementation details).
+
+Kornia's image operations do the work: an image of a clip's frames side by side, in channels or in rows, is changed as
+one, so that all frames of a clip get the same crop, flip, blur and colours.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it announces its own deprecations at import
+    from kornia import augmentation as kornia
+
+CROP_RATIO = (3 / 4, 4 / 3)
+COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
+"""Brightness, contrast, saturation, hue."""
+BLUR_KERNEL = 13
+"""Pixels; three standard deviations of the widest blur on either side."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Crop(nn.Module):
+    """Random resized crop and flip: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: share of the area."""
+
+    def __init__(self, size: int, scale: tuple[float, float]):
+        super().__init__()
+        self._crop = kornia.RandomResizedCrop((size, size), scale, CROP_RATIO, align_corners=False)
+        self._flip = kornia.RandomHorizontalFlip(p=0.5)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return _frames_in_channels(clips, lambda x: self._flip(self._crop(x)))
+
+
+class Colour(nn.Module):
+    """Colour jitter (p 0.8), grey (p 0.2) and Gaussian blur (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same.
+
+    per_frame: the jitter is drawn anew for every frame, as the published code does. Jittered clips are clamped to
+    [0, 1], as the operation has it; others are not.
+    """
+
+    def __init__(self, per_frame: bool = False):
+        super().__init__()
+        self._per_frame = per_frame
+        self._jitter = kornia.ColorJitter(*COLOUR_JITTER, p=0.8)
+        self._grey = kornia.RandomGrayscale(p=0.2)
+        self._blur = kornia.RandomGaussianBlur((BLUR_KERNEL, BLUR_KERNEL), (0.1, 2.0), p=0.5)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        if self._per_frame:
+            images = clips.transpose(1, 2)
+            clips = self._jitter(images.flatten(0, 1)).view_as(images).transpose(1, 2)
+        else:
+            clips = _frames_in_rows(clips, self._jitter)
+        return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
+
+
+class Normalise(nn.Module):
+    """ImageNet's mean and deviation: clips (N, 3, T, H, W) in about [0, 1] -> the same shape, about standard."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None, None], persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return (clips - self.mean) / self.std
+
+
+def _frames_in_channels(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change clips as images of 3 T channels: for whatever treats all channels alike."""
+    n, c, t, h, w = clips.shape
+    images = change(clips.reshape(n, c * t, h, w))
+    return images.view(n, c, t, *images.shape[2:])
+
+
+def _frames_in_rows(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change clips as images of T H rows: for whatever treats all pixels alike, and needs three channels."""
+    return change(clips.flatten(2, 3)).view_as(clips)

@@ -1,0 +1,22 @@
+"""The networks of the paper, as feature extractors, and their checkpoints."""
+
+from torch import nn
+
+from training.backbones.r3d import R3D18
+from training.backbones.s3d import S3D
+
+BACKBONES: dict[str, type[nn.Module]] = {"r3d18": R3D18, "s3d": S3D}
+
+
+def build_backbone(name: str) -> nn.Module:
+    """A backbone with fresh weights: videos (N, 3, T, H, W) float -> features (N, C, T', H', W').
+
+    name: "r3d18" (C = 512, the last layer is res4) or "s3d" (C = 1024, block5). C is its attribute `feature_size`.
+    Raises ValueError for another name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"a backbone is one of {', '.join(BACKBONES)}, not {name!r}")
+    return BACKBONES[name]()
+
+
+__all__ = ["BACKBONES", "build_backbone"]

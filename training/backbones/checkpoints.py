@@ -1,0 +1,73 @@
+"""Weights of a backbone out of whatever checkpoint holds them, and into files. Nothing that is read is executed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from manifests.errors import UserError
+from training.backbones import BACKBONES, build_backbone
+
+PUBLISHED_PREFIX = "encoder_q.0."
+
+# Where a backbone lies in a state dict: in the published pre-training code, in its linear probe, in a file of its own.
+PREFIXES = (PUBLISHED_PREFIX, "base_q.", "backbone.", "")
+
+
+def read_checkpoint(path: Path) -> dict[str, object]:
+    """A file of torch.save, as a dict of tensors and plain values; raises UserError for anything else."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # whatever a stranger's bytes can make a reader of archives raise
+        raise UserError(f"{path} is damaged, or no checkpoint of plain tensors; anything else is not opened") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
+    return content
+
+
+def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
+    """The state dict of backbone `name` in a checkpoint, key for key what `build_backbone(name)` has.
+
+    Read are a run of ours, a published pre-training checkpoint (`encoder_q.0.*` or `base_q.*` under `state_dict`, with
+    or without `module.`), Hara's R3D-18 (its classifier is left out), and a plain state dict.
+    Raises UserError where the file is something else, or holds another backbone.
+    """
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no weights (no state_dict)")
+    tensors = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
+    found = _extract(tensors, name)
+    if found is None:
+        others = [other for other in BACKBONES if other != name and _extract(tensors, other) is not None]
+        what = f"holds an {others[0]}, not an {name}" if others else f"holds no {name}"
+        raise UserError(f"{path} {what}")
+    if bad := [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise UserError(f"{path} holds numbers that are not finite, first in {bad[0]}")
+    return found
+
+
+def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | None:
+    """The backbone under the first prefix at which all of it is there, in its shapes."""
+    with torch.device("meta"):
+        expected = build_backbone(name).state_dict()
+    for prefix in PREFIXES:
+        found = {}
+        for key, value in expected.items():
+            tensor = tensors.get(prefix + key)
+            if tensor is None and key.endswith("num_batches_tracked"):  # older than torch 0.4.1
+                tensor = torch.zeros((), dtype=value.dtype)
+            if tensor is None or tensor.shape != value.shape:
+                break
+            found[key] = tensor.to(value.dtype)
+        else:
+            return found
+    return None
+
+
+def published_format(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """A backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
+    return {"state_dict": {PUBLISHED_PREFIX + key: value for key, value in state.items()}}

@@ -1,0 +1,97 @@
+"""What is trained on: the rows of a cache that belong to a split, and the variants that hold the key clips."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from manifests import split_columns
+from manifests.errors import UserError
+from pipeline.advice import how_to_render
+from pipeline.cache import Cache
+from pipeline.variants import Variant
+from pipeline.windows import WindowRule
+
+ALL_ROWS = "all"
+"""Given as a split: every row is a training row."""
+
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """Where a video lies: shard, row in the shard, first frame in the shard, number of frames, class number or -1."""
+
+    video_id: str
+    shard: int
+    row: int
+    first_frame: int
+    frames: int
+    label: int
+
+
+class StoredVideos:
+    """Rows of an index that have frames. Held as arrays: a million videos are no million objects."""
+
+    def __init__(self, index: pd.DataFrame):
+        self.index = index.reset_index(drop=True)
+        self._ids = self.index["video_id"].to_numpy(dtype=object)
+        columns = ("shard", "row", "first_frame", "frames")
+        self._places = self.index[list(columns)].to_numpy(np.int64)
+        self.labels = self.index["label"].fillna(-1).to_numpy(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, item: int) -> StoredVideo:
+        shard, row, first, frames = (int(n) for n in self._places[item])
+        return StoredVideo(str(self._ids[item]), shard, row, first, frames, int(self.labels[item]))
+
+
+def split_column(cache: Cache, split: str | None) -> str:
+    """The split column that is meant: as given; None: the first there is; ALL_ROWS where there is none.
+
+    Raises UserError for a column that is not there.
+    """
+    columns = split_columns(cache.index)
+    if split is None:
+        return columns[0] if columns else ALL_ROWS
+    if split != ALL_ROWS and split not in columns:
+        raise UserError(
+            f"the cache has no split {split!r}; it has {', '.join(columns) or 'none'} ({ALL_ROWS}: all rows)"
+        )
+    return split
+
+
+def training_videos(cache: Cache, split: str | None = None) -> StoredVideos:
+    """The videos whose `split` column says train, and that have frames; raises UserError where there are none."""
+    column = split_column(cache, split)
+    index = cache.index.assign(row=cache.index.groupby("shard").cumcount())
+    rows = index if column == ALL_ROWS else index[index[column] == TRAIN]
+    if rows.empty:
+        raise UserError(f"{cache.layout.root} has no training rows: no video has {TRAIN!r} in column {column}")
+    stored = rows[rows["frames"] > 0]
+    if stored.empty:
+        raise UserError(f"none of the {len(rows)} training videos of {cache.layout.root} has frames: see its index.csv")
+    return StoredVideos(stored)
+
+
+def check_variants(cache: Cache, variants: Sequence[Variant], clip_length: int, frame_step: int) -> None:
+    """Raise UserError where a variant is not wholly rendered, or its windows are no clips of this length and step."""
+    for variant in variants:
+        rule = variant.rule
+        if rule.scope == "clip" and (rule.clip_length, rule.frame_step) != (clip_length, frame_step):
+            wanted = dataclasses.replace(variant, rule=WindowRule("clip", clip_length, frame_step))
+            raise UserError(
+                f"{variant.name} holds clips of {rule.clip_length} frames, {rule.frame_step} apart, "
+                f"not of {clip_length}, {frame_step} apart; take {wanted.name}, "
+                f"rendered by `{how_to_render(cache.layout.root, wanted)}`"
+            )
+        if missing := cache.unrendered_shards(variant):
+            known = ", ".join(v.name for v in cache.variants()) or "nothing"
+            raise UserError(
+                f"{variant.name} is not rendered ({len(missing)} shards are missing; rendered is {known}): "
+                f"run `{how_to_render(cache.layout.root, variant)}`"
+            )

@@ -1,0 +1,4 @@
+from training.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="s2vc-train")

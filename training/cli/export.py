@@ -1,0 +1,47 @@
+"""`s2vc-train export`."""
+
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cli.options import OUTPUT
+from training.backbones import BACKBONES
+from training.backbones.checkpoints import published_format, read_backbone
+
+FORMATS = ("plain", "published")
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=OUTPUT, required=True, help="File to write, as of torch.save.")
+@click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in it]")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    default="plain",
+    help="plain: build_backbone's state dict; published: as the published code reads it.",
+)
+def export_command(checkpoint: Path, out: Path, backbone: str | None, kind: str) -> None:
+    """Write the backbone of CHECKPOINT (a run's folder, its checkpoint, or a published one) for other programs."""
+    source = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
+    if out.exists():
+        raise UserError(f"{out} is there already; choose another --out")
+    name, state = _find(source, backbone)
+    with files.attempt(out) as aside:
+        torch.save(state if kind == "plain" else published_format(state), aside)
+    Console().print(f"{name}, {len(state)} tensors: {out}", highlight=False)
+
+
+def _find(source: Path, backbone: str | None) -> tuple[str, dict[str, torch.Tensor]]:
+    problems = []
+    for name in [backbone] if backbone else BACKBONES:
+        try:
+            return name, read_backbone(source, name)
+        except UserError as error:
+            problems.append(error)
+    raise problems[0] if len(problems) == 1 else UserError(f"{source} holds none of {', '.join(BACKBONES)}")

@@ -1,0 +1,193 @@
+"""Pairs of clips over a cache: the query from the stored frames, the key from the motion-preserved ones.
+
+What a loader hands on is as it is stored, 8 bits a value; `as_video` and `motion_preserved_video` make pixels of it,
+on the device that trains.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.frames import read_picked_frames
+from pipeline.hdf5 import OPEN_FILES
+from pipeline.motion import MotionShard, read_motion
+from pipeline.static_cues import upsample
+from pipeline.variants import Variant
+from pipeline.windows import WindowRule
+from training.choice import StoredVideo, check_variants, training_videos
+
+PAIRS = ("independent", "same")
+
+
+class MotionClip(NamedTuple):
+    """A motion-preserved clip as it is stored: V_p = frames / 255 + upsample(correction · scale).
+
+    frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32.
+    """
+
+    frames: Tensor
+    correction: Tensor
+    scale: Tensor
+
+
+def as_video(frames: Tensor) -> Tensor:
+    """Stored frames (N, L, H, W, 3) uint8 -> V (N, 3, L, H, W) float32 in [0, 1]."""
+    return frames.permute(0, 4, 1, 2, 3).float().div_(255)
+
+
+def motion_preserved_video(clips: MotionClip) -> Tensor:
+    """A batch of motion-preserved clips -> V_p (N, 3, L, H, W) float32, about [0, 1], not clamped (Algorithm 1)."""
+    n, length, height, width, _ = clips.frames.shape
+    change = clips.correction.flatten(0, 1).permute(0, 3, 1, 2).float()
+    change = upsample(change, height, width).unflatten(0, (n, length)).transpose(1, 2)
+    return as_video(clips.frames).addcmul_(change, clips.scale.view(n, 1, 1, 1, 1).float())
+
+
+class ClipSet(Dataset):
+    """Clips of the training videos of a cache, drawn anew each epoch; item i is of the i-th video.
+
+    What is drawn depends on seed, epoch and i alone. Shards are opened by the process that reads them.
+    """
+
+    def __init__(self, cache: Cache | str | Path, clip_length: int, frame_step: int, split: str | None, seed: int):
+        self.cache = cache if isinstance(cache, Cache) else Cache(cache)
+        self.clip_length, self.frame_step, self.seed = clip_length, frame_step, seed
+        self.videos = training_videos(self.cache, split)
+        # In shared memory, so that loader workers that live on see the epoch change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw anew from here on; call it before each epoch."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, item: int) -> Any:
+        video = self.videos[item]
+        rng = np.random.default_rng([self.seed, int(self._epoch), item])
+        try:
+            return self.draw(video, rng)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise UserError(
+                f"a stored clip of {video.video_id} cannot be read ({error}): "
+                f"run `s2vc-prep verify {self.cache.layout.root}`"
+            ) from error
+
+    def draw(self, video: StoredVideo, rng: np.random.Generator) -> Any:
+        """An item of a video."""
+        raise NotImplementedError
+
+    def any_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
+        """Frame numbers in the video, (L,), of a clip that starts anywhere, or is padded where the video is short."""
+        span = (self.clip_length - 1) * self.frame_step + 1
+        if video.frames < span:
+            return WindowRule("clip", self.clip_length, self.frame_step).windows(video.frames)[0]
+        start = rng.integers(video.frames - span + 1)
+        return start + self.frame_step * np.arange(self.clip_length)
+
+
+class PairClips(ClipSet):
+    """Map-style dataset: item i is a (query clip, key clip) of the i-th training video.
+
+    The query is stored frames (L, H, W, 3) uint8. The key is a MotionClip, of one variant drawn per sample where there
+    are several; without variants it is stored frames, too (plain MoCo). Frames lie `frame_step` apart. Key clips are
+    the variant's windows, or start anywhere where its scope is `video`. A video shorter than a clip is padded on the
+    left by its first frame, as published. pair: `independent` draws two starts (the published code), `same` one.
+    `set_epoch` makes all draws new.
+
+    Raises UserError for a cache without training videos (see `training_videos` for split), and for a variant that is
+    not rendered or does not hold such clips, with the command that renders it. An item whose shard is damaged raises
+    UserError, too.
+    """
+
+    def __init__(
+        self,
+        cache: Cache | str | Path,
+        variants: Sequence[str | Variant] = (),
+        clip_length: int = 16,
+        frame_step: int = 1,
+        pair: str = "independent",
+        split: str | None = None,
+        seed: int = 0,
+    ):
+        if pair not in PAIRS:
+            raise ValueError(f"pair is one of {', '.join(PAIRS)}, not {pair!r}")
+        super().__init__(cache, clip_length, frame_step, split, seed)
+        self.pair = pair
+        self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
+        check_variants(self.cache, self.variants, clip_length, frame_step)
+
+    def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, MotionClip | Tensor]:
+        frames = self.cache.layout.frames(video.shard)
+        if not self.variants:
+            first = self.any_rows(video, rng)
+            second = first if self.pair == "same" else self.any_rows(video, rng)
+            return read_clips(frames, video.first_frame + first, video.first_frame + second)
+        variant = self.variants[rng.integers(len(self.variants))]
+        motion = _motion_shard(self.cache.layout.motion(variant, video.shard))
+        window, rows = self._key_rows(video, variant, motion, rng)
+        key_frames = motion.frames_of(window)[rows]
+        query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
+        query, key = read_clips(frames, query_frames, key_frames)
+        correction = torch.from_numpy(motion.correction(window, rows))
+        return query, MotionClip(key, correction, torch.tensor(motion.scale[window]))
+
+    def _key_rows(
+        self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
+    ) -> tuple[int, np.ndarray]:
+        """Where a key clip lies: a window of the shard, and rows (L,) of that window."""
+        windows = motion.windows_of(video.row)
+        if variant.rule.scope == "video":
+            return int(windows[0]), self.any_rows(video, rng)
+        return int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
+
+
+class LabelledClips(ClipSet):
+    """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
+
+    Raises UserError where a training video has no label.
+    """
+
+    def __init__(self, cache: Cache | str | Path, clip_length: int, frame_step: int, split: str | None, seed: int):
+        super().__init__(cache, clip_length, frame_step, split, seed)
+        unlabelled = np.flatnonzero(self.videos.labels < 0)
+        if len(unlabelled):
+            raise UserError(
+                f"{len(unlabelled)} training videos have no label, first {self.videos[int(unlabelled[0])].video_id}"
+            )
+
+    @property
+    def classes(self) -> int:
+        return int(self.videos.labels.max()) + 1
+
+    def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        rows = video.first_frame + self.any_rows(video, rng)
+        frames = read_picked_frames(self.cache.layout.frames(video.shard), rows)
+        return torch.from_numpy(frames), torch.tensor(video.label)
+
+
+def read_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Two clips of a shard by their frame numbers (L,), decoded once where they are the same: (L, H, W, 3) uint8."""
+    clip = torch.from_numpy(read_picked_frames(frames, first))
+    same = np.array_equal(first, second)
+    return clip, clip if same else torch.from_numpy(read_picked_frames(frames, second))
+
+
+def _motion_shard(path: Path) -> MotionShard:
+    status = path.stat()
+    return _cached_motion_shard(path, status.st_ino, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _cached_motion_shard(path: Path, inode: int, changed: int) -> MotionShard:
+    # Its small arrays are plain ones, good in any process; the corrections are read through the open file.
+    return read_motion(path)

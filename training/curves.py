@@ -1,0 +1,41 @@
+"""How a run goes, as a picture."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import files
+from training.run import StepRecord
+
+SMOOTHED = 50
+"""Points of a curve: means over equal stretches of the run."""
+
+
+def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
+    """Loss, instance top-1 and top-5 (with chance), and speed over the steps, as a PNG."""
+    from matplotlib.figure import Figure
+
+    if not records:
+        return
+    steps = np.array([r.step for r in records])
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    loss, accuracy, speed = figure.subplots(1, 3)
+    for axes, names in ((loss, ["loss"]), (accuracy, ["top1", "top5"]), (speed, ["clips_per_second"])):
+        for name in names:
+            values = np.array([getattr(r, name) for r in records])
+            axes.plot(*_smoothed(steps, values), label=name)
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    loss.set_ylabel("loss (nats)")
+    accuracy.set_ylabel("share of clips")
+    accuracy.axhline(chance, color="grey", linestyle=":", label="chance, top1")
+    accuracy.set_ylim(0, 1)
+    accuracy.legend()
+    speed.set_ylabel("clips/s")
+    with files.attempt(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    parts = min(SMOOTHED, len(steps))
+    return tuple(np.array([p.mean() for p in np.array_split(a, parts)]) for a in (steps, values))  # type: ignore[return-value]

@@ -1,0 +1,117 @@
+"""Batches of clips for one process: which videos each step reads, and the processes that read them ahead."""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from manifests.errors import UserError
+from training.clips import ClipSet
+
+MAX_LOADER_WORKERS = 8
+START_SECONDS = 600
+"""A loader worker that hands on nothing for so long is stuck."""
+
+
+class EpochBatches(Sampler[list[int]]):
+    """The videos of each step of an epoch that one process reads: a permutation by seed and epoch, cut into batches.
+
+    All processes see the same permutation, each takes its part of every batch; what does not fill a batch is left for
+    another epoch. `start` is the step to begin at, for a run that goes on.
+    """
+
+    def __init__(self, videos: int, batch: int, seed: int, rank: int = 0, processes: int = 1):
+        self.videos, self.batch, self.seed = videos, batch, seed
+        self.part = slice(rank * batch // processes, (rank + 1) * batch // processes)
+        self.epoch = 0
+        self.start = 0
+
+    @property
+    def steps(self) -> int:
+        """Of a whole epoch."""
+        return self.videos // self.batch
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.videos)
+        for step in range(self.start, self.steps):
+            yield order[step * self.batch : (step + 1) * self.batch][self.part].tolist()
+
+
+class _Telling(Dataset):
+    """A dataset whose errors of the user's travel as items: raised in a worker they would arrive as a traceback."""
+
+    def __init__(self, clips: ClipSet):
+        self._clips = clips
+
+    def __getitem__(self, item: int) -> Any:
+        try:
+            return self._clips[item]
+        except UserError as error:
+            return error
+
+
+def _collate(items: list[Any]) -> Any:
+    errors = [item for item in items if isinstance(item, UserError)]
+    return errors[0] if errors else default_collate(items)
+
+
+class Loader:
+    """Epoch after epoch of batches, on a device, with the time spent waiting for them."""
+
+    def __init__(self, clips: ClipSet, batches: EpochBatches, device: torch.device, workers: int):
+        self.batches = batches
+        self.waited = 0.0
+        """Seconds that `epoch` waited for the readers, since it was last set to 0."""
+        self._clips, self._device = clips, device
+        self._loader: DataLoader[Any] = DataLoader(
+            _Telling(clips),
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda",
+            persistent_workers=workers > 0,
+            timeout=START_SECONDS if workers else 0,
+        )
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """The batches of an epoch from step `start` on. Raises UserError for clips that cannot be read."""
+        self.batches.epoch, self.batches.start = epoch, start
+        self._clips.set_epoch(epoch)
+        before = time.perf_counter()
+        batches = iter(self._loader)
+        while (batch := self._next(batches)) is not None:
+            self.waited += time.perf_counter() - before
+            yield _to_device(batch, self._device)
+            before = time.perf_counter()
+
+    @staticmethod
+    def _next(batches: Iterator[Any]) -> Any:
+        try:
+            batch = next(batches, None)
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            raise UserError(f"a process that reads clips is gone, killed or out of memory ({error})") from error
+        if isinstance(batch, UserError):
+            raise batch
+        return batch
+
+
+def spare_cpus() -> int:
+    """CPUs for reading, beside the one that trains."""
+    return max(1, min(MAX_LOADER_WORKERS, len(os.sched_getaffinity(0)) - 1))
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    parts = [_to_device(part, device) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else parts

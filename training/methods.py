@@ -1,0 +1,94 @@
+"""What is learned, and from what: MoCo without and with S²VC, S²VC with the flow in the loop, and classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.flow import Flow, choose_precision, load_flow
+from training.backbones import build_backbone
+from training.backbones.checkpoints import read_backbone
+from training.clips import ClipSet, LabelledClips, PairClips
+from training.moco import MoCo, build_encoder
+from training.settings import AUTO, Settings, wanted_variants
+from training.views import Views
+
+MIN_VIDEOS = 4
+"""Negatives come from other videos, and the queue may hold a quarter of them."""
+
+
+class Classifier(nn.Module):
+    """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
+
+    Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
+    """
+
+    def __init__(self, backbone: nn.Module, classes: int):
+        super().__init__()
+        self.encoder_q = build_encoder(backbone, "linear", classes)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.encoder_q(clips).flatten(1).float()
+
+
+@dataclass(frozen=True)
+class Task:
+    """A method at work: its clips, its model, and what becomes of a batch.
+
+    inputs: a batch of the loader -> the model's inputs, and the targets of its logits, (N,) int64.
+    chance: the top-1 share that guessing reaches.
+    """
+
+    clips: ClipSet
+    model: nn.Module
+    inputs: Callable[[Any], tuple[tuple[Tensor, ...], Tensor]]
+    chance: float
+
+
+def open_clips(settings: Settings) -> ClipSet:
+    """The clips that a method reads; raises UserError early for whatever keeps it from training on this cache."""
+    cache = Cache(settings.cache)
+    split = None if settings.split == AUTO else settings.split
+    where = (settings.clip_length, settings.frame_step)
+    if settings.method == "supervised":
+        clips: ClipSet = LabelledClips(cache, *where, split, settings.seed)
+    else:
+        variants = wanted_variants(settings) if settings.method == "s2vc" else []
+        clips = PairClips(cache, variants, *where, settings.pair, split, settings.seed)
+    if len(clips) < MIN_VIDEOS:
+        raise UserError(f"training needs {MIN_VIDEOS} videos or more: the split has {len(clips)} with frames")
+    return clips
+
+
+def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task:
+    """The method of resolved settings on a device, its weights drawn by the seed, or read where `init` says so."""
+    torch.manual_seed(settings.seed)
+    backbone = build_backbone(settings.backbone)
+    if settings.init:
+        backbone.load_state_dict(read_backbone(Path(settings.init), settings.backbone))
+    views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
+    if isinstance(clips, LabelledClips):
+        model: nn.Module = Classifier(backbone, clips.classes)
+        task = Task(clips, model, lambda batch: ((views.query(batch[0]),), batch[1]), 1 / clips.classes)
+    else:
+        queue = int(settings.queue)
+        model = MoCo(backbone, settings.head, settings.dim, queue, settings.momentum, settings.temperature)
+        task = Task(clips, model, lambda batch: _pair(views, batch), 1 / (1 + queue))
+    model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return task
+
+
+def online_flow(settings: Settings, device: torch.device) -> Flow:
+    """The flow that s2vc-online runs: the cache's own unless told otherwise."""
+    own = Cache(settings.cache).layout.flow
+    return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
+
+
+def _pair(views: Views, batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
+    query, key = views.query(batch[0]), views.key(batch[1])
+    return (query, key), torch.zeros(len(query), dtype=torch.long, device=query.device)

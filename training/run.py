@@ -1,0 +1,146 @@
+"""A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
+
+import csv
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from manifests.errors import UserError
+from pipeline import files
+from training.backbones.checkpoints import read_checkpoint
+from training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
+
+CHECKPOINT_FORMAT = 1
+
+
+class Stopped(UserError):
+    """A run that cannot go on for a cause outside of it, such as a full disk; its last checkpoint is whole."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips whose target is
+    the highest logit, or among the five highest. clips_per_second: queries. data_wait: share of the time."""
+
+    step: int
+    epoch: int
+    loss: float
+    top1: float
+    top5: float
+    lr: float
+    clips_per_second: float
+    data_wait: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: this many steps of epoch `epoch` (from 0) are done, `total` in all."""
+
+    epoch: int = 0
+    step: int = 0
+    total: int = 0
+
+
+class RunFolder:
+    """Paths of a run, and its files."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.settings = root / "settings.yaml"
+        self.checkpoint = root / "checkpoint.pt"
+        self.metrics = root / "metrics.csv"
+        self.curves = root / "curves.png"
+        self.tensorboard = root / "tensorboard"
+
+    def open(self, settings: Settings) -> None:
+        """Begin a run here, or go on with it; raises UserError for a folder of something else, or other settings."""
+        if not self.settings.exists():
+            if self.root.exists() and any(self.root.iterdir()):
+                raise UserError(f"{self.root} holds something else; choose another --out")
+            self.root.mkdir(parents=True, exist_ok=True)
+            files.write_text(self.settings, settings_text(settings))
+            return
+        before = merge(read_settings_file(self.settings))
+        for item in dataclasses.fields(Settings):
+            old, new = getattr(before, item.name), getattr(settings, item.name)
+            if old != new and item.name not in RUN_ONLY:
+                raise UserError(
+                    f"{self.root} holds a run with other settings: {item.name} is {old!r} there, {new!r} here; "
+                    "choose another --out, or the same settings to go on"
+                )
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, position: Position) -> None:
+        """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.
+
+        `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
+        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
+        """
+        content = {
+            "format": CHECKPOINT_FORMAT,
+            "state_dict": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "position": dataclasses.asdict(position),
+            "settings": settings_text(settings),
+        }
+        try:
+            with files.attempt(self.checkpoint) as aside:
+                torch.save(content, aside)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
+            reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
+            kept = "the one before it is whole" if self.checkpoint.exists() else "there is none yet"
+            raise Stopped(
+                f"the checkpoint of step {position.total} cannot be written to {self.root} ({reason}); {kept}: "
+                "make room, and run the same command again to go on"
+            ) from error
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        """Put the checkpoint into model and optimizer; where there is none, the position is the start."""
+        if not self.checkpoint.exists():
+            return Position()
+        content: dict[str, Any] = read_checkpoint(self.checkpoint)
+        try:
+            model.load_state_dict(content["state_dict"])
+            optimizer.load_state_dict(content["optimizer"])
+            return Position(**content["position"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
+
+
+class Metrics:
+    """metrics.csv, a row per step, written as the steps are done; rows after `total` steps are of a life before."""
+
+    def __init__(self, path: Path, total: int):
+        kept = [r for r in read_metrics(path) if r.step <= total] if path.exists() else []
+        columns = [f.name for f in dataclasses.fields(StepRecord)]
+        rows = [",".join(columns), *(_row(record) for record in kept)]
+        files.write_text(path, "\n".join(rows) + "\n")
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, record: StepRecord) -> None:
+        self._file.write(_row(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[StepRecord]:
+    """The rows of metrics.csv; a last line that was cut off by a kill is left out."""
+    records = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                step, epoch = int(row.pop("step")), int(row.pop("epoch"))
+                records.append(StepRecord(step, epoch, **{name: float(value) for name, value in row.items()}))
+            except (KeyError, TypeError, ValueError):
+                break
+    return records
+
+
+def _row(record: StepRecord) -> str:
+    # repr keeps every bit, so that runs can be compared by their files.
+    return ",".join(repr(value) for value in dataclasses.astuple(record))

@@ -1,0 +1,236 @@
+"""Every setting of a run, with its default and what it means; presets, YAML files and flags go over them in this order.
+
+Where paper and published code differ, the default is named, and the other is the option.
+"""
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manifests.errors import UserError
+from pipeline.static_cues import RANDOM_STRATEGIES
+from pipeline.variants import Variant
+from pipeline.windows import MAX_CLIP
+from training.augment import COLOUR_JITTER
+from training.backbones import BACKBONES
+from training.clips import PAIRS
+from training.moco import HEADS
+
+METHODS = ("s2vc", "moco", "s2vc-online", "supervised")
+KEY_AUGMENTS = ("crop", "full")
+JITTERS = ("per-clip", "per-frame")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+CLIP_LENGTHS = {"r3d18": 16, "s3d": 32}
+SIZES = {"r3d18": 112, "s3d": 128}
+"""The paper's, by backbone."""
+
+AUTO = "auto"
+
+
+def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field with its help and, where it is one of a few words, those."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one run. The command line is made from these fields."""
+
+    cache: str = option("", "The cache trained on.")
+
+    # What is learned
+    method: str = option("s2vc", "moco: no S²VC; s2vc-online: the flow in the loop, as published.", METHODS)
+    backbone: str = option("r3d18", "r3d18 or s3d.", tuple(BACKBONES))
+    head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
+    dim: int = option(128, "Size of the embeddings.")
+    queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
+    queue_limit: int = option(2048, "What --queue auto starts from.")
+    momentum: float = option(0.999, "Of the key encoder.")
+    temperature: float = option(0.07, "τ of eq. 6.")
+    init: str = option("", "Start from the backbone of this checkpoint.")
+
+    # Pairs
+    alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
+    keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
+    variant: tuple[str, ...] = option((), "Or from a variant by its name; repeatable.")
+    draws: int = option(1, "Draws 0 to N-1 of each variant of a random strategy.")
+    flow: str = option("cache", "s2vc-online: 'cache', 'default', or a file.")
+    split: str = option(AUTO, "Split column; auto: the first, or all rows where there is none; all: all rows.")
+    clip_length: int = option(0, "Frames; 0: the paper's for the backbone (16, S3D 32).")
+    frame_step: int = option(1, "Between the frames of a clip.")
+    pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIRS)
+
+    # Augmentation
+    size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).")
+    query_scale: tuple[float, float] = option((0.2, 1.0), "Share of the frame that a crop of the query covers.")
+    key_scale: tuple[float, float] = option((0.2, 1.0), "The same of the key.")
+    key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
+    jitter: str = option(
+        "per-clip",
+        f"per-frame: colour jitter {COLOUR_JITTER} drawn anew for each frame, as the code does.",
+        JITTERS,
+    )
+
+    # Optimisation
+    epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100).")
+    batch: int = option(128, "Clips of a step, over all workers.")
+    lr: float = option(1e-3, "Learning rate of Adam; times 0.1 at 80 % and at 90 % of the epochs.")
+    weight_decay: float = option(1e-5, "Of Adam.")
+    warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.")
+    seed: int = option(0, "Of weights, order, pairs and augmentation.")
+
+    # How it is run; none of these changes what is learned but for rounding
+    precision: str = option("auto", "auto: bfloat16 autocast on a GPU or with AMX, else float32.", PRECISIONS)
+    compile: bool = option(False, "torch.compile the encoders.")
+    workers: int = option(0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.")
+    loader_workers: int = option(-1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.")
+    checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.")
+
+
+RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes")
+"""These may differ when a run is gone on with."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "ucf101": {"epochs": 500},
+    "k200": {"epochs": 200, "queue_limit": 16384},
+    "k400": {"epochs": 100, "queue_limit": 16384},
+}
+
+
+def read_settings_file(path: Path) -> dict[str, Any]:
+    """Settings of a YAML file, checked; raises UserError for what is none. The file that a run saves is one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings; write lines such as `epochs: 100`")
+    return {str(name).replace("-", "_"): value for name, value in content.items()}
+
+
+def merge(*layers: dict[str, Any]) -> Settings:
+    """The defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
+    values: dict[str, Any] = {}
+    kinds = typing.get_type_hints(Settings)
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in kinds:
+                raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
+            values[name] = _converted(name, value, kinds[name])
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def with_defaults_filled(settings: Settings) -> Settings:
+    """Length and size of the clips by the backbone, where they were left open."""
+    return dataclasses.replace(
+        settings,
+        clip_length=settings.clip_length or CLIP_LENGTHS[settings.backbone],
+        size=settings.size or SIZES[settings.backbone],
+        warmup_epochs=min(settings.warmup_epochs, settings.epochs // 10),
+    )
+
+
+def wanted_variants(settings: Settings) -> list[Variant]:
+    """The variants that key clips are drawn from, each once. Raises UserError for what names none."""
+    try:
+        variants = [Variant(alpha=a) for a in settings.alpha] + [Variant(keep=k) for k in settings.keep]
+        for name in settings.variant:
+            variant = Variant.parse(name)
+            draws = range(settings.draws) if variant.strategy in RANDOM_STRATEGIES else [0]
+            variants += [dataclasses.replace(variant, draw=variant.draw + draw) for draw in draws]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return list({v.name: v for v in variants}.values())
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as YAML, as --config reads them."""
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    """A value from YAML or from the command line in the type of its field; raises UserError."""
+    try:
+        if typing.get_origin(kind) is tuple:
+            kinds = typing.get_args(kind)
+            values = list(value) if isinstance(value, list | tuple) else [value]
+            if kinds[-1] is Ellipsis:
+                kinds = (kinds[0],) * len(values)
+            return tuple(_converted(name, v, k) for v, k in zip(values, kinds, strict=True))
+        if kind is bool or isinstance(value, bool):
+            if not (kind is bool and isinstance(value, bool)):
+                raise ValueError
+            return value
+        if kind is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return kind(value)  # text, too: YAML takes 1e-3 for text
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{name} cannot be {value!r}") from None
+
+
+def _check(settings: Settings) -> None:
+    for item in dataclasses.fields(Settings):
+        value, choices = getattr(settings, item.name), item.metadata["choices"]
+        if choices and value not in choices:
+            raise UserError(f"{item.name} is one of {', '.join(choices)}, not {value!r}")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{item.name} cannot be {number}")
+    for name, low in _AT_LEAST.items():
+        if getattr(settings, name) < low:
+            raise UserError(f"{name} is {low} or more, not {getattr(settings, name)}")
+    for name in ("query_scale", "key_scale"):
+        low, high = getattr(settings, name)
+        if not 0 < low <= high <= 1:
+            raise UserError(f"{name} is two shares with 0 < LO <= HI <= 1, not {low} {high}")
+    if settings.clip_length == 1 or settings.clip_length > MAX_CLIP:
+        raise UserError(f"clip_length is 2 to {MAX_CLIP} frames, not {settings.clip_length}")
+    if 0 < settings.size < 32:
+        raise UserError(f"size is 32 pixels or more (the backbones shrink it 32-fold), not {settings.size}")
+    if not 0 <= settings.momentum <= 1 or settings.temperature <= 0:
+        raise UserError("momentum lies in 0 to 1, and temperature above 0")
+    if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
+        raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
+    _check_source(settings)
+
+
+_AT_LEAST = {
+    "dim": 1,
+    "queue_limit": 1,
+    "draws": 1,
+    "clip_length": 0,
+    "frame_step": 1,
+    "size": 0,
+    "epochs": 1,
+    "batch": 2,
+    "lr": 0,
+    "weight_decay": 0,
+    "warmup_epochs": 0,
+    "seed": 0,
+    "workers": 0,
+    "loader_workers": -1,
+    "checkpoint_minutes": 0,
+}
+
+
+def _check_source(settings: Settings) -> None:
+    """Each method says where its key clips come from, or takes none."""
+    rendered = settings.alpha or settings.keep or settings.variant
+    if settings.method == "s2vc" and not rendered:
+        raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
+    if settings.method in ("moco", "supervised") and rendered:
+        raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")
+    if settings.method == "s2vc-online" and (not settings.alpha or settings.keep or settings.variant):
+        raise UserError("--method s2vc-online runs the flow itself: it takes --alpha only")
+    wanted_variants(settings)

@@ -1,0 +1,207 @@
+"""The loop: the same function in one process, and in each process of several."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from manifests.errors import UserError
+from pipeline.flow import choose_precision
+from training.clips import ClipSet
+from training.loader import EpochBatches, Loader, spare_cpus
+from training.methods import Task, build_task
+from training.run import Metrics, Position, RunFolder, StepRecord, Stopped
+from training.settings import AUTO, Settings
+
+DECAYS = (0.8, 0.9)
+"""Of the epochs; at each the learning rate falls to a tenth."""
+
+Show = Callable[[StepRecord], None]
+
+
+def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
+    """Batch and queue for a number of training videos, with a sentence on each that is not what was asked for.
+
+    A batch is as large as the set at most. The automatic queue is at most a quarter of the videos, since keys of a
+    query's own video would be false negatives, and whole batches where one fits.
+    """
+    told = []
+    processes = max(settings.workers, 1)
+    batch = min(settings.batch, videos) // processes * processes
+    if batch < 2 * processes:
+        raise UserError(f"{processes} workers need a batch of {2 * processes} clips or more, and as many videos")
+    if batch != settings.batch:
+        told.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
+    queue = settings.queue
+    if queue == AUTO:
+        room = min(settings.queue_limit, videos // 4)
+        queue = str(room // batch * batch or room)
+        if int(queue) < settings.queue_limit:
+            told.append(f"queue {queue}: at most a quarter of {videos} training videos")
+    return dataclasses.replace(settings, batch=batch, queue=queue), told
+
+
+def learning_rate(settings: Settings, steps: int, done: int) -> float:
+    """Of the step after `done` steps, with `steps` an epoch: linear warm-up, then a tenth at each of DECAYS."""
+    warmup = settings.warmup_epochs * steps
+    rate = settings.lr * min(1.0, (done + 1) / max(warmup, 1))
+    passed = sum(done >= round(share * settings.epochs * steps) for share in DECAYS)
+    return float(rate * 0.1**passed)
+
+
+def train(
+    settings: Settings,
+    clips: ClipSet,
+    folder: RunFolder,
+    device: torch.device,
+    show: Show = lambda record: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Position:
+    """Train, or go on training, until all epochs are done; settings are resolved.
+
+    Under torch.distributed this is run by every process, with the batch shared out among them; the first one writes.
+    show is called after every step; where stop() says so (asked in the first process), the run ends after the step.
+    Returns where the run stands, which is what its checkpoint holds.
+    Raises Stopped where it cannot go on for a cause outside, UserError for clips that cannot be read.
+    """
+    return _Training(settings, clips, folder, device, stop).run(show)
+
+
+class _Training:
+    """One process of a run."""
+
+    def __init__(
+        self, settings: Settings, clips: ClipSet, folder: RunFolder, device: torch.device, stop: Callable[[], bool]
+    ):
+        self.settings, self.folder, self.device, self._stop = settings, folder, device, stop
+        self.rank, self.processes = _place()
+        self.task: Task = build_task(settings, clips, device)
+        self.optimizer = torch.optim.Adam(
+            [p for p in self.task.model.parameters() if p.requires_grad],
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+        )
+        self.position = folder.load(self.task.model, self.optimizer)
+        batches = EpochBatches(len(clips), settings.batch, settings.seed, self.rank, self.processes)
+        workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
+        self.steps = batches.steps
+        self.loader = Loader(clips, batches, device, workers)
+        precision = settings.precision
+        self.half = (choose_precision("auto", device) if precision == AUTO else precision) == "bfloat16"
+        self.model: nn.Module = self._prepared()
+        self.saved_at = time.monotonic()
+        self.stopping = False
+
+    def _prepared(self) -> nn.Module:
+        model = self.task.model
+        if self.settings.compile:
+            for encoder in model.children():  # in place: the names in checkpoints stay as they are
+                encoder.compile()
+        if self.processes == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def run(self, show: Show) -> Position:
+        with self._recorder() as record:
+            while self.position.epoch < self.settings.epochs and not self.stopping:
+                for row in self._epoch(self.position.epoch, self.position.step):
+                    record(row)
+                    show(row)
+                    if self.stopping:
+                        break
+                    if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
+                        self._save()
+            self._save()
+        return self.position
+
+    def _epoch(self, epoch: int, start: int) -> Iterator[StepRecord]:
+        """Train on the rest of an epoch, from step `start` on."""
+        before = time.perf_counter()
+        for step, batch in enumerate(self.loader.epoch(epoch, start), start):
+            rate = learning_rate(self.settings, self.steps, self.position.total)
+            torch.manual_seed(_step_seed(self.settings.seed, epoch, step, self.rank))
+            loss, top1, top5, stopping = self._step(batch, rate).tolist()
+            self.stopping = stopping > 0
+            total = self.position.total + 1
+            if not np.isfinite(loss):
+                raise Stopped(
+                    f"the loss of step {total} is {loss}: lower --lr, or look at the clips (`s2vc-prep preview`)"
+                )
+            done = step + 1 == self.steps
+            self.position = Position(epoch + done, 0 if done else step + 1, total)
+            now = time.perf_counter()
+            waited, self.loader.waited = self.loader.waited, 0.0
+            spent, before = now - before, now
+            yield StepRecord(total, epoch + 1, loss, top1, top5, rate, self.settings.batch / spent, waited / spent)
+
+    def _step(self, batch: Any, rate: float) -> Tensor:
+        """A step of the optimizer -> loss, top-1, top-5 and whether to stop, averaged over all processes: (4,)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        inputs, targets = self.task.inputs(batch)
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
+            logits = self.model(*inputs)
+        loss = functional.cross_entropy(logits, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        asked = torch.tensor(float(self.rank == 0 and self._stop()), device=self.device)
+        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), asked])
+        if self.processes > 1:
+            distributed.all_reduce(measured)
+            measured /= self.processes
+        return measured
+
+    def _save(self) -> None:
+        if self.rank == 0:
+            self.folder.save(self.task.model, self.optimizer, self.settings, self.position)
+        self.saved_at = time.monotonic()
+
+    @contextmanager
+    def _recorder(self) -> Iterator[Show]:
+        """What writes a step down, in the first process."""
+        if self.rank:
+            yield lambda record: None
+            return
+        # Imported by the one process that needs it; it is slow to import.
+        from torch.utils.tensorboard import SummaryWriter
+
+        metrics = Metrics(self.folder.metrics, self.position.total)
+        board = SummaryWriter(str(self.folder.tensorboard), purge_step=self.position.total + 1)
+
+        def record(row: StepRecord) -> None:
+            metrics.add(row)
+            for name in ("loss", "top1", "top5", "lr", "clips_per_second", "data_wait"):
+                board.add_scalar(name, getattr(row, name), row.step)
+
+        try:
+            yield record
+        finally:
+            metrics.close()
+            board.close()
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five highest."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
+    return best[:, 0].float().mean(), best.any(dim=1).float().mean()
+
+
+def _place() -> tuple[int, int]:
+    """Rank of this process, and how many there are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def _step_seed(*place: int) -> int:
+    """Seed of a step's random numbers, by seed, epoch, step and process: what a checkpoint need not hold."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

@@ -1,0 +1,47 @@
+"""From a loader's batch to what the encoders see: pixels, crops, colours, and the flow where it runs in the loop."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.flow import Flow
+from pipeline.static_cues import motion_preserved
+from training.augment import Colour, Crop, Normalise
+from training.clips import MotionClip, as_video, motion_preserved_video
+from training.settings import Settings
+
+
+class Views(nn.Module):
+    """The query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
+
+    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is
+    V_p as rendered, cropped afterwards. Random numbers are torch's global ones.
+    """
+
+    def __init__(self, settings: Settings, flow: Flow | None = None):
+        super().__init__()
+        self._query_crop = Crop(settings.size, settings.query_scale)
+        self._key_crop = Crop(settings.size, settings.key_scale)
+        self._colour = Colour(per_frame=settings.jitter == "per-frame")
+        self._colour_key = settings.key_augment == "full"
+        self._normalise = Normalise()
+        self._flow, self._alphas = flow, settings.alpha
+
+    @torch.no_grad()
+    def query(self, frames: Tensor) -> Tensor:
+        """Stored frames (N, T, H, W, 3) uint8 -> query clips."""
+        return self._finish(self._colour(self._query_crop(as_video(frames))))
+
+    @torch.no_grad()
+    def key(self, clips: Tensor | MotionClip) -> Tensor:
+        """Stored frames (N, T, H, W, 3) uint8, or motion-preserved ones, -> key clips."""
+        video = as_video(clips) if isinstance(clips, Tensor) else motion_preserved_video(clips)
+        video = self._key_crop(video)
+        if self._colour_key:
+            video = self._colour(video)
+        if self._flow is not None:
+            alpha = self._alphas[int(torch.randint(len(self._alphas), ()))]
+            video, _ = motion_preserved(video, self._flow, alpha)
+        return self._finish(video)
+
+    def _finish(self, video: Tensor) -> Tensor:
+        return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
