@@ -67,6 +67,11 @@ class ClipSet(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
+    @property
+    def video_ids(self) -> list[str]:
+        """The training videos, in the order of items."""
+        return self.videos.index["video_id"].tolist()
+
     def set_epoch(self, epoch: int) -> None:
         """Draw anew from here on; call it before each epoch."""
         self._epoch.fill_(epoch)

@@ -65,6 +65,14 @@ def open_clips(settings: Settings) -> ClipSet:
     return clips
 
 
+def check_weights(settings: Settings, device: torch.device) -> None:
+    """Raise UserError early for weights that a run would start from and cannot."""
+    if settings.init:
+        read_backbone(Path(settings.init), settings.backbone)
+    if settings.method == "s2vc-online":
+        online_flow(settings, device)
+
+
 def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task:
     """The method of resolved settings on a device, its weights drawn by the seed, or read where `init` says so."""
     torch.manual_seed(settings.seed)

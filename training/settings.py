@@ -30,6 +30,9 @@ CLIP_LENGTHS = {"r3d18": 16, "s3d": 32}
 SIZES = {"r3d18": 112, "s3d": 128}
 """The paper's, by backbone."""
 
+SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5}
+"""S3D's pooling leaves nothing of shorter ones."""
+
 AUTO = "auto"
 
 
@@ -194,8 +197,9 @@ def _check(settings: Settings) -> None:
         low, high = getattr(settings, name)
         if not 0 < low <= high <= 1:
             raise UserError(f"{name} is two shares with 0 < LO <= HI <= 1, not {low} {high}")
-    if settings.clip_length == 1 or settings.clip_length > MAX_CLIP:
-        raise UserError(f"clip_length is 2 to {MAX_CLIP} frames, not {settings.clip_length}")
+    shortest = SHORTEST_CLIPS[settings.backbone]
+    if settings.clip_length and not shortest <= settings.clip_length <= MAX_CLIP:
+        raise UserError(f"clip_length with {settings.backbone} is {shortest} to {MAX_CLIP}, not {settings.clip_length}")
     if 0 < settings.size < 32:
         raise UserError(f"size is 32 pixels or more (the backbones shrink it 32-fold), not {settings.size}")
     if not 0 <= settings.momentum <= 1 or settings.temperature <= 0:

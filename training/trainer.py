@@ -98,6 +98,7 @@ class _Training:
         self.model: nn.Module = self._prepared()
         self.saved_at = time.monotonic()
         self.stopping = False
+        self._looked = False
 
     def _prepared(self) -> nn.Module:
         model = self.task.model
@@ -125,6 +126,9 @@ class _Training:
         """Train on the rest of an epoch, from step `start` on."""
         before = time.perf_counter()
         for step, batch in enumerate(self.loader.epoch(epoch, start), start):
+            if not self._looked:
+                self._looked = True
+                refuse_constant(batch[0])
             rate = learning_rate(self.settings, self.steps, self.position.total)
             torch.manual_seed(_step_seed(self.settings.seed, epoch, step, self.rank))
             loss, top1, top5, stopping = self._step(batch, rate).tolist()
@@ -187,6 +191,15 @@ class _Training:
         finally:
             metrics.close()
             board.close()
+
+
+def refuse_constant(queries: Tensor) -> None:
+    """Raise UserError where every clip (N, …) of a batch is of one value throughout: there is nothing to learn."""
+    flat = queries.flatten(1)
+    if bool((flat.amin(dim=1) == flat.amax(dim=1)).all()):
+        raise UserError(
+            f"the stored frames of the first {len(flat)} clips are constant, all of one colour: look at them"
+        )
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_ar
 from pipeline.progress import Advance, clock, progress
 from training.curves import plot_curves
 from training.loader import EpochBatches
-from training.methods import open_clips
+from training.methods import check_weights, open_clips
 from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import PRESETS, Settings, merge, read_settings_file, wanted_variants, with_defaults_filled
 from training.trainer import resolve, train
@@ -82,6 +82,8 @@ def run_command(
     settings = with_defaults_filled(merge(*layers, {"cache": str(cache)}))
     clips = open_clips(settings)
     settings, told = resolve(settings, len(clips))
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    check_weights(settings, chosen)
     folder = RunFolder(out or Path("runs") / default_name(settings))
     folder.open(settings)
     for sentence in told:
@@ -100,7 +102,6 @@ def run_command(
 
             train_on_ray(settings, folder, ray_address, show, stop)
         else:
-            chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             train(settings, clips, folder, chosen, show, stop)
         stopped = stop()
     _tell_end(folder, steps, stopped, time.monotonic() - started, console)

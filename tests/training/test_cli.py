@@ -1,0 +1,102 @@
+"""The command line of training: a mistake gives one line and exit code 2; export writes what others read."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+
+from training.backbones import build_backbone
+
+SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--epochs", 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "say which key clips"),
+        (["--alpha", 0.7], "s2vc-prep render"),
+        (["--alpha", 0.5, "--split", "split3"], "no split 'split3'"),
+        (["--alpha", 0.5, "--split", "split1"], "needs 4 videos or more"),
+        (["--method", "moco", "--alpha", 0.5], "takes no motion-preserved clips"),
+        (["--alpha", 0.5, "--key-scale", 0.9, 0.1], "key_scale"),
+        (["--alpha", 0.5, "--queue", "many"], "queue is 'auto'"),
+        (["--variant", "alpha0.5-zero-clip16", "--clip-length", 8], "--clip-length 8"),
+        (["--alpha", 0.5, "--init", "nowhere.pt"], "cannot read nowhere.pt"),
+        (["--method", "s2vc-online", "--alpha", 0.5, "--flow", "nowhere"], "there is no flow at nowhere"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    arguments: list[object], told: str, cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    result = train_cli(cache_path, *SMALL, "--out", tmp_path / "run", *arguments)
+    assert result.exit_code == 2, result.output
+    assert told in result.output
+    last = [line for line in result.output.splitlines() if line.startswith("s2vc-train: ")]
+    assert len(last) == 1
+
+
+def test_no_cache_is_told(tmp_path: Path, train_cli: Callable[..., Result]) -> None:
+    result = train_cli(tmp_path / "nothing", "--alpha", 0.5)
+    assert result.exit_code == 2 and "there is no cache" in result.output
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--out", tmp_path)
+    assert result.exit_code == 2 and "holds something else" in result.output
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_checkpoint_of_another_backbone_is_refused_before_training(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    torch.save(build_backbone("s3d").state_dict(), tmp_path / "s3d.pt")
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--init", tmp_path / "s3d.pt", "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "holds an s3d, not an r3d18" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_constant_frames_are_refused(
+    cache_path: Path, tmp_path: Path, cli: Callable[..., Result], train_cli: Callable[..., Result]
+) -> None:
+    import numpy as np
+
+    from tests.clips import write_clip
+
+    for number in range(4):
+        write_clip(tmp_path / "videos" / f"{number}.mp4", np.full((8, 96, 128, 3), 90, np.uint8))
+    assert cli("manifest", "folder", tmp_path / "videos", "--out", tmp_path / "m.csv").exit_code == 0
+    made = cli("encode", tmp_path / "m.csv", "--root", tmp_path / "videos", "--out", tmp_path / "cache")
+    assert made.exit_code == 0, made.output
+    result = train_cli(tmp_path / "cache", *SMALL, "--method", "moco", "--out", tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert "constant" in result.output
+
+
+@pytest.mark.parametrize("kind", ["plain", "published"])
+def test_export_writes_what_build_backbone_and_the_published_code_read(
+    kind: str, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    state = build_backbone("s3d").state_dict()
+    torch.save({"state_dict": {f"module.encoder_q.0.{k}": v for k, v in state.items()}}, tmp_path / "checkpoint.pt")
+    result = train_cli("export", tmp_path, "--out", tmp_path / "out.pt", "--format", kind)
+    assert result.exit_code == 0, result.output
+    written = torch.load(tmp_path / "out.pt", weights_only=True)
+    if kind == "published":
+        written = {k.removeprefix("encoder_q.0."): v for k, v in written["state_dict"].items()}
+    build_backbone("s3d").load_state_dict(written)
+    assert all(torch.equal(written[k], v) for k, v in state.items())
+    again = train_cli("export", tmp_path, "--out", tmp_path / "out.pt")
+    assert again.exit_code == 2 and "there already" in again.output
+
+
+def test_export_of_what_holds_no_backbone_is_refused(tmp_path: Path, train_cli: Callable[..., Result]) -> None:
+    torch.save({"net": {}}, tmp_path / "flow.pt")
+    result = train_cli("export", tmp_path / "flow.pt", "--out", tmp_path / "out.pt")
+    assert result.exit_code == 2 and "holds none of r3d18, s3d" in result.output
+    shutil.rmtree(tmp_path)

@@ -1,0 +1,197 @@
+"""The loop: what it resolves, its schedule, its accuracy, its methods; and resuming, bit for bit, after real kills."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+
+from manifests.errors import UserError
+from training.backbones.checkpoints import read_backbone
+from training.run import RunFolder, read_metrics
+from training.settings import merge, with_defaults_filled
+from training.trainer import accuracy, learning_rate, resolve
+
+SMALL = [
+    "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
+]  # fmt: skip
+"""Five videos of the shared cache, two steps an epoch, of the smaller backbone: seconds."""
+LIMIT = 120.0
+
+
+def test_batch_and_queue_fit_the_videos() -> None:
+    settings = with_defaults_filled(merge({"alpha": [0.5]}))
+    assert resolve(settings, 9537)[0].queue == "2048"
+    assert resolve(settings, 9537)[1] == []
+    few, told = resolve(settings, 1000)
+    assert (few.batch, few.queue, len(told)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
+    fewer, told = resolve(settings, 90)
+    assert (fewer.batch, fewer.queue, len(told)) == (90, "22", 2)
+    assert resolve(merge({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
+    two = merge({"alpha": [0.5], "workers": 2, "batch": 32})
+    assert resolve(two, 31)[0].batch == 30
+    with pytest.raises(UserError, match="4 clips or more"):
+        resolve(two, 3)
+
+
+def test_the_rate_warms_up_and_falls_twice() -> None:
+    settings = with_defaults_filled(merge({"alpha": [0.5], "epochs": 100}))
+    rates = [learning_rate(settings, steps=3, done=n) for n in range(300)]
+    np.testing.assert_allclose(rates[:30], 1e-3 * np.arange(1, 31) / 30)
+    np.testing.assert_allclose(rates[30:240], 1e-3)
+    np.testing.assert_allclose(rates[240:270], 1e-4)
+    np.testing.assert_allclose(rates[270:], 1e-5)
+    short = with_defaults_filled(merge({"alpha": [0.5], "epochs": 12}))
+    assert short.warmup_epochs == 1
+
+
+def test_accuracy_counts_targets_among_the_highest() -> None:
+    logits = torch.tensor([[3.0, 1, 2, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7], [9, 8, 7, 6, 5, 4, 3]])
+    top1, top5 = accuracy(logits, torch.tensor([0, 2, 4]))
+    assert (float(top1), float(top5)) == (pytest.approx(1 / 3), 1.0)
+    assert float(accuracy(logits, torch.tensor([0, 1, 5]))[1]) == pytest.approx(1 / 3)
+
+
+def losses(run: Path) -> list[float]:
+    return [r.loss for r in read_metrics(RunFolder(run).metrics)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoint.pt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ["--alpha", 0.5],
+        ["--method", "moco", "--pair", "same", "--head", "linear"],
+        ["--method", "s2vc-online", "--alpha", 0.5, "--key-augment", "full"],
+        ["--method", "supervised", "--jitter", "per-frame"],
+    ],
+    ids=["s2vc", "moco", "s2vc-online", "supervised"],
+)
+def test_every_method_trains(
+    method: list[object], cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    result = train_cli(cache_path, *SMALL, *method, "--epochs", 1, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 steps done" in result.output
+    assert np.isfinite(losses(tmp_path / "run")).all()
+    files = {p.name for p in (tmp_path / "run").iterdir()}
+    assert files == {"checkpoint.pt", "metrics.csv", "curves.png", "settings.yaml", "tensorboard"}
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    # A run's checkpoint is read like a published one.
+    assert read_backbone(tmp_path / "run" / "checkpoint.pt", "s3d")
+
+
+def command(cache: Path, out: Path, *more: object) -> list[str]:
+    arguments = [cache, *SMALL, "--alpha", 0.5, "--epochs", 3, "--checkpoint-minutes", 0, "--out", out, *more]
+    return [sys.executable, "-m", "training.cli", *map(str, arguments)]
+
+
+def start(command: list[str], file_limit: int | None = None) -> "subprocess.Popen[str]":
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if file_limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=prepare)
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    output, _ = process.communicate(timeout=LIMIT)
+    return process.returncode, output
+
+
+def wait_for_steps(run: Path, steps: int, process: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + LIMIT
+    while not ((run / "checkpoint.pt").exists() and len(read_metrics(run / "metrics.csv")) >= steps):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs, six steps, that nothing disturbed."""
+    run = tmp_path_factory.mktemp("quiet") / "run"
+    code, output = finish(start(command(cache_path, run)))
+    assert code == 0, output
+    assert len(losses(run)) == 6
+    return run
+
+
+@pytest.mark.parametrize(("sign", "steps", "code"), [("KILL", 3, -9), ("INT", 2, 130)])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
+    sign: str, steps: int, code: int, quiet: Path, cache_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(command(cache_path, run))
+    wait_for_steps(run, steps, process)
+    os.kill(process.pid, getattr(signal, f"SIG{sign}"))
+    ended, output = finish(process)
+    assert ended == code
+    assert sign == "KILL" or "run the same command again" in output
+    assert len(losses(run)) < 6
+    ended, output = finish(start(command(cache_path, run)))
+    assert ended == 0, output
+    assert losses(run) == losses(quiet)
+    assert all(torch.equal(a, b) for a, b in zip(weights(run).values(), weights(quiet).values(), strict=True))
+
+
+def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+    code, output = finish(start([*command(cache_path, tmp_path / "run"), "--loader-workers", "0"]))
+    assert code == 0, output
+    assert losses(tmp_path / "run") == losses(quiet)
+
+
+def test_a_finished_run_is_told_to_be_done(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
+    before = (quiet / "checkpoint.pt").read_bytes()
+    code, output = finish(start(command(cache_path, quiet)))
+    assert code == 0 and "6 of 6 steps done" in output
+    assert losses(quiet) and weights(quiet)
+    assert len(before) == (quiet / "checkpoint.pt").stat().st_size
+
+
+def test_other_settings_are_refused_by_name(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 3, "--lr", 0.01, "--out", quiet)
+    assert result.exit_code == 2
+    assert "lr is 0.001 there, 0.01 here" in result.output
+
+
+def test_a_full_disk_at_a_checkpoint_is_told_and_the_last_one_stays(
+    cache_path: Path, quiet: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(command(cache_path, run))
+    wait_for_steps(run, 1, process)
+    os.kill(process.pid, signal.SIGTERM)
+    finish(process)
+    good = (run / "checkpoint.pt").read_bytes()
+    # What a full disk does to a file: it cannot grow beyond a limit.
+    code, output = finish(start(command(cache_path, run), file_limit=40 << 20))
+    assert code == 1, output
+    assert "cannot be written" in output and "the one before it is whole" in output
+    assert "Traceback" not in output
+    assert (run / "checkpoint.pt").read_bytes() == good
+    assert [p.name for p in run.iterdir() if "attempt" in p.name] == []
+    code, output = finish(start(command(cache_path, run)))
+    assert code == 0, output
+    assert losses(run) == losses(quiet)
+
+
+def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(quiet, run)
+    torch.save({"state_dict": {}}, run / "checkpoint.pt")
+    code, output = finish(start(command(cache_path, run)))
+    assert code == 2
+    assert "is no checkpoint of this run" in output and "Traceback" not in output
