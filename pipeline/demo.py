@@ -83,14 +83,14 @@ def contrast_left(cache: Cache, paths: DemoPaths) -> pd.DataFrame:
 def _contrast_left(cache: Cache, video_id: str, variant: str, paths: DemoPaths) -> tuple[float, float]:
     original = cache.frames(video_id).mean(axis=-1)
     rendered = cache.motion_preserved(video_id, variant).mean(axis=-1)
-    masks = _resized(np.load(paths.mask(video_id))["mask"], original.shape[1:])
+    masks = resized_masks(np.load(paths.mask(video_id))["mask"], original.shape[1:])
     still = ~masks.any(axis=0)
     background = rendered[:, still].std(axis=1) / original[:, still].std(axis=1)
     mover = [r[m].std() / o[m].std() for r, o, m in zip(rendered, original, masks, strict=True)]
     return float(background.mean()), float(np.mean(mover))
 
 
-def _resized(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Masks (T, h, w) at another size, by the nearest pixel: (T, *size)."""
     rows, columns = (np.arange(n) * masks.shape[i + 1] // n for i, n in enumerate(size))
     return masks[:, rows][:, :, columns]

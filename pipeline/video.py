@@ -25,6 +25,9 @@ from pipeline.overlap import ahead
 DECODE_FRAMES = 32
 """Frames handed on at a time."""
 
+PLANES = "gbrp"
+"""ffmpeg's name of what comes through the pipe: whole planes of green, blue and red, in this order."""
+
 SILENCE_SECONDS = 120.0
 """A decoder that gives no byte for this long is taken for hung."""
 
@@ -82,7 +85,7 @@ def ffmpeg_version(binary: str) -> str:
 
 
 def decode_command(path: Path, height: int, width: int, frame_step: int = 1) -> list[str]:
-    """ffmpeg arguments that write every `frame_step`-th frame of the first video stream as raw RGB to a pipe."""
+    """ffmpeg arguments that write every `frame_step`-th frame of the first video stream as raw planes to a pipe."""
     # One thread: a damaged file decodes differently with two. Passthrough: every frame once, whatever its time stamp.
     source = ffmpeg.input(
         f"file:{path.absolute()}",
@@ -97,7 +100,8 @@ def decode_command(path: Path, height: int, width: int, frame_step: int = 1) -> 
         "pipe:1",
         vf=f"{thin}scale={width}:{height}",
         format="rawvideo",
-        pix_fmt="rgb24",
+        # The same values as rgb24, from a path of the scaler that takes two thirds of the time.
+        pix_fmt=PLANES,
         fps_mode="passthrough",
         threads=1,
     ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
@@ -177,10 +181,19 @@ def _read_frames(pipe: IO[bytes], height: int, width: int, silence: float) -> It
         filled = _fill(pipe, memoryview(buffer), silence)
         whole = filled // frame_bytes
         if whole:
-            data = np.frombuffer(buffer[: whole * frame_bytes], np.uint8)
-            yield data.reshape(whole, height, width, 3)
+            planes = np.frombuffer(buffer, np.uint8)[: whole * frame_bytes].reshape(whole, 3, height, width)
+            yield _interleaved(planes)
         if filled < len(buffer):
             return
+
+
+def _interleaved(planes: np.ndarray) -> np.ndarray:
+    """Planes (n, 3, H, W) in the order of PLANES -> frames (n, H, W, 3) RGB."""
+    count, channels, height, width = planes.shape
+    frames = np.empty((count, height, width, channels), np.uint8)
+    for plane, channel in enumerate(PLANES[:channels]):
+        frames[..., "rgb".index(channel)] = planes[:, plane]
+    return frames
 
 
 def _fill(pipe: IO[bytes], buffer: memoryview, silence: float) -> int:

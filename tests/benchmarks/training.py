@@ -1,0 +1,194 @@
+"""Training from cached pairs: against plain MoCo, against the flow in the loop, against bare decoding; and its memory.
+
+python -m tests.benchmarks.training [--batch 4] [--steps 6] [--repeats 2] [--only speed loader memory]
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import psutil
+import simplejpeg
+import torch
+
+from pipeline.cache import Cache
+from pipeline.flow import Architecture, Flow
+from pipeline.flow.checkpoints import save_flow
+from pipeline.frames import read_jpegs
+from tests.benchmarks.measure import (
+    alternate,
+    prep,
+    print_machine,
+    print_row,
+    ratio,
+    real_clips,
+    scratch,
+    write_manifest,
+)
+from training.clips import PairClips
+from training.loader import EpochBatches, Loader
+from training.methods import open_clips
+from training.run import RunFolder, read_metrics
+from training.settings import merge, with_defaults_filled
+from training.trainer import resolve, train
+
+VIDEOS = 24
+ALPHA = 0.5
+WARM = 1
+"""Steps at the start of a run that are left out."""
+
+# Multiply-adds of the published flow, one way, and of R3D-18 forward, 16 x 112²; from the sum over their layers.
+STEP_PASSES = 4
+"""Forward and backward of the query encoder (3 times a forward), forward of the key encoder."""
+
+
+def make_cache(folder: Path) -> Path:
+    """A cache of real clips, rendered at ALPHA; made by an untrained, tiny flow: only the reading of it is timed."""
+    clips = real_clips("interaction", folder)[:VIDEOS]
+    root = Path(os.path.commonpath(clips))
+    manifest = write_manifest(folder / "m.csv", clips, root)
+    save_flow(Flow(Architecture(8, 8, 1, 1, 1)), folder / "tiny.safetensors")
+    cache = folder / "cache"
+    for command in (
+        ("encode", manifest, "--root", root, "--out", cache, "--flow", folder / "tiny.safetensors"),
+        ("render", cache, "--alpha", ALPHA),
+    ):
+        subprocess.run(prep(*command), check=True, stdout=subprocess.DEVNULL)
+    return cache
+
+
+def published_flow(folder: Path) -> Path:
+    """The published architecture; its weights do not change its speed."""
+    path = folder / "published.safetensors"
+    save_flow(Flow(Architecture()), path)
+    return path
+
+
+def clips_per_second(cache: Path, out: Path, batch: int, steps: int, **chosen: object) -> tuple[float, float]:
+    """Median clips/s and mean share of waiting of a run of so many steps, the first ones left out."""
+    given = {"cache": str(cache), "batch": batch, "epochs": 1, "checkpoint_minutes": 1000.0, **chosen}
+    settings = with_defaults_filled(merge(given))
+    clips = open_clips(settings)
+    settings, _ = resolve(settings, len(clips))
+    folder = RunFolder(out)
+    folder.open(settings)
+    done = 0
+
+    def count(record: object) -> None:
+        nonlocal done
+        done += 1
+
+    train(settings, clips, folder, torch.device("cpu"), count, lambda: done >= steps + WARM - 1)
+    records = read_metrics(folder.metrics)[WARM:]
+    folder.checkpoint.unlink()
+    return statistics.median(r.clips_per_second for r in records), float(np.mean([r.data_wait for r in records]))
+
+
+def speed(cache: Path, folder: Path, batch: int, steps: int, repeats: int) -> None:
+    """Clips/s of the methods in turn."""
+    methods: dict[str, dict[str, object]] = {
+        "moco": {"method": "moco"},
+        "s2vc": {"alpha": [ALPHA]},
+        "s2vc-online": {"method": "s2vc-online", "alpha": [ALPHA], "flow": str(published_flow(folder))},
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for number in range(repeats):
+        for name, chosen in methods.items():
+            taken = 2 if name == "s2vc-online" else steps
+            found[name].append(clips_per_second(cache, folder / f"{name}{number}", batch, taken, **chosen))
+    rates = {name: [r for r, _ in values] for name, values in found.items()}
+    for name, values in found.items():
+        waiting = statistics.mean(w for _, w in values)
+        print_row(f"{name}, R3D-18, 16 x 112², batch {batch}", f"{statistics.median(rates[name]):.2f} clips/s")
+        print_row("  waiting for data, share of a step", f"{waiting:.1%}", None, "< 5%")
+    print_row("cached s2vc / moco", "", ratio(rates["s2vc"], rates["moco"]), "0.95x")
+    print_row("cached s2vc / s2vc-online", "", ratio(rates["s2vc"], rates["s2vc-online"]), "3x, aim 5x")
+    flow, step = 2 * 16 * operations(Flow(Architecture())), STEP_PASSES * operations(None)
+    print_row("  by count of operations", f"{flow / 1e9:.0f} + {step / 1e9:.0f} GFLOP a clip", (flow + step) / step)
+
+
+def operations(flow: Flow | None) -> float:
+    """Floating-point operations of the flow's encoding of a frame, or of R3D-18's forward pass of a clip (None)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from training.backbones import build_backbone
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        if flow is None:
+            build_backbone("r3d18").eval()(torch.zeros(1, 3, 16, 112, 112))
+        else:
+            flow.forward(torch.zeros(1, 3, 64, 64))
+    return float(counter.get_total_flops())
+
+
+def loader(cache: Path, repeats: int) -> None:
+    """Pairs/s of one process against decoding the same JPEGs from memory, and of a loader with one worker."""
+    torch.set_num_threads(1)
+    pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
+    jpegs = pair_jpegs(pairs)
+
+    def decode() -> None:
+        for jpeg in jpegs:
+            simplejpeg.decode_jpeg(jpeg, "RGB")
+
+    def read() -> None:
+        for item in range(len(pairs)):
+            pairs[item]
+
+    read()
+    times = alternate({"decode": decode, "read": read}, repeats)
+    for name, what in (("decode", "bare JPEG decoding of 32 frames"), ("read", "PairClips, 16 x 112² of 128x171")):
+        shown = ratio(times["decode"], times["read"]) if name == "read" else None
+        print_row(what, f"{len(pairs) / statistics.median(times[name]):.1f} pairs/s", shown, "0.75x" if shown else "")
+
+
+def pair_jpegs(pairs: PairClips) -> list[bytes]:
+    """The JPEGs of 32 frames of each video, the first ones, over and over where it is short."""
+    jpegs = []
+    for item in range(len(pairs)):
+        video = pairs.videos[item]
+        stored = read_jpegs(pairs.cache.layout.frames(video.shard), video.first_frame, video.first_frame + video.frames)
+        jpegs += [stored[n % len(stored)] for n in range(32)]
+    return jpegs
+
+
+def memory(cache: Path, epochs: int = 10) -> None:
+    """PSS of a loader's worker after ten epochs against after one."""
+    pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
+    reader = Loader(pairs, EpochBatches(len(pairs), 4, seed=0), torch.device("cpu"), workers=1)
+    sizes = []
+    for epoch in range(epochs):
+        for _ in reader.epoch(epoch):
+            pass
+        sizes.append(max(p.memory_full_info().pss for p in psutil.Process().children(recursive=True)))
+    print_row("memory of a worker after 10 epochs / after 1", f"{sizes[-1] / 1e6:.0f} / {sizes[0] / 1e6:.0f} MB",
+              sizes[-1] / sizes[0], "<= 1.05x")  # fmt: skip
+    assert len(list(pairwise(sizes))) == epochs - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=["loader", "memory", "speed"])
+    arguments = parser.parse_args()
+    print_machine()
+    with scratch() as folder:
+        cache = make_cache(folder)
+        print(f"{Cache(cache)}")
+        if "loader" in arguments.only:
+            loader(cache, 5 * arguments.repeats)
+        if "memory" in arguments.only:
+            memory(cache)
+        if "speed" in arguments.only:
+            torch.set_num_threads(os.cpu_count() or 1)
+            speed(cache, folder, arguments.batch, arguments.steps, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

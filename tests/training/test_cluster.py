@@ -1,0 +1,118 @@
+"""Several processes under Ray Train: the gradients of one with the doubled batch, and a run that survives a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from training.moco import MoCo
+from training.run import RunFolder, read_metrics
+from training.settings import merge
+from training.trainer import learning_rate
+
+LIMIT = 300.0
+BATCH, QUEUE = 4, 6
+
+
+def small_moco() -> nn.Module:
+    """MoCo over a backbone of two layers, batch norm in evaluation mode."""
+
+    class Backbone(nn.Sequential):
+        feature_size = 5
+
+    torch.manual_seed(0)
+    backbone = Backbone(nn.Conv3d(3, 5, 3), nn.BatchNorm3d(5), nn.ReLU())
+    return MoCo(backbone, dim=7, queue=QUEUE).eval()
+
+
+def pairs() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    query, key = torch.randn(2, BATCH, 3, 4, 6, 6, generator=generator)
+    return query, key
+
+
+def gradients(model: nn.Module, query: torch.Tensor, key: torch.Tensor) -> dict[str, torch.Tensor]:
+    functional.cross_entropy(model(query, key), torch.zeros(len(query), dtype=torch.long)).backward()
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    return {name: p.grad.clone() for name, p in inner.named_parameters() if p.grad is not None}
+
+
+def half(config: dict[str, Any]) -> None:
+    """What each of the two workers does: its half of the batch, in the model that Ray's process group averages."""
+    from torch import distributed
+
+    rank = distributed.get_rank()
+    mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
+    query, key = pairs()
+    model = small_moco()
+    found = gradients(DistributedDataParallel(model), query[mine], key[mine])
+    torch.save((found, model.queue), Path(config["folder"]) / f"{rank}.pt")
+
+
+def test_two_ray_workers_have_the_gradients_of_one_process_with_both_halves(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TRAIN_V2_ENABLED", "1")
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    TorchTrainer(
+        half,
+        train_loop_config={"folder": str(tmp_path)},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=RunConfig(name="ray", storage_path=str(tmp_path)),
+    ).fit()
+    alone = small_moco()
+    expected = gradients(alone, *pairs())
+    for rank in range(2):
+        found, queue = torch.load(tmp_path / f"{rank}.pt")
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(queue, alone.queue, atol=1e-6, rtol=1e-4)
+
+
+def command(cache: Path, out: Path) -> list[str]:
+    arguments = [
+        cache, "--split", "all", "--batch", 4, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--alpha", 0.5,
+        "--loader-workers", 0, "--epochs", 5, "--checkpoint-minutes", 0, "--workers", 2, "--out", out,
+    ]  # fmt: skip
+    return [sys.executable, "-m", "training.cli", *map(str, arguments)]
+
+
+def trainers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The worker processes of Ray Train below a command, busy with the training function."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in found if "TrainWorker" in "".join(p.cmdline())]
+
+
+def test_a_run_whose_worker_was_killed_goes_on_from_its_checkpoint(cache_path: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    process = subprocess.Popen(
+        command(cache_path, run.root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until = time.monotonic() + LIMIT
+    while not (run.checkpoint.exists() and read_metrics(run.metrics)):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.1)
+    victims = trainers(process)
+    assert len(victims) == 2
+    os.kill(victims[1].pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    records = read_metrics(run.metrics)
+    assert [r.step for r in records] == list(range(1, 6))
+    settings = merge({"alpha": [0.5], "epochs": 5, "warmup_epochs": 0})
+    assert [r.lr for r in records] == pytest.approx([learning_rate(settings, 1, n) for n in range(5)])
+    assert torch.load(run.checkpoint, weights_only=True)["position"] == {"epoch": 5, "step": 0, "total": 5}
+    assert not any(p.is_running() for p in victims)
