@@ -3,7 +3,7 @@
 Row v of the per-video arrays is the shard's v-th video; a failed video has no frames and keeps its row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 import torch
 
-from pipeline.hdf5 import Growing, ShardFile, read_shard, write_shard
+from pipeline.hdf5 import Growing, ShardFile, read_array, read_dataset, write_shard
 from pipeline.static_cues import SMALL, small_frames
 
 JPEG_CHUNK = 1 << 16
@@ -24,7 +24,7 @@ def encode_jpegs(frames: np.ndarray, quality: int) -> list[bytes]:
     return [simplejpeg.encode_jpeg(f, quality, "RGB", "420") for f in np.ascontiguousarray(frames)]
 
 
-def decode_jpegs(jpegs: list[bytes]) -> np.ndarray:
+def decode_jpegs(jpegs: Sequence[bytes | memoryview]) -> np.ndarray:
     """JPEGs of one size, one or more -> (n, H, W, 3) uint8 RGB."""
     height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[0])
     # Into one array: with an array each and a stack of them, allocation took as long as half the decoding.
@@ -80,13 +80,11 @@ def write_frames(frames: Path, small: Path) -> Iterator[FrameWriter]:
         writer.finish()
 
 
-def read_jpegs(frames: Path, start: int, stop: int) -> list[bytes]:
+def read_jpegs(frames: Path, start: int, stop: int) -> list[memoryview]:
     """JPEGs of the shard's frames start to stop."""
-    file = read_shard(frames)
-    offsets = file["jpeg_offsets"][start : stop + 1]
-    data = file["jpeg"][offsets[0] : offsets[-1]].tobytes()
-    begins = offsets - offsets[0]
-    return [data[a:b] for a, b in pairwise(begins)]
+    offsets = read_array(frames, "jpeg_offsets")[start : stop + 1]
+    data = memoryview(read_dataset(frames, "jpeg")[offsets[0] : offsets[-1]])
+    return [data[a:b] for a, b in pairwise((offsets - offsets[0]).tolist())]
 
 
 def read_frames(frames: Path, start: int, stop: int) -> np.ndarray:
@@ -98,17 +96,17 @@ def read_picked_frames(frames: Path, numbers: np.ndarray) -> np.ndarray:
     """Some of the shard's frames, by their numbers (n,) in any order: (n, H, W, 3) uint8; each is decoded once."""
     first, last = int(numbers.min()), int(numbers.max())
     jpegs = read_jpegs(frames, first, last + 1)
+    if len(numbers) == len(jpegs) and (np.diff(numbers) == 1).all():
+        return decode_jpegs(jpegs)
     wanted, places = np.unique(numbers - first, return_inverse=True)
-    decoded = decode_jpegs([jpegs[n] for n in wanted])
-    in_order = len(wanted) == len(numbers) and bool((np.diff(numbers) > 0).all())
-    return decoded if in_order else decoded[places]
+    return decode_jpegs([jpegs[n] for n in wanted])[places]
 
 
 def read_small(small: Path, start: int, stop: int) -> np.ndarray:
     """The shard's small frames start to stop: (n, 64, 64, 3) uint8."""
-    return np.asarray(read_shard(small)["small"][start:stop])
+    return np.asarray(read_dataset(small, "small")[start:stop])
 
 
 def video_offsets(frames: Path) -> np.ndarray:
     """First frame of each video of the shard and, last, the number of frames: (V + 1,) int64."""
-    return np.asarray(read_shard(frames)["video_offsets"][:])
+    return read_array(frames, "video_offsets")

@@ -9,8 +9,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from pipeline.files import attempt
+
+FLETCHER_BYTES = 4
+"""At the end of a chunk with HDF5's checksum."""
 
 OPEN_FILES = 64
 """Shards a process keeps open for reading."""
@@ -76,7 +81,53 @@ def read_shard(path: Path) -> h5py.File:
     return _open(str(path), os.getpid(), status.st_ino, status.st_mtime_ns)
 
 
+def read_dataset(path: Path, name: str) -> h5py.Dataset:
+    """A dataset of a shard, for slices; it is kept open with its file, since to open one takes as long as to read one.
+
+    Raises OSError where there is no file or it is no HDF5, KeyError where there is no such dataset.
+    """
+    status = path.stat()
+    return _open_dataset(str(path), os.getpid(), status.st_ino, status.st_mtime_ns, name)
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """A small dataset of a shard, whole and kept in memory; not to be written into. Raises as `read_dataset` does."""
+    status = path.stat()
+    return _array(str(path), status.st_ino, status.st_mtime_ns, name)
+
+
+def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarray:
+    """dataset[start:stop] of a gzipped dataset as `ShardFile.growing` makes them, unpacked by ISA-L, in half the time.
+
+    The checksum in each chunk's zlib stream (Adler-32) is compared in place of HDF5's. Raises OSError where it differs.
+    """
+    dataset = read_dataset(path, name)
+    rows, *rest = dataset.chunks
+    count = rows * int(np.prod(rest)) * dataset.dtype.itemsize
+    chunks = []
+    for first in range(start - start % rows, stop, rows):
+        _, stored = dataset.id.read_direct_chunk((first, *[0] * len(rest)))
+        try:
+            content = isal_zlib.decompress(memoryview(stored)[:-FLETCHER_BYTES], bufsize=count)
+        except (IsalError, EOFError, ValueError) as error:
+            raise OSError(f"{path}: a chunk of {name} is damaged ({error})") from None
+        chunks.append(np.frombuffer(content, dataset.dtype).reshape(rows, *rest))
+    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return whole[start % rows : start % rows + stop - start]
+
+
+@lru_cache(maxsize=4 * OPEN_FILES)
+def _open_dataset(path: str, pid: int, inode: int, changed: int, name: str) -> h5py.Dataset:
+    return _open(path, pid, inode, changed)[name]
+
+
+@lru_cache(maxsize=8 * OPEN_FILES)
+def _array(path: str, inode: int, changed: int, name: str) -> np.ndarray:
+    return np.asarray(_open_dataset(path, os.getpid(), inode, changed, name)[:])
+
+
 @lru_cache(maxsize=OPEN_FILES)
 def _open(path: str, pid: int, inode: int, changed: int) -> h5py.File:
     # Process and file identity are part of the key: handles do not survive a fork, and a shard may be replaced.
-    return h5py.File(path, "r", locking=False)
+    # Every dataset kept open would have a cache of its own for chunks that are not asked for again.
+    return h5py.File(path, "r", locking=False, rdcc_nbytes=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.hdf5 import ShardFile, read_shard, write_shard
+from pipeline.hdf5 import ShardFile, read_array, read_gzipped_rows, write_shard
 from pipeline.static_cues import SMALL
 
 CHUNK_FRAMES = 8
@@ -99,12 +99,11 @@ class MotionShard:
         if len(rows) == 0:
             return np.zeros((0, SMALL, SMALL, 3), np.int8)
         begin, first, last = int(self.window_offsets[window]), int(rows.min()), int(rows.max())
-        stored = read_shard(self.path)["correction"][begin + first : begin + last + 1]
+        stored = read_gzipped_rows(self.path, "correction", begin + first, begin + last + 1)
         return stored if len(stored) == len(rows) else stored[rows - first]
 
 
 def read_motion(path: Path) -> MotionShard:
     """A rendered shard."""
-    file = read_shard(path)
     names = ("scale", "window_offsets", "window_video", "window_frames", "alpha", "kept")
-    return MotionShard(path, *(np.asarray(file[n][:]) for n in names))
+    return MotionShard(path, *(read_array(path, name) for name in names))

@@ -5,7 +5,6 @@ on the device that trains.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ from torch.utils.data import Dataset
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.frames import read_picked_frames
-from pipeline.hdf5 import OPEN_FILES
 from pipeline.motion import MotionShard, read_motion
 from pipeline.static_cues import upsample
 from pipeline.variants import Variant
@@ -138,13 +136,13 @@ class PairClips(ClipSet):
             second = first if self.pair == "same" else self.any_rows(video, rng)
             return read_clips(frames, video.first_frame + first, video.first_frame + second)
         variant = self.variants[rng.integers(len(self.variants))]
-        motion = _motion_shard(self.cache.layout.motion(variant, video.shard))
+        motion = read_motion(self.cache.layout.motion(variant, video.shard))
         window, rows = self._key_rows(video, variant, motion, rng)
         key_frames = motion.frames_of(window)[rows]
         query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
         query, key = read_clips(frames, query_frames, key_frames)
         correction = torch.from_numpy(motion.correction(window, rows))
-        return query, MotionClip(key, correction, torch.tensor(motion.scale[window]))
+        return query, MotionClip(key, correction, torch.from_numpy(motion.scale)[window])
 
     def _key_rows(
         self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
@@ -185,14 +183,3 @@ def read_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Ten
     clip = torch.from_numpy(read_picked_frames(frames, first))
     same = np.array_equal(first, second)
     return clip, clip if same else torch.from_numpy(read_picked_frames(frames, second))
-
-
-def _motion_shard(path: Path) -> MotionShard:
-    status = path.stat()
-    return _cached_motion_shard(path, status.st_ino, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=OPEN_FILES)
-def _cached_motion_shard(path: Path, inode: int, changed: int) -> MotionShard:
-    # Its small arrays are plain ones, good in any process; the corrections are read through the open file.
-    return read_motion(path)

@@ -1,5 +1,6 @@
 """Batches of clips for one process: which videos each step reads, and the processes that read them ahead."""
 
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from manifests.errors import UserError
 from training.clips import ClipSet
 
 MAX_LOADER_WORKERS = 8
+KEPT_BYTES = 128 << 20
+"""Freed memory that a process keeps at most."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 START_SECONDS = 600
 """A loader worker that hands on nothing for so long is stuck."""
 
@@ -79,6 +83,7 @@ class Loader:
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
             timeout=START_SECONDS if workers else 0,
+            worker_init_fn=keep_freed_memory if workers else None,
         )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -103,6 +108,17 @@ class Loader:
         if isinstance(batch, UserError):
             raise batch
         return batch
+
+
+def keep_freed_memory(worker: int = 0) -> None:
+    """Let this process keep what it frees: a pair is megabytes, and to get them anew for each took a fifth of the time.
+
+    Does nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES // 4)
 
 
 def spare_cpus() -> int:

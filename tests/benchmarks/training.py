@@ -7,7 +7,6 @@ import argparse
 import os
 import statistics
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,31 +29,29 @@ from tests.benchmarks.measure import (
     write_manifest,
 )
 from training.clips import PairClips
-from training.loader import EpochBatches, Loader
+from training.loader import EpochBatches, Loader, keep_freed_memory
 from training.methods import open_clips
 from training.run import RunFolder, read_metrics
 from training.settings import merge, with_defaults_filled
 from training.trainer import resolve, train
 
-VIDEOS = 24
+VIDEOS = 16
 ALPHA = 0.5
 WARM = 1
 """Steps at the start of a run that are left out."""
 
-# Multiply-adds of the published flow, one way, and of R3D-18 forward, 16 x 112²; from the sum over their layers.
 STEP_PASSES = 4
 """Forward and backward of the query encoder (3 times a forward), forward of the key encoder."""
 
 
 def make_cache(folder: Path) -> Path:
-    """A cache of real clips, rendered at ALPHA; made by an untrained, tiny flow: only the reading of it is timed."""
+    """A cache of real clips, by the built-in flow, rendered at ALPHA."""
     clips = real_clips("interaction", folder)[:VIDEOS]
     root = Path(os.path.commonpath(clips))
     manifest = write_manifest(folder / "m.csv", clips, root)
-    save_flow(Flow(Architecture(8, 8, 1, 1, 1)), folder / "tiny.safetensors")
     cache = folder / "cache"
     for command in (
-        ("encode", manifest, "--root", root, "--out", cache, "--flow", folder / "tiny.safetensors"),
+        ("encode", manifest, "--root", root, "--out", cache),
         ("render", cache, "--alpha", ALPHA),
     ):
         subprocess.run(prep(*command), check=True, stdout=subprocess.DEVNULL)
@@ -128,6 +125,7 @@ def operations(flow: Flow | None) -> float:
 def loader(cache: Path, repeats: int) -> None:
     """Pairs/s of one process against decoding the same JPEGs from memory, and of a loader with one worker."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in each of a loader's workers
     pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
     jpegs = pair_jpegs(pairs)
 
@@ -146,7 +144,7 @@ def loader(cache: Path, repeats: int) -> None:
         print_row(what, f"{len(pairs) / statistics.median(times[name]):.1f} pairs/s", shown, "0.75x" if shown else "")
 
 
-def pair_jpegs(pairs: PairClips) -> list[bytes]:
+def pair_jpegs(pairs: PairClips) -> list[bytes | memoryview]:
     """The JPEGs of 32 frames of each video, the first ones, over and over where it is short."""
     jpegs = []
     for item in range(len(pairs)):
@@ -167,7 +165,6 @@ def memory(cache: Path, epochs: int = 10) -> None:
         sizes.append(max(p.memory_full_info().pss for p in psutil.Process().children(recursive=True)))
     print_row("memory of a worker after 10 epochs / after 1", f"{sizes[-1] / 1e6:.0f} / {sizes[0] / 1e6:.0f} MB",
               sizes[-1] / sizes[0], "<= 1.05x")  # fmt: skip
-    assert len(list(pairwise(sizes))) == epochs - 1
 
 
 def main() -> None:
