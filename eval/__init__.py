@@ -1,1 +1,1 @@
-"""Downstream tasks and analyses of the paper."""
+"""What a pre-trained backbone is worth: downstream tasks on the stored frames."""

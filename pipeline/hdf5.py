@@ -109,11 +109,10 @@ def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarra
         _, stored = dataset.id.read_direct_chunk((first, *[0] * len(rest)))
         try:
             content = isal_zlib.decompress(memoryview(stored)[:-FLETCHER_BYTES], bufsize=count)
-        except (IsalError, EOFError, ValueError) as error:
+        except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc] # its stubs call the class an instance
             raise OSError(f"{path}: a chunk of {name} is damaged ({error})") from None
         chunks.append(np.frombuffer(content, dataset.dtype).reshape(rows, *rest))
-    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return whole[start % rows : start % rows + stop - start]
+    return np.concatenate(chunks)[start % rows : start % rows + stop - start]
 
 
 @lru_cache(maxsize=4 * OPEN_FILES)

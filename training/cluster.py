@@ -14,7 +14,7 @@ import torch
 from manifests.errors import UserError
 from pipeline.stages import cluster
 from training.methods import open_clips
-from training.run import RunFolder, Stopped, read_metrics
+from training.run import MetricsReader, RunFolder, Stopped
 from training.settings import Settings
 from training.trainer import Show, train
 
@@ -111,11 +111,12 @@ def _following(folder: RunFolder, show: Show, stop: Callable[[], bool]) -> Itera
     asked.unlink(missing_ok=True)
 
     def follow() -> None:
-        shown = last_step(folder)
+        reader = MetricsReader(folder.metrics)
+        shown = max((record.step for record in reader.new()), default=0)
         while True:
             over = ended.wait(POLL_SECONDS)
-            for record in read_metrics(folder.metrics) if folder.metrics.exists() else []:
-                if record.step > shown:
+            for record in reader.new():
+                if record.step > shown:  # steps that were lost with a process are done again
                     shown = record.step
                     show(record)
             if stop():
@@ -131,9 +132,3 @@ def _following(folder: RunFolder, show: Show, stop: Callable[[], bool]) -> Itera
         ended.set()
         thread.join()
         asked.unlink(missing_ok=True)
-
-
-def last_step(folder: RunFolder) -> int:
-    """The last step written down; 0 where there is none."""
-    records = read_metrics(folder.metrics) if folder.metrics.exists() else []
-    return records[-1].step if records else 0

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -83,7 +84,7 @@ class Loader:
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
             timeout=START_SECONDS if workers else 0,
-            worker_init_fn=keep_freed_memory if workers else None,
+            worker_init_fn=begin_worker if workers else None,
         )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -110,7 +111,14 @@ class Loader:
         return batch
 
 
-def keep_freed_memory(worker: int = 0) -> None:
+def begin_worker(number: int) -> None:
+    """Signals are for the process that trains; a worker that it leaves behind ends by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
     """Let this process keep what it frees: a pair is megabytes, and to get them anew for each took a fifth of the time.
 
     Does nothing where the C library is not glibc.

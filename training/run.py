@@ -1,7 +1,7 @@
 """A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
 
-import csv
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ CHECKPOINT_FORMAT = 1
 
 class Stopped(UserError):
     """A run that cannot go on for a cause outside of it, such as a full disk; its last checkpoint is whole."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Metrics:
     """metrics.csv, a row per step, written as the steps are done; rows after `total` steps are of a life before."""
 
     def __init__(self, path: Path, total: int):
-        kept = [r for r in read_metrics(path) if r.step <= total] if path.exists() else []
+        kept = [r for r in read_metrics(path) if r.step <= total]
         columns = [f.name for f in dataclasses.fields(StepRecord)]
         rows = [",".join(columns), *(_row(record) for record in kept)]
         files.write_text(path, "\n".join(rows) + "\n")
@@ -128,17 +130,39 @@ class Metrics:
         self._file.close()
 
 
+class MetricsReader:
+    """metrics.csv as another process writes it: `new` gives the rows since the last call, in order.
+
+    A file that was replaced, as a run that goes on does, is read anew. A last line that is not whole waits.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._inode, self._offset = 0, 0
+
+    def new(self) -> list[StepRecord]:
+        try:
+            with self._path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:
+                    self._inode, self._offset = inode, len(file.readline())
+                file.seek(self._offset)
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        self._offset += sum(map(len, whole))
+        return [_record(line.decode()) for line in whole]
+
+
 def read_metrics(path: Path) -> list[StepRecord]:
-    """The rows of metrics.csv; a last line that was cut off by a kill is left out."""
-    records = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                step, epoch = int(row.pop("step")), int(row.pop("epoch"))
-                records.append(StepRecord(step, epoch, **{name: float(value) for name, value in row.items()}))
-            except (KeyError, TypeError, ValueError):
-                break
-    return records
+    """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
+    return MetricsReader(path).new()
+
+
+def _record(line: str) -> StepRecord:
+    step, epoch, *values = line.split(",")
+    return StepRecord(int(step), int(epoch), *map(float, values))
 
 
 def _row(record: StepRecord) -> str:

@@ -103,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--per-class", type=int, default=2)
+    parser.add_argument("--scales", type=float, nargs="+", default=SCALES, help="shares of the frame")
     arguments = parser.parse_args()
     print_machine()
     with scratch() as folder:
@@ -113,7 +114,7 @@ def main() -> None:
         cache, flow = Cache(paths.cache), load_flow("default")
         print(f"{len(videos)} videos of the demo set, first {LENGTH} frames, alpha {arguments.alpha:g}")
         print("  crop  way       background  mover   kept   mean change")
-        for scale in SCALES:
+        for scale in arguments.scales:
             for name, left in compare(cache, paths, flow, arguments.alpha, scale).items():
                 print(
                     f"  {scale:4.0%}  {name:8} {left.background:10.1%} {left.mover:7.1%} {left.kept:6.1%} "

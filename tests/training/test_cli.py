@@ -23,9 +23,11 @@ SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--ep
         (["--method", "moco", "--alpha", 0.5], "takes no motion-preserved clips"),
         (["--alpha", 0.5, "--key-scale", 0.9, 0.1], "key_scale"),
         (["--alpha", 0.5, "--queue", "many"], "queue is 'auto'"),
+        (["--alpha", 0.5, "--device", "cuda:7"], "no device 'cuda:7' here"),
+        (["--alpha", 0.5, "--device", "abacus"], "no device 'abacus' here"),
         (["--variant", "alpha0.5-zero-clip16", "--clip-length", 8], "--clip-length 8"),
-        (["--alpha", 0.5, "--init", "nowhere.pt"], "cannot read nowhere.pt"),
-        (["--method", "s2vc-online", "--alpha", 0.5, "--flow", "nowhere"], "there is no flow at nowhere"),
+        (["--alpha", 0.5, "--init", "nowhere.pt"], "nowhere.pt: No such file"),
+        (["--method", "s2vc-online", "--alpha", 0.5, "--flow", "nowhere"], "there is no flow at "),
     ],
 )
 def test_mistakes_are_told_in_one_line(

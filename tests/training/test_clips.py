@@ -158,9 +158,18 @@ def test_plain_moco_gets_two_starts_or_one(cache_path: Path) -> None:
     assert differing >= 8
 
 
-def test_training_rows_are_those_of_the_split(cache_path: Path) -> None:
+def without_training_rows(cache_path: Path, folder: Path) -> Path:
+    shutil.copytree(cache_path, folder / "cache")
+    index = folder / "cache" / "index.csv"
+    index.write_text(index.read_text().replace(",train,", ",val,"))
+    return folder / "cache"
+
+
+def test_training_rows_are_those_of_the_split(cache_path: Path, tmp_path: Path) -> None:
     assert PairClips(cache_path, (), LENGTH).video_ids == ["slide/a.mp4", "orbit/a.mp4", "orbit/still.mp4"]
     assert len(PairClips(cache_path, (), LENGTH, split="all")) == 5  # the missing one has no frames
+    with pytest.raises(UserError, match="no training rows: no video has 'train' in column split1"):
+        PairClips(without_training_rows(cache_path, tmp_path), (), LENGTH)
     with pytest.raises(UserError, match="no split 'split7'; it has split1"):
         PairClips(cache_path, (), LENGTH, split="split7")
 

@@ -17,7 +17,7 @@ from click.testing import Result
 
 from manifests.errors import UserError
 from training.backbones.checkpoints import read_backbone
-from training.run import RunFolder, read_metrics
+from training.run import Metrics, MetricsReader, RunFolder, StepRecord, read_metrics
 from training.settings import merge, with_defaults_filled
 from training.trainer import accuracy, learning_rate, resolve
 
@@ -195,3 +195,22 @@ def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, t
     code, output = finish(start(command(cache_path, run)))
     assert code == 2
     assert "is no checkpoint of this run" in output and "Traceback" not in output
+
+
+def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    rows = [StepRecord(n, 1, n / 3, 0.1, 0.5, 1e-3, 2.5, 0.0) for n in range(1, 6)]
+    reader = MetricsReader(path)
+    assert reader.new() == []
+    metrics = Metrics(path, 0)
+    for row in rows[:2]:
+        metrics.add(row)
+    assert reader.new() == rows[:2]
+    with path.open("a") as file:
+        file.write("3,1,0.5")  # killed in the middle of a line
+    assert reader.new() == []
+    assert read_metrics(path) == rows[:2]
+    again = Metrics(path, 1)  # goes on from a checkpoint at step 1
+    again.add(rows[1])
+    assert reader.new() == rows[:2]
+    assert read_metrics(path) == rows[:2]

@@ -1,4 +1,5 @@
+"""`python -m training.cli` is `s2vc-train`."""
+
 from training.cli import main
 
-if __name__ == "__main__":
-    main(prog_name="s2vc-train")
+main(prog_name="s2vc-train")

@@ -15,6 +15,7 @@ import click
 import torch
 from rich.console import Console
 
+from manifests.errors import UserError
 from pipeline.cli import EXIT_INTERRUPTED
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
 from pipeline.progress import Advance, clock, progress
@@ -80,9 +81,10 @@ def run_command(
     flags = {k: v for k, v in given.items() if v is not None and v != ()}
     layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
     settings = with_defaults_filled(merge(*layers, {"cache": str(cache)}))
+    settings = with_whole_paths(settings)
     clips = open_clips(settings)
     settings, told = resolve(settings, len(clips))
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = choose_device(device)
     check_weights(settings, chosen)
     folder = RunFolder(out or Path("runs") / default_name(settings))
     folder.open(settings)
@@ -105,6 +107,23 @@ def run_command(
             train(settings, clips, folder, chosen, show, stop)
         stopped = stop()
     _tell_end(folder, steps, stopped, time.monotonic() - started, console)
+
+
+def with_whole_paths(settings: Settings) -> Settings:
+    """Paths from the root, so that workers elsewhere, and a later run, mean the same files."""
+    flow = settings.flow if settings.flow in ("cache", "default") else str(Path(settings.flow).absolute())
+    init = str(Path(settings.init).absolute()) if settings.init else ""
+    return dataclasses.replace(settings, cache=str(Path(settings.cache).absolute()), init=init, flow=flow)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """A device by its name, by default the GPU where there is one; raises UserError where there is none such."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+        return device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error
 
 
 def default_name(settings: Settings) -> str:
@@ -166,9 +185,8 @@ def _advance(advance: Advance, record: StepRecord, settings: Settings) -> None:
 
 def draw(folder: RunFolder, settings: Settings) -> None:
     """Draw the curves of what has been measured."""
-    if folder.metrics.exists():
-        chance = 0.0 if settings.method == "supervised" else 1 / (1 + int(settings.queue))
-        plot_curves(read_metrics(folder.metrics), chance, folder.curves)
+    chance = 0.0 if settings.method == "supervised" else 1 / (1 + int(settings.queue))
+    plot_curves(read_metrics(folder.metrics), chance, folder.curves)
 
 
 def _tell_end(folder: RunFolder, steps: int, stopped: bool, seconds: float, console: Console) -> None:

@@ -1,0 +1,61 @@
+"""What is evaluated: a backbone from a checkpoint, or a random one, and what is known of how it was made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from manifests.errors import UserError
+from training.backbones import BACKBONES, build_backbone
+from training.backbones.checkpoints import read_backbone, read_checkpoint
+
+RANDOM = "random"
+"""Given as a checkpoint: fresh weights by the seed."""
+
+KNOWN = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
+"""Settings of a run of ours that a table of results shows."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """backbone: with its weights. name: r3d18 or s3d. made: what is known of its training, for the table."""
+
+    backbone: nn.Module
+    name: str
+    made: dict[str, Any]
+
+
+def load_subject(checkpoint: str, backbone: str | None = None, seed: int = 0) -> Subject:
+    """A run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
+
+    backbone: which one is meant; None: the one that is in the file (r3d18 for `random`).
+    Raises UserError where there is none.
+    """
+    if checkpoint == RANDOM:
+        name = backbone or next(iter(BACKBONES))
+        torch.manual_seed(seed)
+        return Subject(build_backbone(name), name, {"method": RANDOM, "seed": seed})
+    path = Path(checkpoint) / "checkpoint.pt" if Path(checkpoint).is_dir() else Path(checkpoint)
+    problems = []
+    for name in [backbone] if backbone else BACKBONES:
+        try:
+            state = read_backbone(path, name)
+        except UserError as error:
+            problems.append(error)
+            continue
+        built = build_backbone(name)
+        built.load_state_dict(state)
+        return Subject(built, name, _made(path))
+    raise problems[0] if len(problems) == 1 else UserError(f"{path} holds none of {', '.join(BACKBONES)}")
+
+
+def _made(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of its run; nothing where it is another's."""
+    try:
+        settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
+    except yaml.YAMLError:
+        return {}
+    return {key: settings[key] for key in KNOWN if key in settings} if isinstance(settings, dict) else {}

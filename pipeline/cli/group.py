@@ -1,0 +1,55 @@
+"""How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+EXIT_USER_ERROR = 2
+
+
+class Commands(click.Group):
+    """The commands of a table, name -> what it does; command NAME is `NAME_command` in module PACKAGE.NAME.
+
+    A command's module, and with it torch and Ray, is imported when the command is used. A mistake of the user ends in
+    one line and exit code 2, or what the error says. default: the command that is meant where none is named.
+    """
+
+    def __init__(self, *args: Any, table: dict[str, str], package: str, default: str | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._table, self._package, self._default = table, package, default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self._default and args and args[0] not in (*self._table, "-h", "--help", "--version"):
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self._table:
+            return None
+        return getattr(import_module(f"{self._package}.{name}"), f"{name}_command")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._table.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not is_users_mistake(error):
+                raise
+            click.echo(f"{ctx.info_name}: {error}", err=True)
+            sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
+
+
+def is_users_mistake(error: Exception) -> bool:
+    # Imported when something went wrong, so that --help does not wait for torch and pandas.
+    from manifests.errors import UserError
+    from pipeline.flow import FlowFileError
+
+    return isinstance(error, UserError | FlowFileError)

@@ -1,0 +1,152 @@
+"""Recall@k against a plain count, with ties and absent classes; the command on real clips."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from eval import retrieval
+from eval.retrieval import recall_at_k
+
+
+def plain_recall(q: np.ndarray, ql: np.ndarray, g: np.ndarray, gl: np.ndarray, k: int) -> float:
+    """The reference: sort the whole gallery of each query, equal ones in their order."""
+    hits = 0
+    for feature, label in zip(q, ql, strict=True):
+        similarity = g @ feature / (np.linalg.norm(g, axis=1) * np.linalg.norm(feature))
+        nearest = np.argsort(-similarity, kind="stable")[:k]
+        hits += label in gl[nearest]
+    return hits / len(q)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_recall_is_that_of_a_plain_sort(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "CHUNK_VALUES", 200)  # several chunks, the last one smaller
+    rng = np.random.default_rng(seed)
+    q, g = rng.standard_normal((37, 6)), rng.standard_normal((50, 6))
+    ql, gl = rng.integers(0, 9, 37), rng.integers(0, 7, 50)  # classes 7 and 8 are absent from the gallery
+    ks = [1, 2, 5, 20, 50]
+    expected = {k: plain_recall(q, ql, g, gl, k) for k in ks}
+    assert recall_at_k(q, ql, g, gl, ks) == pytest.approx(expected)
+    assert expected[50] < 1
+
+
+def test_of_equally_similar_ones_the_earlier_is_nearer() -> None:
+    gallery = np.array([[1.0, 0], [2, 0], [0, 1], [4, 0]])  # 0, 1 and 3 point the same way
+    query = np.array([[1.0, 0]])
+    assert recall_at_k(query, [7], gallery, [1, 7, 7, 7], [1, 2]) == {1: 0.0, 2: 1.0}
+    assert recall_at_k(query, [7], gallery, [7, 1, 1, 1], [1]) == {1: 1.0}
+    assert recall_at_k(query, [7], gallery, [1, 1, 7, 1], [3, 4]) == {3: 0.0, 4: 1.0}
+
+
+def test_a_class_that_is_not_in_the_gallery_is_never_found() -> None:
+    features = np.eye(3)
+    assert recall_at_k(features, [0, 1, 9], features, [0, 1, 2], [1, 3]) == pytest.approx({1: 2 / 3, 3: 2 / 3})
+
+
+def test_features_of_length_zero_are_like_nothing() -> None:
+    found = recall_at_k(torch.zeros(1, 4), [1], torch.eye(4), [1, 2, 3, 4], [1])
+    assert np.isfinite(list(found.values())).all()
+
+
+@pytest.mark.parametrize(
+    ("query", "labels", "ks", "told"),
+    [
+        (np.zeros((2, 3)), [0, 1], [1], "do not fit"),
+        (np.zeros((2, 4)), [0], [1], "do not fit"),
+        (np.zeros((0, 4)), [], [1], "no queries"),
+        (np.ones((2, 4)), [0, 1], [5], "k is 1 to 4"),
+        (np.ones((2, 4)), [0, 1], [0], "k is 1 to 4"),
+        (np.ones(4), [0], [1], "features are"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(query: np.ndarray, labels: list[int], ks: list[int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        recall_at_k(query, labels, np.eye(4), [0, 1, 2, 3], ks)
+
+
+@pytest.fixture(scope="module")
+def labelled_cache(cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample set in small: two classes that differ by colour, three training and two test videos of each."""
+    from tests.clips import write_clip
+
+    folder = tmp_path_factory.mktemp("labelled")
+    rows = ["video_id,label,class_name,split1"]
+    rng = np.random.default_rng(0)
+    for label, colour in enumerate(((220, 40, 40), (40, 40, 220))):
+        for number in range(5):
+            noise = rng.integers(-30, 30, (20, 64, 80, 3))
+            frames = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            write_clip(folder / "videos" / f"{label}{number}.mp4", frames)
+            rows.append(f"{label}{number}.mp4,{label},c{label},{'train' if number < 3 else 'test'}")
+    (folder / "m.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["encode", folder / "m.csv", "--root", folder / "videos", "--out", folder / "cache", "--size", "64x80"]
+    made = cli(*arguments)
+    assert made.exit_code == 0, made.output
+    return folder / "cache"
+
+
+def evaluate(*arguments: object) -> Result:
+    from eval.cli import main
+
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+SMALL = ["--size", 32, "--frames", 8]
+
+
+def test_the_command_retrieves_by_features_and_keeps_them(labelled_cache: Path, tmp_path: Path) -> None:
+    arguments = ["retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path]
+    result = evaluate(*arguments)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(next(tmp_path.glob("retrieval-*.json")).read_text())
+    # Colours alone tell the classes apart, under any weights.
+    assert numbers["recall@1"] == 1.0
+    assert (numbers["queries"], numbers["gallery_videos"], numbers["stored"]) == (4, 6, "64x80")
+    assert {k for k in numbers if "recall" in k} == {"recall@1", "recall@5"}
+    (features,) = (tmp_path / "features").iterdir()
+    before = features.stat().st_mtime_ns
+    assert evaluate(*arguments).exit_code == 0
+    assert features.stat().st_mtime_ns == before
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 1  # the same row, not another
+    assert evaluate(*arguments, "--seed", 1).exit_code == 0
+    assert len(list((tmp_path / "features").iterdir())) == 2  # other weights are never served old features
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 2
+
+
+def test_clips_can_be_queries(labelled_cache: Path, tmp_path: Path) -> None:
+    result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--per", "clip", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(next(tmp_path.glob("retrieval-*.json")).read_text())
+    assert numbers["queries"] == 4 * 4  # 20 frames: windows at 0, 4, 8 and 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing.pt"], "nothing.pt"),
+        (["random", "--split", "split9"], "no split 'split9'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments: list[str], told: str, labelled_cache: Path, tmp_path: Path) -> None:
+    result = evaluate("retrieval", labelled_cache, *arguments, *SMALL, "--out", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert told in result.output and result.output.count("s2vc-eval: ") == 1
+
+
+def test_a_cache_without_labels_is_told(labelled_cache: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(labelled_cache, tmp_path / "cache")
+    index = tmp_path / "cache" / "index.csv"
+    index.write_text(index.read_text().replace("mp4,1,", "mp4,,"))
+    result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "have no label, first 13.mp4" in result.output
+    index.write_text(index.read_text().replace("mp4,,", "mp4,0,"))
+    result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "of one class" in result.output
