@@ -8,9 +8,8 @@ import torch
 import yaml
 from torch import nn
 
-from manifests.errors import UserError
 from training.backbones import BACKBONES, build_backbone
-from training.backbones.checkpoints import read_backbone, read_checkpoint
+from training.backbones.checkpoints import find_backbone, read_checkpoint
 
 RANDOM = "random"
 """Given as a checkpoint: fresh weights by the seed."""
@@ -38,18 +37,11 @@ def load_subject(checkpoint: str, backbone: str | None = None, seed: int = 0) ->
         name = backbone or next(iter(BACKBONES))
         torch.manual_seed(seed)
         return Subject(build_backbone(name), name, {"method": RANDOM, "seed": seed})
-    path = Path(checkpoint) / "checkpoint.pt" if Path(checkpoint).is_dir() else Path(checkpoint)
-    problems = []
-    for name in [backbone] if backbone else BACKBONES:
-        try:
-            state = read_backbone(path, name)
-        except UserError as error:
-            problems.append(error)
-            continue
-        built = build_backbone(name)
-        built.load_state_dict(state)
-        return Subject(built, name, _made(path))
-    raise problems[0] if len(problems) == 1 else UserError(f"{path} holds none of {', '.join(BACKBONES)}")
+    path = Path(checkpoint)
+    name, state = find_backbone(path, backbone)
+    built = build_backbone(name)
+    built.load_state_dict(state)
+    return Subject(built, name, _made(path / "checkpoint.pt" if path.is_dir() else path))
 
 
 def _made(path: Path) -> dict[str, Any]:

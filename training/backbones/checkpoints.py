@@ -15,6 +15,10 @@ PUBLISHED_PREFIX = "encoder_q.0."
 PREFIXES = (PUBLISHED_PREFIX, "base_q.", "backbone.", "")
 
 
+class WrongBackbone(UserError):
+    """A checkpoint that is one, but not of this backbone."""
+
+
 def read_checkpoint(path: Path) -> dict[str, object]:
     """A file of torch.save, as a dict of tensors and plain values; raises UserError for anything else."""
     try:
@@ -44,10 +48,26 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
     if found is None:
         others = [other for other in BACKBONES if other != name and _extract(tensors, other) is not None]
         what = f"holds an {others[0]}, not an {name}" if others else f"holds no {name}"
-        raise UserError(f"{path} {what}")
+        raise WrongBackbone(f"{path} {what}")
     if bad := [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]:
         raise UserError(f"{path} holds numbers that are not finite, first in {bad[0]}")
     return found
+
+
+def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:
+    """Name and state dict of the backbone in a checkpoint, or in a run's folder; `name` where a certain one is meant.
+
+    Raises UserError where there is none.
+    """
+    file = path / "checkpoint.pt" if path.is_dir() else path
+    if name:
+        return name, read_backbone(file, name)
+    for candidate in BACKBONES:
+        try:
+            return candidate, read_backbone(file, candidate)
+        except WrongBackbone:
+            continue
+    raise UserError(f"{file} holds none of {', '.join(BACKBONES)}")
 
 
 def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | None:

@@ -10,7 +10,7 @@ from manifests.errors import UserError
 from pipeline import files
 from pipeline.cli.options import OUTPUT
 from training.backbones import BACKBONES
-from training.backbones.checkpoints import published_format, read_backbone
+from training.backbones.checkpoints import find_backbone, published_format
 
 FORMATS = ("plain", "published")
 
@@ -28,20 +28,9 @@ FORMATS = ("plain", "published")
 )
 def export_command(checkpoint: Path, out: Path, backbone: str | None, kind: str) -> None:
     """Write the backbone of CHECKPOINT (a run's folder, its checkpoint, or a published one) for other programs."""
-    source = checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint
     if out.exists():
         raise UserError(f"{out} is there already; choose another --out")
-    name, state = _find(source, backbone)
+    name, state = find_backbone(checkpoint, backbone)
     with files.attempt(out) as aside:
         torch.save(state if kind == "plain" else published_format(state), aside)
     Console().print(f"{name}, {len(state)} tensors: {out}", highlight=False)
-
-
-def _find(source: Path, backbone: str | None) -> tuple[str, dict[str, torch.Tensor]]:
-    problems = []
-    for name in [backbone] if backbone else BACKBONES:
-        try:
-            return name, read_backbone(source, name)
-        except UserError as error:
-            problems.append(error)
-    raise problems[0] if len(problems) == 1 else UserError(f"{source} holds none of {', '.join(BACKBONES)}")
