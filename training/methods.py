@@ -18,6 +18,9 @@ from training.moco import MoCo, build_encoder
 from training.settings import AUTO, Settings, wanted_variants
 from training.views import Views
 
+MIN_GROUP = 2
+"""Clips of a group: batch norm over one clip would leave little of it."""
+
 MIN_VIDEOS = 4
 """Negatives come from other videos, and the queue may hold a quarter of them."""
 
@@ -85,10 +88,26 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
         task = Task(clips, model, lambda batch: ((views.query(batch[0]),), batch[1]), 1 / clips.classes)
     else:
         queue = int(settings.queue)
-        model = MoCo(backbone, settings.head, settings.dim, queue, settings.momentum, settings.temperature)
+        model = MoCo(
+            backbone,
+            settings.head,
+            settings.dim,
+            queue,
+            settings.momentum,
+            settings.temperature,
+            norm_groups(settings),
+        )
         task = Task(clips, model, lambda batch: _pair(views, batch), 1 / (1 + queue))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return task
+
+
+def norm_groups(settings: Settings) -> int:
+    """Groups of a process's clips that are normalised apart: two over all processes at least, of two clips at least."""
+    processes = max(settings.workers, 1)
+    clips = settings.batch // processes
+    least = 2 if processes == 1 and clips >= 2 * MIN_GROUP else 1
+    return max(least, -(-clips // settings.norm_group))
 
 
 def online_flow(settings: Settings, device: torch.device) -> Flow:

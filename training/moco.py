@@ -32,7 +32,8 @@ class MoCo(nn.Module):
     """Query encoder, momentum encoder, and a queue of the latest keys.
 
     backbone: what both encoders start from. dim: of the embeddings. queue: keys kept, K. momentum: of the key encoder.
-    temperature: τ of eq. 6.
+    temperature: τ of eq. 6. groups: parts of a process's clips that are normalised apart, keys after a shuffle: were
+    a query and its key normalised among the same clips, their statistics would tell the key from the queue's.
     """
 
     queue: Tensor
@@ -46,9 +47,10 @@ class MoCo(nn.Module):
         queue: int = 2048,
         momentum: float = 0.999,
         temperature: float = 0.07,
+        groups: int = 1,
     ):
         super().__init__()
-        self.momentum, self.temperature = momentum, temperature
+        self.momentum, self.temperature, self.groups = momentum, temperature, groups
         self.encoder_q = build_encoder(backbone, head, dim)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
         self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0))
@@ -66,9 +68,9 @@ class MoCo(nn.Module):
         self._enqueue(_gather(k))
         return torch.cat([positive, negative], dim=1) / self.temperature
 
-    @staticmethod
-    def _embed(encoder: nn.Module, clips: Tensor) -> Tensor:
-        return functional.normalize(encoder(clips).flatten(1).float(), dim=1)
+    def _embed(self, encoder: nn.Module, clips: Tensor) -> Tensor:
+        parts = [encoder(part).flatten(1).float() for part in clips.chunk(self.groups)]
+        return functional.normalize(torch.cat(parts), dim=1)
 
     @torch.no_grad()
     def _update_key_encoder(self) -> None:
@@ -77,13 +79,12 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
-        """Shuffled batch norm: each process normalises keys of all processes, so that no statistics tell pairs."""
-        if not _several():
-            return self._embed(self.encoder_k, key)
-        count, rank = len(key), distributed.get_rank()
+        """Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs."""
+        count, rank = len(key), distributed.get_rank() if _several() else 0
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
-        distributed.broadcast(order, src=0)
+        if _several():
+            distributed.broadcast(order, src=0)
         mine = slice(rank * count, (rank + 1) * count)
         k = _gather(self._embed(self.encoder_k, everyone[order[mine]]))
         return k[order.argsort()[mine]]

@@ -56,6 +56,10 @@ class Settings:
     queue_limit: int = option(2048, "What --queue auto starts from.")
     momentum: float = option(0.999, "Of the key encoder.")
     temperature: float = option(0.07, "τ of eq. 6.")
+    norm_group: int = option(
+        32,
+        "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
+    )
     init: str = option("", "Start from the backbone of this checkpoint.")
 
     # Pairs
@@ -212,6 +216,7 @@ def _check(settings: Settings) -> None:
 _AT_LEAST = {
     "dim": 1,
     "queue_limit": 1,
+    "norm_group": 2,
     "draws": 1,
     "clip_length": 0,
     "frame_step": 1,

@@ -102,6 +102,22 @@ def test_heads_are_the_two_of_paper_and_code() -> None:
         build_encoder(Tiny(), "deep", DIM)
 
 
+def test_groups_are_normalised_apart_and_keys_after_a_shuffle() -> None:
+    model = tiny_moco(groups=2)
+    query, key = clips(8), clips(8, seed=1)
+    q = np.concatenate([embed(model.encoder_q, query[:4]), embed(model.encoder_q, query[4:])])
+    torch.manual_seed(5)
+    order = torch.randperm(8)
+    shuffled = np.concatenate([embed(model.encoder_k, key[order[:4]]), embed(model.encoder_k, key[order[4:]])])
+    k = np.empty_like(shuffled)
+    k[order.numpy()] = shuffled
+    torch.manual_seed(5)
+    logits = model(query, key)
+    np.testing.assert_allclose(logits.detach()[:, 0], (q * k).sum(1) / 0.07, atol=1e-4)
+    np.testing.assert_allclose(model.queue[:, :8].T, k, atol=1e-5)
+    assert not np.allclose(k, embed(model.encoder_k, key), atol=1e-3)
+
+
 def shuffled(rank: int, folder: str) -> None:
     """One of two processes: embeds its half of the keys, and writes what came of it down."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)

@@ -17,6 +17,7 @@ from click.testing import Result
 
 from manifests.errors import UserError
 from training.backbones.checkpoints import read_backbone
+from training.methods import norm_groups
 from training.run import Metrics, MetricsReader, RunFolder, StepRecord, read_metrics
 from training.settings import merge, with_defaults_filled
 from training.trainer import accuracy, learning_rate, resolve
@@ -41,6 +42,14 @@ def test_batch_and_queue_fit_the_videos() -> None:
     assert resolve(two, 31)[0].batch == 30
     with pytest.raises(UserError, match="4 clips or more"):
         resolve(two, 3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "workers", "groups"),
+    [(128, 0, 4), (32, 0, 2), (12, 0, 2), (4, 0, 2), (2, 0, 1), (128, 4, 1), (256, 4, 2)],
+)
+def test_no_batch_of_one_process_is_normalised_whole(batch: int, workers: int, groups: int) -> None:
+    assert norm_groups(merge({"alpha": [0.5], "batch": batch, "workers": workers})) == groups
 
 
 def test_the_rate_warms_up_and_falls_twice() -> None:
