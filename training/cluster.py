@@ -4,8 +4,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,12 @@ def train_on_ray(
                 failure_config=FailureConfig(max_failures=MAX_FAILURES),
             ),
         )
-        with _following(folder, show, stop):
-            _fit(trainer)
+        asked = folder.root / STOP
+        asked.unlink(missing_ok=True)
+        try:
+            _beside(lambda: _fit(trainer), _follower(folder, show, stop))
+        finally:
+            asked.unlink(missing_ok=True)
 
 
 def _gpu_for_each(workers: int) -> bool:
@@ -103,32 +106,40 @@ def _worker(config: dict[str, Any]) -> None:
     train(settings, open_clips(settings), folder, device, stop=(folder.root / STOP).exists)
 
 
-@contextmanager
-def _following(folder: RunFolder, show: Show, stop: Callable[[], bool]) -> Iterator[None]:
-    """Show the steps as they appear in metrics.csv, and hand on the wish to stop, while the block runs."""
-    ended = threading.Event()
-    asked = folder.root / STOP
-    asked.unlink(missing_ok=True)
+def _beside(work: Callable[[], None], poll: Callable[[], None]) -> None:
+    """Do the work in a thread, and poll every POLL_SECONDS from this one; raises what the work raises.
 
-    def follow() -> None:
-        reader = MetricsReader(folder.metrics)
-        shown = max((record.step for record in reader.new()), default=0)
-        while True:
-            over = ended.wait(POLL_SECONDS)
-            for record in reader.new():
-                if record.step > shown:  # steps that were lost with a process are done again
-                    shown = record.step
-                    show(record)
-            if stop():
-                asked.touch()
-            if over:
-                return
+    In the main thread, Ray Train would take Ctrl-C for itself, and end without a checkpoint.
+    """
+    failure: list[BaseException] = []
 
-    thread = threading.Thread(target=follow, daemon=True)
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        asked.unlink(missing_ok=True)
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        poll()
+    if failure:
+        raise failure[0]
+
+
+def _follower(folder: RunFolder, show: Show, stop: Callable[[], bool]) -> Callable[[], None]:
+    """A function that shows the steps that are new in metrics.csv, and hands on the wish to stop."""
+    reader = MetricsReader(folder.metrics)
+    shown = max((record.step for record in reader.new()), default=0)
+
+    def poll() -> None:
+        nonlocal shown
+        for record in reader.new():
+            if record.step > shown:  # steps that were lost with a process are done again
+                shown = record.step
+                show(record)
+        if stop():
+            (folder.root / STOP).touch()
+
+    return poll

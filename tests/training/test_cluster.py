@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from training.trainer import learning_rate
 
 LIMIT = 300.0
 BATCH, QUEUE = 4, 6
+EPOCHS = 16
 
 
 def small_moco() -> nn.Module:
@@ -85,34 +88,60 @@ def test_two_ray_workers_have_the_gradients_of_one_process_with_both_halves(
 def command(cache: Path, out: Path) -> list[str]:
     arguments = [
         cache, "--split", "all", "--batch", 4, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--alpha", 0.5,
-        "--loader-workers", 0, "--epochs", 5, "--checkpoint-minutes", 0, "--workers", 2, "--out", out,
+        "--loader-workers", 0, "--epochs", EPOCHS, "--checkpoint-minutes", 0, "--workers", 2, "--out", out,
     ]  # fmt: skip
     return [sys.executable, "-m", "training.cli", *map(str, arguments)]
 
 
 def trainers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The worker processes of Ray Train below a command, busy with the training function."""
-    found = psutil.Process(process.pid).children(recursive=True)
-    return [p for p in found if "TrainWorker" in "".join(p.cmdline())]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # gone, or dead and not yet collected
+            if "TrainWorker" in "".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
-def test_a_run_whose_worker_was_killed_goes_on_from_its_checkpoint(cache_path: Path, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
-    process = subprocess.Popen(
-        command(cache_path, run.root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+def start(cache: Path, out: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(cache, out),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     )
+
+
+def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> None:
     until = time.monotonic() + LIMIT
-    while not (run.checkpoint.exists() and read_metrics(run.metrics)):
+    while not condition():
         assert time.monotonic() < until and process.poll() is None
-        time.sleep(0.1)
+        time.sleep(0.05)
+
+
+def test_a_run_survives_a_killed_worker_and_an_interrupt(cache_path: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    process = start(cache_path, run.root)
+    wait(process, lambda: run.checkpoint.exists() and len(read_metrics(run.metrics)) > 0)
     victims = trainers(process)
     assert len(victims) == 2
     os.kill(victims[1].pid, signal.SIGKILL)
+    wait(process, lambda: len(trainers(process)) == 2 and not {*trainers(process)} & {*victims})
+    before = len(read_metrics(run.metrics))
+    wait(process, lambda: len(read_metrics(run.metrics)) > before)
+    os.kill(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130, output
+    assert "run the same command again" in output and "Traceback" not in output
+    done = torch.load(run.checkpoint, weights_only=True)["position"]["total"]
+    assert before < done < EPOCHS
+    process = start(cache_path, run.root)
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output
     records = read_metrics(run.metrics)
-    assert [r.step for r in records] == list(range(1, 6))
-    settings = merge({"alpha": [0.5], "epochs": 5, "warmup_epochs": 0})
-    assert [r.lr for r in records] == pytest.approx([learning_rate(settings, 1, n) for n in range(5)])
-    assert torch.load(run.checkpoint, weights_only=True)["position"] == {"epoch": 5, "step": 0, "total": 5}
-    assert not any(p.is_running() for p in victims)
+    assert [r.step for r in records] == list(range(1, EPOCHS + 1))
+    settings = merge({"alpha": [0.5], "epochs": EPOCHS, "warmup_epochs": EPOCHS // 10})
+    assert [r.lr for r in records] == pytest.approx([learning_rate(settings, 1, n) for n in range(EPOCHS)])
+    position = torch.load(run.checkpoint, weights_only=True)["position"]
+    assert position == {"epoch": EPOCHS, "step": 0, "total": EPOCHS}
