@@ -103,7 +103,7 @@ def test_every_method_trains(
 
 
 def command(cache: Path, out: Path, *more: object) -> list[str]:
-    arguments = [cache, *SMALL, "--alpha", 0.5, "--epochs", 3, "--checkpoint-minutes", 0, "--out", out, *more]
+    arguments = [cache, *SMALL, "--alpha", 0.5, "--epochs", 2, "--checkpoint-minutes", 0, "--out", out, *more]
     return [sys.executable, "-m", "training.cli", *map(str, arguments)]
 
 
@@ -130,15 +130,15 @@ def wait_for_steps(run: Path, steps: int, process: "subprocess.Popen[str]") -> N
 
 @pytest.fixture(scope="module")
 def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three epochs, six steps, that nothing disturbed."""
+    """A run of two epochs, four steps, that nothing disturbed."""
     run = tmp_path_factory.mktemp("quiet") / "run"
     code, output = finish(start(command(cache_path, run)))
     assert code == 0, output
-    assert len(losses(run)) == 6
+    assert len(losses(run)) == 4
     return run
 
 
-@pytest.mark.parametrize(("sign", "steps", "code"), [("KILL", 3, -9), ("INT", 2, 130)])
+@pytest.mark.parametrize(("sign", "steps", "code"), [("KILL", 2, -9), ("INT", 1, 130)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     sign: str, steps: int, code: int, quiet: Path, cache_path: Path, tmp_path: Path
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     ended, output = finish(process)
     assert ended == code
     assert sign == "KILL" or "run the same command again" in output
-    assert len(losses(run)) < 6
+    assert len(losses(run)) < 4
     ended, output = finish(start(command(cache_path, run)))
     assert ended == 0, output
     assert losses(run) == losses(quiet)
@@ -157,7 +157,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 
 
 def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
-    code, output = finish(start([*command(cache_path, tmp_path / "run"), "--loader-workers", "0"]))
+    code, output = finish(
+        start([*command(cache_path, tmp_path / "run"), "--loader-workers", "0", "--checkpoint-minutes", "9"])
+    )
     assert code == 0, output
     assert losses(tmp_path / "run") == losses(quiet)
 
@@ -165,13 +167,13 @@ def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: 
 def test_a_finished_run_is_told_to_be_done(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
     before = (quiet / "checkpoint.pt").read_bytes()
     code, output = finish(start(command(cache_path, quiet)))
-    assert code == 0 and "6 of 6 steps done" in output
+    assert code == 0 and "4 of 4 steps done" in output
     assert losses(quiet) and weights(quiet)
     assert len(before) == (quiet / "checkpoint.pt").stat().st_size
 
 
 def test_other_settings_are_refused_by_name(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
-    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 3, "--lr", 0.01, "--out", quiet)
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 2, "--lr", 0.01, "--out", quiet)
     assert result.exit_code == 2
     assert "lr is 0.001 there, 0.01 here" in result.output
 

@@ -2,4 +2,5 @@
 
 from training.cli import main
 
-main(prog_name="s2vc-train")
+if __name__ == "__main__":
+    main(prog_name="s2vc-train")
