@@ -23,7 +23,7 @@ from pipeline.progress import Advance
 from pipeline.windows import WindowRule
 from training.augment import Normalise
 from training.clips import as_video
-from training.loader import begin_worker
+from training.loader import Telling, begin_worker, collate_told
 
 BATCH = 16
 CENTRE = 0.875
@@ -126,13 +126,16 @@ def _embedded(
     normalise = Normalise().to(device)
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
     loader: DataLoader[Any] = DataLoader(
-        windows,
+        Telling(windows),
         BATCH,
         num_workers=workers,
+        collate_fn=collate_told,
         pin_memory=device.type == "cuda",
         worker_init_fn=begin_worker if workers else None,
     )
     for frames in loader:
+        if isinstance(frames, UserError):
+            raise frames
         clips = normalise(central(as_video(frames.to(device, non_blocking=True)), view.size))
         with half:
             found = backbone(clips.contiguous(memory_format=torch.channels_last_3d))

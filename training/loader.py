@@ -50,20 +50,24 @@ class EpochBatches(Sampler[list[int]]):
             yield order[step * self.batch : (step + 1) * self.batch][self.part].tolist()
 
 
-class _Telling(Dataset):
+class Telling(Dataset):
     """A dataset whose errors of the user's travel as items: raised in a worker they would arrive as a traceback."""
 
-    def __init__(self, clips: ClipSet):
-        self._clips = clips
+    def __init__(self, items: Any):
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __getitem__(self, item: int) -> Any:
         try:
-            return self._clips[item]
+            return self._items[item]
         except UserError as error:
             return error
 
 
-def _collate(items: list[Any]) -> Any:
+def collate_told(items: list[Any]) -> Any:
+    """A batch of the items of `Telling`, or the first error among them."""
     errors = [item for item in items if isinstance(item, UserError)]
     return errors[0] if errors else default_collate(items)
 
@@ -77,10 +81,10 @@ class Loader:
         """Seconds that `epoch` waited for the readers, since it was last set to 0."""
         self._clips, self._device = clips, device
         self._loader: DataLoader[Any] = DataLoader(
-            _Telling(clips),
+            Telling(clips),
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=collate_told,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
             timeout=START_SECONDS if workers else 0,

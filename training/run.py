@@ -18,7 +18,7 @@ CHECKPOINT_FORMAT = 1
 
 
 class Stopped(UserError):
-    """A run that cannot go on for a cause outside of it, such as a full disk; its last checkpoint is whole."""
+    """A run that cannot go on: the disk is full, the loss is no number, processes die; its last checkpoint is whole."""
 
     exit_code = 1
 

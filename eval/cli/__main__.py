@@ -2,4 +2,5 @@
 
 from eval.cli import main
 
-main(prog_name="s2vc-eval")
+if __name__ == "__main__":
+    main(prog_name="s2vc-eval")

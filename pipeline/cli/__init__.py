@@ -1,8 +1,6 @@
 """`s2vc-prep`: from videos to motion-preserved clips."""
 
-import click
-
-from pipeline.cli.group import Commands
+from pipeline.cli.group import command_line
 
 EXIT_FAILED_VIDEOS = 3
 EXIT_UNFINISHED = 1
@@ -21,14 +19,7 @@ COMMANDS = {
 }
 
 
-@click.group(
-    "s2vc-prep",
-    cls=Commands,
-    table=COMMANDS,
-    package="pipeline.cli",
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-)
-@click.version_option(package_name="s2vc")
+@command_line("s2vc-prep", COMMANDS, "pipeline.cli")
 def main() -> None:
     """Motion-preserved video datasets, computed once (S²VC, AAAI 2022).
 

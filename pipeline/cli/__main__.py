@@ -2,4 +2,5 @@
 
 from pipeline.cli import main
 
-main(prog_name="s2vc-prep")
+if __name__ == "__main__":
+    main(prog_name="s2vc-prep")

@@ -1,6 +1,7 @@
 """How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -45,6 +46,21 @@ class Commands(click.Group):
                 raise
             click.echo(f"{ctx.info_name}: {error}", err=True)
             sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
+
+
+def command_line(
+    name: str, table: dict[str, str], package: str, default: str | None = None
+) -> Callable[[Callable[[], None]], click.Command]:
+    """Decorator: a function whose docstring is the help becomes the command line `name` over a table of Commands."""
+
+    def decorate(function: Callable[[], None]) -> click.Command:
+        settings = {"help_option_names": ["-h", "--help"], "show_default": True}
+        group = click.group(
+            name, cls=Commands, table=table, package=package, default=default, context_settings=settings
+        )
+        return group(click.version_option(package_name="s2vc")(function))
+
+    return decorate
 
 
 def is_users_mistake(error: Exception) -> bool:

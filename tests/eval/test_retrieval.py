@@ -1,6 +1,7 @@
 """Recall@k against a plain count, with ties and absent classes; the command on real clips."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,9 +140,21 @@ def test_mistakes_are_told_in_one_line(arguments: list[str], told: str, labelled
     assert told in result.output and result.output.count("s2vc-eval: ") == 1
 
 
-def test_a_cache_without_labels_is_told(labelled_cache: Path, tmp_path: Path) -> None:
-    import shutil
+def test_a_damaged_shard_is_told_in_one_line(labelled_cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled_cache, tmp_path / "cache")
+    for path in (tmp_path / "cache" / "frames").glob("*.h5"):
+        content = bytearray(path.read_bytes())
+        for at in range(len(content) // 4, len(content) * 3 // 4, 50):
+            content[at] ^= 255
+        path.write_bytes(content)
+    result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    (told,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
+    assert "s2vc-prep verify" in told and "Traceback" not in told
+    assert not list((tmp_path / "out").glob("features/*"))
 
+
+def test_a_cache_without_labels_is_told(labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace("mp4,1,", "mp4,,"))

@@ -50,7 +50,7 @@ class Mixed(nn.Module):
 
 
 class S3D(nn.Module):
-    """Videos (N, 3, T, H, W) -> features (N, 1024, T/8, H/32, W/32), each rounded.
+    """Videos (N, 3, T, H, W) -> features (N, 1024, T/8, H/32, W/32): halved, rounding up but the last time, then down.
 
     The published modules hold each layer twice, by its own name and in its block, and so do its checkpoints.
     """

@@ -1,8 +1,6 @@
 """`s2vc-train`: contrastive pre-training on cached pairs."""
 
-import click
-
-from pipeline.cli.group import Commands
+from pipeline.cli.group import command_line
 
 COMMANDS = {
     "run": "Pre-train on a cache (the default: s2vc-train CACHE …).",
@@ -10,15 +8,7 @@ COMMANDS = {
 }
 
 
-@click.group(
-    "s2vc-train",
-    cls=Commands,
-    table=COMMANDS,
-    package="training.cli",
-    default="run",
-    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-)
-@click.version_option(package_name="s2vc")
+@command_line("s2vc-train", COMMANDS, "training.cli", default="run")
 def main() -> None:
     """Contrastive pre-training on a cache of s2vc-prep, at the speed of plain MoCo: s2vc-train CACHE --alpha 0.5
 
