@@ -41,16 +41,13 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Task:
-    """A method at work: its clips, its model, and what becomes of a batch.
+    """A method at work: its model, and what becomes of a batch.
 
     inputs: a batch of the loader -> the model's inputs, and the targets of its logits, (N,) int64.
-    chance: the top-1 share that guessing reaches.
     """
 
-    clips: ClipSet
     model: nn.Module
     inputs: Callable[[Any], tuple[tuple[Tensor, ...], Tensor]]
-    chance: float
 
 
 def open_clips(settings: Settings) -> ClipSet:
@@ -85,21 +82,25 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
     views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
     if isinstance(clips, LabelledClips):
         model: nn.Module = Classifier(backbone, clips.classes)
-        task = Task(clips, model, lambda batch: ((views.query(batch[0]),), batch[1]), 1 / clips.classes)
+        task = Task(model, lambda batch: ((views.query(batch[0]),), batch[1]))
     else:
-        queue = int(settings.queue)
         model = MoCo(
             backbone,
             settings.head,
             settings.dim,
-            queue,
+            int(settings.queue),
             settings.momentum,
             settings.temperature,
             norm_groups(settings),
         )
-        task = Task(clips, model, lambda batch: _pair(views, batch), 1 / (1 + queue))
+        task = Task(model, lambda batch: _pair(views, batch))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return task
+
+
+def chance(settings: Settings, clips: ClipSet) -> float:
+    """The top-1 share that guessing reaches: of the classes, or of a query's key among those of the queue."""
+    return 1 / (clips.classes if isinstance(clips, LabelledClips) else 1 + int(settings.queue))
 
 
 def norm_groups(settings: Settings) -> int:
@@ -107,7 +108,7 @@ def norm_groups(settings: Settings) -> int:
     processes = max(settings.workers, 1)
     clips = settings.batch // processes
     least = 2 if processes == 1 and clips >= 2 * MIN_GROUP else 1
-    return max(least, -(-clips // settings.norm_group))
+    return max(least, min(-(-clips // settings.norm_group), clips // MIN_GROUP))
 
 
 def online_flow(settings: Settings, device: torch.device) -> Flow:

@@ -69,7 +69,7 @@ class MoCo(nn.Module):
         return torch.cat([positive, negative], dim=1) / self.temperature
 
     def _embed(self, encoder: nn.Module, clips: Tensor) -> Tensor:
-        parts = [encoder(part).flatten(1).float() for part in clips.chunk(self.groups)]
+        parts = [encoder(part).flatten(1).float() for part in clips.tensor_split(self.groups)]
         return functional.normalize(torch.cat(parts), dim=1)
 
     @torch.no_grad()

@@ -52,6 +52,13 @@ def test_no_batch_of_one_process_is_normalised_whole(batch: int, workers: int, g
     assert norm_groups(merge({"alpha": [0.5], "batch": batch, "workers": workers})) == groups
 
 
+@pytest.mark.parametrize("norm_group", [2, 3, 5, 32])
+def test_no_clip_is_normalised_alone(norm_group: int) -> None:
+    for batch in range(2, 80):
+        groups = norm_groups(merge({"alpha": [0.5], "batch": batch, "norm_group": norm_group}))
+        assert min(len(part) for part in torch.empty(batch, 1).tensor_split(groups)) >= 2
+
+
 def test_the_rate_warms_up_and_falls_twice() -> None:
     settings = with_defaults_filled(merge({"alpha": [0.5], "epochs": 100}))
     rates = [learning_rate(settings, steps=3, done=n) for n in range(300)]

@@ -21,7 +21,7 @@ from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_ar
 from pipeline.progress import Advance, clock, progress
 from training.curves import plot_curves
 from training.loader import EpochBatches
-from training.methods import check_weights, open_clips
+from training.methods import chance, check_weights, open_clips
 from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import PRESETS, Settings, merge, read_settings_file, wanted_variants, with_defaults_filled
 from training.trainer import resolve, train
@@ -98,7 +98,7 @@ def run_command(
         highlight=False,
     )
     started = time.monotonic()
-    with _shown(folder, steps, settings, console) as show, stopping(console) as stop:
+    with _shown(folder, steps, settings, chance(settings, clips), console) as show, stopping(console) as stop:
         if settings.workers:
             from training.cluster import train_on_ray
 
@@ -157,7 +157,7 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _shown(
-    folder: RunFolder, steps: int, settings: Settings, console: Console
+    folder: RunFolder, steps: int, settings: Settings, guessed: float, console: Console
 ) -> Iterator[Callable[[StepRecord], None]]:
     """Progress on the screen, and the curves on disk now and then."""
     drawn = time.monotonic()
@@ -167,11 +167,11 @@ def _shown(
             nonlocal drawn
             _advance(advance, record, settings)
             if time.monotonic() - drawn > CURVES_SECONDS:
-                draw(folder, settings)
+                plot_curves(read_metrics(folder.metrics), guessed, folder.curves)
                 drawn = time.monotonic()
 
         yield show
-    draw(folder, settings)
+    plot_curves(read_metrics(folder.metrics), guessed, folder.curves)
 
 
 def _advance(advance: Advance, record: StepRecord, settings: Settings) -> None:
@@ -181,12 +181,6 @@ def _advance(advance: Advance, record: StepRecord, settings: Settings) -> None:
         f"epoch {record.epoch}, loss {record.loss:.3f}, top-1 {record.top1:.2f}, waiting {record.data_wait:.0%}",
         record.step,
     )
-
-
-def draw(folder: RunFolder, settings: Settings) -> None:
-    """Draw the curves of what has been measured."""
-    chance = 0.0 if settings.method == "supervised" else 1 / (1 + int(settings.queue))
-    plot_curves(read_metrics(folder.metrics), chance, folder.curves)
 
 
 def _tell_end(folder: RunFolder, steps: int, stopped: bool, seconds: float, console: Console) -> None:
