@@ -12,7 +12,7 @@ SMOOTHED = 50
 
 
 def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
-    """Loss, instance top-1 and top-5 (with chance), and speed over the steps, as a PNG."""
+    """Loss, top-1 and top-5 (with chance), top-1 within a batch, and speed over the steps, as a PNG."""
     from matplotlib.figure import Figure
 
     if not records:
@@ -20,10 +20,11 @@ def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
     steps = np.array([r.step for r in records])
     figure = Figure(figsize=(10, 3), layout="constrained")
     loss, accuracy, speed = figure.subplots(1, 3)
-    for axes, names in ((loss, ["loss"]), (accuracy, ["top1", "top5"]), (speed, ["clips_per_second"])):
+    for axes, names in ((loss, ["loss"]), (accuracy, ["top1", "top5", "batch_top1"]), (speed, ["clips_per_second"])):
         for name in names:
             values = np.array([getattr(r, name) for r in records])
-            axes.plot(*_smoothed(steps, values), label=name)
+            if not np.isnan(values).all():
+                axes.plot(*_smoothed(steps, values), label=name)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     loss.set_ylabel("loss (nats)")

@@ -14,7 +14,7 @@ from pipeline.flow import Flow, choose_precision, load_flow
 from training.backbones import build_backbone
 from training.backbones.checkpoints import read_backbone
 from training.clips import ClipSet, LabelledClips, PairClips
-from training.moco import MoCo, build_encoder
+from training.moco import MoCo, Scores, build_encoder
 from training.settings import AUTO, Settings, wanted_variants
 from training.views import Views
 
@@ -35,8 +35,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder_q = build_encoder(backbone, "linear", classes)
 
-    def forward(self, clips: Tensor) -> Tensor:
-        return self.encoder_q(clips).flatten(1).float()
+    def forward(self, clips: Tensor) -> Scores:
+        logits = self.encoder_q(clips).flatten(1).float()
+        return Scores(logits, logits.new_tensor(float("nan")))
 
 
 @dataclass(frozen=True)

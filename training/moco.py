@@ -4,12 +4,25 @@ N clips of a process, N' clips of all processes, C features, K keys in the queue
 """
 
 import copy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 HEADS = ("mlp", "linear")
+
+
+class Scores(NamedTuple):
+    """What a model says of a batch. logits: (N, classes) float32, or (N, 1 + K) with the positive in column 0.
+    batch_top1: (), share of queries whose own key is the nearest of the N' keys of this step, NaN where there are none.
+
+    Keys drift, and the newest in a queue can be told by its age; those of one step are of one age, so that batch_top1
+    rises above 1 / N' only with what is learned of the clips.
+    """
+
+    logits: Tensor
+    batch_top1: Tensor
 
 
 def build_encoder(backbone: nn.Module, head: str, dim: int) -> nn.Sequential:
@@ -56,8 +69,8 @@ class MoCo(nn.Module):
         self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
-    def forward(self, query: Tensor, key: Tensor) -> Tensor:
-        """Clips query and key (N, 3, T, H, W) -> logits (N, 1 + K) float32; the positive is in column 0."""
+    def forward(self, query: Tensor, key: Tensor) -> Scores:
+        """Clips query and key (N, 3, T, H, W) -> logits (N, 1 + K), and where the key lies among the step's."""
         q = self._embed(self.encoder_q, query)  # N x dim
         with torch.no_grad():
             self._update_key_encoder()
@@ -65,8 +78,11 @@ class MoCo(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             positive = (q * k).sum(dim=1, keepdim=True)  # N x 1
             negative = q @ self.queue.clone()  # N x K; the queue changes below, before the backward pass
-        self._enqueue(_gather(k))
-        return torch.cat([positive, negative], dim=1) / self.temperature
+            everyone = _gather(k)  # N' x dim
+            nearest = (q.detach() @ everyone.T).argmax(dim=1)  # N
+        self._enqueue(everyone)
+        own = _rank() * len(k) + torch.arange(len(k), device=k.device)
+        return Scores(torch.cat([positive, negative], dim=1) / self.temperature, (nearest == own).float().mean())
 
     def _embed(self, encoder: nn.Module, clips: Tensor) -> Tensor:
         parts = [encoder(part).flatten(1).float() for part in clips.tensor_split(self.groups)]
@@ -80,7 +96,7 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
         """Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs."""
-        count, rank = len(key), distributed.get_rank() if _several() else 0
+        count, rank = len(key), _rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
         if _several():
@@ -101,6 +117,10 @@ class MoCo(nn.Module):
 
 def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _rank() -> int:
+    return distributed.get_rank() if _several() else 0
 
 
 @torch.no_grad()

@@ -26,13 +26,15 @@ class Stopped(UserError):
 @dataclass(frozen=True)
 class StepRecord:
     """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips whose target is
-    the highest logit, or among the five highest. clips_per_second: queries. data_wait: share of the time."""
+    the highest logit, or among the five highest; batch_top1: of queries whose own key is the nearest among those of the
+    step, NaN with classes (training.moco.Scores). clips_per_second: queries. data_wait: share of the time."""
 
     step: int
     epoch: int
     loss: float
     top1: float
     top5: float
+    batch_top1: float
     lr: float
     clips_per_second: float
     data_wait: float

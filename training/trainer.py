@@ -1,6 +1,7 @@
 """The loop: the same function in one process, and in each process of several."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -131,7 +132,7 @@ class _Training:
                 refuse_constant(batch[0])
             rate = learning_rate(self.settings, self.steps, self.position.total)
             torch.manual_seed(_step_seed(self.settings.seed, epoch, step, self.rank))
-            loss, top1, top5, stopping = self._step(batch, rate).tolist()
+            loss, top1, top5, batch_top1, stopping = self._step(batch, rate).tolist()
             self.stopping = stopping > 0
             total = self.position.total + 1
             if not np.isfinite(loss):
@@ -143,22 +144,23 @@ class _Training:
             now = time.perf_counter()
             waited, self.loader.waited = self.loader.waited, 0.0
             spent, before = now - before, now
-            yield StepRecord(total, epoch + 1, loss, top1, top5, rate, self.settings.batch / spent, waited / spent)
+            speed, share = self.settings.batch / spent, waited / spent
+            yield StepRecord(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
 
     def _step(self, batch: Any, rate: float) -> Tensor:
-        """A step of the optimizer -> loss, top-1, top-5 and whether to stop, averaged over all processes: (4,)."""
+        """A step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes: (5,)."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         inputs, targets = self.task.inputs(batch)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
-            logits = self.model(*inputs)
+            logits, batch_top1 = self.model(*inputs)
         loss = functional.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         asked = torch.tensor(float(self.rank == 0 and self._stop()), device=self.device)
-        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), asked])
+        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), batch_top1, asked])
         if self.processes > 1:
             distributed.all_reduce(measured)
             measured /= self.processes
@@ -183,8 +185,9 @@ class _Training:
 
         def record(row: StepRecord) -> None:
             metrics.add(row)
-            for name in ("loss", "top1", "top5", "lr", "clips_per_second", "data_wait"):
-                board.add_scalar(name, getattr(row, name), row.step)
+            for name, value in dataclasses.asdict(row).items():
+                if name not in ("step", "epoch") and not math.isnan(value):
+                    board.add_scalar(name, value, row.step)
 
         try:
             yield record

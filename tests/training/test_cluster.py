@@ -45,7 +45,7 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gradients(model: nn.Module, query: torch.Tensor, key: torch.Tensor) -> dict[str, torch.Tensor]:
-    functional.cross_entropy(model(query, key), torch.zeros(len(query), dtype=torch.long)).backward()
+    functional.cross_entropy(model(query, key).logits, torch.zeros(len(query), dtype=torch.long)).backward()
     inner = model.module if isinstance(model, DistributedDataParallel) else model
     return {name: p.grad.clone() for name, p in inner.named_parameters() if p.grad is not None}
 

@@ -48,9 +48,17 @@ def test_logits_are_the_positive_and_the_queue_over_the_temperature() -> None:
     query, key = clips(4), clips(4, seed=1)
     q, k, queue = embed(model.encoder_q, query), embed(model.encoder_k, key), model.queue.double().numpy().copy()
     expected = np.concatenate([(q * k).sum(1, keepdims=True), q @ queue], axis=1) / 0.07
-    logits = model(query, key)
+    logits = model(query, key).logits
     assert logits.shape == (4, 11)
     np.testing.assert_allclose(logits.detach(), expected, atol=1e-4)
+
+
+def test_the_share_within_a_batch_is_of_queries_nearest_to_their_own_key() -> None:
+    model, key = tiny_moco(), clips(6, seed=1)
+    for query, least in ((key, 1.0), (clips(6), 0.0)):
+        k = embed(model.encoder_k, key)
+        expected = np.mean((embed(model.encoder_q, query) @ k.T).argmax(axis=1) == np.arange(6))
+        assert least <= expected == pytest.approx(float(model(query, key).batch_top1))
 
 
 def test_the_key_encoder_follows_by_momentum_before_it_embeds() -> None:
@@ -69,7 +77,7 @@ def test_the_key_encoder_follows_by_momentum_before_it_embeds() -> None:
 
 def test_no_gradient_reaches_the_key_encoder_or_the_queue() -> None:
     model = tiny_moco()
-    model(clips(4), clips(4, seed=1)).sum().backward()
+    model(clips(4), clips(4, seed=1)).logits.sum().backward()
     assert all(p.grad is None for p in model.encoder_k.parameters())
     assert all(p.grad is not None for p in model.encoder_q.parameters())
     assert not model.queue.requires_grad
@@ -112,7 +120,7 @@ def test_groups_are_normalised_apart_and_keys_after_a_shuffle() -> None:
     k = np.empty_like(shuffled)
     k[order.numpy()] = shuffled
     torch.manual_seed(5)
-    logits = model(query, key)
+    logits = model(query, key).logits
     np.testing.assert_allclose(logits.detach()[:, 0], (q * k).sum(1) / 0.07, atol=1e-4)
     np.testing.assert_allclose(model.queue[:, :8].T, k, atol=1e-5)
     assert not np.allclose(k, embed(model.encoder_k, key), atol=1e-3)
@@ -125,8 +133,9 @@ def shuffled(rank: int, folder: str) -> None:
     model = tiny_moco()
     torch.manual_seed(rank)  # the order is the first process's, whatever the others would draw
     key = clips(8, seed=1)[4 * rank : 4 * rank + 4]
-    logits = model(clips(8)[4 * rank : 4 * rank + 4], key)
-    torch.save({"queue": model.queue, "logits": logits.detach(), "pointer": model.pointer}, f"{folder}/{rank}.pt")
+    logits, within = model(clips(8)[4 * rank : 4 * rank + 4], key)
+    kept = {"queue": model.queue, "logits": logits.detach(), "pointer": model.pointer, "within": float(within)}
+    torch.save(kept, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
 
@@ -146,3 +155,7 @@ def test_batch_norm_is_shuffled_over_processes_and_keys_come_back_in_order(tmp_p
     # The positives are of a query and its own key.
     q = embed(model.encoder_q, clips(8)[4:])
     np.testing.assert_allclose(both[1]["logits"][:, 0], (q * expected[4:]).sum(1) / 0.07, atol=1e-4)
+    for rank in range(2):
+        q = embed(model.encoder_q, clips(8)[4 * rank : 4 * rank + 4])
+        nearest = (q @ expected.T).argmax(axis=1)  # among the keys of both processes
+        assert both[rank]["within"] == np.mean(nearest == 4 * rank + np.arange(4))

@@ -217,7 +217,7 @@ def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, t
 
 def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    rows = [StepRecord(n, 1, n / 3, 0.1, 0.5, 1e-3, 2.5, 0.0) for n in range(1, 6)]
+    rows = [StepRecord(n, 1, n / 3, 0.1, 0.5, 0.2, 1e-3, 2.5, 0.0) for n in range(1, 6)]
     reader = MetricsReader(path)
     assert reader.new() == []
     metrics = Metrics(path, 0)

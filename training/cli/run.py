@@ -1,6 +1,7 @@
 """`s2vc-train CACHE`."""
 
 import dataclasses
+import math
 import signal
 import sys
 import threading
@@ -186,10 +187,11 @@ def _advance(advance: Advance, record: StepRecord, settings: Settings) -> None:
 def _tell_end(folder: RunFolder, steps: int, stopped: bool, seconds: float, console: Console) -> None:
     records = read_metrics(folder.metrics)
     last = records[-max(1, len(records) // 10) :]
-    means = {name: sum(getattr(r, name) for r in last) / len(last) for name in ("loss", "top1", "top5")}
+    means = {name: sum(getattr(r, name) for r in last) / len(last) for name in ("loss", "top1", "top5", "batch_top1")}
+    within = "" if math.isnan(means["batch_top1"]) else f", among a batch's keys {means['batch_top1']:.1%}"
     console.print(
         f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: loss "
-        f"{means['loss']:.3f}, top-1 {means['top1']:.1%}, top-5 {means['top5']:.1%}",
+        f"{means['loss']:.3f}, top-1 {means['top1']:.1%}{within}, top-5 {means['top5']:.1%}",
         highlight=False,
     )
     console.print(f"{folder.checkpoint}, {folder.metrics.name}, {folder.curves.name}", highlight=False)
