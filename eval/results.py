@@ -1,49 +1,57 @@
 """What an evaluation leaves behind: its numbers as JSON, and a row of the table that all evaluations share."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from eval.features import View
-from eval.subject import Subject
 from pipeline import files
 from pipeline.cache import Cache
 
 TABLE = "results.csv"
+DIGITS = 8
+"""Of the hash that tells results of one task, cache and checkpoint apart by their settings."""
 
 
-def describe(task: str, cache: Cache, split: str, subject: Subject, checkpoint: str, view: View) -> dict[str, Any]:
-    """What was evaluated, on what, and how: the columns that make rows comparable."""
+def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
+    """What was evaluated, on what, and how: the columns that make rows of the table comparable."""
     height, width = cache.settings.frame_size
     return {
         "task": task,
         "cache": str(cache.layout.root),
         "split": split,
-        "checkpoint": checkpoint,
-        "backbone": subject.name,
-        "size": view.size,
-        "frames": view.frames,
-        "frame_step": view.frame_step,
         "stored": f"{height}x{width}",
-        **{key: _cell(value) for key, value in subject.made.items()},
+        **{key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in how.items()},
     }
 
 
-def save_result(folder: Path, name: str, described: dict[str, Any], numbers: dict[str, float]) -> Path:
-    """Write NAME.json, and put its row into the table, in the place of one of the same description."""
+def save_result(
+    folder: Path, described: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
+) -> Path:
+    """Write the result's JSON, and put its row into the table, in the place of one of the same description.
+
+    details are in the JSON alone. Returns its path; a figure of the result has the same stem.
+    """
+    name = result_name(described)
     path = folder / f"{name}.json"
-    files.write_json(path, {**described, **numbers})
-    row = pd.DataFrame([{**described, **numbers}])
-    table = folder / TABLE
-    if table.exists():
-        before = pd.read_csv(table)
-        columns = [c for c in described if c in before]
-        same = (before[columns].astype(str) == row[columns].astype(str).iloc[0]).all(axis=1)
-        row = pd.concat([before[~same], row], ignore_index=True)
-    files.write_text(table, row.to_csv(index=False, lineterminator="\n"))
+    files.write_json(path, {"result": name, **described, **numbers, **(details or {})})
+    row = pd.DataFrame([{"result": name, **described, **numbers}])
+    if (folder / TABLE).exists():
+        before = read_table(folder)
+        row = pd.concat([before[before["result"] != name], row], ignore_index=True)
+    files.write_text(folder / TABLE, row.to_csv(index=False, lineterminator="\n"))
     return path
 
 
-def _cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+def read_table(folder: Path) -> pd.DataFrame:
+    """The rows of all results in a folder, in the order they were made; columns of other tasks are empty."""
+    return pd.read_csv(folder / TABLE)
+
+
+def result_name(described: dict[str, Any]) -> str:
+    """Task, cache, checkpoint and split for people to see, and a hash of the whole description: NAME.json, NAME.png."""
+    cache, checkpoint = (Path(str(described.get(key, ""))).name for key in ("cache", "checkpoint"))
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return "-".join(filter(None, [described["task"], cache, checkpoint, described["split"], digest]))

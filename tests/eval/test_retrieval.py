@@ -2,17 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 from eval import retrieval
 from eval.retrieval import recall_at_k
+from tests.eval.conftest import Evaluate
 
 
 def plain_recall(q: np.ndarray, ql: np.ndarray, g: np.ndarray, gl: np.ndarray, k: int) -> float:
@@ -71,37 +70,12 @@ def test_what_makes_no_sense_is_refused(query: np.ndarray, labels: list[int], ks
         recall_at_k(query, labels, np.eye(4), [0, 1, 2, 3], ks)
 
 
-@pytest.fixture(scope="module")
-def labelled_cache(cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample set in small: two classes that differ by colour, three training and two test videos of each."""
-    from tests.clips import write_clip
-
-    folder = tmp_path_factory.mktemp("labelled")
-    rows = ["video_id,label,class_name,split1"]
-    rng = np.random.default_rng(0)
-    for label, colour in enumerate(((220, 40, 40), (40, 40, 220))):
-        for number in range(5):
-            noise = rng.integers(-30, 30, (20, 64, 80, 3))
-            frames = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            write_clip(folder / "videos" / f"{label}{number}.mp4", frames)
-            rows.append(f"{label}{number}.mp4,{label},c{label},{'train' if number < 3 else 'test'}")
-    (folder / "m.csv").write_text("\n".join(rows) + "\n")
-    arguments = ["encode", folder / "m.csv", "--root", folder / "videos", "--out", folder / "cache", "--size", "64x80"]
-    made = cli(*arguments)
-    assert made.exit_code == 0, made.output
-    return folder / "cache"
-
-
-def evaluate(*arguments: object) -> Result:
-    from eval.cli import main
-
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
 SMALL = ["--size", 32, "--frames", 8]
 
 
-def test_the_command_retrieves_by_features_and_keeps_them(labelled_cache: Path, tmp_path: Path) -> None:
+def test_the_command_retrieves_by_features_and_keeps_them(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
     arguments = ["retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path]
     result = evaluate(*arguments)
     assert result.exit_code == 0, result.output
@@ -110,17 +84,18 @@ def test_the_command_retrieves_by_features_and_keeps_them(labelled_cache: Path, 
     assert numbers["recall@1"] == 1.0
     assert (numbers["queries"], numbers["gallery_videos"], numbers["stored"]) == (4, 6, "64x80")
     assert {k for k in numbers if "recall" in k} == {"recall@1", "recall@5"}
-    (features,) = (tmp_path / "features").iterdir()
-    before = features.stat().st_mtime_ns
+    features = list((tmp_path / "features").iterdir())
+    assert len(features) == 2  # of queries, and of the gallery
+    before = [f.stat().st_mtime_ns for f in features]
     assert evaluate(*arguments).exit_code == 0
-    assert features.stat().st_mtime_ns == before
+    assert [f.stat().st_mtime_ns for f in features] == before
     assert len(pd.read_csv(tmp_path / "results.csv")) == 1  # the same row, not another
     assert evaluate(*arguments, "--seed", 1).exit_code == 0
-    assert len(list((tmp_path / "features").iterdir())) == 2  # other weights are never served old features
+    assert len(list((tmp_path / "features").iterdir())) == 4  # other weights are never served old features
     assert len(pd.read_csv(tmp_path / "results.csv")) == 2
 
 
-def test_clips_can_be_queries(labelled_cache: Path, tmp_path: Path) -> None:
+def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--per", "clip", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     numbers = json.loads(next(tmp_path.glob("retrieval-*.json")).read_text())
@@ -134,13 +109,15 @@ def test_clips_can_be_queries(labelled_cache: Path, tmp_path: Path) -> None:
         (["random", "--split", "split9"], "no split 'split9'"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments: list[str], told: str, labelled_cache: Path, tmp_path: Path) -> None:
+def test_mistakes_are_told_in_one_line(
+    evaluate: Evaluate, arguments: list[str], told: str, labelled_cache: Path, tmp_path: Path
+) -> None:
     result = evaluate("retrieval", labelled_cache, *arguments, *SMALL, "--out", tmp_path)
     assert result.exit_code == 2, result.output
     assert told in result.output and result.output.count("s2vc-eval: ") == 1
 
 
-def test_a_damaged_shard_is_told_in_one_line(labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").glob("*.h5"):
         content = bytearray(path.read_bytes())
@@ -154,7 +131,7 @@ def test_a_damaged_shard_is_told_in_one_line(labelled_cache: Path, tmp_path: Pat
     assert not list((tmp_path / "out").glob("features/*"))
 
 
-def test_a_cache_without_labels_is_told(labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_cache_without_labels_is_told(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace("mp4,1,", "mp4,,"))

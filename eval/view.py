@@ -1,0 +1,157 @@
+"""What of a video a backbone is shown: which windows, in which order of frames, cropped how."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.frames import read_picked_frames
+from pipeline.windows import WindowRule
+from training.augment import Colour, Crop, Normalise
+from training.clips import as_video
+
+CENTRE = 0.875
+"""A crop shows this share of the shorter side: 112 of the 128 pixels that are stored by default."""
+
+CROPS = ("centre", "ten", "augmented")
+ORDERS = ("natural", "shuffled", "still")
+AUGMENTED_SCALE = (0.2, 1.0)
+"""Share of the frame that an augmented crop covers, as in pre-training."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Windows of `frames` frames, `frame_step` apart, by half their length; a short video is padded on the left by its
+    first frame.
+
+    crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
+    `draws` random crops, flips, colours and blurs. order: of a window's frames: `natural`, `shuffled` (another than
+    the natural one), `still`: its middle frame throughout. seed: of what is random.
+    """
+
+    size: int
+    frames: int
+    frame_step: int = 1
+    crops: str = "centre"
+    draws: int = 1
+    order: str = "natural"
+    seed: int = 0
+
+    @property
+    def rule(self) -> WindowRule:
+        stride = max(1, self.frames * self.frame_step // 2)
+        return WindowRule("clip", self.frames, self.frame_step, stride)
+
+    @property
+    def count(self) -> int:
+        """Crops of a window."""
+        return {"centre": 1, "ten": 10, "augmented": self.draws}[self.crops]
+
+
+def window_count(rule: WindowRule, frames: int) -> int:
+    """How many windows `rule.windows(frames)` gives, without making them."""
+    assert rule.clip_length and rule.window_stride
+    span = (rule.clip_length - 1) * rule.frame_step + 1
+    if frames <= 0:
+        return 0
+    if frames <= span:
+        return 1
+    return -(-(frames - span) // rule.window_stride) + 1
+
+
+class StoredWindows(Dataset):
+    """Map-style dataset: the windows of some videos of a cache, (frames, H, W, 3) uint8, in the order of its index.
+
+    rows: of the index, (N,). offsets (index rows + 1,): row i has the items offsets[i] to offsets[i + 1]; rows that
+    were not asked for, and failed videos, have none. An item raises UserError where stored frames cannot be read.
+    """
+
+    def __init__(self, cache: Cache, rows: np.ndarray, view: View):
+        self._cache, self._view = cache, view
+        frames = np.zeros(len(cache.index), np.int64)
+        frames[rows] = cache.index["frames"].to_numpy()[rows]
+        self.offsets = np.concatenate([[0], np.cumsum([window_count(view.rule, int(n)) for n in frames])])
+        self._places = cache.index[["shard", "first_frame", "frames"]].to_numpy()
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def __getitem__(self, item: int) -> Tensor:
+        if item >= len(self):
+            raise IndexError(item)
+        row = int(np.searchsorted(self.offsets, item, side="right")) - 1
+        window = item - int(self.offsets[row])
+        shard, first, frames = (int(n) for n in self._places[row])
+        numbers = first + self._view.rule.windows(frames)[window]
+        try:
+            stored = read_picked_frames(self._cache.layout.frames(shard), numbers)
+        except (OSError, ValueError, KeyError) as error:
+            video = self._cache.index["video_id"].iloc[row]
+            raise UserError(
+                f"stored frames of {video} cannot be read ({error}): run `s2vc-prep verify {self._cache.layout.root}`"
+            ) from error
+        return torch.from_numpy(stored[frame_order(self._view, row, window)])
+
+
+def frame_order(view: View, row: int, window: int) -> np.ndarray:
+    """Places (frames,) in a window of the frames to show, one after another; by seed, row of the index and window."""
+    natural = np.arange(view.frames)
+    if view.order == "still":
+        return np.full(view.frames, view.frames // 2)
+    if view.order == "shuffled":
+        rng = np.random.default_rng([view.seed, row, window])
+        while True:
+            order = rng.permutation(view.frames)
+            if (order != natural).any():
+                return order
+    return natural
+
+
+class Crops(nn.Module):
+    """Stored windows (N, T, H, W, 3) uint8 -> each crop of a view in turn, (N, 3, T, size, size) float32, normalised.
+
+    seed of `augmented` crops: by the view's and the number of the batch.
+    """
+
+    def __init__(self, view: View):
+        super().__init__()
+        self._view = view
+        self._crop, self._colour, self._normalise = Crop(view.size, AUGMENTED_SCALE), Colour(), Normalise()
+
+    def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
+        """Crop `number`, of 0 to view.count - 1, of the windows of a batch."""
+        video = as_video(stored)
+        if self._view.crops == "augmented":
+            video = self._augmented(video, batch, number)
+        else:
+            video = crop(video, self._view.size, number % 5 if self._view.crops == "ten" else 4)
+            video = video.flip(-1) if number >= 5 else video
+        return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
+
+    def _augmented(self, video: Tensor, batch: int, number: int) -> Tensor:
+        seed = np.random.SeedSequence([self._view.seed, batch, number]).generate_state(1, np.uint64)[0]
+        with torch.random.fork_rng([video.device] if video.device.type == "cuda" else []):
+            torch.manual_seed(int(seed))
+            return self._colour(self._crop(video))
+
+
+def crop(video: Tensor, size: int, place: int) -> Tensor:
+    """Clips (N, 3, T, H, W) -> a square of CENTRE of the shorter side, resized: (N, 3, T, size, size).
+
+    place: 0 to 3 the corners, in reading order; 4 the centre.
+    """
+    n, _, t, height, width = video.shape
+    side = round(min(height, width) * CENTRE)
+    bottom, right = height - side, width - side
+    top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[place]
+    cut = video[..., top : top + side, left : left + side]
+    if side == size:
+        return cut
+    images = cut.transpose(1, 2).flatten(0, 1)
+    resized = functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.unflatten(0, (n, t)).transpose(1, 2)
