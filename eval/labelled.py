@@ -19,22 +19,43 @@ class Labelled:
     labels: np.ndarray
 
 
+def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndarray]:
+    """The split column that is meant (None: the first), and the rows (N,) that it assigns to a part, with frames.
+
+    Raises UserError where there are none.
+    """
+    column = split_column(cache, split)
+    index = cache.index
+    if column not in index:
+        raise UserError(f"{cache.layout.root} has no split column: give one in the manifest (train, test)")
+    chosen = np.flatnonzero((index[column] == part) & (index["frames"] > 0))
+    if len(chosen) == 0:
+        raise UserError(f"{cache.layout.root} has no {part} videos with frames in column {column}")
+    return column, chosen
+
+
 def labelled_rows(cache: Cache, split: str | None, part: str) -> Labelled:
     """The rows that `split` (None: the first column) assigns to a part (train, test, val), with frames and a label.
 
     Raises UserError where there are none, where labels are missing, and where there is one class only.
     """
-    column = split_column(cache, split)
-    if column not in cache.index:
-        raise UserError(f"{cache.layout.root} has no split column: give one in the manifest (train, test)")
-    index = cache.index
-    chosen = np.flatnonzero((index[column] == part) & (index["frames"] > 0))
-    if len(chosen) == 0:
-        raise UserError(f"{cache.layout.root} has no {part} videos with frames in column {column}")
-    labels = index["label"].iloc[chosen]
+    column, chosen = split_rows(cache, split, part)
+    labels = cache.index["label"].iloc[chosen]
     if labels.isna().any():
-        video = index["video_id"].iloc[chosen[int(labels.isna().to_numpy().argmax())]]
+        video = cache.index["video_id"].iloc[chosen[int(labels.isna().to_numpy().argmax())]]
         raise UserError(f"{int(labels.isna().sum())} {part} videos have no label, first {video}")
     if labels.nunique() < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
     return Labelled(cache, column, chosen, labels.to_numpy(np.int64))
+
+
+def classes_of(*parts: Labelled) -> tuple[np.ndarray, list[str]]:
+    """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names.
+
+    Where the manifest names no class, its label is its name.
+    """
+    labels = np.unique(np.concatenate([part.labels for part in parts]))
+    index = parts[0].cache.index
+    named = index.dropna(subset=["label"]) if "class_name" in index else index[:0]
+    names = dict(zip(named["label"].astype(int), named.get("class_name", []), strict=False))
+    return labels, [str(names[label]) if names.get(label) else str(label) for label in labels.tolist()]

@@ -157,11 +157,20 @@ class PairClips(ClipSet):
 class LabelledClips(ClipSet):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
 
-    Raises UserError where a training video has no label.
+    still: a clip is one frame throughout, its middle one. Raises UserError where a training video has no label.
     """
 
-    def __init__(self, cache: Cache | str | Path, clip_length: int, frame_step: int, split: str | None, seed: int):
+    def __init__(
+        self,
+        cache: Cache | str | Path,
+        clip_length: int,
+        frame_step: int,
+        split: str | None,
+        seed: int,
+        still: bool = False,
+    ):
         super().__init__(cache, clip_length, frame_step, split, seed)
+        self.still = still
         unlabelled = np.flatnonzero(self.videos.labels < 0)
         if len(unlabelled):
             raise UserError(
@@ -174,6 +183,8 @@ class LabelledClips(ClipSet):
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         rows = video.first_frame + self.any_rows(video, rng)
+        if self.still:
+            rows = np.full_like(rows, rows[len(rows) // 2])
         frames = read_picked_frames(self.cache.layout.frames(video.shard), rows)
         return torch.from_numpy(frames), torch.tensor(video.label)
 

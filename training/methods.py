@@ -12,7 +12,7 @@ from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.flow import Flow, choose_precision, load_flow
 from training.backbones import build_backbone
-from training.backbones.checkpoints import read_backbone
+from training.backbones.checkpoints import find_backbone
 from training.clips import ClipSet, LabelledClips, PairClips
 from training.moco import MoCo, Scores, build_encoder
 from training.settings import AUTO, Settings, wanted_variants
@@ -29,11 +29,12 @@ class Classifier(nn.Module):
     """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
 
     Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
+    dropout: of the features before the classifier.
     """
 
-    def __init__(self, backbone: nn.Module, classes: int):
+    def __init__(self, backbone: nn.Module, classes: int, dropout: float = 0.0):
         super().__init__()
-        self.encoder_q = build_encoder(backbone, "linear", classes)
+        self.encoder_q = build_encoder(backbone, "linear", classes, dropout)
 
     def forward(self, clips: Tensor) -> Scores:
         logits = self.encoder_q(clips).flatten(1).float()
@@ -57,7 +58,7 @@ def open_clips(settings: Settings) -> ClipSet:
     split = None if settings.split == AUTO else settings.split
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipSet = LabelledClips(cache, *where, split, settings.seed)
+        clips: ClipSet = LabelledClips(cache, *where, split, settings.seed, settings.still)
     else:
         variants = wanted_variants(settings) if settings.method == "s2vc" else []
         clips = PairClips(cache, variants, *where, settings.pair, split, settings.seed)
@@ -69,7 +70,7 @@ def open_clips(settings: Settings) -> ClipSet:
 def check_weights(settings: Settings, device: torch.device) -> None:
     """Raise UserError early for weights that a run would start from and cannot."""
     if settings.init:
-        read_backbone(Path(settings.init), settings.backbone)
+        find_backbone(Path(settings.init), settings.backbone)
     if settings.method == "s2vc-online":
         online_flow(settings, device)
 
@@ -79,10 +80,10 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
     torch.manual_seed(settings.seed)
     backbone = build_backbone(settings.backbone)
     if settings.init:
-        backbone.load_state_dict(read_backbone(Path(settings.init), settings.backbone))
+        backbone.load_state_dict(find_backbone(Path(settings.init), settings.backbone)[1])
     views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
     if isinstance(clips, LabelledClips):
-        model: nn.Module = Classifier(backbone, clips.classes)
+        model: nn.Module = Classifier(backbone, clips.classes, settings.dropout)
         task = Task(model, lambda batch: ((views.query(batch[0]),), batch[1]))
     else:
         model = MoCo(

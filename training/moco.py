@@ -25,11 +25,11 @@ class Scores(NamedTuple):
     batch_top1: Tensor
 
 
-def build_encoder(backbone: nn.Module, head: str, dim: int) -> nn.Sequential:
+def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0) -> nn.Sequential:
     """Backbone, global average pool over space and time, and the projection head, as 1x1x1 convolutions.
 
     head: `mlp` (the published code: one hidden layer as wide as the features) or `linear` (the paper's text).
-    The keys are the published ones: `0.*` the backbone, `2.*` and `4.*` the head.
+    dropout: of the pooled features. The keys are the published ones: `0.*` the backbone, `2.*` and `4.*` the head.
     """
     width = int(backbone.feature_size)  # type: ignore[arg-type]
     if head == "linear":
@@ -38,7 +38,10 @@ def build_encoder(backbone: nn.Module, head: str, dim: int) -> nn.Sequential:
         layers = [nn.Conv3d(width, width, 1), nn.ReLU(), nn.Conv3d(width, dim, 1)]
     else:
         raise ValueError(f"a head is one of {', '.join(HEADS)}, not {head!r}")
-    return nn.Sequential(backbone, nn.AdaptiveAvgPool3d(1), *layers)
+    pool: nn.Module = nn.AdaptiveAvgPool3d(1)
+    if dropout:
+        pool = nn.Sequential(pool, nn.Dropout(dropout))  # in one place, so that the keys of the head stay
+    return nn.Sequential(backbone, pool, *layers)
 
 
 class MoCo(nn.Module):

@@ -62,6 +62,11 @@ class Settings:
     )
     init: str = option("", "Start from the backbone of this checkpoint.")
 
+    # Classes, for method supervised
+    dropout: float = option(0.0, "supervised: of the features before the classifier.")
+    backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.")
+    still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
+
     # Pairs
     alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
     keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
@@ -210,6 +215,8 @@ def _check(settings: Settings) -> None:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
     if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
         raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
+    if not 0 <= settings.dropout < 1:
+        raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
     _check_source(settings)
 
 
@@ -224,6 +231,7 @@ _AT_LEAST = {
     "epochs": 1,
     "batch": 2,
     "lr": 0,
+    "backbone_lr": 0,
     "weight_decay": 0,
     "warmup_epochs": 0,
     "seed": 0,
@@ -236,6 +244,10 @@ _AT_LEAST = {
 def _check_source(settings: Settings) -> None:
     """Each method says where its key clips come from, or takes none."""
     rendered = settings.alpha or settings.keep or settings.variant
+    if settings.method != "supervised":
+        for name in ("dropout", "backbone_lr", "still"):
+            if getattr(settings, name) != Settings.__dataclass_fields__[name].default:
+                raise UserError(f"{name} belongs to --method supervised")
     if settings.method == "s2vc" and not rendered:
         raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
     if settings.method in ("moco", "supervised") and rendered:

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manifests.errors import UserError
 from pipeline.flow import choose_precision
+from training.backbones.checkpoints import ENCODER_PREFIX
 from training.clips import ClipSet
 from training.loader import EpochBatches, Loader, spare_cpus
 from training.methods import Task, build_task
@@ -84,11 +85,8 @@ class _Training:
         self.settings, self.folder, self.device, self._stop = settings, folder, device, stop
         self.rank, self.processes = _place()
         self.task: Task = build_task(settings, clips, device)
-        self.optimizer = torch.optim.Adam(
-            [p for p in self.task.model.parameters() if p.requires_grad],
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-        )
+        groups, self.shares = parameter_groups(self.task.model, settings.backbone_lr)
+        self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
         self.position = folder.load(self.task.model, self.optimizer)
         batches = EpochBatches(len(clips), settings.batch, settings.seed, self.rank, self.processes)
         workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
@@ -149,8 +147,8 @@ class _Training:
 
     def _step(self, batch: Any, rate: float) -> Tensor:
         """A step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes: (5,)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"] = rate * share
         inputs, targets = self.task.inputs(batch)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
@@ -203,6 +201,16 @@ def refuse_constant(queries: Tensor) -> None:
         raise UserError(
             f"the stored frames of the first {len(flat)} clips are constant, all of one colour: look at them"
         )
+
+
+def parameter_groups(model: nn.Module, backbone_share: float) -> tuple[list[dict[str, Any]], list[float]]:
+    """What of a model is trained, for an optimizer, and the share of the learning rate that each group takes."""
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if backbone_share == 1:
+        return [{"params": list(trained.values())}], [1.0]
+    backbone = [p for n, p in trained.items() if n.startswith(ENCODER_PREFIX)]
+    rest = [p for n, p in trained.items() if not n.startswith(ENCODER_PREFIX)]
+    return [{"params": rest}, {"params": backbone}], [1.0, backbone_share]
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

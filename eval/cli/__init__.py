@@ -4,6 +4,10 @@ from pipeline.cli.group import command_line
 
 COMMANDS = {
     "retrieval": "Recall@k of test videos among the training videos (paper, Tables 2 and 3).",
+    "linear": "A linear classifier on frozen features (paper, Table 1).",
+    "finetune": "All layers trained on labels (paper, Table 1).",
+    "order": "Natural clips told from shuffled ones (paper, Fig. 1; supplement, Table 2).",
+    "static-bias": "What is won over a classifier of still clips, by class (paper, Fig. 6).",
 }
 
 

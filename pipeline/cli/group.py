@@ -11,7 +11,8 @@ EXIT_USER_ERROR = 2
 
 
 class Commands(click.Group):
-    """The commands of a table, name -> what it does; command NAME is `NAME_command` in module PACKAGE.NAME.
+    """The commands of a table, name -> what it does; command NAME is `NAME_command` in module PACKAGE.NAME, its
+    hyphens as underscores.
 
     A command's module, and with it torch and Ray, is imported when the command is used. A mistake of the user ends in
     one line and exit code 2, or what the error says. default: the command that is meant where none is named.
@@ -32,7 +33,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self._table:
             return None
-        return getattr(import_module(f"{self._package}.{name}"), f"{name}_command")
+        module = name.replace("-", "_")
+        return getattr(import_module(f"{self._package}.{module}"), f"{module}_command")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

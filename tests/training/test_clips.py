@@ -187,6 +187,13 @@ def test_labelled_clips_have_the_class_of_their_video(cache_path: Path) -> None:
     }
 
 
+def test_still_clips_are_the_middle_frame_throughout(cache_path: Path) -> None:
+    moving, still = (LabelledClips(Cache(cache_path), LENGTH, 2, "all", seed=0, still=s) for s in (False, True))
+    for item in range(len(still)):
+        (frames, label), (shown, same) = moving[item], still[item]
+        assert torch.equal(shown, frames[LENGTH // 2].expand_as(frames)) and label == same
+
+
 @pytest.mark.parametrize(
     ("variant", "length", "step", "command"),
     [

@@ -16,11 +16,12 @@ import torch
 from click.testing import Result
 
 from manifests.errors import UserError
+from training.backbones import build_backbone
 from training.backbones.checkpoints import read_backbone
-from training.methods import norm_groups
+from training.methods import Classifier, norm_groups
 from training.run import Metrics, MetricsReader, RunFolder, StepRecord, read_metrics
 from training.settings import merge, with_defaults_filled
-from training.trainer import accuracy, learning_rate, resolve
+from training.trainer import accuracy, learning_rate, parameter_groups, resolve
 
 SMALL = [
     "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
@@ -75,6 +76,29 @@ def test_accuracy_counts_targets_among_the_highest() -> None:
     top1, top5 = accuracy(logits, torch.tensor([0, 2, 4]))
     assert (float(top1), float(top5)) == (pytest.approx(1 / 3), 1.0)
     assert float(accuracy(logits, torch.tensor([0, 1, 5]))[1]) == pytest.approx(1 / 3)
+
+
+def test_the_backbone_may_learn_at_a_rate_of_its_own() -> None:
+    model = Classifier(build_backbone("s3d"), 3)
+    groups, shares = parameter_groups(model, 0.1)
+    assert shares == [1.0, 0.1]
+    head, backbone = ({id(p) for p in group["params"]} for group in groups)
+    assert head == {id(p) for p in model.encoder_q[2].parameters()}
+    assert backbone == {id(p) for p in model.encoder_q[0].parameters()}
+    (whole,), shares = parameter_groups(model, 1.0)
+    assert shares == [1.0] and {id(p) for p in whole["params"]} == head | backbone
+
+
+def test_dropout_leaves_the_keys_of_a_checkpoint_as_they_are() -> None:
+    torch.manual_seed(0)
+    plain, dropped = Classifier(build_backbone("s3d"), 3), Classifier(build_backbone("s3d"), 3, dropout=0.9)
+    dropped.load_state_dict(plain.state_dict())
+    clips = torch.rand(2, 3, 8, 32, 32)
+    assert torch.equal(plain.eval()(clips).logits, dropped.eval()(clips).logits)
+    dropped.encoder_q[0].eval()
+    dropped.encoder_q[1].train()
+    draws = torch.stack([dropped(clips).logits for _ in range(3)])
+    assert (draws.std(dim=0) > 0).all()
 
 
 def losses(run: Path) -> list[float]:

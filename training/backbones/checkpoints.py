@@ -9,10 +9,10 @@ from torch import Tensor
 from manifests.errors import UserError
 from training.backbones import BACKBONES, build_backbone
 
-PUBLISHED_PREFIX = "encoder_q.0."
+ENCODER_PREFIX = "encoder_q.0."
 
 # Where a backbone lies in a state dict: in the published pre-training code, in its linear probe, in a file of its own.
-PREFIXES = (PUBLISHED_PREFIX, "base_q.", "backbone.", "")
+PREFIXES = (ENCODER_PREFIX, "base_q.", "backbone.", "")
 
 
 class WrongBackbone(UserError):
@@ -90,4 +90,4 @@ def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | No
 
 def published_format(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """A backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
-    return {"state_dict": {PUBLISHED_PREFIX + key: value for key, value in state.items()}}
+    return {"state_dict": {ENCODER_PREFIX + key: value for key, value in state.items()}}

@@ -1,0 +1,82 @@
+"""How well a classifier does: accuracies over videos, by class, and what is taken for what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import files
+
+TOP = 5
+SHOWN_NAMES = 60
+"""Classes of a confusion matrix whose names can be read in the picture."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """scores (N, classes): of each test video, higher is likelier. targets (N,) int64: its class, 0 to classes - 1.
+
+    names: of the classes.
+    """
+
+    scores: np.ndarray
+    targets: np.ndarray
+    names: list[str]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """top1, top5 (where there are more classes than that), and top1 averaged over the classes."""
+        ranked = np.argsort(-self.scores, axis=1, kind="stable")
+        hits = ranked == self.targets[:, None]
+        numbers = {"top1": float(hits[:, 0].mean())}
+        if len(self.names) > TOP:
+            numbers["top5"] = float(hits[:, :TOP].any(axis=1).mean())
+        numbers["class_mean"] = float(np.nanmean(self.per_class))
+        return numbers
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """Share of each class's videos that are found: (classes,) float64, NaN for a class without test videos."""
+        matrix = self.confusion
+        with np.errstate(invalid="ignore"):
+            return np.diag(matrix) / matrix.sum(axis=1)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(classes, classes) int64: videos of class i that were taken for class j."""
+        matrix = np.zeros((len(self.names), len(self.names)), np.int64)
+        np.add.at(matrix, (self.targets, self.scores.argmax(axis=1)), 1)
+        return matrix
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the result's JSON: accuracy by class, None without test videos, and the confusion matrix by rows."""
+        return {
+            "per_class": {
+                n: None if np.isnan(a) else float(a) for n, a in zip(self.names, self.per_class, strict=True)
+            },
+            "confusion": self.confusion.tolist(),
+            "classes": self.names,
+        }
+
+    def plot(self, path: Path, title: str) -> None:
+        """The confusion matrix as a PNG, each row in shares of its class."""
+        from matplotlib.figure import Figure
+
+        matrix = self.confusion
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        side = min(14.0, 3.5 + 0.28 * len(self.names))
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+        if len(self.names) <= SHOWN_NAMES:
+            places = range(len(self.names))
+            axes.set_xticks(places, self.names, rotation=90)
+            axes.set_yticks(places, self.names)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("class")
+        axes.set_title(title)
+        figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
+        with files.attempt(path) as aside:
+            figure.savefig(aside, format="png", dpi=120)

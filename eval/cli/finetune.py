@@ -1,0 +1,91 @@
+"""`s2vc-eval finetune`."""
+
+import sys
+from typing import Any
+
+import click
+import numpy as np
+
+from eval.classification import Classification
+from eval.cli.evaluation import Evaluation, features_of, takes_checkpoint
+from eval.cli.telling import tell_classification
+from eval.defaults import (
+    BATCH,
+    FINETUNE_BACKBONE_LR,
+    FINETUNE_DROPOUT,
+    FINETUNE_EPOCHS,
+    LEARNING_RATE,
+    WEIGHT_DECAY,
+)
+from eval.labelled import Labelled, classes_of, labelled_rows
+from eval.probe import scores_of_video
+from eval.results import result_name
+from eval.supervised import scores_of_labels, starting_weights, trained_classifier
+from pipeline.cli import EXIT_INTERRUPTED
+from training.cli.session import train_shown
+from training.start import start
+
+
+@click.command("finetune")
+@takes_checkpoint
+@click.option("--epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
+@click.option("--batch", type=click.IntRange(2), default=BATCH)
+def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
+    """Top-1 and top-5 of CHECKPOINT fine-tuned on the training videos, all layers (paper, Table 1).
+
+    A linear classifier with dropout on the pooled features; the backbone learns at a tenth of its rate. The last
+    epoch's weights are tested as in `linear`. Stopped and run again, it goes on from its checkpoint.
+    """
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    chosen = {
+        "init": starting_weights(evaluation.checkpoint),
+        "dropout": FINETUNE_DROPOUT,
+        "backbone_lr": FINETUNE_BACKBONE_LR,
+    }
+    result = train_and_test(evaluation, "finetune", trained, tested, "natural", epochs, batch, **chosen)
+    tell_classification(evaluation, "finetune", tested, result, epochs_finetune=epochs, batch=batch)
+
+
+def train_and_test(
+    evaluation: Evaluation,
+    task: str,
+    trained: Labelled,
+    tested: Labelled,
+    order: str,
+    epochs: int,
+    batch: int,
+    **chosen: Any,
+) -> Classification:
+    """Train all layers on labels, or go on with it, and test by ten crops of windows whose frames are in `order`.
+
+    chosen: settings of the run beside those of the evaluation. Where it is stopped, the program ends.
+    """
+    settings = {
+        "cache": str(evaluation.cache.layout.root),
+        "method": "supervised",
+        "backbone": evaluation.subject.name,
+        "split": trained.split,
+        "size": evaluation.size,
+        "clip_length": evaluation.frames,
+        "frame_step": evaluation.frame_step,
+        "seed": evaluation.seed,
+        "epochs": epochs,
+        "batch": batch,
+        "lr": LEARNING_RATE,
+        "weight_decay": WEIGHT_DECAY,
+        "warmup_epochs": 0,
+        **chosen,
+    }
+    name = result_name({"task": task, **settings, "checkpoint": evaluation.checkpoint})
+    run = start([settings], evaluation.out / "runs" / name, evaluation.device)
+    if not train_shown(run, evaluation.device, evaluation.console):
+        sys.exit(EXIT_INTERRUPTED)
+    subject, classifier = trained_classifier(run.folder)
+    view = evaluation.view(crops="ten", order=order)
+    features = features_of(
+        subject, evaluation.cache, tested.rows, view, evaluation.out, evaluation.console, "test clips"
+    )
+    scores = np.stack([scores_of_video(classifier, features, row) for row in tested.rows.tolist()])
+    labels, names = classes_of(trained, tested)
+    return Classification(scores_of_labels(scores, labels), np.searchsorted(labels, tested.labels), names)

@@ -1,0 +1,96 @@
+"""`s2vc-eval static-bias`."""
+
+import dataclasses
+
+import click
+import numpy as np
+from rich.table import Table
+
+from eval.cli.evaluation import Evaluation, takes_checkpoint
+from eval.cli.finetune import train_and_test
+from eval.cli.linear import probed
+from eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
+from eval.labelled import classes_of, labelled_rows
+from eval.results import TABLE
+from eval.static_bias import MIN_CLASSES, Correlation, correlation, plot_gains, relative_gain
+from eval.subject import load_subject
+
+RELATIVE, OVER_MOCO = "relative gain, (a - s) / s", "gain over MoCo, a - a_moco"
+
+
+@click.command("static-bias")
+@takes_checkpoint
+@click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for the gain over it.")
+@click.option("--still-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS, help="Of the classifier of stills.")
+@click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of the linear classifiers.")
+@click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`.")
+@click.option("--batch", type=click.IntRange(2), default=BATCH, help="Of the classifier of stills.")
+def static_bias_command(
+    evaluation: Evaluation, moco: str | None, still_epochs: int, epochs: int, train_views: int, batch: int
+) -> None:
+    """By class: what CHECKPOINT wins over a classifier that saw still clips only, against what that one reaches (Fig.
+    6).
+
+    s: accuracy of a backbone trained from scratch on clips of one repeated frame; a: that of a linear classifier on
+    CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion.
+    """
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
+    still = stills.per_class
+    accuracy = probed(evaluation, trained, tested, epochs, train_views).per_class
+    gains = {RELATIVE: relative_gain(accuracy, still)}
+    if moco:
+        other = load_subject(moco, evaluation.subject.name, evaluation.seed)
+        baseline = dataclasses.replace(evaluation, checkpoint=moco, subject=other)
+        gains[OVER_MOCO] = accuracy - probed(baseline, trained, tested, epochs, train_views).per_class
+    correlations = {name: correlation(gain, still, evaluation.seed) for name, gain in gains.items()}
+    _, names = classes_of(trained, tested)
+    path = evaluation.save(
+        "static-bias",
+        tested.split,
+        _numbers(still, accuracy, correlations),
+        {"classes": [_class(*row) for row in zip(names, still, accuracy, *gains.values(), strict=True)]},
+        moco=moco or "",
+        still_epochs=still_epochs,
+        epochs_linear=epochs,
+        train_views=train_views,
+    )
+    plot_gains(still, gains, correlations, path.with_suffix(".png"))
+    _tell(evaluation, names, still, accuracy, gains, correlations)
+    evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}", highlight=False)
+
+
+def _numbers(still: np.ndarray, accuracy: np.ndarray, correlations: dict[str, Correlation | None]) -> dict[str, float]:
+    numbers = {"still_class_mean": float(np.nanmean(still)), "class_mean": float(np.nanmean(accuracy))}
+    for name, found in zip(("relative", "over_moco"), correlations.values(), strict=False):
+        if found is not None:
+            numbers |= {f"r_{name}": found.r, f"r_{name}_low": found.low, f"r_{name}_high": found.high}
+    return numbers
+
+
+def _class(name: str, still: float, accuracy: float, relative: float, over_moco: float = float("nan")) -> dict:
+    values = {"still": still, "accuracy": accuracy, "relative_gain": relative, "gain_over_moco": over_moco}
+    return {"class": name, **{k: float(v) if np.isfinite(v) else None for k, v in values.items()}}
+
+
+def _tell(
+    evaluation: Evaluation,
+    names: list[str],
+    still: np.ndarray,
+    accuracy: np.ndarray,
+    gains: dict[str, np.ndarray],
+    correlations: dict[str, Correlation | None],
+) -> None:
+    table = Table("class", "still, s", "found, a", *gains)
+    for i in np.argsort(still):
+        values = [f"{still[i]:.1%}", f"{accuracy[i]:.1%}", *(f"{gain[i]:+.1%}" for gain in gains.values())]
+        table.add_row(names[i], *values)
+    evaluation.console.print(table)
+    for name, found in correlations.items():
+        told = (
+            f"no correlation: it wants {MIN_CLASSES} classes with both figures, and figures that vary"
+            if found is None
+            else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
+        )
+        evaluation.console.print(f"{name}: {told}", highlight=False)

@@ -1,0 +1,19 @@
+"""Every default of training on labels: the paper's epochs, the published code's optimiser (Adam)."""
+
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 1e-3
+BATCH = 128
+LINEAR_MIN_STEPS, LINEAR_MIN_BATCH = 16, 8
+"""Small sets are learned in smaller batches, so that an epoch has some steps: the paper's have 28 (HMDB51) or more."""
+
+LINEAR_EPOCHS = 100
+LINEAR_DECAYS = (0.6, 0.8)
+"""Of the epochs; at each the learning rate falls to a tenth."""
+TRAIN_VIEWS = 4
+"""Augmented views of each training clip whose features are kept. The paper draws a new one at every step, which costs
+a pass of the backbone; kept ones cost it once for all epochs."""
+
+FINETUNE_EPOCHS = 500
+FINETUNE_DROPOUT = 0.9
+FINETUNE_BACKBONE_LR = 0.1
+"""Learning rate of the backbone, as a share of the classifier's."""

@@ -1,0 +1,103 @@
+"""The commands that train a classifier: linear, order, finetune, static-bias, on real clips."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.eval.conftest import Evaluate
+
+SMALL = ["--backbone", "s3d", "--size", 32, "--frames", 8]
+
+
+def result(folder: Path, task: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"{task}-*.json")
+    assert Image.open(path.with_suffix(".png")).size[0] > 200
+    return dict(json.loads(path.read_text()))
+
+
+def test_linear_learns_what_colours_tell(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    arguments = ["linear", labelled_cache, "random", *SMALL, "--epochs", 30, "--train-views", 2, "--out", tmp_path]
+    done = evaluate(*arguments)
+    assert done.exit_code == 0, done.output
+    numbers = result(tmp_path, "linear")
+    assert numbers["top1"] == 1.0 and "top5" not in numbers
+    assert numbers["per_class"] == {"c0": 1.0, "c1": 1.0}
+    assert [v["video_id"] for v in numbers["videos"]] == ["03.mp4", "04.mp4", "13.mp4", "14.mp4"]
+    table = pd.read_csv(tmp_path / "results.csv").iloc[0]
+    assert (table["task"], table["top1"], table["train_views"], table["frames"]) == ("linear", 1.0, 2, 8)
+    kept = {f: f.stat().st_mtime_ns for f in (tmp_path / "features").iterdir()}
+    assert len(kept) == 2
+    assert evaluate(*arguments, "--epochs", 3).exit_code == 0  # another classifier on the same features
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "features").iterdir()} == kept
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 2
+
+
+def test_order_shows_each_video_both_ways(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    done = evaluate("order", labelled_cache, "random", *SMALL, "--epochs", 3, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    numbers = result(tmp_path, "order")
+    assert np.sum(numbers["confusion"], axis=1).tolist() == [4, 4]
+    assert numbers["classes"] == ["natural", "shuffled"]
+    # The natural clips are those of retrieval: their features are not computed again.
+    before = {f.name for f in (tmp_path / "features").iterdir()}
+    assert evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path).exit_code == 0
+    assert {f.name for f in (tmp_path / "features").iterdir()} == before
+
+
+def test_finetune_trains_all_layers_and_goes_on(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    arguments = ["finetune", labelled_cache, "random", *SMALL, "--epochs", 8, "--batch", 3, "--out", tmp_path]
+    done = evaluate(*arguments)
+    assert done.exit_code == 0, done.output
+    numbers = result(tmp_path, "finetune")
+    assert sum(map(sum, numbers["confusion"])) == 4
+    (run,) = (tmp_path / "runs").iterdir()
+    settings = (run / "settings.yaml").read_text()
+    assert "dropout: 0.9" in settings and "backbone_lr: 0.1" in settings and "still: false" in settings
+    again = evaluate(*arguments)
+    assert again.exit_code == 0 and "16 of 16 steps" in again.output
+    assert result(tmp_path, "finetune")["videos"] == numbers["videos"]
+    # What was fine-tuned is a checkpoint like others, and can be started from.
+    onward = evaluate("finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward")
+    assert onward.exit_code == 0, onward.output
+
+
+def test_static_bias_sets_gains_against_still_clips(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    few = ["--still-epochs", 2, "--batch", 3, "--epochs", 3, "--train-views", 1]
+    done = evaluate("static-bias", labelled_cache, "random", "--moco", "random", *SMALL, *few, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("no correlation: it wants 20 classes") == 2
+    numbers = result(tmp_path, "static-bias")
+    assert [c["class"] for c in numbers["classes"]] == ["c0", "c1"]
+    for row in numbers["classes"]:
+        assert row["gain_over_moco"] == 0.0  # over itself
+        if row["still"]:
+            assert row["relative_gain"] == pytest.approx((row["accuracy"] - row["still"]) / row["still"])
+    (run,) = (tmp_path / "runs").iterdir()
+    assert "still: true" in (run / "settings.yaml").read_text()
+
+
+@pytest.mark.parametrize("task", ["linear", "order", "finetune", "static-bias"])
+def test_mistakes_are_told_in_one_line(evaluate: Evaluate, task: str, labelled_cache: Path, tmp_path: Path) -> None:
+    without = tmp_path / "without"
+    shutil.copytree(labelled_cache, without)
+    index = pd.read_csv(without / "index.csv", dtype=str)
+    index.assign(split1="train").to_csv(without / "index.csv", index=False)
+    cases = [(without, [], "no test videos"), (labelled_cache, ["--split", "other"], "no split 'other'")]
+    if task != "order":
+        one = tmp_path / "one"
+        shutil.copytree(labelled_cache, one)
+        index.assign(label="0").to_csv(one / "index.csv", index=False)
+        unlabelled = tmp_path / "unlabelled"
+        shutil.copytree(labelled_cache, unlabelled)
+        index.assign(label="").to_csv(unlabelled / "index.csv", index=False)
+        cases += [(one, [], "of one class"), (unlabelled, [], "have no label")]
+    for cache, options, told in cases:
+        done = evaluate(task, cache, "random", *SMALL, *options, "--out", tmp_path / "out")
+        assert done.exit_code == 2, done.output
+        assert told in done.output and done.output.count("s2vc-eval: ") == 1

@@ -1,0 +1,96 @@
+"""The linear classifier: what it must reach, and what a video of several windows and crops scores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eval.features import Features
+from eval.probe import Probe, Sample, fit_probe, scores_of_video
+from pipeline.hdf5 import write_shard
+from pipeline.progress import unseen
+
+WIDTH, CROPS = 12, 3
+
+
+def write_features(path: Path, videos: list[np.ndarray]) -> Features:
+    """Features of videos, each (windows, CROPS, WIDTH)."""
+    with write_shard(path) as file:
+        stored = file.growing("features", (CROPS, WIDTH), np.float32, 4)
+        stored.append(np.concatenate(videos).astype(np.float32))
+        file.put("offsets", np.cumsum([0, *map(len, videos)]))
+    return Features(path)
+
+
+def clouds(path: Path, videos: int, classes: int, seed: int) -> tuple[Features, np.ndarray]:
+    """Videos of 1 to 4 windows; a class has a direction of its own, far from the others for the noise there is."""
+    rng = np.random.default_rng(seed)
+    centres = 3 * np.eye(classes, WIDTH)
+    targets = np.arange(videos) % classes
+    made = [centres[t] + 0.3 * rng.standard_normal((rng.integers(1, 5), CROPS, WIDTH)) for t in targets]
+    return write_features(path, made), targets
+
+
+def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float:
+    scores = np.stack([scores_of_video(probe, features, row) for row in range(len(targets))])
+    return float((scores.argmax(axis=1) == targets).mean())
+
+
+def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> Probe:
+    samples = [Sample(features, row, int(target)) for row, target in enumerate(targets)]
+    with unseen(epochs) as advance:
+        return fit_probe(samples, classes, epochs, seed, advance)
+
+
+def test_a_separable_set_is_learned_whole_and_labels_without_a_trace_are_not(tmp_path: Path) -> None:
+    train, targets = clouds(tmp_path / "train.h5", 120, 4, seed=0)
+    test, test_targets = clouds(tmp_path / "test.h5", 80, 4, seed=1)
+    assert accuracy(fitted(train, targets, 4), test, test_targets) == 1.0
+    rng = np.random.default_rng(2)
+    noise = [write_features(tmp_path / f"{n}.h5", list(rng.standard_normal((n, 2, CROPS, WIDTH)))) for n in (120, 80)]
+    shuffled = rng.permutation(targets)
+    # 80 videos at chance, 1/4: four standard deviations are 0.19.
+    assert abs(accuracy(fitted(noise[0], shuffled, 4), noise[1], test_targets) - 0.25) < 0.2
+
+
+def test_what_comes_of_it_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    train, targets = clouds(tmp_path / "train.h5", 20, 2, seed=0)
+    torch.manual_seed(1)
+    one = fitted(train, targets, 2, epochs=3)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again, other = fitted(train, targets, 2, epochs=3), fitted(train, targets, 2, seed=1, epochs=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.linear.weight, again.linear.weight)
+    assert not torch.equal(one.linear.weight, other.linear.weight)
+
+
+@pytest.mark.parametrize("videos", [17, 129])
+def test_a_last_batch_of_one_is_not_made(tmp_path: Path, videos: int) -> None:
+    # Batches of 8, and one left over: batch norm could not train on it alone.
+    train, targets = clouds(tmp_path / "train.h5", videos, 2, seed=0)
+    assert accuracy(fitted(train, targets, 2, epochs=60), train, targets) > 0.9
+
+
+def test_a_video_scores_the_mean_of_its_windows_and_crops(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    videos = [rng.standard_normal((windows, CROPS, WIDTH)) for windows in (2, 1, 3)]
+    features = write_features(tmp_path / "f.h5", videos)
+    linear = nn.Linear(WIDTH, 5).eval()
+    weight, bias = (p.detach().double().numpy() for p in (linear.weight, linear.bias))
+    for row, video in enumerate(videos):
+        logits = video.astype(np.float32).astype(np.float64) @ weight.T + bias
+        softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(scores_of_video(linear, features, row), softmax.mean(axis=(0, 1)), atol=1e-6)
+
+
+def test_features_are_normalised_by_length_and_by_running_statistics(tmp_path: Path) -> None:
+    train, targets = clouds(tmp_path / "train.h5", 20, 2, seed=0)
+    probe = fitted(train, targets, 2, epochs=3)
+    x = torch.randn(7, WIDTH)
+    unit = (x / x.norm(dim=1, keepdim=True) - probe.norm.running_mean) / (probe.norm.running_var + 1e-5).sqrt()
+    expected = (unit * probe.norm.weight + probe.norm.bias) @ probe.linear.weight.T + probe.linear.bias
+    torch.testing.assert_close(probe(x), expected)
+    torch.testing.assert_close(probe(5 * x), probe(x))
