@@ -60,6 +60,14 @@ class Classification:
             "classes": self.names,
         }
 
+    def by_video(self, videos: list[str]) -> list[dict[str, Any]]:
+        """For the JSON, the test videos by their ids: class, what it was taken for, and the score of that."""
+        taken = self.scores.argmax(axis=1)
+        return [
+            {"video_id": video, "class": self.names[target], "taken_for": self.names[found], "score": float(score)}
+            for video, target, found, score in zip(videos, self.targets, taken, self.scores.max(axis=1), strict=True)
+        ]
+
     def plot(self, path: Path, title: str) -> None:
         """The confusion matrix as a PNG, each row in shares of its class."""
         from matplotlib.figure import Figure

@@ -53,7 +53,7 @@ def train_on_ray(
         asked = folder.root / STOP
         asked.unlink(missing_ok=True)
         try:
-            _beside(lambda: _fit(trainer), _follower(folder, show, stop))
+            beside(lambda: _fit(trainer), _follower(folder, show, stop))
         finally:
             asked.unlink(missing_ok=True)
 
@@ -106,7 +106,7 @@ def _worker(config: dict[str, Any]) -> None:
     train(settings, open_clips(settings), folder, device, stop=(folder.root / STOP).exists)
 
 
-def _beside(work: Callable[[], None], poll: Callable[[], None]) -> None:
+def beside(work: Callable[[], None], poll: Callable[[], None]) -> None:
     """Do the work in a thread, and poll every POLL_SECONDS from this one; raises what the work raises.
 
     In the main thread, Ray Train would take Ctrl-C for itself, and end without a checkpoint.

@@ -108,6 +108,9 @@ class Settings:
 RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes")
 """These may differ when a run is gone on with."""
 
+LABELS_ONLY = ("dropout", "backbone_lr", "still")
+"""These belong to method supervised."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "ucf101": {"epochs": 500},
     "k200": {"epochs": 200, "queue_limit": 16384},
@@ -245,7 +248,7 @@ def _check_source(settings: Settings) -> None:
     """Each method says where its key clips come from, or takes none."""
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
-        for name in ("dropout", "backbone_lr", "still"):
+        for name in LABELS_ONLY:
             if getattr(settings, name) != Settings.__dataclass_fields__[name].default:
                 raise UserError(f"{name} belongs to --method supervised")
     if settings.method == "s2vc" and not rendered:

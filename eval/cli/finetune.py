@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from eval.classification import Classification
-from eval.cli.evaluation import Evaluation, features_of, takes_checkpoint
+from eval.cli.evaluation import takes_checkpoint
 from eval.cli.telling import tell_classification
 from eval.defaults import (
     BATCH,
@@ -17,10 +17,12 @@ from eval.defaults import (
     LEARNING_RATE,
     WEIGHT_DECAY,
 )
+from eval.evaluation import Evaluation, features_of
 from eval.labelled import Labelled, classes_of, labelled_rows
 from eval.probe import scores_of_video
 from eval.results import result_name
 from eval.supervised import scores_of_labels, starting_weights, trained_classifier
+from eval.tasks import save_classification
 from pipeline.cli import EXIT_INTERRUPTED
 from training.cli.session import train_shown
 from training.start import start
@@ -44,7 +46,8 @@ def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
         "backbone_lr": FINETUNE_BACKBONE_LR,
     }
     result = train_and_test(evaluation, "finetune", trained, tested, "natural", epochs, batch, **chosen)
-    tell_classification(evaluation, "finetune", tested, result, epochs_finetune=epochs, batch=batch)
+    path = save_classification(evaluation, "finetune", tested, result, epochs_finetune=epochs, batch=batch)
+    tell_classification(evaluation.console, path, result)
 
 
 def train_and_test(

@@ -1,7 +1,8 @@
 """How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -41,13 +42,28 @@ class Commands(click.Group):
             formatter.write_dl(list(self._table.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with mistakes_told(ctx):
             return super().invoke(ctx)
-        except Exception as error:
-            if not is_users_mistake(error):
-                raise
-            click.echo(f"{ctx.info_name}: {error}", err=True)
-            sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
+
+
+class OneCommand(click.Command):
+    """A command line of one command, which tells mistakes as those of several do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with mistakes_told(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def mistakes_told(ctx: click.Context) -> Iterator[None]:
+    """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
+    try:
+        yield
+    except Exception as error:
+        if not is_users_mistake(error):
+            raise
+        click.echo(f"{ctx.info_name}: {error}", err=True)
+        sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
 
 
 def command_line(

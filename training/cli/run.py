@@ -19,13 +19,17 @@ from training.settings import PRESETS, Settings, read_settings_file
 from training.start import start
 
 
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each field of Settings but the cache; what is not given is None."""
-    kinds = typing.get_type_hints(Settings)
-    for item in reversed(dataclasses.fields(Settings)):
-        if item.name != "cache":
-            command = _option(item, kinds[item.name])(command)
-    return command
+def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: an option for each field of Settings but those named; what is not given is None."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        kinds = typing.get_type_hints(Settings)
+        for item in reversed(dataclasses.fields(Settings)):
+            if item.name not in without:
+                command = _option(item, kinds[item.name])(command)
+        return command
+
+    return decorate
 
 
 def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
@@ -51,7 +55,7 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings; flags go over it.")
 @click.option("--device", default=None, help="[default: cuda where there is a GPU, else cpu]")
 @address_option
-@settings_options
+@settings_options()
 def run_command(
     cache: Path,
     out: Path | None,

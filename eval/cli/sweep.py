@@ -1,0 +1,234 @@
+"""`s2vc-sweep`."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+
+from eval.sweep.cost import cost_of_trial
+from eval.sweep.plan import DECIDED, SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
+from eval.sweep.run import Share, evict, note_kept, run_trials, share_out
+from eval.sweep.table import main_numbers, markdown, write_tables
+from eval.sweep.trial import TASKS
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
+from pipeline.cli.ending import interruptible
+from pipeline.cli.group import OneCommand
+from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
+from pipeline.cli.render import run_render, wanted_variants, window_rule
+from pipeline.progress import clock, progress, size
+from pipeline.stages import cluster, gpus
+from pipeline.static_cues import STRATEGIES
+from pipeline.variants import Variant
+from training.cli.run import settings_options
+from training.cli.session import stopping
+from training.loader import EpochBatches
+from training.methods import open_clips
+from training.settings import LABELS_ONLY, PRESETS, read_settings_file
+from training.trainer import resolve
+
+
+def numbers(kind: type) -> Any:
+    """A callback: `0.1,0.2` -> (0.1, 0.2)."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...]:
+        try:
+            return (
+                tuple(dict.fromkeys(kind(part.strip()) for part in value.split(",") if part.strip())) if value else ()
+            )
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is no list such as 0.1,0.3,0.5") from None
+
+    return convert
+
+
+@click.command("s2vc-sweep", cls=OneCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@cache_argument
+@click.option("--alphas", callback=numbers(float), metavar="A,B,…", help="Such as 0.1,0.3,0.5,0.7,0.9.")
+@click.option("--keeps", callback=numbers(float), metavar="Q,R,…", help="Shares of latents to keep, such as 0.1,0.2.")
+@click.option("--strategies", callback=numbers(str), default="zero", help=f"Of {', '.join(STRATEGIES)}.")
+@click.option("--scope", type=click.Choice(["video", "clip"]), default="video", help="As `s2vc-prep render` has it.")
+@click.option("--seeds", type=click.IntRange(1), default=3, help="Runs of each, with seeds 0 to N-1.  [default: 3]")
+@click.option("--eval", "tasks", callback=numbers(str), default="retrieval", help=f"Of {', '.join(TASKS)}.")
+@click.option("--out", type=FOLDER, default=None, help="Folder of the sweep.  [default: sweeps/CACHE]")
+@click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: CPUs over the trials that fit at a time]")
+@click.option("--evict", "evicting", is_flag=True, help="Render one variant at a time, and drop it once it is used.")
+@click.option("--dry-run", is_flag=True, help="Print bytes and hours, and stop there.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's epochs and queue for a dataset.")
+@click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
+@address_option
+@settings_options(without=(*DECIDED, *LABELS_ONLY, "flow"))
+def main(
+    cache: Path,
+    alphas: tuple[float, ...],
+    keeps: tuple[float, ...],
+    strategies: tuple[str, ...],
+    scope: str,
+    seeds: int,
+    tasks: tuple[str, ...],
+    out: Path | None,
+    cpus_per_trial: int | None,
+    evicting: bool,
+    dry_run: bool,
+    preset: str | None,
+    config: Path | None,
+    ray_address: str | None,
+    **given: Any,
+) -> None:
+    """Which alpha is worth most on CACHE? Trains on every variant, and MoCo without S²VC, with several seeds each,
+    evaluates all, and writes one table (CSV, Markdown) and the paper's Fig. 3 curve.
+
+    Bytes and hours are told first. What is missing is rendered. Stopped and run again, it goes on where it was. The
+    options below --ray-address are those of `s2vc-train`, for all runs.
+    """
+    console = Console()
+    for name, wanted, known in (("strategy", strategies, STRATEGIES), ("task", tasks, tuple(TASKS))):
+        if wrong := [w for w in wanted if w not in known]:
+            raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
+    opened = Cache(cache)
+    flags = {k: v for k, v in given.items() if v is not None and v != ()}
+    layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
+    shared = shared_settings(layers, opened)
+    clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
+    variants = wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
+    folder = SweepFolder(out or Path("sweeps") / opened.layout.root.absolute().name)
+    trials = plan_trials(variants, seeds)
+    left = unfinished(folder, trials, tasks)
+    if not left:
+        console.print(f"{len(trials)} runs, all done before", highlight=False)
+        tell_end(folder, trials, variants, {}, console)
+        return
+    folder.check(opened, shared)
+    with interruptible(console), cluster(ray_address, None), stopping(console) as stop:
+        import ray
+
+        share = share_out(ray.cluster_resources().get("CPU", 1), gpus(), len(left), cpus_per_trial)
+        tell_cost(opened, variants, trials, left, shared, tasks, share, evicting, console)
+        if dry_run:
+            return
+        folder.open(opened, shared)
+        sweep = Sweep(folder, opened, variants, trials, shared, tasks, share, ray_address, console, stop)
+        failed = sweep.run(left, evicting)
+        stopped = stop() and unfinished(folder, trials, tasks)
+    tell_end(folder, trials, variants, failed, console)
+    if stopped:
+        console.print("Stopped. What is finished is kept: run the same command again to go on.")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def tell_cost(
+    cache: Cache,
+    variants: Sequence[Variant],
+    trials: Sequence[Trial],
+    left: Sequence[Trial],
+    shared: dict[str, Any],
+    tasks: Sequence[str],
+    share: Share,
+    evicting: bool,
+    console: Console,
+) -> None:
+    """Bytes and hours of what is left, from what this machine did just now."""
+    needed = {t.variant for t in left}
+    missing = [v for v in variants if v.name in needed and cache.unrendered_shards(v)]
+    console.print(
+        f"{len(trials)} runs: {len(variants)} variants and MoCo, {len(trials) - len(left)} done before; "
+        f"{share.at_once} at a time, each with {share.cpus} CPUs" + (", 1 GPU" if share.gpus else ""),
+        highlight=False,
+    )
+    torch.set_num_threads(share.cpus)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cost = cost_of_trial(cache, missing, example_settings(shared), tasks, device)
+    rendered = cost.variant_bytes // max(len(missing), 1) if evicting else cost.variant_bytes
+    seconds = cost.render_seconds + len(left) * (cost.train_seconds + cost.test_seconds) / share.at_once
+    console.print(
+        f"about {size(rendered)} for {len(missing)} variants to render"
+        + (", one at a time" if evicting and missing else "")
+        + f", {size(cost.run_bytes * len(left))} for checkpoints; {clock(seconds)} in all: {clock(cost.train_seconds)} "
+        f"to train and {clock(cost.test_seconds)} to evaluate each (measured just now, on one trial's part of this "
+        "machine)",
+        highlight=False,
+    )
+
+
+class Sweep:
+    """The trials of a sweep, variant by variant where space is short, else all together."""
+
+    def __init__(
+        self,
+        folder: SweepFolder,
+        cache: Cache,
+        variants: Sequence[Variant],
+        trials: Sequence[Trial],
+        shared: dict[str, Any],
+        tasks: Sequence[str],
+        share: Share,
+        address: str | None,
+        console: Console,
+        stop: Callable[[], bool],
+    ):
+        self.stop = stop
+        self.folder, self.cache, self.variants, self.trials = folder, cache, variants, trials
+        self.shared, self.tasks, self.share, self.address, self.console = shared, tasks, share, address, console
+
+    def run(self, left: Sequence[Trial], evicting: bool) -> dict[str, str]:
+        """Run what is left; the reasons of the trials that failed, by name."""
+        if not evicting:
+            return self._trials([v for v in self.variants if v.name in {t.variant for t in left}], left)
+        failed = self._trials([], [t for t in left if t.variant is None])
+        for variant in self.variants:
+            mine = [t for t in left if t.variant == variant.name]
+            if mine:
+                failed |= self._trials([variant], mine)
+            done = not unfinished(self.folder, [t for t in self.trials if t.variant == variant.name], self.tasks)
+            if done and self.cache.layout.variant_folder(variant).exists():
+                evict(self.cache, variant)
+                self.console.print(f"{variant.name} is used, and dropped from the cache", highlight=False)
+        return failed
+
+    def _trials(self, variants: Sequence[Variant], left: Sequence[Trial]) -> dict[str, str]:
+        """Render what these trials need and is not there, and run them."""
+        if not left or self.stop():
+            return {}
+        missing = [v for v in variants if self.cache.unrendered_shards(v)]
+        if missing:
+            run_render(self.cache.layout.root, missing, self.address, None, self.console)
+        note_kept(self.folder, self.cache, variants)
+        clips = open_clips(example_settings(self.shared))
+        settings, _ = resolve(example_settings(self.shared), len(clips))
+        steps = EpochBatches(len(clips), settings.batch, settings.seed).steps * settings.epochs
+        done = dict.fromkeys(left, 0)
+        with progress("sweep", steps * len(left), "steps", self.console, counted="clips") as advance:
+
+            def show(trial: Trial, at: int, evaluated: bool) -> None:
+                new, done[trial] = at - done[trial], at
+                trained = sum(n >= steps for n in done.values())
+                advance(new, new * settings.batch, f"{trained} of {len(left)} runs trained, latest {trial.name}")
+                if evaluated:
+                    write_tables(self.folder, self.trials, self.variants)
+
+            return run_trials(self.folder, left, self.shared, self.tasks, self.share, show, self.stop)
+
+
+def tell_end(
+    folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant], failed: dict[str, str], console: Console
+) -> None:
+    """The table, what was written, and which trials failed; exit code 1 where one did."""
+    means = write_tables(folder, trials, variants)
+    if not means.empty:
+        told = markdown(means, main_numbers(means))
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    for name, reason in failed.items():
+        console.print(f"{name} failed: {reason}", highlight=False, markup=False)
+    console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}", highlight=False)
+    if failed:
+        console.print("Run the same command again to try those that failed once more.")
+        sys.exit(EXIT_UNFINISHED)
+
+
+if __name__ == "__main__":
+    main(prog_name="s2vc-sweep")

@@ -1,0 +1,98 @@
+"""What a sweep will cost, before it starts."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from eval.defaults import TRAIN_VIEWS
+from eval.labelled import split_rows
+from eval.view import StoredWindows, View
+from pipeline.cache import Cache
+from pipeline.estimate import estimate_render
+from pipeline.jobs import plan_render
+from pipeline.variants import Variant
+from training.backbones import build_backbone
+from training.loader import EpochBatches
+from training.methods import open_clips
+from training.moco import MoCo, build_encoder
+from training.settings import Settings
+from training.trainer import resolve
+
+TIMED_CLIPS, TIMED_STEPS = 4, 2
+
+PASSES = 4
+"""A training step of a clip in forward passes: the query forward and backward, the key forward."""
+
+TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2)}
+"""Crops of a window that each task puts through the backbone, of training and of test videos."""
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes on disk; seconds on the part of this machine that a trial gets, for one trial and for the rendering."""
+
+    variant_bytes: int
+    run_bytes: int
+    render_seconds: float
+    train_seconds: float
+    test_seconds: float
+
+
+def cost_of_trial(
+    cache: Cache, missing: Sequence[Variant], settings: Settings, tasks: Sequence[str], device: torch.device
+) -> Cost:
+    """Timed here and now: some frames through the flow, and some steps of training on random clips.
+
+    missing: variants to be rendered. settings: of one run, those that all have in common.
+    """
+    clips = open_clips(settings)
+    resolved, _ = resolve(settings, len(clips))
+    steps = EpochBatches(len(clips), resolved.batch, resolved.seed).steps
+    clip_seconds = _seconds_of_clip(resolved, device)
+    passes = sum(
+        crops * len(StoredWindows(cache, _rows(cache, settings, part), _view(resolved)))
+        for task in tasks
+        for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
+    )
+    render = [estimate_render(plan_render(cache.layout, [variant])) for variant in missing]
+    return Cost(
+        variant_bytes=sum(r.bytes for r in render),
+        run_bytes=_checkpoint_bytes(resolved),
+        render_seconds=sum(r.seconds for r in render),
+        train_seconds=resolved.epochs * steps * resolved.batch * clip_seconds,
+        test_seconds=passes * clip_seconds / PASSES,
+    )
+
+
+def _rows(cache: Cache, settings: Settings, part: str):  # type: ignore[no-untyped-def]
+    return split_rows(cache, None if settings.split == "auto" else settings.split, part)[1]
+
+
+def _view(settings: Settings) -> View:
+    return View(settings.size, settings.clip_length, settings.frame_step)
+
+
+def _seconds_of_clip(settings: Settings, device: torch.device) -> float:
+    """A training step on random clips, for each of them; the first one warms up."""
+    model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
+    model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    clips = torch.randn(TIMED_CLIPS, 3, settings.clip_length, settings.size, settings.size, device=device)
+    clips = clips.contiguous(memory_format=torch.channels_last_3d)
+    for step in range(1 + TIMED_STEPS):
+        if step == 1:
+            started = time.perf_counter()
+        model(clips, clips).logits.sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / TIMED_STEPS / TIMED_CLIPS
+
+
+def _checkpoint_bytes(settings: Settings) -> int:
+    """Query and key encoder, and Adam's two moments of the query encoder."""
+    with torch.device("meta"):
+        encoder = build_encoder(build_backbone(settings.backbone), settings.head, settings.dim)
+    return 4 * sum(p.numel() for p in encoder.parameters()) * FLOAT_BYTES

@@ -1,0 +1,126 @@
+"""What a sweep consists of: its trials, the folder they lie in, and what is left to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cache import Cache
+from pipeline.variants import Variant
+from training.settings import Settings, merge, settings_text, with_defaults_filled
+
+BASELINE = "moco"
+"""MoCo without S²VC: what every variant is compared with, seed by seed."""
+
+DECIDED = ("method", "alpha", "keep", "variant", "draws", "seed", "workers", "cache")
+"""Settings that a sweep gives each trial itself."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run and its evaluation. variant: the name of the one its keys come from; None for MoCo."""
+
+    variant: str | None
+    seed: int
+
+    @property
+    def arm(self) -> str:
+        """What is compared: the variant, or MoCo."""
+        return self.variant or BASELINE
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-seed{self.seed}"
+
+    def settings(self, shared: dict[str, Any]) -> dict[str, Any]:
+        """Of its run, over those that all trials share."""
+        source = {"method": "s2vc", "variant": [self.variant]} if self.variant else {"method": BASELINE}
+        return {**shared, **source, "seed": self.seed}
+
+
+class SweepFolder:
+    """Paths of a sweep."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.plan = root / "sweep.yaml"
+        self.runs = root / "runs"
+        self.results = root / "results"
+        self.kept = root / "kept.json"
+        self.table = root / "sweep.csv"
+        self.summary = root / "sweep.md"
+        self.curve = root / "curve.png"
+        self.stop = root / ".stop"
+
+    def run(self, trial: Trial) -> Path:
+        return self.runs / trial.name
+
+    def numbers(self, trial: Trial) -> dict[str, dict[str, float]]:
+        """What a trial reached, by task; those that are not evaluated yet are not there."""
+        path = self.run(trial) / "evaluated.json"
+        return dict(files.read_json(path)) if path.exists() else {}
+
+    def write_numbers(self, trial: Trial, numbers: dict[str, dict[str, float]]) -> None:
+        files.write_json(self.run(trial) / "evaluated.json", numbers)
+
+    def kept_shares(self) -> dict[str, float]:
+        """Share of the latents that each variant keeps, mean over windows."""
+        return dict(files.read_json(self.kept)) if self.kept.exists() else {}
+
+    def open(self, cache: Cache, shared: dict[str, Any]) -> None:
+        """Begin a sweep here, or go on with it."""
+        self.check(cache, shared)
+        if not self.plan.exists():
+            files.write_text(self.plan, yaml.safe_dump(_settings(cache, shared), sort_keys=False, allow_unicode=True))
+
+    def check(self, cache: Cache, shared: dict[str, Any]) -> None:
+        """Raise UserError for a folder of something else, or of a sweep with other settings."""
+        wanted = _settings(cache, shared)
+        if not self.plan.exists():
+            if self.root.exists() and any(self.root.iterdir()):
+                raise UserError(f"{self.root} holds something else; choose another --out")
+            return
+        before = yaml.safe_load(self.plan.read_text(encoding="utf-8"))
+        if not isinstance(before, dict):
+            raise UserError(f"{self.plan} is damaged; choose another --out")
+        for name in {**before, **wanted}:
+            if before.get(name) != wanted.get(name):
+                raise UserError(
+                    f"{self.root} holds a sweep with other settings: {name} is {before.get(name)!r} there, "
+                    f"{wanted.get(name)!r} here; choose another --out, or the same settings to go on"
+                )
+
+
+def _settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
+    """What is compared when a sweep is gone on with."""
+    return {**shared, "cache": str(cache.layout.root.absolute())}
+
+
+def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str, Any]:
+    """The settings that all trials have, as plain values, checked; raises UserError for those that a sweep decides."""
+    given = {name: value for layer in layers for name, value in layer.items()}
+    if wrong := [name for name in given if name in DECIDED]:
+        raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
+    settings = with_defaults_filled(merge(*layers, {"method": BASELINE, "cache": str(cache.layout.root.absolute())}))
+    values: dict[str, Any] = yaml.safe_load(settings_text(settings))
+    return {name: value for name, value in values.items() if name not in DECIDED} | {"cache": settings.cache}
+
+
+def example_settings(shared: dict[str, Any]) -> Settings:
+    """Of a run of the sweep, for what all have in common."""
+    return with_defaults_filled(merge(Trial(None, 0).settings(shared)))
+
+
+def plan_trials(variants: Sequence[Variant], seeds: int) -> list[Trial]:
+    """Every variant and the baseline with every seed; seed by seed, so that an early table compares all of them."""
+    arms: list[str | None] = [None, *(v.name for v in variants)]
+    return [Trial(arm, seed) for seed in range(seeds) for arm in arms]
+
+
+def unfinished(folder: SweepFolder, trials: Sequence[Trial], tasks: Sequence[str]) -> list[Trial]:
+    """The trials with a task that is not evaluated yet."""
+    return [t for t in trials if not set(tasks) <= set(folder.numbers(t))]

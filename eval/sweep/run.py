@@ -1,0 +1,157 @@
+"""The trials of a sweep on Ray Tune: packed on the GPUs or cores there are, variant by variant where space is short."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.sweep.plan import SweepFolder, Trial, unfinished
+from eval.sweep.trial import run_trial
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cache import Cache
+from pipeline.cache.layout import motion_stage
+from pipeline.cache.lock import locked
+from pipeline.hdf5 import read_array
+from pipeline.variants import Variant
+from training.cluster import beside
+from training.run import MetricsReader, RunFolder
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a trial gets of the cluster, and how many fit at a time."""
+
+    cpus: int
+    gpus: int
+    at_once: int
+
+
+def share_out(cpus: float, gpus: float, trials: int, asked: int | None) -> Share:
+    """The part of a cluster that each trial gets: a GPU where there are any, and its part of the CPUs.
+
+    asked: CPUs for each, where the user says so. Raises UserError where not even one trial fits.
+    """
+    slots = int(gpus) or max(1, min(trials, int(cpus)))
+    each = asked or max(1, int(cpus) // max(1, min(slots, trials)))
+    if each > cpus:
+        raise UserError(f"a trial of {each} CPUs does not fit: the cluster has {cpus:.0f}")
+    at_once = min(int(cpus) // each, int(gpus)) if gpus else int(cpus) // each
+    return Share(each, int(gpus >= 1), max(1, min(at_once, trials)))
+
+
+def run_trials(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    shared: dict[str, Any],
+    tasks: Sequence[str],
+    share: Share,
+    show: Callable[[Trial, int, bool], None],
+    stop: Callable[[], bool],
+) -> dict[str, str]:
+    """Run trials to their ends on the Ray that is running.
+
+    show(trial, steps trained, all evaluated) is called as they go on, by what they write. Where stop() says so, they
+    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name.
+    """
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its new reporter prints, however silent it is told to be
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    folder.stop.unlink(missing_ok=True)
+    failed: dict[str, str] = {}
+    try:
+        # Beside this thread, since in it Tune would take Ctrl-C for itself.
+        beside(
+            lambda: failed.update(_tuned(folder, trials, shared, tasks, share)),
+            _follower(folder, trials, tasks, show, stop),
+        )
+    finally:
+        folder.stop.unlink(missing_ok=True)
+    return failed
+
+
+def _tuned(
+    folder: SweepFolder, trials: Sequence[Trial], shared: dict[str, Any], tasks: Sequence[str], share: Share
+) -> dict[str, str]:
+    from ray import tune
+
+    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": share.cpus}
+    resources = {"cpu": float(share.cpus), "gpu": float(share.gpus)}
+    tuner = tune.Tuner(
+        tune.with_resources(_trainable, resources),
+        param_space={**config, "trial": tune.grid_search([asdict(t) for t in trials])},
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder.root.absolute()),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    grid = tuner.fit()
+    failed = {}
+    for outcome in (grid[i] for i in range(len(grid))):
+        if outcome.error is not None and outcome.config is not None:
+            failed[Trial(**outcome.config["trial"]).name] = _reason(outcome.error)
+    files.remove(folder.root / "tune")  # its own records: what we go on from are the runs
+    return failed
+
+
+def _trainable(config: dict[str, Any]) -> None:
+    """What Tune runs for each trial, in a process with its share of the cluster."""
+    trial = Trial(**config["trial"])
+    run_trial(Path(config["root"]), trial, config["shared"], config["tasks"], config["cpus"])
+
+
+def _follower(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    tasks: Sequence[str],
+    show: Callable[[Trial, int, bool], None],
+    stop: Callable[[], bool],
+) -> Callable[[], None]:
+    """A function that shows what is new in the trials' folders, and hands on the wish to stop."""
+    readers = {trial: MetricsReader(RunFolder(folder.run(trial)).metrics) for trial in trials}
+    seen: dict[Trial, tuple[int, bool]] = {}
+
+    def poll() -> None:
+        for trial, reader in readers.items():
+            before, _ = seen.get(trial, (0, False))
+            steps = max([before, *(record.step for record in reader.new())])
+            now = (steps, not unfinished(folder, [trial], tasks))
+            if now != seen.get(trial):
+                seen[trial] = now
+                show(trial, *now)
+        if stop():
+            folder.stop.touch()
+
+    return poll
+
+
+def _reason(error: BaseException) -> str:
+    told = [line for line in str(error).splitlines() if "UserError" in line or "Stopped" in line]
+    lines = told or [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip().split(": ", 1)[-1] if lines else type(error).__name__
+
+
+def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
+    """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
+    shares = folder.kept_shares()
+    for variant in variants:
+        parts = [
+            read_array(cache.layout.motion(variant, shard), "kept")
+            for shard in range(len(cache.settings.shards()))
+            if cache.layout.motion(variant, shard).exists()
+        ]
+        if parts and sum(map(len, parts)):
+            shares[variant.name] = float(np.concatenate(parts).mean())
+    files.write_json(folder.kept, shares)
+
+
+def evict(cache: Cache, variant: Variant) -> None:
+    """Remove a rendered variant from the cache, receipts first, so that no half of it ever passes for the whole."""
+    with locked(cache.layout):
+        files.remove(cache.layout.receipt(motion_stage(variant), 0).parent)
+        files.remove(cache.layout.variant_folder(variant))

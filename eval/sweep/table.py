@@ -1,0 +1,151 @@
+"""What a sweep found: a row per trial, means and standard errors over seeds, and the curve over alpha (Fig. 3)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eval.sweep.plan import BASELINE, SweepFolder, Trial
+from pipeline import files
+from pipeline.variants import Variant
+
+MAIN = ("recall@1", "top1")
+"""What the curve shows of a task."""
+
+
+def trial_table(folder: SweepFolder, trials: Sequence[Trial]) -> pd.DataFrame:
+    """A row for each trial that is evaluated: arm, seed, share kept, and each number as TASK/NUMBER."""
+    kept, rows = folder.kept_shares(), []
+    for trial in trials:
+        if numbers := folder.numbers(trial):
+            values = {f"{task}/{name}": value for task, found in numbers.items() for name, value in found.items()}
+            rows.append({"arm": trial.arm, "seed": trial.seed, "kept": kept.get(trial.arm), **values})
+    return pd.DataFrame(rows, columns=None if rows else ["arm", "seed", "kept"])
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Over seeds, by arm: n, mean and standard error of each number, and the difference to MoCo, paired by seed.
+
+    Columns NUMBER, NUMBER ±, NUMBER − moco, NUMBER − moco ±; a standard error of one seed is NaN.
+    """
+    numbers = [c for c in table if "/" in c]
+    base = table[table["arm"] == BASELINE].set_index("seed")
+    rows = []
+    for arm, group in table.groupby("arm", sort=False):
+        row: dict[str, object] = {"arm": arm, "kept": group["kept"].iloc[0], "seeds": len(group)}
+        by_seed = group.set_index("seed")
+        for number in numbers:
+            row[number], row[f"{number} ±"] = mean_and_error(by_seed[number])
+            if arm != BASELINE and number in base:
+                gain = (by_seed[number] - base[number]).dropna()
+                row[f"{number} − {BASELINE}"], row[f"{number} − {BASELINE} ±"] = mean_and_error(gain)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def mean_and_error(values: pd.Series) -> tuple[float, float]:
+    """Mean and standard error (sample deviation over √n) of some values; NaN where there are too few."""
+    found = values.dropna().to_numpy(float)
+    if len(found) == 0:
+        return float("nan"), float("nan")
+    error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else float("nan")
+    return float(found.mean()), float(error)
+
+
+def markdown(means: pd.DataFrame, only: Sequence[str] | None = None) -> str:
+    """The summary for people, a table per task: per cent, mean ± standard error; gains over MoCo are paired by seed.
+
+    only: numbers to show, in one table; None: all.
+    """
+    numbers = [c for c in means if "/" in c and not c.endswith("±") and BASELINE not in c]
+    if only is not None:
+        return _markdown_table(means, [n for n in numbers if n in only])
+    tasks = dict.fromkeys(n.split("/")[0] for n in numbers)
+    return "\n".join(
+        f"## {task}\n\n{_markdown_table(means, [n for n in numbers if n.startswith(task + '/')])}" for task in tasks
+    )
+
+
+def _markdown_table(means: pd.DataFrame, numbers: Sequence[str]) -> str:
+    head = ["arm", "latents kept", "seeds", *(title for n in numbers for title in (n, f"gain over {BASELINE}"))]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in means.to_dict("records"):
+        cells = [str(row["arm"]), _percent(row["kept"]), str(row["seeds"])]
+        for number in numbers:
+            gain = f"{number} − {BASELINE}"
+            cells.append(_with_error(row[number], row[f"{number} ±"]))
+            cells.append(_with_error(row.get(gain), row.get(f"{gain} ±"), "+"))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main_numbers(means: pd.DataFrame) -> list[str]:
+    """The columns that stand for a task: recall@1, top1."""
+    return [c for c in means if c.split("/")[-1] in MAIN]
+
+
+def write_tables(folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant]) -> pd.DataFrame:
+    """sweep.csv, sweep.md and curve.png of what is evaluated so far; returns the summary."""
+    table = trial_table(folder, trials)
+    files.write_text(folder.table, table.to_csv(index=False, lineterminator="\n"))
+    if table.empty:
+        return table
+    means = summary(table)
+    files.write_text(folder.summary, markdown(means))
+    plot_curve(means, variants, folder.curve)
+    return means
+
+
+def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> None:
+    """Each task's main number over alpha (or the share to keep), a line per strategy, with MoCo as a level.
+
+    Under each alpha stands the share of latents that strategy `zero` keeps there. Bars are standard errors.
+    """
+    from matplotlib.figure import Figure
+
+    numbers, by_arm = main_numbers(means), means.set_index("arm")
+    figure = Figure(figsize=(5 * max(len(numbers), 1), 4), layout="constrained")
+    for axes, number in zip(np.atleast_1d(figure.subplots(1, max(len(numbers), 1))), numbers, strict=False):
+        ticks: dict[float, str] = {}
+        for (level, strategy), line in _lines(variants, by_arm).items():
+            x, names = zip(*sorted(line), strict=True)
+            y, error = by_arm.loc[list(names), number], by_arm.loc[list(names), f"{number} ±"].fillna(0)
+            axes.errorbar(x, 100 * y, 100 * error, marker="o", capsize=3, label=f"{strategy}, by {level}")
+            for at, name in zip(x, names, strict=True):
+                ticks.setdefault(at, f"{at:g}")
+                if strategy == "zero":
+                    ticks[at] = f"{at:g}\n{_percent(by_arm.loc[name, 'kept'])}"
+        if BASELINE in by_arm.index:
+            mean, spread = (100 * np.nan_to_num(by_arm.loc[BASELINE, c]) for c in (number, f"{number} ±"))
+            axes.axhline(mean, color="grey", linestyle=":", label="MoCo")
+            axes.axhspan(mean - spread, mean + spread, color="grey", alpha=0.15)
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.set_xlabel("alpha, or share to keep; latents kept")
+        axes.set_ylabel(f"{number} (%)")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    with files.attempt(path) as aside:
+        figure.savefig(aside, format="png", dpi=130)
+
+
+def _lines(variants: Sequence[Variant], by_arm: pd.DataFrame) -> dict[tuple[str, str], list[tuple[float, str]]]:
+    """Points (x, arm) of each line: variants of one kind of level and one strategy."""
+    lines: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for variant in variants:
+        if variant.name in by_arm.index:
+            level, x = ("alpha", variant.alpha) if variant.alpha is not None else ("keep", variant.keep)
+            assert x is not None
+            lines.setdefault((level, variant.strategy), []).append((x, variant.name))
+    return lines
+
+
+def _percent(share: object) -> str:
+    return "" if share is None or pd.isna(share) else f"{100 * float(str(share)):.1f} %"
+
+
+def _with_error(value: object, error: object, sign: str = "") -> str:
+    if value is None or pd.isna(value):
+        return ""
+    told = f"{100 * float(str(value)):{sign}.1f}"
+    return told if error is None or pd.isna(error) else f"{told} ± {100 * float(str(error)):.1f}"

@@ -1,0 +1,64 @@
+"""A trial of a sweep in a process of its own: train, or go on with it, and evaluate."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from eval.evaluation import Evaluation
+from eval.subject import load_subject
+from eval.sweep.plan import SweepFolder, Trial
+from eval.tasks import linear, order, retrieval
+from pipeline.cache import Cache
+from training.curves import plot_curves
+from training.methods import chance
+from training.run import read_metrics
+from training.start import start
+from training.trainer import train
+
+Numbers = dict[str, float]
+
+TASKS: dict[str, Callable[[Evaluation], Numbers]] = {
+    "retrieval": lambda e: {f"recall@{k}": share for k, share in retrieval(e)[1].items()},
+    "linear": lambda e: linear(e)[1].numbers,
+    "order": lambda e: order(e)[1].numbers,
+}
+"""What `--eval` names, each by its defaults."""
+
+
+def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str], cpus: int) -> None:
+    """Bring a trial to its end in the sweep's folder; what is done already is not done again.
+
+    Where the sweep is to stop, it ends after the step it is in, or before the next task. Raises UserError where its
+    clips or settings do not allow it.
+    """
+    torch.set_num_threads(max(1, cpus))
+    folder = SweepFolder(root)
+    if shared["loader_workers"] < 0:  # by itself a run takes all the CPUs that are spare
+        shared = {**shared, "loader_workers": cpus - 1}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = start([trial.settings(shared)], folder.run(trial), device)
+    train(run.settings, run.clips, run.folder, device, stop=folder.stop.exists)
+    plot_curves(read_metrics(run.folder.metrics), chance(run.settings, run.clips), run.folder.curves)
+    settings = run.settings
+    evaluation = Evaluation(
+        cache=Cache(settings.cache),
+        checkpoint=str(run.folder.root),
+        subject=load_subject(str(run.folder.root)),
+        split=None if settings.split == "auto" else settings.split,
+        size=settings.size,
+        frames=settings.clip_length,
+        frame_step=settings.frame_step,
+        seed=trial.seed,
+        out=folder.results,
+        console=Console(quiet=True),
+    )
+    numbers = folder.numbers(trial)
+    for task in tasks:
+        if folder.stop.exists():
+            return
+        if task not in numbers:
+            numbers[task] = TASKS[task](evaluation)
+            folder.write_numbers(trial, numbers)

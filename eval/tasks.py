@@ -1,0 +1,112 @@
+"""The tasks on frozen features, from a checkpoint on a cache to numbers on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.classification import Classification
+from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from eval.evaluation import Evaluation
+from eval.labelled import Labelled, classes_of, labelled_rows, split_rows
+from eval.probe import Sample, fit_probe, scores_of_video
+from eval.retrieval import recall_at_k
+from pipeline.cache import Cache
+from pipeline.progress import progress
+
+KS = (1, 5, 10, 20, 50)
+ORDERS = ["natural", "shuffled"]
+
+
+def retrieval(
+    evaluation: Evaluation, gallery: Cache | None = None, per: str = "video"
+) -> tuple[Path, dict[int, float]]:
+    """Recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for those
+    of KS that the gallery has videos for.
+
+    per: `video`: features averaged over its windows; `clip`: every window of a test video is a query.
+    """
+    query = labelled_rows(evaluation.cache, evaluation.split, "test")
+    among = labelled_rows(gallery or query.cache, None if gallery else query.split, "train")
+    ks = [k for k in KS if k <= len(among.rows)]
+    q, q_labels = _vectors(evaluation, query, per)
+    g, g_labels = _vectors(evaluation, among, "video")
+    recall = recall_at_k(q - q.mean(axis=0), q_labels, g - g.mean(axis=0), g_labels, ks)
+    path = evaluation.save(
+        "retrieval",
+        query.split,
+        {f"recall@{k}": value for k, value in recall.items()},
+        per=per,
+        gallery=str(among.cache.layout.root),
+        queries=len(q),
+        gallery_videos=len(g),
+    )
+    return path, recall
+
+
+def linear(
+    evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
+) -> tuple[Path, Classification]:
+    """A linear classifier on augmented clips of the training videos, tested on ten crops of every test window."""
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    result = probed(evaluation, trained, tested, epochs, train_views)
+    how = {"epochs_linear": epochs, "train_views": train_views}
+    return save_classification(evaluation, "linear", tested, result, **how), result
+
+
+def probed(
+    evaluation: Evaluation, trained: Labelled, tested: Labelled, epochs: int, train_views: int
+) -> Classification:
+    """The classifier of `linear`, trained and tested."""
+    labels, names = classes_of(trained, tested)
+    augmented = evaluation.view(crops="augmented", draws=train_views, seed=evaluation.seed)
+    train = evaluation.features(trained.rows, augmented, "training clips")
+    test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")
+    targets = np.searchsorted(labels, trained.labels).tolist()
+    samples = [Sample(train, row, target) for row, target in zip(trained.rows.tolist(), targets, strict=True)]
+    with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
+        probe = fit_probe(samples, len(labels), epochs, evaluation.seed, advance)
+    scores = np.stack([scores_of_video(probe, test, row) for row in tested.rows.tolist()])
+    return Classification(scores, np.searchsorted(labels, tested.labels), names)
+
+
+def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
+    """A linear classifier that tells natural windows from shuffled ones; each test video scores in both orders."""
+    views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDERS]
+    parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in ("train", "test")}
+    samples: dict[str, list[Sample]] = {part: [] for part in parts}
+    for target, view in enumerate(views):
+        for part, (_, rows) in parts.items():
+            features = evaluation.features(rows, view, f"{part} clips, {ORDERS[target]}")
+            samples[part] += [Sample(features, row, target) for row in rows.tolist()]
+    with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
+        probe = fit_probe(samples["train"], len(ORDERS), epochs, evaluation.seed, advance)
+    scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples["test"]])
+    targets = np.array([s.target for s in samples["test"]])
+    split, rows = parts["test"]
+    tested = Labelled(evaluation.cache, split, np.tile(rows, len(ORDERS)), targets)
+    result = Classification(scores, targets, ORDERS)
+    return save_classification(evaluation, "order", tested, result, epochs_linear=epochs), result
+
+
+def save_classification(
+    evaluation: Evaluation, task: str, tested: Labelled, result: Classification, **how: Any
+) -> Path:
+    """JSON with accuracies by class and what each video was taken for, a row of the table, the confusion matrix."""
+    videos = evaluation.cache.index["video_id"].to_numpy()[tested.rows].tolist()
+    path = evaluation.save(
+        task, tested.split, result.numbers, {**result.details, "videos": result.by_video(videos)}, **how
+    )
+    numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
+    result.plot(path.with_suffix(".png"), f"{task}: {numbers}")
+    return path
+
+
+def _vectors(evaluation: Evaluation, labelled: Labelled, per: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, C) and labels (N,), of videos or of all their windows."""
+    features = evaluation.features(labelled.rows, evaluation.view(), cache=labelled.cache)
+    if per == "video":
+        return features.means(labelled.rows), labelled.labels
+    clips = [features.of(int(row)).mean(axis=1) for row in labelled.rows]
+    return np.concatenate(clips), np.repeat(labelled.labels, [len(c) for c in clips])
