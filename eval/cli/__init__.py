@@ -8,6 +8,7 @@ COMMANDS = {
     "finetune": "All layers trained on labels (paper, Table 1).",
     "order": "Natural clips told from shuffled ones (paper, Fig. 1; supplement, Table 2).",
     "static-bias": "What is won over a classifier of still clips, by class (paper, Fig. 6).",
+    "report": "One HTML page of runs, results and sweeps.",
 }
 
 

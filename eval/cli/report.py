@@ -1,0 +1,30 @@
+"""`s2vc-eval report`."""
+
+from pathlib import Path
+
+import click
+
+from eval.report import write_report
+from manifests.errors import UserError
+from pipeline.cli.options import FOLDER, OUTPUT
+from pipeline.progress import size
+
+
+@click.command("report")
+@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER…")
+@click.option("--out", type=OUTPUT, default=Path("report.html"), help="The page; what is there is replaced.")
+def report_command(folders: tuple[Path, ...], out: Path) -> None:
+    """One HTML page of runs, results and sweeps, with the paper's numbers beside ours where it has some.
+
+    FOLDER is a run's, a folder of results, a sweep's, or one that holds such. The page needs no network and no files
+    beside it: pictures are inside, 20 MB of them at most.
+    """
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; give --out the name of a page, such as {out / 'report.html'}")
+    report = write_report(folders, out)
+    found, pictures = report.found, report.pictures
+    counts = {"run": len(found.runs), "result": report.results, "sweep": len(found.sweeps), "picture": pictures.count}
+    told = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
+    click.echo(f"{out}, {size(out.stat().st_size)}: {told}")
+    for sentence in pictures.left_out:
+        click.echo(f"left out: {sentence}")

@@ -1,0 +1,196 @@
+"""The paper's results as data: Tables 1 to 4, and Table 2 of the supplement, with what each row was made with.
+
+Numbers are percent, as printed. What a row was made with is named as our results and runs name it, so that the two can
+be compared field by field. ASSUMED is what the paper does not say of its own rows; of other authors' rows it says too
+little to compare with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.settings import CLIP_LENGTHS, SIZES
+
+DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
+
+SPLIT_VIDEOS = {"ucf101": (9537, 3783), "hmdb51": (3570, 1530)}
+"""Training and test videos of split 1."""
+
+ASSUMED = (
+    "The paper names neither split nor frame step, no data of pre-training for Tables 2 and 3, and no epochs for the "
+    "classifier of natural and shuffled videos: split 1, consecutive frames, 500 epochs on UCF101, and the 100 epochs "
+    "of its linear probe are assumed."
+)
+
+STORED = "256x340"
+"""The paper's crops come from full frames; this is the size at which a cache keeps about as much."""
+
+ANEW = "drawn anew at every step"
+"""What the paper draws while it trains, and we draw once and keep."""
+
+EPOCHS = {"ucf101": 500, "k200": 200, "k400": 100}
+"""Of pre-training, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """method: as printed. net: r3d18, s3d, or another's name as printed. values: percent by column, None where the
+    table has a dash. ours: method, data and epochs of pre-training, by the names of training.settings; empty where the
+    row is another author's."""
+
+    method: str
+    net: str
+    values: tuple[float | None, ...]
+    ours: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it was
+    evaluated, by the names that results of the task have."""
+
+    name: str
+    task: str
+    dataset: str
+    metrics: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+    protocol: dict[str, Any]
+
+
+def _own(method: str, dataset: str, epochs: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"method": method, "dataset": dataset, "epochs": epochs or EPOCHS[dataset], **more}
+
+
+def _s2vc(net: str, dataset: str, epochs: int | None = None, strategy: str = "zero") -> dict[str, Any]:
+    # Masks are per training clip: windows as long as the clips that are trained on.
+    variant = f"alpha0.5-{strategy}-clip{CLIP_LENGTHS[net]}"
+    return _own("s2vc", dataset, epochs, variant=variant if strategy == "zero" else f"{variant}, {ANEW}")
+
+
+# Finetune UCF101, finetune HMDB51, linear probe UCF101, linear probe HMDB51
+_TABLE_1 = (
+    PaperRow("3D RotNet, K400", "R3D", (62.9, 33.7, 47.7, 24.8)),
+    PaperRow("CBT, K600+", "S3D", (79.5, 44.5, 54.0, 29.5)),
+    PaperRow("VCOP, UCF101", "R(2+1)D", (72.4, 30.9, None, None)),
+    PaperRow("DPC, K400", "R2D3D", (75.7, 35.7, None, None)),
+    PaperRow("MemDPC, K400", "R2D3D", (78.1, 41.2, 54.1, 30.5)),
+    PaperRow("SpeedNet, K400", "S3D", (81.1, 48.8, None, None)),
+    PaperRow("RSPNet, K400", "R3D", (74.3, 41.8, None, None)),
+    PaperRow("CoCLR, K400, with flow", "S3D", (87.9, 54.6, 74.5, 46.1)),
+    PaperRow("IMRNet, K400, with P-frames", "R3D", (76.8, 45.0, None, None)),
+    PaperRow("MoCo baseline, UCF101", "s3d", (69.3, 35.1, 46.6, 21.4), _own("moco", "ucf101")),
+    PaperRow("Ours, UCF101", "s3d", (74.5, 43.7, 51.0, 27.7), _s2vc("s3d", "ucf101")),
+    PaperRow("Ours, K200", "s3d", (82.5, 48.4, 63.8, 35.9), _s2vc("s3d", "k200")),
+    PaperRow("Ours, UCF101", "r3d18", (77.0, 45.8, 59.7, 27.9), _s2vc("r3d18", "ucf101")),
+    PaperRow("Ours, K400", "r3d18", (81.2, 50.5, 66.0, 36.5), _s2vc("r3d18", "k400")),
+)
+
+# Recall at 1, 5, 10, 20, 50
+_TABLE_2 = (
+    PaperRow("SpeedNet", "S3D", (13.0, 28.1, 37.5, 49.5, 65.0)),
+    PaperRow("VCOP", "R3D", (14.1, 30.3, 40.4, 51.1, 66.5)),
+    PaperRow("MemDPC", "R3D", (20.2, 40.4, 52.4, 64.7, None)),
+    PaperRow("Pace", "R3D", (23.8, 38.1, 46.4, 56.6, 69.8)),
+    PaperRow("MoCo", "s3d", (32.8, 49.0, 57.5, 68.3, 80.7), _own("moco", "ucf101")),
+    PaperRow("Ours", "s3d", (36.9, 56.5, 65.6, 75.0, 86.3), _s2vc("s3d", "ucf101")),
+    PaperRow("Ours", "r3d18", (39.9, 57.1, 66.3, 75.6, 87.4), _s2vc("r3d18", "ucf101")),
+)
+_TABLE_3 = (
+    PaperRow("VCOP", "R3D", (7.6, 22.9, 34.4, 48.8, 68.9)),
+    PaperRow("MemDPC", "R3D", (7.7, 25.7, 40.6, 57.7, None)),
+    PaperRow("Pace", "R3D", (9.6, 26.9, 41.1, 56.1, 76.5)),
+    PaperRow("BE", "R3D", (11.9, 31.3, 44.5, 60.5, 81.4)),
+    PaperRow("MoCo", "s3d", (13.2, 31.8, 44.0, 59.7, 80.7), _own("moco", "ucf101")),
+    PaperRow("Ours", "s3d", (14.9, 37.5, 51.7, 68.3, 84.5), _s2vc("s3d", "ucf101")),
+    PaperRow("Ours", "r3d18", (18.1, 37.9, 51.1, 66.0, 84.4), _s2vc("r3d18", "ucf101")),
+)
+
+# UCF101, HMDB51
+_TABLE_4 = (
+    PaperRow("MoCo", "s3d", (25.4, 11.8), _own("moco", "ucf101", 100)),
+    PaperRow("TFD", "s3d", (29.1, 11.6), _own("s2vc", "ucf101", 100, variant="keep0.2-tfd-clip32")),
+    PaperRow("S²VC (set to random noise)", "s3d", (28.7, 12.6), _s2vc("s3d", "ucf101", 100, "noise")),
+    PaperRow("S²VC (shuffle - in clip)", "s3d", (25.8, 12.0), _s2vc("s3d", "ucf101", 100, "shuffle-clip")),
+    PaperRow("S²VC (shuffle - in frame)", "s3d", (29.8, 14.0), _s2vc("s3d", "ucf101", 100, "shuffle-frame")),
+    PaperRow("S²VC (set to 0)", "s3d", (30.5, 14.9), _s2vc("s3d", "ucf101", 100)),
+)
+_SUPPLEMENT_2 = (
+    PaperRow("Supervised, UCF101", "r3d18", (68.1, 73.5), _own("supervised", "ucf101", 100)),
+    PaperRow("S²VC, UCF101", "r3d18", (73.8, 79.1), _s2vc("r3d18", "ucf101", 100)),
+    PaperRow("Supervised, K400 (Hara et al.)", "R3D", (75.8, 75.8)),
+    PaperRow("S²VC, K400", "r3d18", (81.6, 81.0), _s2vc("r3d18", "k400", 100)),
+)
+
+
+def _columns(
+    name: str,
+    rows: tuple[PaperRow, ...],
+    columns: Sequence[tuple[str, str]],
+    metric: str,
+    protocols: dict[str, dict[str, Any]],
+) -> tuple[PaperTable, ...]:
+    """A table whose columns are tasks on datasets, cut into its columns; rows with a dash there are left out."""
+    cut = []
+    for number, (task, dataset) in enumerate(columns):
+        column = [PaperRow(r.method, r.net, (r.values[number],), r.ours) for r in rows if r.values[number] is not None]
+        cut.append(PaperTable(name, task, dataset, (metric,), tuple(column), protocols[task]))
+    return tuple(cut)
+
+
+RECALLS = ("recall@1", "recall@5", "recall@10", "recall@20", "recall@50")
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    # "Each 16-frame video clip from the test set is used as a query", whatever the backbone.
+    "retrieval": {"frames": 16, "per": "clip"},
+    "linear": {"epochs_linear": 100, "train_views": ANEW},
+    "finetune": {"epochs_finetune": 500, "batch": 128},
+    "order": {"epochs_linear": 100},
+}
+
+_BOTH = ("ucf101", "hmdb51")
+
+TABLES: tuple[PaperTable, ...] = (
+    *_columns("Table 1", _TABLE_1, [(t, d) for t in ("finetune", "linear") for d in _BOTH], "top1", PROTOCOLS),
+    PaperTable("Table 2", "retrieval", "ucf101", RECALLS, _TABLE_2, PROTOCOLS["retrieval"]),
+    PaperTable("Table 3", "retrieval", "hmdb51", RECALLS, _TABLE_3, PROTOCOLS["retrieval"]),
+    *_columns("Table 4", _TABLE_4, [("retrieval", d) for d in _BOTH], "recall@1", PROTOCOLS),
+    *_columns("Supplement, Table 2", _SUPPLEMENT_2, [("order", d) for d in _BOTH], "top1", PROTOCOLS),
+)
+
+
+def evaluated(table: PaperTable, row: PaperRow) -> dict[str, Any]:
+    """How a row of the paper's own was evaluated, by the names of our results."""
+    return {
+        "dataset": table.dataset,
+        "split": "split1",
+        "stored": STORED,
+        "backbone": row.net,
+        "size": SIZES[row.net],
+        "frames": CLIP_LENGTHS[row.net],
+        "frame_step": 1,
+        **table.protocol,
+    }
+
+
+def pretrained(row: PaperRow) -> dict[str, Any]:
+    """How the backbone of a row of the paper's own was made, by the names of training.settings, and the dataset."""
+    made: dict[str, Any] = {"split": "split1"} if row.ours["dataset"] == "ucf101" else {}
+    contrastive = {
+        "head": "linear",
+        "key_augment": "full",
+        "queue": "2048" if row.ours["dataset"] == "ucf101" else "16384",
+        "dim": 128,
+        "temperature": 0.07,
+    }
+    made |= {
+        "backbone": row.net,
+        "size": SIZES[row.net],
+        "clip_length": CLIP_LENGTHS[row.net],
+        "frame_step": 1,
+        "jitter": "per-clip",
+        "batch": 128,
+        "lr": 1e-3,
+        "init": "",
+        **row.ours,
+    }
+    return made if row.ours["method"] == "supervised" else made | contrastive

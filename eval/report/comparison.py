@@ -1,0 +1,120 @@
+"""Whether a row of the paper may be set beside a result of ours, and if not, why: every difference in words.
+
+Only what is recorded counts, and what is not recorded is a difference.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluated, pretrained
+from eval.report.recorded import Result
+from training.settings import Settings, wanted_variants
+
+OTHER_WORK = "another work's: the paper says too little of how it was made"
+
+WORDS = {
+    "dataset": "dataset",
+    "gallery": "gallery",
+    "gallery_videos": "videos in the gallery",
+    "test_videos": "test videos",
+    "stored": "stored frames",
+    "frame_step": "frame step",
+    "per": "a query is a",
+    "epochs_linear": "epochs of the classifier",
+    "epochs_finetune": "epochs of fine-tuning",
+    "batch": "batch",
+    "train_views": "training views",
+}
+TRAINED_WORDS = {
+    "dataset": "pre-training data",
+    "split": "pre-training split",
+    "backbone": "pre-trained backbone",
+    "size": "pre-training size",
+    "clip_length": "pre-training clip length",
+    "frame_step": "pre-training frame step",
+    "batch": "pre-training batch",
+    "epochs": "pre-training epochs",
+    "lr": "learning rate",
+    "dim": "embedding size",
+    "variant": "key clips",
+    "key_augment": "key augmentation",
+    "init": "starting weights",
+}
+
+_CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_](\d+x\d+|cache))*")
+
+
+def dataset_of(cache: str) -> str | None:
+    """The dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`), None where it is not."""
+    name = Path(cache).name.lower().removeprefix("cache-")
+    match = _CACHE_NAME.fullmatch(name)
+    return match[1].replace("kinetics", "k") if match else None
+
+
+def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
+    """What keeps a row of the paper from comparison with a result of its task; empty where it is comparable."""
+    if not row.ours:
+        return [OTHER_WORK]
+    wanted = evaluated(table, row) | _videos_wanted(table)
+    found = _unlike(_evaluated(result), wanted, WORDS)
+    trained, wanted = _trained(result), pretrained(row)
+    if result.trained is None:
+        # One sentence for all that only the run's folder could tell.
+        wanted = {k: v for k, v in wanted.items() if k in trained}
+        found.append("settings of its pre-training not found (its data, size, batch and the like)")
+    return found + _unlike(trained, wanted, TRAINED_WORDS)
+
+
+def _unlike(have: dict[str, Any], wanted: dict[str, Any], words: dict[str, str]) -> list[str]:
+    found = []
+    for name, value in wanted.items():
+        word = words.get(name, name.replace("_", " "))
+        if have.get(name) is None:
+            found.append(f"{word} not recorded")
+        elif have[name] != value:
+            found.append(f"{word} {_shown(have[name])} here, {_shown(value)} in the paper")
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else DATASETS.get(str(value), str(value)) or "none"
+
+
+def _videos_wanted(table: PaperTable) -> dict[str, Any]:
+    """Counts that a whole dataset has: a cache may be named after one and hold a few videos of it."""
+    train, test = SPLIT_VIDEOS[table.dataset]
+    if table.task == "retrieval":
+        return {"gallery": table.dataset, "gallery_videos": train}
+    return {"test_videos": 2 * test if table.task == "order" else test}  # each in both orders
+
+
+def _evaluated(result: Result) -> dict[str, Any]:
+    content = dict(result.content)
+    content["dataset"] = dataset_of(str(content.get("cache", "")))
+    content["gallery"] = dataset_of(str(content.get("gallery", "")))
+    videos = content.get("videos")
+    content["test_videos"] = len(videos) if isinstance(videos, list) else None
+    return content
+
+
+def _trained(result: Result) -> dict[str, Any]:
+    """By the run's settings where they are at hand, else what little the result repeats of them."""
+    if result.trained is None:
+        return {k: result.content[k] for k in ("method", "head", "key_augment", "epochs") if k in result.content}
+    settings = result.trained
+    made = dataclasses.asdict(settings) | {"dataset": dataset_of(settings.cache), "variant": _key_clips(settings)}
+    made["epochs"] = result.epochs_done
+    if settings.method == "s2vc-online":
+        made["method"] = "s2vc"
+    return made
+
+
+def _key_clips(settings: Settings) -> str:
+    """Names of the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
+    if settings.method == "s2vc-online":
+        return " ".join(f"alpha{alpha:g}-zero-clip{settings.clip_length}" for alpha in settings.alpha)
+    return " ".join(variant.name for variant in wanted_variants(settings)) or "none"

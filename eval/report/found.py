@@ -1,0 +1,77 @@
+"""What there is to report in folders: runs, results, sweeps and pictures, told by the files that make them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eval.results import TABLE
+from manifests.errors import UserError
+from pipeline.files import ATTEMPT
+
+RUN, SWEEP = "settings.yaml", "sweep.csv"
+PICTURES = (".png", ".gif", ".jpg", ".jpeg")
+
+DEPTH = 2
+"""Folders below a given one that are looked into: those of SWEEP/runs/NAME."""
+
+UNSEEN = ("features", "tensorboard")
+"""Folders that hold much and nothing to show."""
+
+
+@dataclass
+class Found:
+    """Folders, each once, in the order they were given and by name below."""
+
+    runs: list[Path] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
+    sweeps: list[Path] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.runs) + len(self.results) + len(self.sweeps) + len(self.pictures)
+
+
+def find(folders: Sequence[Path]) -> Found:
+    """Look through folders. Raises UserError for one that is not there, or has nothing to report."""
+    found = Found()
+    seen: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
+        before = found.count
+        already = folder.resolve() in seen
+        for place in _folders(folder, DEPTH):
+            if place.resolve() not in seen:
+                seen.add(place.resolve())
+                _look(place, found)
+        if found.count == before and not already:
+            raise UserError(
+                f"{folder} has nothing to report: no {RUN} of a run, no {TABLE}, no {SWEEP} and no pictures"
+            )
+    return found
+
+
+def _folders(folder: Path, depth: int) -> Iterator[Path]:
+    yield folder
+    if depth:
+        for child in _listed(folder):
+            if child.is_dir() and child.name not in UNSEEN:
+                yield from _folders(child, depth - 1)
+
+
+def _look(place: Path, found: Found) -> None:
+    if (place / RUN).is_file():
+        found.runs.append(place)
+    if (place / TABLE).is_file():
+        found.results.append(place)
+    if (place / SWEEP).is_file():
+        found.sweeps.append(place)
+    found.pictures += [p for p in _listed(place) if p.suffix.lower() in PICTURES and p.is_file()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and ATTEMPT not in p.name)
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from None

@@ -1,0 +1,111 @@
+"""A folder of results as its evaluations left it: a JSON each, the table that lists them, and figures."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.report.runs import epochs_done, run_records, run_settings
+from eval.results import TABLE, read_table
+from manifests.errors import UserError
+from pipeline import files
+from training.run import RunFolder
+from training.settings import Settings
+
+DESCRIPTION = (
+    "result", "task", "cache", "split", "stored", "checkpoint", "backbone", "size", "frames", "frame_step", "eval_seed",
+    "method", "head", "key_augment", "alpha", "variant", "epochs", "seed",
+)  # fmt: skip
+"""What every result says of itself (eval.results.describe, eval.subject.KNOWN); the rest is the task's own."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """mark: R1, R2, … over the page. content: its JSON. trained: the settings of the run that made its backbone, None
+    where that run is not at hand; epochs_done: of it, None where that is not known."""
+
+    mark: str
+    folder: Path
+    content: dict[str, Any]
+    trained: Settings | None = None
+    epochs_done: int | None = None
+
+    @property
+    def task(self) -> str:
+        return str(self.content["task"])
+
+    @property
+    def figure(self) -> Path:
+        return self.folder / f"{self.content['result']}.png"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Measured: they are floats, where what describes a task is text and whole numbers."""
+        return {k: v for k, v in self.content.items() if isinstance(v, float) and k not in DESCRIPTION}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """All that says how it came about."""
+        return {
+            k: v
+            for k, v in self.content.items()
+            if k not in self.numbers and isinstance(v, str | int | float) and k != "result"
+        }
+
+    @property
+    def per_class(self) -> list[tuple[str, float | None]]:
+        """A share by class, where the task has one; None of a class without test videos."""
+        found = self.content.get("per_class")
+        if not isinstance(found, dict) or not all(isinstance(v, float | None) for v in found.values()):
+            return []
+        return list(found.items())
+
+
+def read_results(folder: Path, first: int) -> list[Result]:
+    """The results that a folder's table lists, numbered from `first`.
+
+    Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there.
+    """
+    try:
+        names = [str(name) for name in read_table(folder)["result"]]
+    except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+        raise UserError(f"{folder / TABLE} is damaged: {_reason(error)}") from None
+    return [_read(folder, name, f"R{first + i}") for i, name in enumerate(names)]
+
+
+def _read(folder: Path, name: str, mark: str) -> Result:
+    path = folder / f"{name}.json"
+    if path.parent != folder or not path.is_file():
+        raise UserError(f"{folder / TABLE} lists {name!r}, and there is no {name}.json beside it")
+    try:
+        content = files.read_json(path)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {_reason(error)}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("task"), str) or content.get("result") != name:
+        raise UserError(f"{path} is damaged: it is no result named {name}")
+    run = RunFolder(_run_of(content))
+    trained = _trained(run, content)
+    return Result(mark, folder, content, trained, epochs_done(run_records(run.root)) if trained else None)
+
+
+def _run_of(content: dict[str, Any]) -> Path:
+    """Where the run would be that a result's checkpoint is of."""
+    path = Path(str(content.get("checkpoint", "")))
+    return path if path.is_dir() else path.parent
+
+
+def _trained(run: RunFolder, content: dict[str, Any]) -> Settings | None:
+    """The run's settings, if they are there and agree with what the result says of it."""
+    if not run.settings.is_file():
+        return None
+    settings = run_settings(run.root)
+    said = {name: content[name] for name in ("method", "head", "key_augment", "epochs", "seed") if name in content}
+    return settings if said and all(getattr(settings, name) == value for name, value in said.items()) else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "it is no JSON"
+    if isinstance(error, KeyError):
+        return f"it has no column {error}"
+    return str(error.strerror if isinstance(error, OSError) else error)

@@ -1,0 +1,144 @@
+"""A training run as the report shows it: settings, how far it got, its last metrics and its curves."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from eval.report.pictures import Picture, Pictures
+from manifests.errors import UserError
+from training.curves import plot_curves
+from training.run import RunFolder, StepRecord, read_metrics
+from training.settings import AUTO, Settings, merge, read_settings_file, with_defaults_filled
+
+LAST = 10
+"""Metrics are means over the last tenth of the steps, as the end of a run tells them."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """differing, same: names and values of settings, against the defaults. metrics: names and numbers, as text."""
+
+    name: str
+    folder: str
+    title: str
+    progress: str
+    differing: list[tuple[str, str, str]]
+    same: list[tuple[str, str]]
+    metrics: list[tuple[str, str]]
+    averaged: int
+    curves: Picture | None
+
+
+def run_settings(folder: Path) -> Settings:
+    """The settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
+    path = RunFolder(folder).settings
+    content = read_settings_file(path)
+    try:
+        return merge(content)
+    except UserError as error:
+        raise UserError(f"{path} is damaged, or another version's: {error}") from None
+
+
+def view_run(folder: Path, pictures: Pictures) -> RunView:
+    """Raises UserError for settings or metrics that cannot be read."""
+    settings, records = run_settings(folder), run_records(folder)
+    differing, same = _against_defaults(settings)
+    last = records[-max(1, len(records) // LAST) :]
+    return RunView(
+        name=folder.resolve().name,
+        folder=str(folder),
+        title=f"{settings.method}, {settings.backbone}, {settings.clip_length} frames of {settings.size}²",
+        progress=_progress(settings, records),
+        differing=differing,
+        same=same,
+        metrics=_metrics(last),
+        averaged=len(last),
+        curves=_curves(folder, settings, records, pictures),
+    )
+
+
+def run_records(folder: Path) -> list[StepRecord]:
+    path = RunFolder(folder).metrics
+    try:
+        return read_metrics(path)
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(f"{path} is damaged, or another version's: {error}") from None
+
+
+def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
+    plain = with_defaults_filled(Settings(backbone=settings.backbone, epochs=settings.epochs))
+    defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs}
+    differing, same = [], []
+    for name, value in dataclasses.asdict(settings).items():
+        if value == defaults[name]:
+            same.append((name, _shown(value)))
+        else:
+            differing.append((name, _shown(value), _shown(defaults[name])))
+    return differing, same
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return " ".join(map(_shown, value)) or "–"
+    return f"{value:g}" if isinstance(value, float) else str(value) or "–"
+
+
+def _progress(settings: Settings, records: list[StepRecord]) -> str:
+    if not records:
+        return "no step done yet"
+    last, steps = records[-1], _steps_of_an_epoch(records) * settings.epochs
+    done = f"step {last.step:,} of {steps:,}" if steps else f"step {last.step:,}"
+    ended = ", finished" if steps == last.step else ""
+    return f"{done}, epoch {last.epoch} of {settings.epochs}{ended}"
+
+
+def epochs_done(records: list[StepRecord]) -> int | None:
+    """Whole epochs; None where that cannot be told, in the first one and before it."""
+    steps = _steps_of_an_epoch(records)
+    return records[-1].step // steps if steps else None
+
+
+def _steps_of_an_epoch(records: list[StepRecord]) -> int:
+    """0 while the first epoch may still be going on."""
+    return sum(r.epoch == 1 for r in records) if records and records[-1].epoch > 1 else 0
+
+
+def _metrics(records: list[StepRecord]) -> list[tuple[str, str]]:
+    """Means over the records; what is no number in them is left out."""
+    if not records:
+        return []
+
+    def mean(name: str) -> float:
+        return sum(getattr(r, name) for r in records) / len(records)
+
+    shown = [
+        ("loss", f"{mean('loss'):.3f} nats"),
+        ("top-1", f"{mean('top1'):.1%}"),
+        ("top-5", f"{mean('top5'):.1%}"),
+        ("top-1 in a batch", f"{mean('batch_top1'):.1%}"),
+        ("learning rate", f"{records[-1].lr:g}"),
+        ("clips/s", f"{mean('clips_per_second'):.3g}"),
+        ("waiting for data", f"{mean('data_wait'):.1%}"),
+    ]
+    return [(name, text) for name, text in shown if not text.startswith("nan")]
+
+
+def _curves(folder: Path, settings: Settings, records: list[StepRecord], pictures: Pictures) -> Picture | None:
+    """curves.png, or the same drawn anew."""
+    path, title = RunFolder(folder).curves, f"Curves of {folder.resolve().name}"
+    if path.exists():
+        return pictures.take(path, title)
+    if not records:
+        return None
+    contrastive = settings.method != "supervised" and settings.queue != AUTO
+    chance = 1 / (1 + int(settings.queue)) if contrastive else math.nan
+    with TemporaryDirectory() as scratch:
+        drawn = Path(scratch) / path.name
+        plot_curves(records, chance, drawn)
+        return pictures.take(drawn, title)
