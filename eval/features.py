@@ -52,7 +52,10 @@ class Features:
 
     def means(self, rows: np.ndarray) -> np.ndarray:
         """Averaged per video over windows and crops: (len(rows), C) float32. Each row must have frames."""
-        return np.stack([self.of(int(row)).mean(axis=(0, 1)) for row in rows])
+        means = np.empty((len(rows), read_dataset(self.path, "features").shape[2]), np.float32)
+        for mean, row in zip(means, rows, strict=True):
+            self.of(int(row)).mean(axis=(0, 1), out=mean)
+        return means
 
 
 def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:

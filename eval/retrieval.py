@@ -10,6 +10,9 @@ from torch.nn import functional
 CHUNK_VALUES = 16 << 20
 """Similarities that are held at a time, 64 MB of float32; memory is bounded by it, whatever the number of queries."""
 
+SHORTEST = 1e-12
+"""Length that shorter features are taken to have."""
+
 
 def recall_at_k(
     query: Tensor | np.ndarray,
@@ -24,7 +27,23 @@ def recall_at_k(
     equally similar ones the earlier in the gallery is the nearer. A query whose class is not in the gallery is a miss.
     Raises ValueError for shapes that do not fit, no queries, and a k that is not in 1 to G.
     """
-    q, g = _unit(query), _unit(gallery)
+    ranks = hit_ranks(query, query_labels, gallery, gallery_labels)
+    if wrong := [k for k in ks if not 1 <= k <= len(gallery)]:
+        raise ValueError(f"k is 1 to {len(gallery)}, the size of the gallery, not {wrong[0]}")
+    return {k: float((ranks < k).double().mean()) for k in ks}
+
+
+def hit_ranks(
+    query: Tensor | np.ndarray,
+    query_labels: Tensor | np.ndarray,
+    gallery: Tensor | np.ndarray,
+    gallery_labels: Tensor | np.ndarray,
+) -> Tensor:
+    """How many of the gallery are nearer to each query than the nearest of its class: (Q,) int64; G where none is.
+
+    Takes what `recall_at_k` takes, and raises what it raises.
+    """
+    q, g = _features(query), _features(gallery)
     ql, gl = (torch.as_tensor(np.asarray(labels)) for labels in (query_labels, gallery_labels))
     if q.shape[1] != g.shape[1] or ql.shape != (len(q),) or gl.shape != (len(g),):
         raise ValueError(
@@ -32,38 +51,26 @@ def recall_at_k(
         )
     if len(q) == 0:
         raise ValueError("there are no queries")
-    if wrong := [k for k in ks if not 1 <= k <= len(g)]:
-        raise ValueError(f"k is 1 to {len(g)}, the size of the gallery, not {wrong[0]}")
-    ranks = first_hits(q, ql, g, gl)
-    return {k: float((ranks < k).double().mean()) for k in ks}
+    # The gallery is as large as memory allows: its lengths are divided out of the similarities, not of a copy.
+    lengths = g.norm(dim=1).clamp_min(SHORTEST)
+    step = max(1, CHUNK_VALUES // max(len(g), 1))
+    parts = zip(functional.normalize(q, dim=1).split(step), ql.split(step), strict=True)
+    return torch.cat([_ranks((unit @ g.T).div_(lengths), labels, gl) for unit, labels in parts])
 
 
-def first_hits(query: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
-    """How many of the gallery are nearer to each query than the nearest of its class: (Q,) int64; G where none is.
-
-    Features (Q, C) and (G, C) of length 1.
-    """
-    step = max(1, CHUNK_VALUES // max(len(gallery), 1))
-    parts = [
-        _first_hits(q, labels, gallery, gallery_labels)
-        for q, labels in zip(query.split(step), query_labels.split(step), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def _first_hits(query: Tensor, query_labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
-    similarity = query @ gallery.T  # q x G
+def _ranks(similarity: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
+    """`hit_ranks` from similarities (q, G)."""
     same = query_labels[:, None] == gallery_labels[None]
-    nearest, place = similarity.masked_fill(~same, -torch.inf).max(dim=1, keepdim=True)
-    # `max` may give any of several equal ones: the first is wanted.
+    nearest = similarity.masked_fill(~same, -torch.inf).max(dim=1, keepdim=True).values
+    # `max` may give the place of any of several equal ones: the first is wanted.
     place = ((similarity == nearest) & same).int().argmax(dim=1, keepdim=True)
-    before = torch.arange(len(gallery), device=gallery.device)[None] < place
+    before = torch.arange(similarity.shape[1], device=similarity.device)[None] < place
     nearer = (similarity > nearest).sum(dim=1) + ((similarity == nearest) & before).sum(dim=1)
-    return torch.where(same.any(dim=1), nearer, len(gallery))
+    return torch.where(same.any(dim=1), nearer, similarity.shape[1])
 
 
-def _unit(features: Tensor | np.ndarray) -> Tensor:
+def _features(features: Tensor | np.ndarray) -> Tensor:
     values = torch.as_tensor(features).float()
     if values.dim() != 2:
         raise ValueError(f"features are (N, C), not {tuple(values.shape)}")
-    return functional.normalize(values, dim=1)
+    return values

@@ -8,9 +8,10 @@ import numpy as np
 from eval.classification import Classification
 from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
 from eval.evaluation import Evaluation
+from eval.features import Features
 from eval.labelled import Labelled, classes_of, labelled_rows, split_rows
 from eval.probe import Sample, fit_probe, scores_of_video
-from eval.retrieval import recall_at_k
+from eval.retrieval import hit_ranks
 from pipeline.cache import Cache
 from pipeline.progress import progress
 
@@ -24,18 +25,26 @@ def retrieval(
     """Recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for those
     of KS that the gallery has videos for.
 
-    per: `video`: features averaged over its windows; `clip`: every window of a test video is a query.
+    per: `video`: features averaged over its windows; `clip`: every window of a test video is a query. The JSON has the
+    rank of each query's nearest of its class, from 0.
     """
     query = labelled_rows(evaluation.cache, evaluation.split, "test")
     among = labelled_rows(gallery or query.cache, None if gallery else query.split, "train")
     ks = [k for k in KS if k <= len(among.rows)]
-    q, q_labels = _vectors(evaluation, query, per)
-    g, g_labels = _vectors(evaluation, among, "video")
-    recall = recall_at_k(q - q.mean(axis=0), q_labels, g - g.mean(axis=0), g_labels, ks)
+    features = evaluation.features(query.rows, evaluation.view(), "queries")
+    q, q_labels = _vectors(features, query, per)
+    g, g_labels = _vectors(evaluation.features(among.rows, evaluation.view(), "gallery", among.cache), among, "video")
+    q -= q.mean(axis=0)
+    g -= g.mean(axis=0)
+    ranks = hit_ranks(q, q_labels, g, g_labels).numpy()
+    recall = {k: float((ranks < k).mean()) for k in ks}
+    windows = [len(features.of(int(row))) if per == "clip" else 1 for row in query.rows]
+    videos = np.repeat(query.cache.index["video_id"].to_numpy()[query.rows], windows)
     path = evaluation.save(
         "retrieval",
         query.split,
         {f"recall@{k}": value for k, value in recall.items()},
+        {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
         per=per,
         gallery=str(among.cache.layout.root),
         queries=len(q),
@@ -103,9 +112,8 @@ def save_classification(
     return path
 
 
-def _vectors(evaluation: Evaluation, labelled: Labelled, per: str) -> tuple[np.ndarray, np.ndarray]:
+def _vectors(features: Features, labelled: Labelled, per: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, C) and labels (N,), of videos or of all their windows."""
-    features = evaluation.features(labelled.rows, evaluation.view(), cache=labelled.cache)
     if per == "video":
         return features.means(labelled.rows), labelled.labels
     clips = [features.of(int(row)).mean(axis=1) for row in labelled.rows]

@@ -80,7 +80,8 @@ def train_and_test(
         "warmup_epochs": 0,
         **chosen,
     }
-    name = result_name({"task": task, **settings, "checkpoint": evaluation.checkpoint})
+    # By what it is trained on: a classifier from scratch is the same for every checkpoint.
+    name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
     run = start([settings], evaluation.out / "runs" / name, evaluation.device)
     if not train_shown(run, evaluation.device, evaluation.console):
         sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,158 @@
+"""Random weights, MoCo, S²VC and supervised pre-training side by side on real actions, every task of s2vc-eval.
+
+python -m tests.benchmarks.comparison --out FOLDER [--epochs 15] [--seeds 2] [--size 48] [--cache CACHE]
+
+On the 120 clips of ../shared/data/interaction: train on set 1 and test on set 2, and the reverse, together. Small
+settings; what is done is kept in FOLDER, so that it can be stopped and run again. Intervals are by bootstrap over the
+sequences that clips were cut from, seeds averaged. The metadata baseline sees no pixel: nearest neighbour on the size
+of the crop and the length of the clip.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+from eval.evaluation import Evaluation
+from eval.subject import RANDOM, load_subject
+from eval.tasks import linear, order, retrieval
+from pipeline.cache import Cache
+from pipeline.variants import Variant
+from pipeline.windows import WindowRule
+from tests.benchmarks.measure import SHARED, print_machine, run_prep
+from training.cli.session import train_shown
+from training.start import start
+
+METHODS = ("random", "moco", "s2vc", "supervised")
+SPLITS = ("split1", "split2")
+TASKS: dict[str, Callable[[Evaluation], Path]] = {
+    "retrieval": lambda e: retrieval(e)[0],
+    "linear": lambda e: linear(e, train_views=2)[0],
+    "order": lambda e: order(e)[0],
+}
+FRAMES, STEP, BATCH = 8, 6, 30
+VARIANT = Variant(alpha=0.5, rule=WindowRule("clip", FRAMES, STEP))
+RESAMPLES = 5000
+
+
+def make_cache(folder: Path, given: Path | None) -> Path:
+    """A cache of the clips with both splits, VARIANT rendered; a cache that is given gets the splits."""
+    clips = pd.read_csv(SHARED / "interaction" / "clips.csv")
+    manifest = pd.DataFrame({"video_id": clips["path"], "label": clips["label"], "class_name": clips["label_name"]})
+    for split, train in zip(SPLITS, (1, 2), strict=True):
+        manifest[split] = np.where(clips["set"] == train, "train", "test")
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.to_csv(folder / "manifest.csv", index=False)
+    cache = given or folder / "cache"
+    run_prep("encode", folder / "manifest.csv", "--root", SHARED / "interaction", "--out", cache)
+    rule = ("--scope", "clip", "--clip-length", FRAMES, "--frame-step", STEP)
+    run_prep("render", cache, "--alpha", VARIANT.alpha, *rule)
+    return cache
+
+
+def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> str:
+    """A pre-trained run, trained or gone on with; `random` needs none."""
+    if method == RANDOM:
+        return RANDOM
+    settings = {
+        "cache": str(cache),
+        "method": method,
+        "split": split,
+        "seed": seed,
+        "size": arguments.size,
+        "clip_length": FRAMES,
+        "frame_step": STEP,
+        "batch": BATCH,
+        "epochs": arguments.epochs,
+        "variant": [VARIANT.name] if method == "s2vc" else [],
+        "pair": "same",
+        "query_scale": [0.5, 1.0],
+        "key_scale": [0.5, 1.0],
+    }
+    out = arguments.out / "runs" / f"{method}-{split}-seed{seed}"
+    run = start([settings], out, torch.device("cpu"))
+    train_shown(run, torch.device("cpu"), Console())
+    return str(out)
+
+
+def evaluated(task: str, method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> pd.Series:
+    """Whether each test video was right, 0 or 1, by video: its nearest neighbour, or its class."""
+    made = arguments.out / "made" / f"{task}-{method}-{split}-seed{seed}.txt"
+    if not made.exists():
+        path = checkpoint(method, split, seed, cache, arguments)
+        subject = load_subject(path, "r3d18", seed)
+        size, results = arguments.size, arguments.out / "results"
+        one = Evaluation(Cache(cache), path, subject, split, size, FRAMES, STEP, seed, results, Console())
+        made.parent.mkdir(exist_ok=True)
+        made.write_text(str(TASKS[task](one)))
+    result = json.loads(Path(made.read_text()).read_text())
+    if task == "retrieval":
+        return pd.Series({video: float(rank == 0) for video, rank in result["ranks"]})
+    right = pd.DataFrame(result["videos"]).assign(right=lambda v: (v["class"] == v["taken_for"]).astype(float))
+    return right.groupby("video_id")["right"].mean()  # `order` shows each video twice
+
+
+def metadata_baseline(clips: pd.DataFrame) -> pd.Series:
+    """Nearest neighbour in the other set on width, height and length, standardised there: right or not, by video."""
+    right = {}
+    for train in (1, 2):
+        known, asked = clips[clips["set"] == train], clips[clips["set"] != train]
+        columns = ["width", "height", "frames"]
+        mean, std = known[columns].mean(), known[columns].std()
+        a, b = (((part[columns] - mean) / std).to_numpy() for part in (asked, known))
+        nearest = ((a[:, None] - b[None]) ** 2).sum(axis=2).argmin(axis=1)
+        right |= dict(
+            zip(asked["path"], (known["label"].to_numpy()[nearest] == asked["label"]).astype(float), strict=True)
+        )
+    return pd.Series(right)
+
+
+def interval(values: pd.Series, groups: pd.Series) -> str:
+    """Mean in per cent, and its 95 % bootstrap interval over groups of videos."""
+    parts = [values[groups.index[groups == g]].to_numpy() for g in groups.unique()]
+    sums, counts = np.array([p.sum() for p in parts]), np.array([len(p) for p in parts])
+    chosen = np.random.default_rng(0).integers(len(parts), size=(RESAMPLES, len(parts)))
+    means = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    told = f"{100 * values.mean():5.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    return told + (", no difference shown" if low <= 0 <= high and (values < 0).any() else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--size", type=int, default=48)
+    arguments = parser.parse_args()
+    print_machine()
+    cache = make_cache(arguments.out, arguments.cache)
+    clips = pd.read_csv(SHARED / "interaction" / "clips.csv")
+    groups = pd.Series((clips["set"].astype(str) + "-" + clips["sequence"].astype(str)).to_numpy(), clips["path"])
+    found: dict[tuple[str, str], pd.Series] = {}
+    for task in TASKS:
+        for method in METHODS:
+            runs: list[Any] = [
+                pd.concat([evaluated(task, method, split, seed, cache, arguments) for split in SPLITS])
+                for seed in range(arguments.seeds)
+            ]
+            found[task, method] = pd.concat(runs, axis=1).mean(axis=1)
+    print(f"\ntop-1 in per cent over {len(clips)} test videos, {groups.nunique()} sequences, {arguments.seeds} seeds")
+    print(f"  metadata alone, nearest neighbour: {interval(metadata_baseline(clips), groups)}")
+    for task in TASKS:
+        for method in METHODS:
+            print(f"  {task:<10} {method:<11} {interval(found[task, method], groups)}")
+        for method in METHODS[2:]:
+            gain = found[task, method] - found[task, "moco"]
+            print(f"  {task:<10} {method} - moco: {interval(gain, groups)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Evaluation: extraction against the backbone alone, and retrieval at size against a plain matrix product.
+
+python -m tests.benchmarks.evaluation [--windows 48] [--repeats 3] [--only features retrieval]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eval.features import BATCH, embedded
+from eval.retrieval import recall_at_k
+from eval.view import StoredWindows, View
+from pipeline.cache import Cache
+from tests.benchmarks.measure import (
+    alternate,
+    print_machine,
+    print_row,
+    ratio,
+    real_clips,
+    run_prep,
+    scratch,
+    write_manifest,
+)
+from training.backbones import build_backbone
+from training.loader import spare_cpus
+
+VIEW = View(112, 16)
+QUERIES, GALLERY, WIDTH, CLASSES = 10_000, 250_000, 1024, 101
+
+
+def measure_features(folder: Path, windows: int, repeats: int) -> None:
+    """Windows/s of a cache, read, cropped and embedded, against the backbone on a tensor that is there."""
+    clips = real_clips("interaction", folder)[:8]
+    manifest = write_manifest(folder / "m.csv", clips, clips[0].parents[1])
+    run_prep("encode", manifest, "--root", clips[0].parents[1], "--out", folder / "cache")
+    cache = Cache(folder / "cache")
+    stored = StoredWindows(cache, np.arange(len(cache.index)), VIEW)
+    stored.offsets = np.minimum(stored.offsets, windows // BATCH * BATCH)
+    torch.manual_seed(0)
+    backbone = build_backbone("r3d18").eval()
+    ready = torch.randn(BATCH, 3, VIEW.frames, VIEW.size, VIEW.size).contiguous(memory_format=torch.channels_last_3d)
+
+    def extraction() -> None:
+        for _ in embedded(stored, backbone, VIEW, torch.device("cpu"), spare_cpus()):
+            pass
+
+    @torch.no_grad()
+    def alone() -> None:
+        for _ in range(len(stored) // BATCH):
+            backbone(ready)
+
+    times = alternate({"extraction": extraction, "alone": alone}, repeats)
+    speeds = {name: len(stored) / float(np.median(t)) for name, t in times.items()}
+    print_row("backbone alone, R3D-18, 16 x 112²", f"{speeds['alone']:.2f} windows/s")
+    share = ratio(times["alone"], times["extraction"])
+    print_row("extraction against it", f"{speeds['extraction']:.2f} windows/s", share, "0.9x")
+
+
+def retrieve(answer: "multiprocessing.Queue[tuple[float, float, float]]") -> None:
+    """In a process of its own: seconds of the retrieval and of a plain product, and the most memory, in GB."""
+    rng = np.random.default_rng(0)
+    gallery = rng.standard_normal((GALLERY, WIDTH), dtype=np.float32)
+    queries = rng.standard_normal((QUERIES, WIDTH), dtype=np.float32)
+    labels = rng.integers(0, CLASSES, GALLERY)
+    started = time.perf_counter()
+    recall_at_k(queries, labels[:QUERIES], gallery, labels, [1, 5, 10, 20, 50])
+    middle = time.perf_counter()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    g = torch.from_numpy(gallery).T
+    for part in torch.from_numpy(queries).split(64):
+        part @ g
+    answer.put((middle - started, time.perf_counter() - middle, most))
+
+
+def measure_retrieval() -> None:
+    context = multiprocessing.get_context("spawn")
+    answer: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
+    process = context.Process(target=retrieve, args=(answer,))
+    process.start()
+    whole, product, most = answer.get()
+    process.join()
+    print_row(f"recall of {QUERIES} queries in {GALLERY} x {WIDTH}", f"{whole:.1f} s")
+    print_row("against the products alone", f"{product:.1f} s", product / whole)
+    print_row("memory, the features and libraries included", f"{most:.2f} GB", target="2 GB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--windows", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=["features", "retrieval"], default=["features", "retrieval"])
+    arguments = parser.parse_args()
+    print_machine()
+    if "retrieval" in arguments.only:
+        measure_retrieval()
+    if "features" in arguments.only:
+        with scratch() as folder:
+            measure_features(folder, arguments.windows, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()
