@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.videos import class_names
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from training.choice import split_column
@@ -50,12 +51,7 @@ def labelled_rows(cache: Cache, split: str | None, part: str) -> Labelled:
 
 
 def classes_of(*parts: Labelled) -> tuple[np.ndarray, list[str]]:
-    """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names.
-
-    Where the manifest names no class, its label is its name.
-    """
-    labels = np.unique(np.concatenate([part.labels for part in parts]))
-    index = parts[0].cache.index
-    named = index.dropna(subset=["label"]) if "class_name" in index else index[:0]
-    names = dict(zip(named["label"].astype(int), named.get("class_name", []), strict=False))
-    return labels, [str(names[label]) if names.get(label) else str(label) for label in labels.tolist()]
+    """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names."""
+    labels, first = np.unique(np.concatenate([part.labels for part in parts]), return_index=True)
+    rows = np.concatenate([part.rows for part in parts])[first]
+    return labels, [str(name) for name in class_names(parts[0].cache)[rows]]

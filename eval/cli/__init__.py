@@ -8,6 +8,10 @@ COMMANDS = {
     "finetune": "All layers trained on labels (paper, Table 1).",
     "order": "Natural clips told from shuffled ones (paper, Fig. 1; supplement, Table 2).",
     "static-bias": "What is won over a classifier of still clips, by class (paper, Fig. 6).",
+    "similarity": "Cosine similarity of frames before and after suppression (paper, Fig. 4).",
+    "normality": "Whether pixels and latents of a video are normal (supplement, Fig. 5).",
+    "saliency": "Where a backbone looks, beside optical flow (paper, Fig. 7).",
+    "motion": "Share of moving pixels (supplement, Fig. 1).",
     "report": "One HTML page of runs, results and sweeps.",
 }
 

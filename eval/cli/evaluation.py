@@ -1,6 +1,7 @@
 """What the commands on a checkpoint share: their options, and what comes of them."""
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,24 @@ from pipeline.cli.options import FOLDER, cache_argument
 from training.backbones import BACKBONES
 from training.settings import CLIP_LENGTHS, SIZES
 
+LARGEST_ALPHA = 1e6
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which no range keeps out
+        raise click.BadParameter("it is no number")
+    return value
+
+
 split_option = click.option("--split", default=None, help="Split column.  [default: the first]")
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
+alpha_option = click.option(
+    "--alpha",
+    type=click.FloatRange(0, LARGEST_ALPHA),
+    default=0.5,
+    callback=_number,
+    help="Latents with STD < alpha are static.",
+)
 out_option = click.option("--out", type=FOLDER, default=Path("results"), help="Folder for numbers and features.")
 
 _OPTIONS = (

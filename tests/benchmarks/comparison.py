@@ -1,6 +1,6 @@
 """Random weights, MoCo, S²VC and supervised pre-training side by side on real actions, every task of s2vc-eval.
 
-python -m tests.benchmarks.comparison --out FOLDER [--epochs 15] [--seeds 2] [--size 48] [--cache CACHE]
+python -m tests.benchmarks.comparison --out FOLDER [--epochs 15] [--seeds 2] [--size 48] [--splits split1 split2]
 
 On the 120 clips of ../shared/data/interaction: train on set 1 and test on set 2, and the reverse, together. Small
 settings; what is done is kept in FOLDER, so that it can be stopped and run again. Intervals are by bootstrap over the
@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from eval.cli import main as evaluate
 from eval.evaluation import Evaluation
 from eval.subject import RANDOM, load_subject
 from eval.tasks import linear, order, retrieval
@@ -39,6 +40,8 @@ TASKS: dict[str, Callable[[Evaluation], Path]] = {
 FRAMES, STEP, BATCH = 8, 6, 30
 VARIANT = Variant(alpha=0.5, rule=WindowRule("clip", FRAMES, STEP))
 RESAMPLES = 5000
+FEW_EPOCHS = 5
+"""Of what is trained through all layers."""
 
 
 def make_cache(folder: Path, given: Path | None) -> Path:
@@ -128,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="One is half of the videos.")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--size", type=int, default=48)
@@ -140,18 +144,40 @@ def main() -> None:
     for task in TASKS:
         for method in METHODS:
             runs: list[Any] = [
-                pd.concat([evaluated(task, method, split, seed, cache, arguments) for split in SPLITS])
+                pd.concat([evaluated(task, method, split, seed, cache, arguments) for split in arguments.splits])
                 for seed in range(arguments.seeds)
             ]
             found[task, method] = pd.concat(runs, axis=1).mean(axis=1)
-    print(f"\ntop-1 in per cent over {len(clips)} test videos, {groups.nunique()} sequences, {arguments.seeds} seeds")
-    print(f"  metadata alone, nearest neighbour: {interval(metadata_baseline(clips), groups)}")
+    tested = found["retrieval", "moco"].index
+    groups = groups[tested]
+    print(f"\ntop-1 in per cent over {len(tested)} test videos, {groups.nunique()} sequences, {arguments.seeds} seeds")
+    print(f"  metadata alone, nearest neighbour: {interval(metadata_baseline(clips)[tested], groups)}")
     for task in TASKS:
         for method in METHODS:
             print(f"  {task:<10} {method:<11} {interval(found[task, method], groups)}")
         for method in METHODS[2:]:
             gain = found[task, method] - found[task, "moco"]
             print(f"  {task:<10} {method} - moco: {interval(gain, groups)}")
+    for method in METHODS:
+        rest(method, cache, arguments)
+    for analysis in ("similarity", "normality", "motion"):
+        evaluate([analysis, str(cache), "--out", str(arguments.out / "results")], standalone_mode=False)
+
+
+def rest(method: str, cache: Path, arguments: argparse.Namespace) -> None:
+    """The tasks that train through all layers, and saliency: once, on the first split and seed."""
+    split = arguments.splits[0]
+    path = checkpoint(method, split, 0, cache, arguments)
+    view = ["--size", arguments.size, "--frames", FRAMES, "--frame-step", STEP]
+    common = [cache, path, "--split", split, "--backbone", "r3d18", *view, "--out", arguments.out / "results"]
+    moco = checkpoint("moco", split, 0, cache, arguments)
+    for command in (
+        ["finetune", *common, "--epochs", FEW_EPOCHS, "--batch", BATCH],
+        ["static-bias", *common, "--moco", moco, "--still-epochs", FEW_EPOCHS, "--batch", BATCH, "--train-views", 2],
+        ["saliency", *common],
+    ):
+        print(f"\n{method}: {command[0]}", flush=True)
+        evaluate([str(word) for word in command], standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -177,7 +177,9 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
     again = subprocess.run(command(cache, out), capture_output=True, text=True, timeout=LIMIT)
     assert again.returncode == 0 and "2 runs, all done before" in again.stdout
     assert not variant.exists()
-    other = subprocess.run(command(cache, out, "--lr", 0.5, "--seeds", 2), capture_output=True, text=True, timeout=LIMIT)
+    other = subprocess.run(
+        command(cache, out, "--lr", 0.5, "--seeds", 2), capture_output=True, text=True, timeout=LIMIT
+    )
     assert other.returncode == 2 and "lr is 0.001 there, 0.5 here" in other.stderr
 
 

@@ -1,0 +1,66 @@
+"""`s2vc-eval motion`."""
+
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from eval.cli.evaluation import out_option
+from eval.motion import class_means, examples, moving_shares, plot_motion
+from eval.optical_flow import MOVING
+from eval.results import TABLE, describe, save_result
+from eval.videos import class_names, stored_rows
+from pipeline.cache import Cache
+from pipeline.cli.options import cache_argument
+from pipeline.progress import progress
+from training.choice import ALL_ROWS
+
+
+@click.command("motion")
+@cache_argument
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0),
+    default=MOVING,
+    help="Pixels of the stored frame: what goes further from one frame to the next moves.",
+)
+@click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
+@out_option
+def motion_command(cache: Path, threshold: float, every: int, out: Path) -> None:
+    """Share of pixels that move in the videos of CACHE, by Farneback's optical flow (supplement, Fig. 1).
+
+    The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked
+    at, whatever their split.
+    """
+    console, opened = Console(), Cache(cache)
+    rows = stored_rows(opened, 2)
+    with progress("motion", len(rows), "videos", console) as advance:
+        shares = moving_shares(opened, rows, threshold, every, len(os.sched_getaffinity(0)), advance)
+    ids = opened.index["video_id"].to_numpy()[rows]
+    per_class = class_means(shares, class_names(opened)[rows].tolist())
+    described = describe("motion", opened, ALL_ROWS, threshold=threshold, every=every, videos=len(rows))
+    numbers = {"moving": float(shares.mean()), "moving_median": float(np.median(shares))}
+    details = {"per_class": per_class, "per_video": dict(zip(ids.tolist(), shares.tolist(), strict=True))}
+    path = save_result(out, described, numbers, details)
+    height, width = opened.settings.frame_size
+    title = f"{shares.mean():.1%} of pixels move by more than {threshold:g} a frame, of {height}x{width}"
+    plot_motion(shares, per_class, examples(opened, rows, shares, threshold), title, path.with_suffix(".png"))
+    tell(shares, per_class, title, console)
+    short = int((opened.index["frames"] == 1).sum())
+    if short:
+        console.print(f"{short} videos of a single frame are left out")
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+
+
+def tell(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:
+    """The mean of each class, and that of all videos."""
+    table = Table("class", "moving pixels", title=title, title_justify="left")
+    for name, share in per_class.items():
+        table.add_row(escape(name), f"{share:.1%}")
+    table.add_section()
+    table.add_row(f"all {len(shares)} videos", f"{shares.mean():.1%}", style="bold")
+    console.print(table)

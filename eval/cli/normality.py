@@ -1,0 +1,75 @@
+"""`s2vc-eval normality`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from eval.cli.evaluation import alpha_option, out_option, seed_option
+from eval.normality import FEWEST, KINDS, LEVEL, STATIC_LATENTS, Findings, Fit, Series, draw_series
+from eval.normality_figure import plot_normality
+from eval.results import TABLE, describe, save_result
+from eval.videos import encoded_rows
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.cli.options import cache_argument
+from pipeline.progress import progress
+from training.choice import ALL_ROWS
+
+TITLES = ("pixels", "static latents", "control")
+"""Of the kinds, in their order."""
+
+
+@click.command("normality")
+@cache_argument
+@alpha_option
+@click.option("--videos", type=click.IntRange(1), default=20, help="Drawn at random; all, where there are fewer.")
+@click.option("--dims", type=click.IntRange(1, 1024), default=8, help="Pixels and latents drawn of each video.")
+@seed_option
+@out_option
+def normality_command(cache: Path, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
+    """Whether pixels and latents of CACHE are normal over the frames of a video (supplement, Fig. 5).
+
+    A normal is fitted to each of some pixels and static latents of some videos. MSE: between the histogram of the
+    standardised values and the normal density. Tests: Kolmogorov-Smirnov as published, and Lilliefors', which allows
+    for mean and STD being fitted. Independent normal numbers of the same lengths are the control.
+    """
+    console, opened = Console(), Cache(cache)
+    rows = encoded_rows(opened, FEWEST)
+    rows = np.sort(np.random.default_rng(seed).choice(rows, min(videos, len(rows)), replace=False))
+    tested = {kind: Findings() for kind in KINDS}
+    shown: list[tuple[Series, Fit | None]] = []
+    with progress("normality", len(rows), "videos", console) as advance:
+        for row in rows:
+            series = draw_series(opened, int(row), dims, alpha, seed)
+            fits = [(one, tested[one.kind].add(one, seed)) for one in series]
+            if not shown and any(one.kind == STATIC_LATENTS for one in series):
+                shown = fits
+            advance(1, len(series[0].values))
+    if not shown:
+        raise UserError(f"no latent of the {len(rows)} videos has an STD below alpha {alpha:g}: take a larger one")
+    described = describe(
+        "normality", opened, ALL_ROWS, alpha=alpha, videos=len(rows), dims=dims, level=LEVEL, eval_seed=seed
+    )
+    numbers = {f"{kind}_{name}": value for kind in KINDS for name, value in tested[kind].numbers.items()}
+    path = save_result(out, described, numbers, {kind: tested[kind].records for kind in KINDS})
+    plot_normality(shown, tested, path.with_suffix(".png"))
+    tell(tested, f"{len(rows)} videos, alpha {alpha:g}; tests at {LEVEL}", console)
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+
+
+def tell(tested: dict[str, Findings], title: str, console: Console) -> None:
+    """A row for each kind: how well the normal fits, and how often each test lets it pass."""
+    columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors")
+    table = Table("", *columns, title=title, title_justify="left")
+    for name, kind in zip(TITLES, tested.values(), strict=True):
+        numbers = kind.numbers
+        found = (
+            [f"{numbers['mse']:.4f}", f"{numbers['published_h0']:.1%}", f"{numbers['lilliefors_h0']:.1%}"]
+            if kind.fits
+            else ["", "", ""]
+        )
+        table.add_row(name, str(numbers["series"]), str(numbers["constant"]), *found)
+    console.print(table)

@@ -1,0 +1,87 @@
+"""`s2vc-eval similarity`."""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from eval.cli.evaluation import alpha_option, out_option, seed_option
+from eval.results import TABLE, describe, save_result
+from eval.similarity import (
+    COMPARISONS,
+    Compared,
+    Groups,
+    choose_groups,
+    compare,
+    draw_pairs,
+    group_means,
+    left_out,
+    overall,
+    plot_similarity,
+)
+from eval.videos import encoded_rows
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.cli.options import cache_argument
+from pipeline.progress import progress
+from training.choice import ALL_ROWS
+
+
+@click.command("similarity")
+@cache_argument
+@alpha_option
+@click.option("--classes", type=click.IntRange(1), default=10, help="Drawn at random; all, where there are fewer.")
+@click.option("--pairs", type=click.IntRange(1), default=100, help="Of frames, a comparison and class.")
+@seed_option
+@out_option
+def similarity_command(cache: Path, alpha: float, classes: int, pairs: int, seed: int, out: Path) -> None:
+    """Cosine similarity of frames of CACHE in the latent space, before and after static cues are suppressed.
+
+    Of two videos of a class, of adjacent frames of a video, and of videos of two classes (paper, Fig. 4; supplement,
+    Figs. 2 and 3), beside a control in which as many latents are zeroed at random. Without labels, adjacent frames
+    alone. All videos are looked at, whatever their split.
+    """
+    console, opened = Console(), Cache(cache)
+    groups = choose_groups(opened, encoded_rows(opened), classes, seed)
+    missing = left_out(groups)
+    for comparison, reason in missing.items():
+        console.print(f"{comparison} is left out: {reason}", highlight=False)
+    drawn = [p for c in COMPARISONS if c not in missing for p in draw_pairs(groups, c, pairs, seed)]
+    if not drawn:
+        raise UserError(f"no video of {cache} has two frames, and there is no other pair of frames to compare")
+    compared = Compared(opened, alpha, seed)
+    with progress("similarity", len(drawn), "pairs", console) as advance:
+        found = compare(compared, drawn, advance)
+    undefined, kept = int(np.isnan(found[:, 0]).sum()), compared.mean_kept(drawn)
+    if undefined == len(drawn):
+        raise UserError(f"alpha {alpha:g} keeps no latent of any video that was drawn: take a smaller one")
+    means = group_means(drawn, found)
+    described = describe(
+        "similarity", opened, ALL_ROWS, alpha=alpha, classes=len(groups.rows), pairs=pairs, eval_seed=seed
+    )
+    numbers = {**overall(means), "kept": kept, "undefined_pairs": undefined}
+    path = save_result(out, described, numbers, {"per_class": means, "left_out": missing})
+    title = f"alpha {alpha:g}, which keeps {kept:.1%} of the latents"
+    plot_similarity(means, title, path.with_suffix(".png"))
+    if undefined:
+        console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
+    tell(means, numbers, groups, title, console)
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+
+
+def tell(
+    means: dict[str, dict[str, list[float]]], numbers: dict[str, float], groups: Groups, title: str, console: Console
+) -> None:
+    """The means of each comparison, and of each class within it where there are several."""
+    table = Table("comparison", "class", "Z", "Z_p", "control", title=title, title_justify="left")
+    for comparison, of in means.items():
+        name = comparison.replace("-", "_")
+        if len(groups.rows) > 1:
+            for group, values in of.items():
+                table.add_row(comparison, escape(group), *(f"{v:.3f}" for v in values))
+        mean = [numbers[f"{name}_{vector}"] for vector in ("z", "z_p", "control")]
+        table.add_row(comparison, "mean", *(f"{v:.3f}" for v in mean), style="bold", end_section=True)
+    console.print(table)

@@ -1,0 +1,60 @@
+"""The videos that an analysis of a cache looks at, with their classes, and how trouble in reading them is told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from pipeline.cache.layout import ENCODE
+
+SHORT_ID = 26
+"""Letters of an id in a figure."""
+
+
+def stored_rows(cache: Cache, frames: int = 1) -> np.ndarray:
+    """Rows of the index (N,) int64 with that many stored frames or more. Raises UserError where there are none."""
+    rows = np.flatnonzero(cache.index["frames"] >= frames)
+    if len(rows) == 0:
+        longest = int(cache.index["frames"].max()) if len(cache.index) else 0
+        raise UserError(
+            f"no video of {cache.layout.root} has frames: see its index.csv"
+            if longest == 0
+            else f"no video of {cache.layout.root} has {frames} frames or more; the longest has {longest}"
+        )
+    return rows
+
+
+def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
+    """Those of `stored_rows` whose shard is encoded, so that it has latents. Raises UserError where there are none."""
+    rows = stored_rows(cache, frames)
+    shards = cache.index["shard"].to_numpy()[rows]
+    encoded = [shard for shard in np.unique(shards) if cache.layout.receipt(ENCODE, int(shard)).exists()]
+    rows = rows[np.isin(shards, encoded)]
+    if len(rows) == 0:
+        raise UserError(f"{cache.layout.root} has no latents: run `s2vc-prep encode` again to finish it")
+    return rows
+
+
+def class_names(cache: Cache) -> np.ndarray:
+    """Of each row of the index: (N,) of text. Where the manifest names no class its label is its name; "" is none."""
+    labels = cache.index["label"].astype("string").fillna("").to_numpy(dtype=object)
+    names = cache.index["class_name"].to_numpy(dtype=object)
+    return np.where(labels == "", "", np.where(names == "", labels, names))
+
+
+def short_id(video_id: str) -> str:
+    """As much of the end of an id, which tells videos apart, as a figure has room for."""
+    return video_id if len(video_id) <= SHORT_ID else "…" + video_id[1 - SHORT_ID :]
+
+
+@contextmanager
+def reading(cache: Cache, video_id: str) -> Iterator[None]:
+    """Tells what in a video's stored data cannot be read, as a UserError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"what is stored of {video_id} cannot be read ({error}): run `s2vc-prep verify {cache.layout.root}`"
+        ) from error
