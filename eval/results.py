@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from manifests.errors import UserError
 from pipeline import files
 from pipeline.cache import Cache
 
@@ -59,8 +60,17 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """The rows of all results in a folder, in the order they were made; columns of other tasks are empty."""
-    return pd.read_csv(folder / TABLE)
+    """The rows of all results in a folder, in the order they were made; columns of other tasks are empty.
+
+    Raises UserError for a file that is no such table.
+    """
+    try:
+        table = pd.read_csv(folder / TABLE)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise UserError(f"{folder / TABLE} is damaged: {error}") from None
+    if "result" not in table:
+        raise UserError(f"{folder / TABLE} is damaged: it has no column 'result'")
+    return table
 
 
 def result_name(described: dict[str, Any]) -> str:

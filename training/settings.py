@@ -33,6 +33,12 @@ SIZES = {"r3d18": 112, "s3d": 128}
 SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5}
 """S3D's pooling leaves nothing of shorter ones."""
 
+MIN_SIZE, MAX_SIZE = 32, 1024
+"""Pixels."""
+
+MAX_SEED = 2**63 - 1
+"""What torch takes."""
+
 AUTO = "auto"
 
 
@@ -212,8 +218,13 @@ def _check(settings: Settings) -> None:
     shortest = SHORTEST_CLIPS[settings.backbone]
     if settings.clip_length and not shortest <= settings.clip_length <= MAX_CLIP:
         raise UserError(f"clip_length with {settings.backbone} is {shortest} to {MAX_CLIP}, not {settings.clip_length}")
-    if 0 < settings.size < 32:
-        raise UserError(f"size is 32 pixels or more (the backbones shrink it 32-fold), not {settings.size}")
+    if settings.size and not MIN_SIZE <= settings.size <= MAX_SIZE:
+        raise UserError(
+            f"size is {MIN_SIZE} pixels or more (the backbones shrink it 32-fold), and {MAX_SIZE} at most, "
+            f"not {settings.size}"
+        )
+    if settings.seed > MAX_SEED:
+        raise UserError(f"seed is {MAX_SEED} at most")
     if not 0 <= settings.momentum <= 1 or settings.temperature <= 0:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
     if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from eval.evaluation import Evaluation
 from eval.subject import load_subject
+from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cli.options import FOLDER, cache_argument
+from pipeline.windows import MAX_CLIP
 from training.backbones import BACKBONES
-from training.settings import CLIP_LENGTHS, SIZES
+from training.settings import CLIP_LENGTHS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
 
 LARGEST_ALPHA = 1e6
 
@@ -26,7 +28,9 @@ def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 
 split_option = click.option("--split", default=None, help="Split column.  [default: the first]")
-seed_option = click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all that is drawn at random."
+)
 alpha_option = click.option(
     "--alpha",
     type=click.FloatRange(0, LARGEST_ALPHA),
@@ -41,8 +45,12 @@ _OPTIONS = (
     click.argument("checkpoint"),
     split_option,
     click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in the checkpoint]"),
-    click.option("--size", type=click.IntRange(32), help="Pixels.  [default: the paper's for the backbone]"),
-    click.option("--frames", type=click.IntRange(2), help="Of a window.  [default: the paper's for the backbone]"),
+    click.option(
+        "--size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels.  [default: the paper's for the backbone]"
+    ),
+    click.option(
+        "--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: the paper's for the backbone]"
+    ),
     click.option("--frame-step", type=click.IntRange(1), default=1),
     seed_option,
     out_option,
@@ -68,6 +76,10 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         opened = Cache(cache)
         subject = load_subject(checkpoint, backbone, seed)
         size, frames = size or SIZES[subject.name], frames or CLIP_LENGTHS[subject.name]
+        if frames < SHORTEST_CLIPS[subject.name]:
+            raise UserError(
+                f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"
+            )
         console = Console()
         command(Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console), **own)
 

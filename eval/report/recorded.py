@@ -66,10 +66,7 @@ def read_results(folder: Path, first: int) -> list[Result]:
 
     Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there.
     """
-    try:
-        names = [str(name) for name in read_table(folder)["result"]]
-    except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"{folder / TABLE} is damaged: {_reason(error)}") from None
+    names = [str(name) for name in read_table(folder)["result"]]
     return [_read(folder, name, f"R{first + i}") for i, name in enumerate(names)]
 
 
@@ -106,6 +103,4 @@ def _trained(run: RunFolder, content: dict[str, Any]) -> Settings | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return "it is no JSON"
-    if isinstance(error, KeyError):
-        return f"it has no column {error}"
     return str(error.strerror if isinstance(error, OSError) else error)

@@ -1,5 +1,6 @@
 """How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from typing import Any
 import click
 
 EXIT_USER_ERROR = 2
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Of OSErrors that are no fault of the program: a full disk, a place that may not be written to."""
 
 
 class Commands(click.Group):
@@ -86,4 +89,4 @@ def is_users_mistake(error: Exception) -> bool:
     from manifests.errors import UserError
     from pipeline.flow import FlowFileError
 
-    return isinstance(error, UserError | FlowFileError)
+    return isinstance(error, UserError | FlowFileError) or getattr(error, "errno", None) in NO_PLACE

@@ -107,12 +107,13 @@ def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path
     [
         (["nothing.pt"], "nothing.pt"),
         (["random", "--split", "split9"], "no split 'split9'"),
+        (["random", "--backbone", "s3d", "--frames", "4"], "windows for s3d have 5 frames or more, not 4"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
     evaluate: Evaluate, arguments: list[str], told: str, labelled_cache: Path, tmp_path: Path
 ) -> None:
-    result = evaluate("retrieval", labelled_cache, *arguments, *SMALL, "--out", tmp_path)
+    result = evaluate("retrieval", labelled_cache, arguments[0], *SMALL, *arguments[1:], "--out", tmp_path)
     assert result.exit_code == 2, result.output
     assert told in result.output and result.output.count("s2vc-eval: ") == 1
 
@@ -129,6 +130,19 @@ def test_a_damaged_shard_is_told_in_one_line(evaluate: Evaluate, labelled_cache:
     (told,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
     assert "s2vc-prep verify" in told and "Traceback" not in told
     assert not list((tmp_path / "out").glob("features/*"))
+
+
+def test_a_damaged_table_is_told_and_left_as_it_is(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("task,recall\n1,2\n")
+    result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path)
+    assert result.exit_code == 2 and "results.csv is damaged: it has no column 'result'" in result.output
+    assert (tmp_path / "results.csv").read_text() == "task,recall\n1,2\n"
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(evaluate: Evaluate, labelled_cache: Path) -> None:
+    result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", "/sys/results")
+    assert result.exit_code == 2 and result.output.count("s2vc-eval: ") == 1, result.output
+    assert "/sys/results" in result.output
 
 
 def test_a_cache_without_labels_is_told(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
