@@ -9,6 +9,10 @@ from click.testing import CliRunner, Result
 
 from tests.clips import moving_square, write_clip
 
+# Tests run in two processes (pytest-xdist), and many start more: with a thread for every core in each of them, torch
+# would spend its time waiting.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Ray's worker processes import the packages under test; its reports are nobody's business.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 

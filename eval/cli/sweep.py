@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from eval.sweep.cost import cost_of_trial
 from eval.sweep.plan import DECIDED, SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
-from eval.sweep.run import Share, evict, note_kept, run_trials, share_out
+from eval.sweep.run import Share, cpus_of_nodes, evict, note_kept, run_trials, share_out
 from eval.sweep.table import main_numbers, markdown, write_tables
 from eval.sweep.trial import TASKS
 from manifests.errors import UserError
@@ -105,9 +106,7 @@ def main(
         return
     folder.check(opened, shared)
     with interruptible(console), cluster(ray_address, None), stopping(console) as stop:
-        import ray
-
-        share = share_out(ray.cluster_resources().get("CPU", 1), gpus(), len(left), cpus_per_trial)
+        share = share_out(cpus_of_nodes(), gpus(), len(left), cpus_per_trial)
         tell_cost(opened, variants, trials, left, shared, tasks, share, evicting, console)
         if dry_run:
             return
@@ -155,25 +154,20 @@ def tell_cost(
     )
 
 
+@dataclass(frozen=True)
 class Sweep:
     """The trials of a sweep, variant by variant where space is short, else all together."""
 
-    def __init__(
-        self,
-        folder: SweepFolder,
-        cache: Cache,
-        variants: Sequence[Variant],
-        trials: Sequence[Trial],
-        shared: dict[str, Any],
-        tasks: Sequence[str],
-        share: Share,
-        address: str | None,
-        console: Console,
-        stop: Callable[[], bool],
-    ):
-        self.stop = stop
-        self.folder, self.cache, self.variants, self.trials = folder, cache, variants, trials
-        self.shared, self.tasks, self.share, self.address, self.console = shared, tasks, share, address, console
+    folder: SweepFolder
+    cache: Cache
+    variants: Sequence[Variant]
+    trials: Sequence[Trial]
+    shared: dict[str, Any]
+    tasks: Sequence[str]
+    share: Share
+    address: str | None
+    console: Console
+    stop: Callable[[], bool]
 
     def run(self, left: Sequence[Trial], evicting: bool) -> dict[str, str]:
         """Run what is left; the reasons of the trials that failed, by name."""
@@ -197,6 +191,8 @@ class Sweep:
         missing = [v for v in variants if self.cache.unrendered_shards(v)]
         if missing:
             run_render(self.cache.layout.root, missing, self.address, None, self.console)
+        if self.stop():
+            return {}
         note_kept(self.folder, self.cache, variants)
         clips = open_clips(example_settings(self.shared))
         settings, _ = resolve(example_settings(self.shared), len(clips))

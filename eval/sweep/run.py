@@ -31,17 +31,25 @@ class Share:
     at_once: int
 
 
-def share_out(cpus: float, gpus: float, trials: int, asked: int | None) -> Share:
+def cpus_of_nodes() -> list[int]:
+    """CPUs of each machine of the Ray that is running."""
+    import ray
+
+    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def share_out(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> Share:
     """The part of a cluster that each trial gets: a GPU where there are any, and its part of the CPUs.
 
-    asked: CPUs for each, where the user says so. Raises UserError where not even one trial fits.
+    nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
+    where not even one trial fits, which Ray would wait for without a word.
     """
-    slots = int(gpus) or max(1, min(trials, int(cpus)))
-    each = asked or max(1, int(cpus) // max(1, min(slots, trials)))
-    if each > cpus:
-        raise UserError(f"a trial of {each} CPUs does not fit: the cluster has {cpus:.0f}")
-    at_once = min(int(cpus) // each, int(gpus)) if gpus else int(cpus) // each
-    return Share(each, int(gpus >= 1), max(1, min(at_once, trials)))
+    slots = max(1, min(trials, gpus or sum(nodes)))
+    each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
+    if each > max(nodes):
+        raise UserError(f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}")
+    fit = sum(node // each for node in nodes)
+    return Share(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
 
 
 def run_trials(

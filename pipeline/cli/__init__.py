@@ -16,6 +16,8 @@ COMMANDS = {
     "info": "What is in a cache, and which share of the latents each alpha keeps.",
     "export": "Write motion-preserved clips as files that play anywhere.",
     "verify": "Check every invariant of a cache's format.",
+    "fit-flow": "Fit a normalizing flow to images, or to the frames of a cache.",
+    "flow-info": "What a flow is: architecture, figures on record, speed here.",
 }
 
 

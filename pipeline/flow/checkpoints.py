@@ -10,6 +10,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,7 @@ from torch import Tensor
 from pipeline.flow.model import Architecture, Flow
 
 DEFAULT_FLOW = Path(__file__).parent / "weights" / "default.safetensors"
-METADATA_KEY = "s2vc_flow"
+METADATA_KEY, RECORD_KEY = "s2vc_flow", "s2vc_fit"
 
 
 class FlowFileError(ValueError):
@@ -43,14 +44,31 @@ def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", prec
     return flow.for_inference(device, choose_precision(precision, device))
 
 
-def save_flow(flow: Flow, path: str | Path) -> None:
-    """Write a float32 flow as safetensors, each tensor as float16, half the size, where that loses nothing."""
+def save_flow(flow: Flow, path: str | Path, record: dict[str, Any] | None = None) -> None:
+    """Write a float32 flow as safetensors, each tensor as float16, half the size, where that loses nothing.
+
+    record: figures of its fit, for `flow_record`; they are no part of the flow, nor of its fingerprint.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in flow.state_dict().items()}
     if any(v.dtype != torch.float32 for v in state.values()):
         raise ValueError("a flow is saved in float32: load it with that precision first")
     state = {k: v.half() if torch.equal(v.half().float(), v) else v for k, v in state.items()}
-    # One metadata entry: with several, their order in the file would change from run to run.
-    save_file(state, path, metadata={METADATA_KEY: json.dumps(dataclasses.asdict(flow.architecture))})
+    # One metadata entry where bytes are compared: with several, their order in the file would change from run to run.
+    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(flow.architecture))}
+    save_file(state, path, metadata=metadata | ({RECORD_KEY: json.dumps(record)} if record else {}))
+
+
+def flow_record(path: Path) -> dict[str, Any]:
+    """What `save_flow` was given as the record of a flow's fit; nothing where there is none."""
+    if not _is_safetensors(path):
+        return {}
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(RECORD_KEY, "{}")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def fingerprint(flow: Flow) -> str:

@@ -43,26 +43,28 @@ def test_a_trial_is_finished_when_each_task_is_evaluated(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "trials", "asked", "expected"),
+    ("nodes", "gpus", "trials", "asked", "expected"),
     [
-        (2, 0, 9, None, Share(1, 0, 2)),
-        (2, 0, 1, None, Share(2, 0, 1)),
-        (64, 8, 30, None, Share(8, 1, 8)),
-        (64, 8, 3, None, Share(21, 1, 3)),
-        (16, 0, 30, 4, Share(4, 0, 4)),
-        (4, 8, 30, None, Share(1, 1, 4)),
+        ([2], 0, 9, None, Share(1, 0, 2)),
+        ([2], 0, 1, None, Share(2, 0, 1)),
+        ([64], 8, 30, None, Share(8, 1, 8)),
+        ([64], 8, 3, None, Share(21, 1, 3)),
+        ([16], 0, 30, 4, Share(4, 0, 4)),
+        ([4], 8, 30, None, Share(1, 1, 4)),
+        ([16, 16, 16], 0, 2, None, Share(16, 0, 2)),  # not 24, which no machine has
+        ([6, 6], 0, 9, 4, Share(4, 0, 2)),
     ],
 )
 def test_trials_are_packed_on_gpus_or_cores(
-    cpus: int, gpus: int, trials: int, asked: int | None, expected: Share
+    nodes: list[int], gpus: int, trials: int, asked: int | None, expected: Share
 ) -> None:
-    assert share_out(cpus, gpus, trials, asked) == expected
-    assert expected.cpus * expected.at_once <= cpus
+    assert share_out(nodes, gpus, trials, asked) == expected
+    assert expected.cpus * expected.at_once <= sum(nodes)
 
 
-def test_a_trial_larger_than_the_cluster_is_refused() -> None:
-    with pytest.raises(UserError, match="a trial of 3 CPUs does not fit: the cluster has 2"):
-        share_out(2, 0, 4, 3)
+def test_a_trial_larger_than_any_machine_is_refused() -> None:
+    with pytest.raises(UserError, match="a trial of 3 CPUs does not fit: the largest machine has 2"):
+        share_out([2, 2], 0, 4, 3)
 
 
 def made_up() -> pd.DataFrame:

@@ -1,0 +1,41 @@
+"""`s2vc-prep flow-info`."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from pipeline.flow import choose_precision, fingerprint, load_flow
+from pipeline.flow.checkpoints import flow_record
+from pipeline.flow.model import LATENTS
+
+TIMED_FRAMES = 64
+
+
+@click.command("flow-info")
+@click.argument("flow", metavar="FILE")
+def flow_info_command(flow: str) -> None:
+    """What the flow in FILE is ('default': the built-in one): architecture, figures on record, and its speed here."""
+    console = Console()
+    loaded = load_flow(flow)
+    parameters = sum(p.numel() for p in loaded.parameters())
+    console.print(f"fingerprint {fingerprint(loaded)}", highlight=False, soft_wrap=True)
+    for name, value in {**dataclasses.asdict(loaded.architecture), "parameters": parameters}.items():
+        console.print(f"{name}: {value:,}", highlight=False)
+    for name, value in flow_record(Path(flow)).items():
+        console.print(f"{name}: {value}", highlight=False, markup=False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = choose_precision("auto", device)
+    loaded = load_flow(flow, device, precision)
+    z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0)).to(device)
+    x = loaded.decode(z)  # warms up as well
+    for what, call in (("encode", lambda: loaded.encode(x)), ("decode", lambda: loaded.decode(z))):
+        started = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        speed = TIMED_FRAMES / (time.perf_counter() - started)
+        console.print(f"{what}: {speed:.0f} frames/s here, {precision} subnets, {device.type}", highlight=False)

@@ -1,0 +1,173 @@
+"""A fit on disk: its checkpoint beside the flow that is to be, and what is told of a flow when it is done."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import stats
+from torch import Tensor
+
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.flow import Architecture, Flow, save_flow
+from pipeline.flow.fitting import LEVELS, FitRecord, FitSettings, Fitting, dequantised, evaluated_bits
+from pipeline.flow.model import LATENTS
+
+TESTED_LATENTS = 64
+"""Dimensions, evenly spaced, whose values over the held-out images are tested for normality."""
+
+SAMPLES = 32
+"""Of a sample sheet, in rows of eight: images, their latents inverted again, and draws of the flow."""
+
+
+@dataclass(frozen=True)
+class FlowFigures:
+    """Of a flow on held-out images. bits: per dimension, clean (uniform dequantisation) and at the training noise;
+    nats_offset: log 256, what was added to the nats of a density over [0, 1]. error_rms, error_max: of decoding what
+    was encoded, range [0, 1]. latent_*: of all latents; ks_median: Kolmogorov-Smirnov distance to N(0, 1) of one
+    dimension over the images, median over TESTED_LATENTS of them; ks_normal: share of those not rejected at 0.05."""
+
+    images: int
+    bits_clean: float
+    bits_noise: float
+    noise: float
+    nats_offset: float
+    error_rms: float
+    error_max: float
+    latent_mean: float
+    latent_std: float
+    latent_min: float
+    latent_max: float
+    ks_median: float
+    ks_normal: float
+
+
+def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] = lambda n: None) -> FlowFigures:
+    """The figures of a flow on images (N, 3, 64, 64) uint8, N >= 2; done(n) as images are gone through, three times."""
+    clean = evaluated_bits(flow, images, 0.0, done=done)
+    noisy = evaluated_bits(flow, images, noise, done=done)
+    latents, squares, largest = [], 0.0, 0.0
+    generator = torch.Generator().manual_seed(0)
+    for part in images.split(64):
+        x = dequantised(part, noise, generator)
+        z, _ = flow.encode(x)
+        error = (flow.decode(z).cpu() - x).abs()
+        squares, largest = squares + float(error.square().sum()), max(largest, float(error.max()))
+        latents.append(z.cpu())
+        done(len(part))
+    z = torch.cat(latents)
+    chosen = z[:, torch.linspace(0, LATENTS - 1, TESTED_LATENTS).long()].double().numpy()
+    tests = [stats.kstest(values, "norm") for values in chosen.T]
+    return FlowFigures(
+        images=len(images),
+        bits_clean=clean,
+        bits_noise=noisy,
+        noise=noise,
+        nats_offset=float(np.log(LEVELS)),
+        error_rms=(squares / images.numel()) ** 0.5,
+        error_max=largest,
+        latent_mean=float(z.mean()),
+        latent_std=float(z.std()),
+        latent_min=float(z.min()),
+        latent_max=float(z.max()),
+        ks_median=float(np.median([t.statistic for t in tests])),
+        ks_normal=float(np.mean([t.pvalue >= 0.05 for t in tests])),
+    )
+
+
+def sample_sheet(flow: Flow, images: Tensor, path: Path, temperature: float = 0.7) -> None:
+    """Held-out images, what comes back from their latents, and draws z = temperature · N(0, I), as a PNG."""
+    shown = images[:SAMPLES].float() / 255
+    z, _ = flow.encode(shown)
+    drawn = flow.decode(temperature * torch.randn(SAMPLES, LATENTS, generator=torch.Generator().manual_seed(0)))
+    rows = [_grid(part.cpu()) for part in (shown, flow.decode(z), drawn)]
+    gap = np.full((8, rows[0].shape[1], 3), 255, np.uint8)
+    sheet = np.concatenate([part for row in rows for part in (row, gap)][:-1])
+    with files.attempt(path) as aside:
+        Image.fromarray(sheet).save(aside, format="png")
+
+
+def _grid(images: Tensor, columns: int = 8) -> np.ndarray:
+    """Images (N, 3, 64, 64) in [0, 1], clamped -> (64 N / columns, 64 columns, 3) uint8; what is missing is white."""
+    missing = -len(images) % columns
+    full = torch.cat([images.clamp(0, 1), torch.ones(missing, *images.shape[1:])])
+    tiles = full.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
+    return (tiles.numpy() * 255).round().astype(np.uint8)
+
+
+class FitFolder:
+    """The files of a fit, beside the flow that is to be: NAME.safetensors, NAME.fit.pt, NAME.csv, NAME.png."""
+
+    def __init__(self, flow: Path):
+        self.flow = flow
+        self.checkpoint = flow.with_suffix(".fit.pt")
+        self.steps = flow.with_suffix(".csv")
+        self.sheet = flow.with_suffix(".png")
+
+    def open(self, settings: FitSettings, architecture: Architecture, fitting: Fitting) -> None:
+        """Go on with the fit that is here, or begin one. Raises UserError where the flow is there, or a fit with other
+        settings."""
+        if self.flow.exists():
+            raise UserError(f"{self.flow} exists: choose another --out")
+        if not self.checkpoint.exists():
+            return
+        wanted = _described(settings, architecture)
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            before = state["settings"]
+            for name, value in wanted.items():
+                if before[name] != value:
+                    raise UserError(
+                        f"{self.checkpoint} is of a fit with other settings: {name} is {before[name]} there, {value} "
+                        "here; choose another --out, or the same settings to go on"
+                    )
+            fitting.load(state)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a damaged archive makes its reader raise
+            raise UserError(f"{self.checkpoint} is damaged, or no checkpoint of a fit: {error}") from error
+
+    def save(self, settings: FitSettings, architecture: Architecture, fitting: Fitting) -> None:
+        """Write the checkpoint aside, and rename it."""
+        with files.attempt(self.checkpoint) as aside:
+            torch.save({"settings": _described(settings, architecture), **fitting.state()}, aside)
+
+    def finish(self, fitting: Fitting, figures: FlowFigures, settings: FitSettings) -> None:
+        """Write the moving average as the flow, with its figures, and drop the checkpoint."""
+        record = {**dataclasses.asdict(figures), **dataclasses.asdict(settings), "skipped": fitting.skipped}
+        with files.attempt(self.flow) as aside:
+            save_flow(fitting.average, aside, record)
+        files.remove(self.checkpoint)
+
+
+def _described(settings: FitSettings, architecture: Architecture) -> dict[str, Any]:
+    return {**dataclasses.asdict(settings), **dataclasses.asdict(architecture)}
+
+
+class StepLog:
+    """NAME.csv, a row per step, written as they are done; rows after step `done` are of a life before."""
+
+    def __init__(self, path: Path, done: int):
+        columns = [f.name for f in dataclasses.fields(FitRecord)]
+        kept = []
+        if path.exists():
+            kept = [row for row in csv.reader(path.read_text().splitlines()[1:]) if row and int(row[0]) <= done]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *kept])
+        files.write_text(path, text.getvalue())
+        self._file = path.open("a", newline="")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def add(self, record: FitRecord) -> None:
+        self._writer.writerow([repr(value) for value in dataclasses.astuple(record)])
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,110 @@
+"""The real commands fit-flow and flow-info: a fit that is stopped and gone on with, and what is refused."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pipeline.flow import load_flow
+from pipeline.flow.checkpoints import flow_record
+
+LIMIT = 120.0
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 smooth images, 64x64."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for n in range(300):
+        coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+        coarse.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{n:03}.png")
+    return folder
+
+
+def arguments(images: Path, out: Path, *more: object) -> list[str]:
+    tiny = ["--hidden", 4, "--width", 4, "--high-blocks", 1, "--low-blocks", 1, "--deep-blocks", 1]
+    return [str(a) for a in ("fit-flow", images, "--out", out, *tiny, "--steps", STEPS, "--batch", 8, *more)]
+
+
+def prep(*words: object) -> Result:
+    from pipeline.cli import main
+
+    return CliRunner().invoke(main, [str(w) for w in words])
+
+
+def steps_of(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
+
+
+def test_a_fit_that_is_stopped_goes_on_to_the_same_flow(folder: Path, tmp_path: Path) -> None:
+    whole = prep(*arguments(folder, tmp_path / "whole.safetensors"))
+    assert whole.exit_code == 0, whole.output
+    assert "on 30 held-out images" in whole.output and "bits per dimension" in whole.output
+
+    command = [sys.executable, "-m", "pipeline.cli", *arguments(folder, tmp_path / "part.safetensors")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + LIMIT
+    while len(steps_of(tmp_path / "part.csv")) < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=LIMIT)
+    stopped = len(steps_of(tmp_path / "part.csv"))
+    assert (process.returncode, stopped < STEPS) == (130, True), output
+    assert "run the same command again" in output and not (tmp_path / "part.safetensors").exists()
+
+    again = prep(*arguments(folder, tmp_path / "part.safetensors"))
+    assert again.exit_code == 0 and f"{stopped} done before" in " ".join(again.output.split()), again.output
+    assert steps_of(tmp_path / "part.csv") == steps_of(tmp_path / "whole.csv")
+    one, other = (load_flow(tmp_path / f"{n}.safetensors").state_dict() for n in ("whole", "part"))
+    assert all((one[k] == other[k]).all() for k in one)
+    assert not list(tmp_path.glob("*.fit.pt"))
+    assert Image.open(tmp_path / "whole.png").size[0] == 512
+
+
+def test_what_is_written_says_what_it_is(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.safetensors"
+    assert prep(*arguments(folder, out, "--noise", 0.05)).exit_code == 0
+    record = flow_record(out)
+    assert record["noise"] == 0.05 and record["images"] == 30 and record["error_rms"] < 1e-4
+    told = prep("flow-info", out)
+    assert told.exit_code == 0 and "hidden: 4" in told.output and "encode: " in told.output
+    assert f"bits_clean: {record['bits_clean']}" in told.output.replace("\n", "")
+    assert prep("flow-info", "default").exit_code == 0
+    onward = prep(*arguments(folder, tmp_path / "g.safetensors", "--init", out, "--lr", 0))
+    assert onward.exit_code == 0, onward.output
+    one, other = load_flow(out).state_dict(), load_flow(tmp_path / "g.safetensors").state_dict()
+    assert all(np.allclose(one[k], other[k], atol=1e-6) for k in one)  # at a rate of 0 it stays what it was
+
+
+def test_what_makes_no_fit_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for n in range(5):
+        Image.new("RGB", (64, 64)).save(few / f"{n}.png")
+    there = tmp_path / "there.safetensors"
+    there.write_bytes(b"")
+    other = tmp_path / "other.safetensors"
+    assert prep(*arguments(folder, other, "--steps", 1, "--validation", few)).exit_code == 0
+    other.rename(tmp_path / "moved.safetensors")
+    (tmp_path / "other.fit.pt").write_bytes(b"no checkpoint")
+    for words, told in (
+        (arguments(few, tmp_path / "a.safetensors"), "has 5 images that can be read; a flow wants 256"),
+        (arguments(folder, there), "exists: choose another --out"),
+        (arguments(folder, tmp_path / "a.pt"), "names the flow, a .safetensors file"),
+        (arguments(folder, other), "is damaged, or no checkpoint of a fit"),
+        (arguments(tmp_path / "nothing", tmp_path / "a.safetensors"), "there is no folder, tar file or cache"),
+        (arguments(folder, tmp_path / "a.safetensors", "--init", few), "there is no flow at"),
+    ):
+        done = prep(*words)
+        assert done.exit_code == 2 and told in done.output and done.output.count("s2vc-prep: ") == 1, done.output
