@@ -18,7 +18,7 @@ from eval.sweep.trial import TASKS
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.cli.ending import interruptible
+from pipeline.cli.ending import interruptible, stopping
 from pipeline.cli.group import OneCommand
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
 from pipeline.cli.render import run_render, wanted_variants, window_rule
@@ -27,7 +27,6 @@ from pipeline.stages import cluster, gpus
 from pipeline.static_cues import STRATEGIES
 from pipeline.variants import Variant
 from training.cli.run import settings_options
-from training.cli.session import stopping
 from training.loader import EpochBatches
 from training.methods import open_clips
 from training.settings import LABELS_ONLY, PRESETS, read_settings_file

@@ -1,8 +1,11 @@
 """How a job over shards ends on the screen, and with which exit code."""
 
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -24,6 +27,28 @@ def interruptible(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         console.print("Stopped. What is finished is kept: run the same command again to go on.")
         sys.exit(EXIT_INTERRUPTED)
+
+
+@contextmanager
+def stopping(console: Console) -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed, or SIGTERM came; a second Ctrl-C is obeyed at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        console.print("stopping after this step; once more to stop at once", highlight=False)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    except KeyboardInterrupt:
+        console.print("Stopped. The last checkpoint is kept: run the same command again to go on.")
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def tell_unfinished(outcome: Outcome, console: Console) -> None:

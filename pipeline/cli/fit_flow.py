@@ -1,11 +1,8 @@
 """`s2vc-prep fit-flow`."""
 
 import dataclasses
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from rich.console import Console
 
 from manifests.errors import UserError
 from pipeline.cli import EXIT_INTERRUPTED
+from pipeline.cli.ending import stopping
 from pipeline.cli.options import OUTPUT
 from pipeline.fit import FitFolder, FlowFigures, StepLog, judge, sample_sheet
 from pipeline.flow import Architecture, load_flow
@@ -135,7 +133,7 @@ def _fit(
     log, saved = StepLog(folder.steps, fitting.step), time.monotonic()
     recent: list[float] = []
     started, before = time.monotonic(), fitting.step
-    with _asked_to_stop() as stop, progress("fit", settings.steps, "steps", console, counted="images") as advance:
+    with stopping(console) as stop, progress("fit", settings.steps, "steps", console, counted="images") as advance:
         for record in fitting.run():
             log.add(record)
             recent = [*recent[1 - AVERAGED :], record.bits]
@@ -161,24 +159,6 @@ def _fit(
 def _note(record: FitRecord, recent: list[float]) -> str:
     skipped = f", {record.skipped} skipped" if record.skipped else ""
     return f"{sum(recent) / len(recent):.3f} bits per dimension{skipped}"
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed, or SIGTERM came; a second one is obeyed at once."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def tell_figures(figures: FlowFigures, console: Console) -> None:

@@ -1,18 +1,14 @@
 """A run as a person sees it: what is trained, progress, curves on disk, Ctrl-C, and how it ended."""
 
 import math
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from rich.console import Console
 
-from pipeline.cli import EXIT_INTERRUPTED
+from pipeline.cli.ending import stopping
 from pipeline.progress import Advance, clock, progress
 from training.curves import plot_curves
 from training.loader import EpochBatches
@@ -52,28 +48,6 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
     if stopped and not done:
         console.print("Stopped. The checkpoint is written: run the same command again to go on.")
     return done
-
-
-@contextmanager
-def stopping(console: Console) -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed, or SIGTERM came; a second Ctrl-C is obeyed at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        console.print("stopping after this step; once more to stop at once", highlight=False)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    except KeyboardInterrupt:
-        console.print("Stopped. The last checkpoint is kept: run the same command again to go on.")
-        sys.exit(EXIT_INTERRUPTED)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
