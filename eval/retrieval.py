@@ -10,6 +10,12 @@ from torch.nn import functional
 CHUNK_VALUES = 16 << 20
 """Similarities that are held at a time, 64 MB of float32; memory is bounded by it, whatever the number of queries."""
 
+PART_VALUES = 4 << 20
+"""Of those, gone through at a time: what is made of them is small enough for its memory to be used again."""
+
+GALLERY_ROWS = 1 << 14
+"""Of the gallery, multiplied at a time: a product may copy all that it is given."""
+
 SHORTEST = 1e-12
 """Length that shorter features are taken to have."""
 
@@ -52,20 +58,33 @@ def hit_ranks(
     if len(q) == 0:
         raise ValueError("there are no queries")
     # The gallery is as large as memory allows: its lengths are divided out of the similarities, not of a copy.
-    lengths = g.norm(dim=1).clamp_min(SHORTEST)
+    blocks = g.split(GALLERY_ROWS)
+    lengths = torch.cat([block.norm(dim=1) for block in blocks]).clamp_min(SHORTEST)
     step = max(1, CHUNK_VALUES // max(len(g), 1))
-    parts = zip(functional.normalize(q, dim=1).split(step), ql.split(step), strict=True)
-    return torch.cat([_ranks((unit @ g.T).div_(lengths), labels, gl) for unit, labels in parts])
+    rows = max(1, PART_VALUES // max(len(g), 1))
+    # Fresh memory for every chunk costs more than its product, and results kept between them would hold it.
+    buffer, ranks = g.new_empty(min(step, len(q)), len(g)), torch.empty(len(q), dtype=torch.int64, device=g.device)
+    for first in range(0, len(q), step):
+        unit = functional.normalize(q[first : first + step], dim=1)
+        similarity = buffer[: len(unit)]
+        for block, columns in zip(blocks, similarity.split(GALLERY_ROWS, dim=1), strict=True):
+            columns.copy_(unit @ block.T)
+        similarity /= lengths
+        for at in range(0, len(unit), rows):
+            mine = slice(first + at, first + min(at + rows, len(unit)))
+            ranks[mine] = _ranks(similarity[at : at + rows], ql[mine], gl)
+    return ranks
 
 
 def _ranks(similarity: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
     """`hit_ranks` from similarities (q, G)."""
     same = query_labels[:, None] == gallery_labels[None]
-    nearest = similarity.masked_fill(~same, -torch.inf).max(dim=1, keepdim=True).values
-    # `max` may give the place of any of several equal ones: the first is wanted.
-    place = ((similarity == nearest) & same).int().argmax(dim=1, keepdim=True)
-    before = torch.arange(similarity.shape[1], device=similarity.device)[None] < place
-    nearer = (similarity > nearest).sum(dim=1) + ((similarity == nearest) & before).sum(dim=1)
+    nearest = similarity.masked_fill(~same, -torch.inf).amax(dim=1, keepdim=True)
+    nearer = (similarity > nearest).sum(dim=1)
+    equal = similarity == nearest
+    for row in (equal.sum(dim=1) > 1).nonzero()[:, 0]:
+        first = int((equal[row] & same[row]).int().argmax())
+        nearer[row] += equal[row, :first].sum()  # of equally similar ones, those before the first of its class
     return torch.where(same.any(dim=1), nearer, similarity.shape[1])
 
 

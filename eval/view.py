@@ -125,11 +125,10 @@ class Crops(nn.Module):
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
         """Crop `number`, of 0 to view.count - 1, of the windows of a batch."""
-        video = as_video(stored)
         if self._view.crops == "augmented":
-            video = self._augmented(video, batch, number)
+            video = self._augmented(as_video(stored), batch, number)
         else:
-            video = crop(video, self._view.size, number % 5 if self._view.crops == "ten" else 4)
+            video = crop(stored.permute(0, 4, 1, 2, 3), self._view.size, number % 5 if self._view.crops == "ten" else 4)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
 
@@ -141,15 +140,17 @@ class Crops(nn.Module):
 
 
 def crop(video: Tensor, size: int, place: int) -> Tensor:
-    """Clips (N, 3, T, H, W) -> a square of CENTRE of the shorter side, resized: (N, 3, T, size, size).
+    """Clips (N, 3, T, H, W) -> a square of CENTRE of the shorter side, resized: (N, 3, T, size, size) float32.
 
-    place: 0 to 3 the corners, in reading order; 4 the centre.
+    8-bit clips become shares of the range, after the cut. place: 0 to 3 the corners, in reading order; 4 the centre.
     """
     n, _, t, height, width = video.shape
     side = round(min(height, width) * CENTRE)
     bottom, right = height - side, width - side
     top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[place]
     cut = video[..., top : top + side, left : left + side]
+    if cut.dtype == torch.uint8:
+        cut = cut.float().div_(255)
     if side == size:
         return cut
     images = cut.transpose(1, 2).flatten(0, 1)
