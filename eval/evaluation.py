@@ -1,5 +1,6 @@
 """A checkpoint on a cache: its features, computed once, and where its results go."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from rich.console import Console
 from eval.features import Features, extract
 from eval.results import describe, save_result
 from eval.subject import Subject
-from eval.view import StoredWindows, View
+from eval.view import View
 from pipeline.cache import Cache
-from pipeline.progress import progress
+from pipeline.device import choose_device
+from pipeline.progress import Advance, progress
 from training.loader import spare_cpus
 
 
@@ -34,7 +36,7 @@ class Evaluation:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return choose_device()
 
     def view(self, **more: Any) -> View:
         """Of the size and frames asked for; more: crops, draws, order, seed."""
@@ -42,7 +44,12 @@ class Evaluation:
 
     def features(self, rows: np.ndarray, view: View, title: str = "features", cache: Cache | None = None) -> Features:
         """Of rows of the cache, or of another, computed where they are not at hand, with progress."""
-        return features_of(self.subject, cache or self.cache, rows, view, self.out, self.console, title)
+        folder, backbone = self.out / "features", self.subject.backbone
+
+        def show(windows: int) -> AbstractContextManager[Advance]:
+            return progress(title, windows, "windows", self.console)
+
+        return extract(cache or self.cache, rows, backbone, view, folder, self.device, spare_cpus(), show)
 
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any
@@ -62,12 +69,3 @@ class Evaluation:
             **how,
         )
         return save_result(self.out, described, numbers, details)
-
-
-def features_of(
-    subject: Subject, cache: Cache, rows: np.ndarray, view: View, out: Path, console: Console, title: str
-) -> Features:
-    """Features kept in OUT/features, computed with progress where they are not there."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with progress(title, len(StoredWindows(cache, rows, view)), "windows", console) as advance:
-        return extract(cache, rows, subject.backbone, view, out / "features", device, spare_cpus(), advance)

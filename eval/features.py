@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cache.layout import INGEST
 from pipeline.hdf5 import read_array, read_dataset, write_shard
-from pipeline.progress import Advance
+from pipeline.progress import Advance, unseen
 from training.loader import Telling, begin_worker, collate_told
 
 BATCH = 16
@@ -78,17 +78,18 @@ def extract(
     folder: Path,
     device: torch.device,
     workers: int,
-    advance: Advance,
+    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
 ) -> Features:
     """The features of rows of a cache under a backbone, computed where the folder does not hold them yet.
 
     backbone: in evaluation mode here, pooled over space and time. workers: processes that read.
+    show: called with the number of windows where there is work, gives what is told of it.
     Raises UserError where stored frames cannot be read.
     """
     path = folder / f"{fingerprint(cache, rows, backbone.state_dict(), view)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
-        with write_shard(path) as file:
+        with write_shard(path) as file, show(len(windows)) as advance:
             row = (view.count, int(backbone.feature_size))  # type: ignore[arg-type]
             stored = file.growing("features", row, np.float32, CHUNK_WINDOWS)
             for batch in embedded(windows, backbone.to(device).eval(), view, device, workers):

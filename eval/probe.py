@@ -74,6 +74,11 @@ def scores_of_video(classifier: nn.Module, features: Features, row: int) -> np.n
     return classifier(clips).softmax(dim=1).mean(dim=0).numpy()
 
 
+def scores_of_videos(classifier: nn.Module, features: Features, rows: np.ndarray) -> np.ndarray:
+    """`scores_of_video` of each row: (len(rows), classes) float32."""
+    return np.stack([scores_of_video(classifier, features, int(row)) for row in rows])
+
+
 def _batches(samples: Sequence[Sample], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch in batches, cut evenly, since batch norm needs two at least."""
     batch = max(LINEAR_MIN_BATCH, min(BATCH, len(samples) // LINEAR_MIN_STEPS))

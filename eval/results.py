@@ -37,7 +37,8 @@ def save_result(
 ) -> Path:
     """Write the result's JSON, and put its row into the table, in the place of one of the same description.
 
-    details are in the JSON alone. Returns its path; a figure of the result has the same stem.
+    details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError where
+    the table that is there is damaged.
     """
     name = result_name(described)
     path = folder / f"{name}.json"

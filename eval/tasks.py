@@ -10,7 +10,7 @@ from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
 from eval.evaluation import Evaluation
 from eval.features import Features
 from eval.labelled import Labelled, classes_of, labelled_rows, split_rows
-from eval.probe import Sample, fit_probe, scores_of_video
+from eval.probe import Sample, fit_probe, scores_of_video, scores_of_videos
 from eval.retrieval import hit_ranks
 from pipeline.cache import Cache
 from pipeline.progress import progress
@@ -38,7 +38,7 @@ def retrieval(
     g -= g.mean(axis=0)
     ranks = hit_ranks(q, q_labels, g, g_labels).numpy()
     recall = {k: float((ranks < k).mean()) for k in ks}
-    windows = [len(features.of(int(row))) if per == "clip" else 1 for row in query.rows]
+    windows = np.diff(features.offsets)[query.rows] if per == "clip" else 1
     videos = np.repeat(query.cache.index["video_id"].to_numpy()[query.rows], windows)
     path = evaluation.save(
         "retrieval",
@@ -76,7 +76,7 @@ def probed(
     samples = [Sample(train, row, target) for row, target in zip(trained.rows.tolist(), targets, strict=True)]
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
         probe = fit_probe(samples, len(labels), epochs, evaluation.seed, advance)
-    scores = np.stack([scores_of_video(probe, test, row) for row in tested.rows.tolist()])
+    scores = scores_of_videos(probe, test, tested.rows)
     return Classification(scores, np.searchsorted(labels, tested.labels), names)
 
 

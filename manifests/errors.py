@@ -1,6 +1,8 @@
 """The user's mistakes, and how hostile text is told apart and shown."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # Control characters (C0, DEL, C1), and the surrogates by which Python spells bytes that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -13,6 +15,17 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+def refuse_other_settings(place: object, what: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise UserError where what is to be gone on with, a run or the like at a place, was begun with other settings."""
+    for name in {**before, **wanted}:
+        old, new = before.get(name), wanted.get(name)
+        if old != new:
+            raise UserError(
+                f"{place} holds a {what} with other settings: {name} is {old!r} there, {new!r} here; "
+                "choose another --out, or the same settings to go on"
+            )
 
 
 def text_problem(text: str) -> str:

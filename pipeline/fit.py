@@ -14,10 +14,10 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor
 
-from manifests.errors import UserError
+from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
 from pipeline.flow import Architecture, Flow, save_flow
-from pipeline.flow.fitting import LEVELS, FitRecord, FitSettings, Fitting, dequantised, evaluated_bits
+from pipeline.flow.fitting import LEVELS, FitRecord, FitSettings, Fitting, bits_of, dequantised, evaluated_bits
 from pipeline.flow.model import LATENTS
 
 TESTED_LATENTS = 64
@@ -50,15 +50,15 @@ class FlowFigures:
 
 
 def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] = lambda n: None) -> FlowFigures:
-    """The figures of a flow on images (N, 3, 64, 64) uint8, N >= 2; done(n) as images are gone through, three times."""
+    """The figures of a flow on images (N, 3, 64, 64) uint8, N >= 2; done(n) as images are gone through, twice."""
     clean = evaluated_bits(flow, images, 0.0, done=done)
-    noisy = evaluated_bits(flow, images, noise, done=done)
-    latents, squares, largest = [], 0.0, 0.0
-    generator = torch.Generator().manual_seed(0)
+    noisy, squares, largest, latents = 0.0, 0.0, 0.0, []
+    generator = torch.Generator(flow.device).manual_seed(0)
     for part in images.split(64):
-        x = dequantised(part, noise, generator)
-        z, _ = flow.encode(x)
-        error = (flow.decode(z).cpu() - x).abs()
+        x = dequantised(part.to(flow.device), noise, generator)
+        z, log_det = flow.encode(x)
+        error = (flow.decode(z) - x).abs()
+        noisy += float(bits_of(z, log_det).sum())
         squares, largest = squares + float(error.square().sum()), max(largest, float(error.max()))
         latents.append(z.cpu())
         done(len(part))
@@ -68,7 +68,7 @@ def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] 
     return FlowFigures(
         images=len(images),
         bits_clean=clean,
-        bits_noise=noisy,
+        bits_noise=noisy / len(images),
         noise=noise,
         nats_offset=float(np.log(LEVELS)),
         error_rms=(squares / images.numel()) ** 0.5,
@@ -118,21 +118,16 @@ class FitFolder:
             raise UserError(f"{self.flow} exists: choose another --out")
         if not self.checkpoint.exists():
             return
-        wanted = _described(settings, architecture)
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            before = state["settings"]
-            for name, value in wanted.items():
-                if before[name] != value:
-                    raise UserError(
-                        f"{self.checkpoint} is of a fit with other settings: {name} is {before[name]} there, {value} "
-                        "here; choose another --out, or the same settings to go on"
-                    )
-            fitting.load(state)
-        except UserError:
-            raise
+            before = dict(state["settings"])
+            same = before == _described(settings, architecture)
+            if same:
+                fitting.load(state)
         except Exception as error:  # whatever a damaged archive makes its reader raise
             raise UserError(f"{self.checkpoint} is damaged, or no checkpoint of a fit: {error}") from error
+        if not same:
+            refuse_other_settings(self.checkpoint, "fit", before, _described(settings, architecture))
 
     def save(self, settings: FitSettings, architecture: Architecture, fitting: Fitting) -> None:
         """Write the checkpoint aside, and rename it."""

@@ -2,8 +2,10 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.frames import read_small
-from pipeline.progress import Advance
+from pipeline.progress import Advance, unseen
 from pipeline.static_cues import SMALL
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -22,6 +24,9 @@ MOST = 200_000
 """Images that are held, 12 kB each; of more, so many are drawn."""
 LARGEST_BYTES = 50_000_000
 """Of one image's file; a larger one is no photograph."""
+
+Content = Callable[[], bytes]
+"""Reads an image's file."""
 
 
 @dataclass(frozen=True)
@@ -45,41 +50,42 @@ class Images:
         return self.pixels[~out], self.pixels[out]
 
 
-def count_images(source: Path) -> int:
-    """How many there are to read; raises UserError where the source is none."""
-    if (source / "cache.json").exists():
-        return int(Cache(source).index["frames"].sum())
-    return sum(1 for _ in _files(source))
-
-
-def read_images(source: Path, resize: bool, seed: int, advance: Advance, most: int = MOST) -> Images:
+def read_images(
+    source: Path,
+    resize: bool,
+    seed: int,
+    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    most: int = MOST,
+) -> Images:
     """All images of a source, or `most` of them drawn by the seed.
 
     source: a folder that holds images at any depth, or tar files of images; a tar file; or a cache, whose small frames
     are read. resize: cut the middle square of images of other sizes and resize it. A damaged image is skipped and
-    listed. Raises UserError for a source without images, and for one of another size without `resize`.
+    listed. show: called with the number of images, or of a cache's frames, gives what is told of them. Raises UserError
+    for a source without images, and for one of another size without `resize`.
     """
     if (source / "cache.json").exists():
-        return _frames_of(Cache(source), seed, advance, most)
-    total = count_images(source)
+        return _frames_of(Cache(source), show, most)
+    total = sum(1 for _ in _files(source))
     chosen = np.ones(total, bool)
     if total > most:
         chosen[:] = False
         chosen[np.random.default_rng(seed).choice(total, most, replace=False)] = True
     pixels, skipped = np.empty((int(chosen.sum()), SMALL, SMALL, 3), np.uint8), []
     count = 0
-    for wanted, (name, content) in zip(chosen, _files(source), strict=True):
-        if wanted:
-            try:
-                pixels[count] = _decoded(content(), resize, name)
-                count += 1
-            except (OSError, ValueError, SyntaxError) as error:  # Pillow tells damage by any of these
-                skipped.append(f"{name}: {error}")
+    with show(total) as advance:
+        for wanted, (name, content) in zip(chosen, _files(source), strict=True):
+            if wanted:
+                try:
+                    pixels[count] = _decoded(content(), resize, name)
+                    count += 1
+                except (OSError, ValueError, SyntaxError) as error:  # Pillow tells damage by any of these
+                    skipped.append(f"{name}: {error}")
             advance(1, 1)
     return Images(_channels_first(pixels[:count]), torch.arange(count), skipped)
 
 
-def _files(source: Path) -> Iterator[tuple[str, "Content"]]:
+def _files(source: Path) -> Iterator[tuple[str, Content]]:
     """Name and content of every image file, in the order of their names."""
     if source.is_file():
         yield from _members(source)
@@ -93,37 +99,35 @@ def _files(source: Path) -> Iterator[tuple[str, "Content"]]:
             yield from _members(path)
         elif path.suffix.lower() in ENDINGS:
             found = True
-            yield str(path.relative_to(source)), Content(path=path)
+            yield str(path.relative_to(source)), partial(_bytes_of_file, path)
     if not found:
         raise UserError(f"{source} holds no images ({', '.join(ENDINGS)}) and no .tar of them")
 
 
-def _members(path: Path) -> Iterator[tuple[str, "Content"]]:
+def _members(path: Path) -> Iterator[tuple[str, Content]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile() and Path(member.name).suffix.lower() in ENDINGS:
-                    yield f"{path.name}/{member.name}", Content(archive=archive, member=member)
+                    yield f"{path.name}/{member.name}", partial(_bytes_of_member, archive, member)
     except (tarfile.TarError, OSError) as error:
         raise UserError(f"{path} cannot be read as a tar file of images: {error}") from None
 
 
-@dataclass(frozen=True)
-class Content:
-    """A file, or a member of an archive that is open; called, it gives the bytes."""
+def _bytes_of_file(path: Path) -> bytes:
+    _refuse_large(path.stat().st_size)
+    return path.read_bytes()
 
-    path: Path | None = None
-    archive: tarfile.TarFile | None = None
-    member: tarfile.TarInfo | None = None
 
-    def __call__(self) -> bytes:
-        size = self.member.size if self.member else self.path.stat().st_size if self.path else 0
-        if size > LARGEST_BYTES:
-            raise ValueError(f"its file has {size} bytes")
-        if self.archive and self.member:
-            file = self.archive.extractfile(self.member)
-            return file.read() if file else b""
-        return self.path.read_bytes() if self.path else b""
+def _bytes_of_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    _refuse_large(member.size)
+    file = archive.extractfile(member)
+    return file.read() if file else b""
+
+
+def _refuse_large(size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise ValueError(f"its file has {size} bytes")
 
 
 def _decoded(content: bytes, resize: bool, name: str) -> np.ndarray:
@@ -141,20 +145,21 @@ def _decoded(content: bytes, resize: bool, name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _frames_of(cache: Cache, seed: int, advance: Advance, most: int) -> Images:
+def _frames_of(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]], most: int) -> Images:
     """Small frames of a cache: all, or as many of each video as its length allows, evenly spaced."""
     frames = cache.index["frames"].to_numpy()
     if frames.sum() == 0:
         raise UserError(f"{cache.layout.root} has no frames: see its index.csv")
     share = min(1.0, most / frames.sum())
     pixels, groups = [], []
-    for row, (shard, first, count) in enumerate(cache.index[["shard", "first_frame", "frames"]].to_numpy()):
-        taken = int(count * share) or int(count > 0 and share == 1)
-        if taken:
-            stored = read_small(cache.layout.small(int(shard)), int(first), int(first + count))
-            pixels.append(stored[np.linspace(0, count - 1, taken).round().astype(int)])
-            groups.append(np.full(taken, row))
-        advance(int(count), int(count))
+    with show(int(frames.sum())) as advance:
+        for row, (shard, first, count) in enumerate(cache.index[["shard", "first_frame", "frames"]].to_numpy()):
+            taken = int(count * share) or int(count > 0 and share == 1)
+            if taken:
+                stored = read_small(cache.layout.small(int(shard)), int(first), int(first + count))
+                pixels.append(stored[np.linspace(0, count - 1, taken).round().astype(int)])
+                groups.append(np.full(taken, row))
+            advance(int(count), int(count))
     return Images(_channels_first(np.concatenate(pixels)), torch.from_numpy(np.concatenate(groups)), [])
 
 

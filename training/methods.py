@@ -15,7 +15,7 @@ from training.backbones import build_backbone
 from training.backbones.checkpoints import find_backbone
 from training.clips import ClipSet, LabelledClips, PairClips
 from training.moco import MoCo, Scores, build_encoder
-from training.settings import AUTO, Settings, wanted_variants
+from training.settings import Settings, wanted_variants
 from training.views import Views
 
 MIN_GROUP = 2
@@ -55,13 +55,12 @@ class Task:
 def open_clips(settings: Settings) -> ClipSet:
     """The clips that a method reads; raises UserError early for whatever keeps it from training on this cache."""
     cache = Cache(settings.cache)
-    split = None if settings.split == AUTO else settings.split
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipSet = LabelledClips(cache, *where, split, settings.seed, settings.still)
+        clips: ClipSet = LabelledClips(cache, *where, settings.split_asked, settings.seed, settings.still)
     else:
         variants = wanted_variants(settings) if settings.method == "s2vc" else []
-        clips = PairClips(cache, variants, *where, settings.pair, split, settings.seed)
+        clips = PairClips(cache, variants, *where, settings.pair, settings.split_asked, settings.seed)
     if len(clips) < MIN_VIDEOS:
         raise UserError(f"training needs {MIN_VIDEOS} videos or more: the split has {len(clips)} with frames")
     return clips

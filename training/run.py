@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from manifests.errors import UserError
+from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
 from training.backbones.checkpoints import read_checkpoint
 from training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
@@ -69,13 +69,9 @@ class RunFolder:
             files.write_text(self.settings, settings_text(settings))
             return
         before = merge(read_settings_file(self.settings))
-        for item in dataclasses.fields(Settings):
-            old, new = getattr(before, item.name), getattr(settings, item.name)
-            if old != new and item.name not in RUN_ONLY:
-                raise UserError(
-                    f"{self.root} holds a run with other settings: {item.name} is {old!r} there, {new!r} here; "
-                    "choose another --out, or the same settings to go on"
-                )
+        compared = [item.name for item in dataclasses.fields(Settings) if item.name not in RUN_ONLY]
+        old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
+        refuse_other_settings(self.root, "run", old, new)
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, position: Position) -> None:
         """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.

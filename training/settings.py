@@ -110,6 +110,11 @@ class Settings:
     loader_workers: int = option(-1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.")
     checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.")
 
+    @property
+    def split_asked(self) -> str | None:
+        """The split column as it was asked for; None: the first there is."""
+        return None if self.split == AUTO else self.split
+
 
 RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes")
 """These may differ when a run is gone on with."""

@@ -50,6 +50,11 @@ def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
     return dataclasses.replace(settings, batch=batch, queue=queue), told
 
 
+def total_steps(settings: Settings, videos: int) -> int:
+    """Of all epochs of a run with resolved settings."""
+    return EpochBatches(videos, settings.batch, settings.seed).steps * settings.epochs
+
+
 def learning_rate(settings: Settings, steps: int, done: int) -> float:
     """Of the step after `done` steps, with `steps` an epoch: linear warm-up, then a tenth at each of DECAYS."""
     warmup = settings.warmup_epochs * steps

@@ -21,7 +21,7 @@ from training.settings import CLIP_LENGTHS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTE
 LARGEST_ALPHA = 1e6
 
 
-def _number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if math.isnan(value):  # which no range keeps out
         raise click.BadParameter("it is no number")
     return value
@@ -35,7 +35,7 @@ alpha_option = click.option(
     "--alpha",
     type=click.FloatRange(0, LARGEST_ALPHA),
     default=0.5,
-    callback=_number,
+    callback=_refuse_nan,
     help="Latents with STD < alpha are static.",
 )
 out_option = click.option("--out", type=FOLDER, default=Path("results"), help="Folder for numbers and features.")

@@ -1,5 +1,6 @@
 """`s2vc-eval finetune`."""
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -17,9 +18,9 @@ from eval.defaults import (
     LEARNING_RATE,
     WEIGHT_DECAY,
 )
-from eval.evaluation import Evaluation, features_of
+from eval.evaluation import Evaluation
 from eval.labelled import Labelled, classes_of, labelled_rows
-from eval.probe import scores_of_video
+from eval.probe import scores_of_videos
 from eval.results import result_name
 from eval.supervised import scores_of_labels, starting_weights, trained_classifier
 from eval.tasks import save_classification
@@ -87,9 +88,7 @@ def train_and_test(
         sys.exit(EXIT_INTERRUPTED)
     subject, classifier = trained_classifier(run.folder)
     view = evaluation.view(crops="ten", order=order)
-    features = features_of(
-        subject, evaluation.cache, tested.rows, view, evaluation.out, evaluation.console, "test clips"
-    )
-    scores = np.stack([scores_of_video(classifier, features, row) for row in tested.rows.tolist()])
+    features = dataclasses.replace(evaluation, subject=subject).features(tested.rows, view, "test clips")
+    scores = scores_of_videos(classifier, features, tested.rows)
     labels, names = classes_of(trained, tested)
     return Classification(scores_of_labels(scores, labels), np.searchsorted(labels, tested.labels), names)

@@ -10,7 +10,7 @@ import click
 import torch
 from rich.console import Console
 
-from eval.sweep.cost import cost_of_trial
+from eval.sweep.cost import cost_of_trial, planned
 from eval.sweep.plan import DECIDED, SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
 from eval.sweep.run import Share, cpus_of_nodes, evict, note_kept, run_trials, share_out
 from eval.sweep.table import main_numbers, markdown, write_tables
@@ -22,15 +22,13 @@ from pipeline.cli.ending import interruptible, stopping
 from pipeline.cli.group import OneCommand
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
 from pipeline.cli.render import run_render, wanted_variants, window_rule
+from pipeline.device import choose_device
 from pipeline.progress import clock, progress, size
 from pipeline.stages import cluster, gpus
 from pipeline.static_cues import STRATEGIES
 from pipeline.variants import Variant
 from training.cli.run import settings_options
-from training.loader import EpochBatches
-from training.methods import open_clips
 from training.settings import LABELS_ONLY, PRESETS, read_settings_file
-from training.trainer import resolve
 
 
 def numbers(kind: type) -> Any:
@@ -139,8 +137,7 @@ def tell_cost(
         highlight=False,
     )
     torch.set_num_threads(share.cpus)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cost = cost_of_trial(cache, missing, example_settings(shared), tasks, device)
+    cost = cost_of_trial(cache, missing, example_settings(shared), tasks, choose_device())
     rendered = cost.variant_bytes // max(len(missing), 1) if evicting else cost.variant_bytes
     seconds = cost.render_seconds + len(left) * (cost.train_seconds + cost.test_seconds) / share.at_once
     console.print(
@@ -193,9 +190,7 @@ class Sweep:
         if self.stop():
             return {}
         note_kept(self.folder, self.cache, variants)
-        clips = open_clips(example_settings(self.shared))
-        settings, _ = resolve(example_settings(self.shared), len(clips))
-        steps = EpochBatches(len(clips), settings.batch, settings.seed).steps * settings.epochs
+        settings, steps = planned(example_settings(self.shared))
         done = dict.fromkeys(left, 0)
         with progress("sweep", steps * len(left), "steps", self.console, counted="clips") as advance:
 

@@ -14,11 +14,10 @@ from pipeline.estimate import estimate_render
 from pipeline.jobs import plan_render
 from pipeline.variants import Variant
 from training.backbones import build_backbone
-from training.loader import EpochBatches
 from training.methods import open_clips
 from training.moco import MoCo, build_encoder
 from training.settings import Settings
-from training.trainer import resolve
+from training.trainer import resolve, total_steps
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 
@@ -42,6 +41,13 @@ class Cost:
     test_seconds: float
 
 
+def planned(settings: Settings) -> tuple[Settings, int]:
+    """The settings of a run, resolved for its videos, and the steps of all its epochs."""
+    videos = len(open_clips(settings))
+    resolved, _ = resolve(settings, videos)
+    return resolved, total_steps(resolved, videos)
+
+
 def cost_of_trial(
     cache: Cache, missing: Sequence[Variant], settings: Settings, tasks: Sequence[str], device: torch.device
 ) -> Cost:
@@ -49,12 +55,11 @@ def cost_of_trial(
 
     missing: variants to be rendered. settings: of one run, those that all have in common.
     """
-    clips = open_clips(settings)
-    resolved, _ = resolve(settings, len(clips))
-    steps = EpochBatches(len(clips), resolved.batch, resolved.seed).steps
+    resolved, steps = planned(settings)
+    view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(
-        crops * len(StoredWindows(cache, _rows(cache, settings, part), _view(resolved)))
+        crops * len(StoredWindows(cache, split_rows(cache, settings.split_asked, part)[1], view))
         for task in tasks
         for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
     )
@@ -63,17 +68,9 @@ def cost_of_trial(
         variant_bytes=sum(r.bytes for r in render),
         run_bytes=_checkpoint_bytes(resolved),
         render_seconds=sum(r.seconds for r in render),
-        train_seconds=resolved.epochs * steps * resolved.batch * clip_seconds,
+        train_seconds=steps * resolved.batch * clip_seconds,
         test_seconds=passes * clip_seconds / PASSES,
     )
-
-
-def _rows(cache: Cache, settings: Settings, part: str):  # type: ignore[no-untyped-def]
-    return split_rows(cache, None if settings.split == "auto" else settings.split, part)[1]
-
-
-def _view(settings: Settings) -> View:
-    return View(settings.size, settings.clip_length, settings.frame_step)
 
 
 def _seconds_of_clip(settings: Settings, device: torch.device) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from manifests.errors import UserError
+from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
 from pipeline.cache import Cache
 from pipeline.variants import Variant
@@ -87,12 +87,7 @@ class SweepFolder:
         before = yaml.safe_load(self.plan.read_text(encoding="utf-8"))
         if not isinstance(before, dict):
             raise UserError(f"{self.plan} is damaged; choose another --out")
-        for name in {**before, **wanted}:
-            if before.get(name) != wanted.get(name):
-                raise UserError(
-                    f"{self.root} holds a sweep with other settings: {name} is {before.get(name)!r} there, "
-                    f"{wanted.get(name)!r} here; choose another --out, or the same settings to go on"
-                )
+        refuse_other_settings(self.root, "sweep", before, wanted)
 
 
 def _settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from eval.subject import load_subject
 from eval.sweep.plan import SweepFolder, Trial
 from eval.tasks import linear, order, retrieval
 from pipeline.cache import Cache
+from pipeline.device import choose_device
 from training.curves import plot_curves
 from training.methods import chance
 from training.run import read_metrics
@@ -38,7 +39,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
     folder = SweepFolder(root)
     if shared["loader_workers"] < 0:  # by itself a run takes all the CPUs that are spare
         shared = {**shared, "loader_workers": cpus - 1}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     run = start([trial.settings(shared)], folder.run(trial), device)
     train(run.settings, run.clips, run.folder, device, stop=folder.stop.exists)
     plot_curves(read_metrics(run.folder.metrics), chance(run.settings, run.clips), run.folder.curves)
@@ -47,7 +48,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
         cache=Cache(settings.cache),
         checkpoint=str(run.folder.root),
         subject=load_subject(str(run.folder.root)),
-        split=None if settings.split == "auto" else settings.split,
+        split=settings.split_asked,
         size=settings.size,
         frames=settings.clip_length,
         frame_step=settings.frame_step,

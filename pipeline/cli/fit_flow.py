@@ -14,10 +14,11 @@ from manifests.errors import UserError
 from pipeline.cli import EXIT_INTERRUPTED
 from pipeline.cli.ending import stopping
 from pipeline.cli.options import OUTPUT
+from pipeline.device import choose_device
 from pipeline.fit import FitFolder, FlowFigures, StepLog, judge, sample_sheet
 from pipeline.flow import Architecture, load_flow
 from pipeline.flow.fitting import FitRecord, FitSettings, Fitting, new_flow
-from pipeline.images import count_images, read_images
+from pipeline.images import read_images
 from pipeline.progress import clock, progress
 
 FEWEST = 256
@@ -77,7 +78,7 @@ def fit_flow_command(
     names = {f.name for f in dataclasses.fields(Architecture)}
     architecture = Architecture(**{k: v for k, v in given.items() if k in names})
     settings = FitSettings(**{k: v for k, v in given.items() if k not in names})
-    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on = choose_device(device)
     images, held = _read(source, validation, resize, settings, console)
     flow = load_flow(init) if init else new_flow(architecture, settings.seed)
     architecture = flow.architecture
@@ -95,7 +96,7 @@ def fit_flow_command(
         console.print("Stopped. The checkpoint is written: run the same command again to go on.")
         sys.exit(EXIT_INTERRUPTED)
     average = fitting.average.for_inference(on, "float32")
-    with progress("judge", 3 * len(held), "images", console) as advance:
+    with progress("judge", 2 * len(held), "images", console) as advance:
         figures = judge(average, held, settings.noise, lambda n: advance(n, n))
     sample_sheet(average, held, folder.sheet)
     folder.finish(fitting, figures, settings)
@@ -109,8 +110,7 @@ def _read(
     """Images to fit to, and others to judge by: (N, 3, 64, 64) uint8 each."""
     found = []
     for place in filter(None, (source, validation)):
-        with progress("read", count_images(place), "images", console) as advance:
-            found.append(read_images(place, resize, settings.seed, advance))
+        found.append(read_images(place, resize, settings.seed, lambda n: progress("read", n, "images", console)))
         for reason in found[-1].skipped[:10]:
             console.print(f"skipped: {reason}", highlight=False, markup=False)
         if found[-1].skipped:

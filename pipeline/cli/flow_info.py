@@ -8,6 +8,7 @@ import click
 import torch
 from rich.console import Console
 
+from pipeline.device import choose_device
 from pipeline.flow import choose_precision, fingerprint, load_flow
 from pipeline.flow.checkpoints import flow_record
 from pipeline.flow.model import LATENTS
@@ -27,7 +28,7 @@ def flow_info_command(flow: str) -> None:
         console.print(f"{name}: {value:,}", highlight=False)
     for name, value in flow_record(Path(flow)).items():
         console.print(f"{name}: {value}", highlight=False, markup=False)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     precision = choose_precision("auto", device)
     loaded = load_flow(flow, device, precision)
     z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0)).to(device)

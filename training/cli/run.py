@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from rich.console import Console
 
-from manifests.errors import UserError
 from pipeline.cli import EXIT_INTERRUPTED
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
+from pipeline.device import choose_device
 from training.cli.session import train_shown
 from training.settings import PRESETS, Settings, read_settings_file
 from training.start import start
@@ -78,13 +77,3 @@ def run_command(
     run = start(layers, out, chosen)
     if not train_shown(run, chosen, console, ray_address):
         sys.exit(EXIT_INTERRUPTED)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """A device by its name, by default the GPU where there is one; raises UserError where there is none such."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-        return device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error

@@ -11,12 +11,11 @@ from rich.console import Console
 from pipeline.cli.ending import stopping
 from pipeline.progress import Advance, clock, progress
 from training.curves import plot_curves
-from training.loader import EpochBatches
 from training.methods import chance
 from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import Settings
 from training.start import Run
-from training.trainer import train
+from training.trainer import total_steps, train
 
 CURVES_SECONDS = 30.0
 """Between two drawings of the curves."""
@@ -27,7 +26,7 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
     settings, clips, folder = run.settings, run.clips, run.folder
     for sentence in run.told:
         console.print(sentence, highlight=False)
-    steps = EpochBatches(len(clips), settings.batch, settings.seed).steps * settings.epochs
+    steps = total_steps(settings, len(clips))
     queue = "" if settings.method == "supervised" else f", queue {settings.queue}"
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
