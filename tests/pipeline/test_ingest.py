@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.frames import pool_small, read_frames, read_small, video_offsets
 from pipeline.ingest import Source, StorageError, ingest_shard
 from pipeline.video import decode_video, ffmpeg_binary
 from tests.clips import moving_square, write_clip
+from tests.processes import below
 
 SETTINGS = Settings((64, 80), 95, 1, 16, "default", "", "float32")
 
@@ -219,7 +221,7 @@ def test_a_root_that_is_gone_blames_no_video(tmp_path: Path) -> None:
 
 
 def ffmpeg_children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if "ffmpeg" in p.name()]
+    return below(os.getpid(), lambda process: "ffmpeg" in process.name())
 
 
 def send_to_ffmpeg(number: signal.Signals, times: int) -> threading.Thread:
@@ -230,8 +232,9 @@ def send_to_ffmpeg(number: signal.Signals, times: int) -> threading.Thread:
         while len(met) < times:
             for process in ffmpeg_children():
                 if process.pid not in met:
-                    met.add(process.pid)
-                    process.send_signal(number)
+                    with suppress(psutil.NoSuchProcess):
+                        process.send_signal(number)
+                        met.add(process.pid)
             time.sleep(0.001)
 
     thread = threading.Thread(target=run, daemon=True)

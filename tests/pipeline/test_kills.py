@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.cache import Cache
 from tests.clips import moving_square, write_clip
+from tests.processes import below
 from tests.trees import tree
 
 SHARDS = 3
@@ -78,14 +79,7 @@ def wait_for(condition: Callable[[], object], process: "subprocess.Popen[bytes]"
 
 def workers(process: "subprocess.Popen[bytes]", task: str) -> list[psutil.Process]:
     """Ray's worker processes of a job that are busy with a task of this name."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        try:
-            if child.cmdline() and child.cmdline()[0].startswith(f"ray::{task}"):
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
+    return below(process.pid, lambda child: "".join(child.cmdline()[:1]).startswith(f"ray::{task}"))
 
 
 def receipts(out: Path, stage: str) -> dict[Path, int]:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.processes import below
 from training.moco import MoCo
 from training.run import RunFolder, read_metrics
 from training.settings import merge
@@ -103,12 +103,7 @@ def command(cache: Path, out: Path) -> list[str]:
 
 def trainers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The worker processes of Ray Train below a command, busy with the training function."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        with suppress(psutil.Error):  # gone, or dead and not yet collected
-            if "TrainWorker" in "".join(child.cmdline()):
-                found.append(child)
-    return found
+    return below(process.pid, lambda child: "TrainWorker" in "".join(child.cmdline()))
 
 
 def start(cache: Path, out: Path) -> "subprocess.Popen[str]":
