@@ -17,6 +17,12 @@ class UserError(Exception):
         return printable(super().__str__())
 
 
+class Stopped(UserError):
+    """A run that cannot go on: the disk is full, the loss is no number, processes die; its last checkpoint is whole."""
+
+    exit_code = 1
+
+
 def refuse_other_settings(place: object, what: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise UserError where what is to be gone on with, a run or the like at a place, was begun with other settings."""
     for name in {**before, **wanted}:

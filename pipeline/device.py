@@ -1,6 +1,7 @@
-"""Where tensors are computed on."""
+"""Where a computation runs: its device, and this process's place among several."""
 
 import torch
+from torch import distributed
 
 from manifests.errors import UserError
 
@@ -13,3 +14,10 @@ def choose_device(name: str | None = None) -> torch.device:
         return device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error
+
+
+def place() -> tuple[int, int]:
+    """Rank of this process under torch.distributed, and how many there are; (0, 1) without."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

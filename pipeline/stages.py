@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +69,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     if not already:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+            with _own_handlers():
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, ValueError) as error:
             if address is None:
                 raise
@@ -77,6 +80,17 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     finally:
         if not already:
             ray.shutdown()
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Signal handlers of ours stay what they are: Ray puts one of its own on SIGTERM, which aborts."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, handler)
 
 
 def gpus() -> int:

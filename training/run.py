@@ -1,7 +1,6 @@
 """A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,12 @@ from torch import nn
 
 from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
+from pipeline.checkpoint import write_checkpoint
+from pipeline.steps import StepReader
 from training.backbones.checkpoints import read_checkpoint
 from training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
 
 CHECKPOINT_FORMAT = 1
-
-
-class Stopped(UserError):
-    """A run that cannot go on: the disk is full, the loss is no number, processes die; its last checkpoint is whole."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -86,16 +81,7 @@ class RunFolder:
             "position": dataclasses.asdict(position),
             "settings": settings_text(settings),
         }
-        try:
-            with files.attempt(self.checkpoint) as aside:
-                torch.save(content, aside)
-        except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
-            reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
-            kept = "the one before it is whole" if self.checkpoint.exists() else "there is none yet"
-            raise Stopped(
-                f"the checkpoint of step {position.total} cannot be written to {self.root} ({reason}); {kept}: "
-                "make room, and run the same command again to go on"
-            ) from error
+        write_checkpoint(self.checkpoint, content, position.total)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
         """Put the checkpoint into model and optimizer; where there is none, the position is the start."""
@@ -110,59 +96,6 @@ class RunFolder:
             raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
 
 
-class Metrics:
-    """metrics.csv, a row per step, written as the steps are done; rows after `total` steps are of a life before."""
-
-    def __init__(self, path: Path, total: int):
-        kept = [r for r in read_metrics(path) if r.step <= total]
-        columns = [f.name for f in dataclasses.fields(StepRecord)]
-        rows = [",".join(columns), *(_row(record) for record in kept)]
-        files.write_text(path, "\n".join(rows) + "\n")
-        self._file = path.open("a", encoding="utf-8")
-
-    def add(self, record: StepRecord) -> None:
-        self._file.write(_row(record) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class MetricsReader:
-    """metrics.csv as another process writes it: `new` gives the rows since the last call, in order.
-
-    A file that was replaced, as a run that goes on does, is read anew. A last line that is not whole waits.
-    """
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._inode, self._offset = 0, 0
-
-    def new(self) -> list[StepRecord]:
-        try:
-            with self._path.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode:
-                    self._inode, self._offset = inode, len(file.readline())
-                file.seek(self._offset)
-                lines = file.read().splitlines(keepends=True)
-        except FileNotFoundError:
-            return []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        self._offset += sum(map(len, whole))
-        return [_record(line.decode()) for line in whole]
-
-
 def read_metrics(path: Path) -> list[StepRecord]:
     """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
-    return MetricsReader(path).new()
-
-
-def _record(line: str) -> StepRecord:
-    step, epoch, *values = line.split(",")
-    return StepRecord(int(step), int(epoch), *map(float, values))
-
-
-def _row(record: StepRecord) -> str:
-    # repr keeps every bit, so that runs can be compared by their files.
-    return ",".join(repr(value) for value in dataclasses.astuple(record))
+    return StepReader(path, StepRecord).new()

@@ -13,13 +13,15 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from manifests.errors import UserError
+from manifests.errors import Stopped, UserError
+from pipeline.device import place
 from pipeline.flow import choose_precision
+from pipeline.steps import StepLog
 from training.backbones.checkpoints import ENCODER_PREFIX
 from training.clips import ClipSet
 from training.loader import EpochBatches, Loader, spare_cpus
 from training.methods import Task, build_task
-from training.run import Metrics, Position, RunFolder, StepRecord, Stopped
+from training.run import Position, RunFolder, StepRecord
 from training.settings import AUTO, Settings
 
 DECAYS = (0.8, 0.9)
@@ -88,7 +90,7 @@ class _Training:
         self, settings: Settings, clips: ClipSet, folder: RunFolder, device: torch.device, stop: Callable[[], bool]
     ):
         self.settings, self.folder, self.device, self._stop = settings, folder, device, stop
-        self.rank, self.processes = _place()
+        self.rank, self.processes = place()
         self.task: Task = build_task(settings, clips, device)
         groups, self.shares = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -183,7 +185,7 @@ class _Training:
         # Imported by the one process that needs it; it is slow to import.
         from torch.utils.tensorboard import SummaryWriter
 
-        metrics = Metrics(self.folder.metrics, self.position.total)
+        metrics = StepLog(self.folder.metrics, StepRecord, self.position.total)
         board = SummaryWriter(str(self.folder.tensorboard), purge_step=self.position.total + 1)
 
         def record(row: StepRecord) -> None:
@@ -222,13 +224,6 @@ def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five highest."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
     return best[:, 0].float().mean(), best.any(dim=1).float().mean()
-
-
-def _place() -> tuple[int, int]:
-    """Rank of this process, and how many there are."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
 
 
 def _step_seed(*place: int) -> int:

@@ -17,9 +17,10 @@ from pipeline.cache import Cache
 from pipeline.cache.layout import motion_stage
 from pipeline.cache.lock import locked
 from pipeline.hdf5 import read_array
+from pipeline.processes import beside
+from pipeline.steps import StepReader
 from pipeline.variants import Variant
-from training.cluster import beside
-from training.run import MetricsReader, RunFolder
+from training.run import RunFolder, StepRecord
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _follower(
     stop: Callable[[], bool],
 ) -> Callable[[], None]:
     """A function that shows what is new in the trials' folders, and hands on the wish to stop."""
-    readers = {trial: MetricsReader(RunFolder(folder.run(trial)).metrics) for trial in trials}
+    readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, StepRecord) for trial in trials}
     seen: dict[Trial, tuple[int, bool]] = {}
 
     def poll() -> None:

@@ -16,10 +16,11 @@ import torch
 from click.testing import Result
 
 from manifests.errors import UserError
+from pipeline.steps import StepLog, StepReader
 from training.backbones import build_backbone
 from training.backbones.checkpoints import read_backbone
 from training.methods import Classifier, norm_groups
-from training.run import Metrics, MetricsReader, RunFolder, StepRecord, read_metrics
+from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import merge, with_defaults_filled
 from training.trainer import accuracy, learning_rate, parameter_groups, resolve
 
@@ -242,9 +243,9 @@ def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, t
 def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     rows = [StepRecord(n, 1, n / 3, 0.1, 0.5, 0.2, 1e-3, 2.5, 0.0) for n in range(1, 6)]
-    reader = MetricsReader(path)
+    reader = StepReader(path, StepRecord)
     assert reader.new() == []
-    metrics = Metrics(path, 0)
+    metrics = StepLog(path, StepRecord, 0)
     for row in rows[:2]:
         metrics.add(row)
     assert reader.new() == rows[:2]
@@ -252,7 +253,7 @@ def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
         file.write("3,1,0.5")  # killed in the middle of a line
     assert reader.new() == []
     assert read_metrics(path) == rows[:2]
-    again = Metrics(path, 1)  # goes on from a checkpoint at step 1
+    again = StepLog(path, StepRecord, 1)  # goes on from a checkpoint at step 1
     again.add(rows[1])
     assert reader.new() == rows[:2]
     assert read_metrics(path) == rows[:2]
