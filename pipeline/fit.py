@@ -1,168 +1,151 @@
-"""A fit on disk: its checkpoint beside the flow that is to be, and what is told of a flow when it is done."""
+"""A fit on disk, and its loop: the same function in one process, and in each process of several."""
 
-import csv
 import dataclasses
-import io
+import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from scipy import stats
-from torch import Tensor
+from torch import Tensor, distributed
 
 from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
-from pipeline.flow import Architecture, Flow, save_flow
-from pipeline.flow.fitting import LEVELS, FitRecord, FitSettings, Fitting, bits_of, dequantised, evaluated_bits
-from pipeline.flow.model import LATENTS
+from pipeline.checkpoint import write_checkpoint
+from pipeline.flow import Architecture, Flow, load_flow, save_flow
+from pipeline.flow.fitting import FitRecord, FitSettings, Fitting
+from pipeline.flow.model import new_flow
+from pipeline.flow_figures import FlowFigures
+from pipeline.steps import StepLog
 
-TESTED_LATENTS = 64
-"""Dimensions, evenly spaced, whose values over the held-out images are tested for normality."""
+CHECKPOINT_MINUTES = 5.0
 
-SAMPLES = 32
-"""Of a sample sheet, in rows of eight: images, their latents inverted again, and draws of the flow."""
+Show = Callable[[FitRecord], None]
 
 
 @dataclass(frozen=True)
-class FlowFigures:
-    """Of a flow on held-out images. bits: per dimension, clean (uniform dequantisation) and at the training noise;
-    nats_offset: log 256, what was added to the nats of a density over [0, 1]. error_rms, error_max: of decoding what
-    was encoded, range [0, 1]. latent_*: of all latents; ks_median: Kolmogorov-Smirnov distance to N(0, 1) of one
-    dimension over the images, median over TESTED_LATENTS of them; ks_normal: share of those not rejected at 0.05."""
+class Fit:
+    """What is fitted to what. init: the flow it starts from, a name or a path, "" for a new one of the architecture.
+    source: which images, by `digest`."""
 
-    images: int
-    bits_clean: float
-    bits_noise: float
-    noise: float
-    nats_offset: float
-    error_rms: float
-    error_max: float
-    latent_mean: float
-    latent_std: float
-    latent_min: float
-    latent_max: float
-    ks_median: float
-    ks_normal: float
+    settings: FitSettings
+    architecture: Architecture
+    init: str
+    source: str
 
+    def described(self) -> dict[str, Any]:
+        """Everything that must be the same when a fit goes on."""
+        return {
+            **dataclasses.asdict(self.settings),
+            **dataclasses.asdict(self.architecture),
+            "init": self.init,
+            "source": self.source,
+        }
 
-def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] = lambda n: None) -> FlowFigures:
-    """The figures of a flow on images (N, 3, 64, 64) uint8, N >= 2; done(n) as images are gone through, twice."""
-    clean = evaluated_bits(flow, images, 0.0, done=done)
-    noisy, squares, largest, latents = 0.0, 0.0, 0.0, []
-    generator = torch.Generator(flow.device).manual_seed(0)
-    for part in images.split(64):
-        x = dequantised(part.to(flow.device), noise, generator)
-        z, log_det = flow.encode(x)
-        error = (flow.decode(z) - x).abs()
-        noisy += float(bits_of(z, log_det).sum())
-        squares, largest = squares + float(error.square().sum()), max(largest, float(error.max()))
-        latents.append(z.cpu())
-        done(len(part))
-    z = torch.cat(latents)
-    chosen = z[:, torch.linspace(0, LATENTS - 1, TESTED_LATENTS).long()].double().numpy()
-    tests = [stats.kstest(values, "norm") for values in chosen.T]
-    return FlowFigures(
-        images=len(images),
-        bits_clean=clean,
-        bits_noise=noisy / len(images),
-        noise=noise,
-        nats_offset=float(np.log(LEVELS)),
-        error_rms=(squares / images.numel()) ** 0.5,
-        error_max=largest,
-        latent_mean=float(z.mean()),
-        latent_std=float(z.std()),
-        latent_min=float(z.min()),
-        latent_max=float(z.max()),
-        ks_median=float(np.median([t.statistic for t in tests])),
-        ks_normal=float(np.mean([t.pvalue >= 0.05 for t in tests])),
-    )
-
-
-def sample_sheet(flow: Flow, images: Tensor, path: Path, temperature: float = 0.7) -> None:
-    """Held-out images, what comes back from their latents, and draws z = temperature · N(0, I), as a PNG."""
-    shown = images[:SAMPLES].float() / 255
-    z, _ = flow.encode(shown)
-    drawn = flow.decode(temperature * torch.randn(SAMPLES, LATENTS, generator=torch.Generator().manual_seed(0)))
-    rows = [_grid(part.cpu()) for part in (shown, flow.decode(z), drawn)]
-    gap = np.full((8, rows[0].shape[1], 3), 255, np.uint8)
-    sheet = np.concatenate([part for row in rows for part in (row, gap)][:-1])
-    with files.attempt(path) as aside:
-        Image.fromarray(sheet).save(aside, format="png")
-
-
-def _grid(images: Tensor, columns: int = 8) -> np.ndarray:
-    """Images (N, 3, 64, 64) in [0, 1], clamped -> (64 N / columns, 64 columns, 3) uint8; what is missing is white."""
-    missing = -len(images) % columns
-    full = torch.cat([images.clamp(0, 1), torch.ones(missing, *images.shape[1:])])
-    tiles = full.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
-    return (tiles.numpy() * 255).round().astype(np.uint8)
+    def start(self, images: Tensor, held: Tensor, device: torch.device) -> Fitting:
+        """The fit at step 0."""
+        flow = load_flow(self.init) if self.init else new_flow(self.architecture, self.settings.seed)
+        return Fitting(flow, images, held, self.settings, device)
 
 
 class FitFolder:
-    """The files of a fit, beside the flow that is to be: NAME.safetensors, NAME.fit.pt, NAME.csv, NAME.png."""
+    """The files of a fit, beside the flow that is to be: NAME.safetensors, NAME.fit.pt, NAME.csv, NAME.png (samples),
+    NAME-curve.png; while several processes fit, NAME.images and NAME.stop."""
 
     def __init__(self, flow: Path):
         self.flow = flow
         self.checkpoint = flow.with_suffix(".fit.pt")
         self.steps = flow.with_suffix(".csv")
         self.sheet = flow.with_suffix(".png")
+        self.curve = flow.with_name(f"{flow.stem}-curve.png")
+        self.images = flow.with_suffix(".images")
+        self.stop = flow.with_suffix(".stop")
 
-    def open(self, settings: FitSettings, architecture: Architecture, fitting: Fitting) -> None:
-        """Go on with the fit that is here, or begin one. Raises UserError where the flow is there, or a fit with other
-        settings."""
+    def refuse_finished(self) -> None:
+        """Raises UserError where the flow is there."""
         if self.flow.exists():
             raise UserError(f"{self.flow} exists: choose another --out")
+
+    def planned_steps(self) -> int | None:
+        """Steps of the fit that is here, None where none is."""
+        state = self._read()
+        return int(state["fit"]["steps"]) if state else None
+
+    def load(self, fit: Fit) -> dict[str, Any] | None:
+        """The state of the fit that is here, None where none is. Raises UserError where it is another fit's."""
+        state = self._read()
+        if state:
+            refuse_other_settings(self.checkpoint, "fit", state["fit"], fit.described())
+        return state
+
+    def _read(self) -> dict[str, Any] | None:
         if not self.checkpoint.exists():
-            return
+            return None
         try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            before = dict(state["settings"])
-            same = before == _described(settings, architecture)
-            if same:
-                fitting.load(state)
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            int(dict(state["fit"])["steps"])
         except Exception as error:  # whatever a damaged archive makes its reader raise
             raise UserError(f"{self.checkpoint} is damaged, or no checkpoint of a fit: {error}") from error
-        if not same:
-            refuse_other_settings(self.checkpoint, "fit", before, _described(settings, architecture))
+        return state
 
-    def save(self, settings: FitSettings, architecture: Architecture, fitting: Fitting) -> None:
-        """Write the checkpoint aside, and rename it."""
-        with files.attempt(self.checkpoint) as aside:
-            torch.save({"settings": _described(settings, architecture), **fitting.state()}, aside)
+    def save(self, fit: Fit, fitting: Fitting) -> None:
+        """Write the checkpoint. Raises Stopped where it cannot be written."""
+        write_checkpoint(self.checkpoint, {"fit": fit.described(), **fitting.state()}, fitting.step)
 
-    def finish(self, fitting: Fitting, figures: FlowFigures, settings: FitSettings) -> None:
-        """Write the moving average as the flow, with its figures, and drop the checkpoint."""
-        record = {**dataclasses.asdict(figures), **dataclasses.asdict(settings), "skipped": fitting.skipped}
+    def average(self, fit: Fit) -> tuple[Flow, int]:
+        """The moving average of a fit whose steps are done, and the steps that it skipped."""
+        state = self.load(fit)
+        if state is None:
+            raise UserError(f"{self.checkpoint} is not there")
+        flow = Flow(fit.architecture)
+        flow.load_state_dict(state["average"])
+        return flow, int(state["skipped"])
+
+    def finish(self, fit: Fit, flow: Flow, skipped: int, figures: FlowFigures) -> None:
+        """Write the flow, with its figures, and drop the checkpoint."""
         with files.attempt(self.flow) as aside:
-            save_flow(fitting.average, aside, record)
+            save_flow(flow, aside, {**dataclasses.asdict(figures), **fit.described(), "skipped": skipped})
         files.remove(self.checkpoint)
 
 
-def _described(settings: FitSettings, architecture: Architecture) -> dict[str, Any]:
-    return {**dataclasses.asdict(settings), **dataclasses.asdict(architecture)}
+def digest(images: Tensor) -> str:
+    """SHA-256 over images (N, 3, 64, 64) uint8, the first 16 digits."""
+    return hashlib.sha256(images.contiguous().numpy().data).hexdigest()[:16]
 
 
-class StepLog:
-    """NAME.csv, a row per step, written as they are done; rows after step `done` are of a life before."""
+def run_fit(
+    fit: Fit, fitting: Fitting, folder: FitFolder, show: Show = lambda record: None, stop: Callable[[], bool] = bool
+) -> None:
+    """Do the steps that are left; under torch.distributed in every process, of which the first writes.
 
-    def __init__(self, path: Path, done: int):
-        columns = [f.name for f in dataclasses.fields(FitRecord)]
-        kept = []
-        if path.exists():
-            kept = [row for row in csv.reader(path.read_text().splitlines()[1:]) if row and int(row[0]) <= done]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *kept])
-        files.write_text(path, text.getvalue())
-        self._file = path.open("a", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
+    show is called after every step; where stop() says so in any process, all end after the step. The checkpoint is
+    written every CHECKPOINT_MINUTES and at the end.
+    """
+    log = StepLog(folder.steps, FitRecord, fitting.step) if fitting.rank == 0 else None
+    saved = time.monotonic()
+    try:
+        for record in fitting.run():
+            if log:
+                log.add(record)
+                show(record)
+            if _any(stop(), fitting):
+                break
+            if log and time.monotonic() - saved > CHECKPOINT_MINUTES * 60:
+                folder.save(fit, fitting)
+                saved = time.monotonic()
+        if log:
+            folder.save(fit, fitting)
+    finally:
+        if log:
+            log.close()
 
-    def add(self, record: FitRecord) -> None:
-        self._writer.writerow([repr(value) for value in dataclasses.astuple(record)])
-        self._file.flush()
 
-    def close(self) -> None:
-        self._file.close()
+def _any(asked: bool, fitting: Fitting) -> bool:
+    """Whether it is so in any of the processes."""
+    if fitting.processes == 1:
+        return asked
+    total = torch.tensor(float(asked), device=fitting.device)
+    distributed.all_reduce(total)
+    return bool(total > 0)

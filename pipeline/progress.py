@@ -94,7 +94,9 @@ class _Counts:
         return time.monotonic() - self._started
 
     def rates(self, note: str) -> str:
-        speed = f"{self.units / self.seconds:.2g} {self.unit}/s, {self.frames / self.seconds:.3g} {self._counted}/s"
+        speed = f"{self.units / self.seconds:.2g} {self.unit}/s"
+        if self._counted != self.unit:
+            speed += f", {self.frames / self.seconds:.3g} {self._counted}/s"
         return f"{speed}, {note}" if note else speed
 
 

@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.flow.model import Architecture, Flow
+from pipeline.flow.model import SMALL_FLOW, Architecture, Flow, new_flow
 
 DEFAULT_FLOW = Path(__file__).parent / "weights" / "default.safetensors"
+UNTRAINED = "untrained"
 METADATA_KEY, RECORD_KEY = "s2vc_flow", "s2vc_fit"
 
 
@@ -30,18 +31,25 @@ class FlowFileError(ValueError):
 def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:
     """A frozen flow, ready to encode and decode.
 
-    name_or_path: "default" for the built-in flow, a safetensors file that `save_flow` wrote, or a checkpoint of the
-    published code, `{"net": state_dict}`, whose widths are read off its shapes.
+    name_or_path: "default" for the built-in flow; "untrained" for the control, of its architecture, whose couplings are
+    the identity, so that latents are pixels, turned and permuted, at their own scale; a safetensors file that
+    `save_flow` wrote; or a checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its
+    shapes.
     precision: "float32", "bfloat16" (subnets only), or "auto", see `choose_precision`.
     Raises FlowFileError where the file is missing, damaged, or something else.
     """
+    flow = new_flow(SMALL_FLOW, seed=0) if str(name_or_path) == UNTRAINED else _read_flow(name_or_path)
+    return flow.for_inference(device, choose_precision(precision, device))
+
+
+def _read_flow(name_or_path: str | Path) -> Flow:
     path = DEFAULT_FLOW if str(name_or_path) == "default" else Path(name_or_path)
     if not path.is_file():
-        raise FlowFileError(f"there is no flow at {path} (a file, or 'default' for the built-in one)")
+        raise FlowFileError(f"there is no flow at {path} (a file, 'default' for the built-in one, or '{UNTRAINED}')")
     architecture, state = _read_safetensors(path) if _is_safetensors(path) else _read_published(path)
     flow = Flow(architecture)
     _fill(flow, state, path)
-    return flow.for_inference(device, choose_precision(precision, device))
+    return flow
 
 
 def save_flow(flow: Flow, path: str | Path, record: dict[str, Any] | None = None) -> None:

@@ -5,6 +5,7 @@ determinant of the Jacobian of forward, (N,) float32, in nats.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import cast
 
 import numpy as np
@@ -20,7 +21,12 @@ LEAKY_SLOPE = 0.1
 
 
 class Subnet(nn.Module):
-    """A plain network inside a coupling; it may run in another precision than the coupling around it."""
+    """A plain network inside a coupling; it may run in another precision than the coupling around it.
+
+    autocast: compute in this dtype with weights that stay float32, for fitting (`Flow.for_fitting`).
+    """
+
+    autocast: torch.dtype | None = None
 
     def __init__(self, layers: dict[str, nn.Conv2d] | dict[str, nn.Linear], activation: Callable[[Tensor], Tensor]):
         super().__init__()
@@ -36,11 +42,12 @@ class Subnet(nn.Module):
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
-        *hidden, last = self.children()
-        x = x.to(self.last.weight.dtype)
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return cast(Tensor, last(x))
+        with torch.autocast(x.device.type, self.autocast) if self.autocast else nullcontext():
+            *hidden, last = self.children()
+            x = x.to(self.last.weight.dtype)
+            for layer in hidden:
+                x = self.activation(layer(x))
+            return cast(Tensor, last(x))
 
 
 def convolutional(channels_in: int, channels_out: int, hidden: int) -> Subnet:

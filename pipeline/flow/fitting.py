@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from pipeline.flow.couplings import Subnet
-from pipeline.flow.model import LATENTS, Architecture, Flow
+from pipeline.device import place
+from pipeline.flow.model import LATENTS, Flow
 
 LEVELS = 256
-FIRST_WEIGHTS = 0.03
-"""Standard deviation of a new subnet's weights; its last layer starts at zero, so that a coupling is the identity."""
+CPU_SLICE = 16
+"""Images that go through the flow together on a CPU; a batch of 64 at once takes 1.6 times as long."""
+
+WATCHED = 256
+"""Held-out images whose bits are told while a flow is fitted."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class FitSettings:
 
     steps: of `batch` images. noise: σ, of the range [0, 1]. lr: of Adam, after a linear warm-up over `warmup` steps,
     falling to zero by a cosine. clip: of the norm of all gradients. decay: of the moving average of the weights, at
-    most: it grows with the steps. seed: of weights, order, flips and noise.
+    most: it grows with the steps. precision: what the subnets compute in, "float32" or "bfloat16". judge_every: steps
+    between two looks at held-out images. seed: of weights, order, flips and noise.
     """
 
     steps: int = 20_000
@@ -39,32 +43,23 @@ class FitSettings:
     noise: float = 0.02
     clip: float = 1.0
     decay: float = 0.999
+    precision: str = "float32"
+    judge_every: int = 100
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class FitRecord:
-    """A step that is done. bits: per dimension, of its batch at the training noise. grad_norm: before clipping.
-    skipped: steps up to here whose loss or gradients were not finite, and which changed nothing."""
+    """A step that is done. bits: per dimension, of its batch at the training noise. held_out: the same of WATCHED
+    held-out images, by the moving average; NaN where they were not looked at. grad_norm: before clipping. skipped:
+    steps up to here whose loss or gradients were not finite, and which changed nothing."""
 
     step: int
     bits: float
+    held_out: float
     lr: float
     grad_norm: float
     skipped: int
-
-
-def new_flow(architecture: Architecture, seed: int) -> Flow:
-    """A flow to be fitted: fixed rotations and weights drawn by the seed, the identity up to those rotations."""
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        flow = Flow(architecture)
-        for subnet in (m for m in flow.modules() if isinstance(m, Subnet)):
-            for layer in subnet.children():
-                nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)  # type: ignore[arg-type]
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-            nn.init.zeros_(subnet.last.weight)
-    return flow
 
 
 def dequantised(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
@@ -88,15 +83,19 @@ def bits_of(z: Tensor, log_det: Tensor) -> Tensor:
 class Fitting:
     """A fit that is under way: the flow, its moving average, the optimizer, and where it stands.
 
-    images: (N, 3, 64, 64) uint8. A step depends on the settings and its number alone, so that a fit that was saved and
-    loaded goes on to the same losses.
+    images: to fit to; held: to look at now and then; (N, 3, 64, 64) uint8 each. Under torch.distributed each process
+    has its part of every batch, and all have the same weights. A step depends on the settings and its number alone, so
+    that a fit that was saved and loaded goes on to the same losses.
     """
 
-    def __init__(self, flow: Flow, images: Tensor, settings: FitSettings, device: torch.device):
+    def __init__(self, flow: Flow, images: Tensor, held: Tensor, settings: FitSettings, device: torch.device):
         self.settings, self.images, self.device = settings, images, device
-        self.flow = flow.to(device)
-        self.average = copy.deepcopy(self.flow).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.flow.parameters(), lr=settings.lr)
+        self.watched = held[torch.linspace(0, len(held) - 1, min(len(held), WATCHED)).round().long()]
+        self.average = copy.deepcopy(flow).to(device).requires_grad_(False)
+        self.flow = flow.for_fitting(device, settings.precision)
+        self.weights = list(self.flow.parameters())
+        self.optimizer = torch.optim.Adam(self.weights, lr=settings.lr)
+        self.rank, self.processes = place()
         self.step = self.skipped = 0
 
     def state(self) -> dict[str, Any]:
@@ -119,23 +118,39 @@ class Fitting:
     def run(self) -> Iterator[FitRecord]:
         """The steps that are left."""
         while self.step < self.settings.steps:
-            yield self._next()
+            yield self.next()
 
-    def _next(self) -> FitRecord:
+    def next(self) -> FitRecord:
+        """One step."""
         rate = learning_rate(self.settings, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        bits = bits_per_dimension(self.flow, self._batch()).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        bits.backward()
-        norm = nn.utils.clip_grad_norm_(self.flow.parameters(), self.settings.clip)
+        bits = self._gradients()
+        norm = nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
         if torch.isfinite(bits) and torch.isfinite(norm):
             self.optimizer.step()
             self._follow()
         else:
             self.skipped += 1
         self.step += 1
-        return FitRecord(self.step, float(bits.detach()), rate, float(norm), self.skipped)
+        looked = self.step % self.settings.judge_every == 0 or self.step == self.settings.steps
+        held = evaluated_bits(self.average, self.watched, self.settings.noise) if looked else math.nan
+        return FitRecord(self.step, float(bits), held, rate, float(norm), self.skipped)
+
+    def _gradients(self) -> Tensor:
+        """Put the gradients of the batch into the weights; returns its bits. In slices: a CPU's caches are small."""
+        self.optimizer.zero_grad(set_to_none=True)
+        mine = self._batch()[self.rank :: self.processes]
+        bits = torch.zeros((), device=self.device)
+        for part in mine.split(CPU_SLICE if self.device.type == "cpu" else len(mine)):
+            loss = bits_per_dimension(self.flow, part).sum() / self.settings.batch
+            loss.backward()
+            bits += loss.detach()
+        if self.processes > 1:
+            sums = nn.utils.parameters_to_vector([*(p.grad for p in self.weights if p.grad is not None), bits])
+            distributed.all_reduce(sums)
+            nn.utils.vector_to_parameters(sums, [*(p.grad for p in self.weights if p.grad is not None), bits])
+        return bits
 
     def _batch(self) -> Tensor:
         """The images of a step, some flipped, dequantised, with noise: (batch, 3, 64, 64) float32 on the device."""
@@ -150,7 +165,7 @@ class Fitting:
     @torch.no_grad()
     def _follow(self) -> None:
         decay = min(self.settings.decay, (1 + self.step) / (10 + self.step))
-        for a, p in zip(self.average.parameters(), self.flow.parameters(), strict=True):
+        for a, p in zip(self.average.parameters(), self.weights, strict=True):
             a.lerp_(p, 1 - decay)
 
 

@@ -18,6 +18,8 @@ from pipeline.flow.couplings import (
 )
 
 IMAGE_SHAPE = (3, 64, 64)
+SQUEEZED_SHAPE = (12, 32, 32)
+"""After 2x2 pixels became channels."""
 LATENTS = 3 * 64 * 64
 """d = C H' W' of the paper: latents of a frame, 12,288."""
 
@@ -27,6 +29,10 @@ DEEP_LATENTS = LATENTS // 4
 MAX_WIDTH, MAX_BLOCKS = 4096, 64
 
 PRECISIONS = ("float32", "bfloat16")
+
+FIRST_WEIGHTS = 0.03
+"""Standard deviation of a new subnet's weights; its last layer starts at zero, so that a coupling is the identity."""
+
 
 CPU_SLICE = 8
 """Frames that go through the flow together on a CPU; 4 to 8 measured fastest, 32 a third slower."""
@@ -52,6 +58,10 @@ class Architecture:
         for name, value in asdict(self).items():
             if type(value) is not int or not 1 <= value <= (MAX_BLOCKS if "blocks" in name else MAX_WIDTH):
                 raise ValueError(f"{name} of a flow cannot be {value!r}")
+
+
+SMALL_FLOW = Architecture(hidden=32, width=64)
+"""The built-in one's (1.05 GFLOP a frame each way)."""
 
 
 class Flow(nn.Module):
@@ -101,7 +111,7 @@ class Flow(nn.Module):
         if z.shape[1:] != (LATENTS,):
             raise ValueError(f"expected latents of shape (N, {LATENTS}), got {tuple(z.shape)}")
         deep, shallow = z.split([DEEP_LATENTS, LATENTS - DEEP_LATENTS], dim=1)
-        x = torch.cat([self.deep.inverse(deep), shallow], dim=1).reshape(-1, 12, 32, 32)
+        x = torch.cat([self.deep.inverse(deep), shallow], dim=1).reshape(-1, *SQUEEZED_SHAPE)
         return self.high.inverse(self.squeeze.inverse(self.low.inverse(x)))
 
     @property
@@ -126,6 +136,15 @@ class Flow(nn.Module):
             subnet.to(dtype=getattr(torch, precision)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
+    def for_fitting(self, device: torch.device | str, precision: str) -> "Flow":
+        """Float32 weights that take gradients, on a device; the subnets compute in `precision`. Returns itself."""
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.float().requires_grad_(True).train().to(device)
+        for subnet in self._subnets:
+            subnet.autocast = torch.bfloat16 if precision == "bfloat16" else None
+        return self
+
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images x (N, 3, 64, 64) float32 in [0, 1] -> z (N, 12288) float32, log_det (N,) float32 in nats."""
@@ -142,3 +161,16 @@ class Flow(nn.Module):
     def _slice_size(self, n: int) -> int:
         # A CPU is fastest while the hidden layers of a slice stay in its cache; a GPU takes all at once.
         return CPU_SLICE if self.device.type == "cpu" else max(n, 1)
+
+
+def new_flow(architecture: Architecture, seed: int) -> Flow:
+    """A flow to be fitted: fixed rotations and weights drawn by the seed, the identity up to those rotations."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        flow = Flow(architecture)
+        for subnet in (m for m in flow.modules() if isinstance(m, Subnet)):
+            for layer in subnet.children():
+                nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(subnet.last.weight)
+    return flow

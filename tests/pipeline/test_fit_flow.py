@@ -70,6 +70,33 @@ def test_a_fit_that_is_stopped_goes_on_to_the_same_flow(folder: Path, tmp_path: 
     assert all((one[k] == other[k]).all() for k in one)
     assert not list(tmp_path.glob("*.fit.pt"))
     assert Image.open(tmp_path / "whole.png").size[0] == 512
+    assert Image.open(tmp_path / "whole-curve.png").size[0] > 300
+
+
+def test_a_fit_that_goes_on_must_be_the_same_fit(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.safetensors"
+    command = [sys.executable, "-m", "pipeline.cli", *arguments(folder, out, "--steps", 4000)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + LIMIT
+    while len(steps_of(tmp_path / "f.csv")) < 1:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
+    for more, told in ((["--noise", 0.5], "noise is 0.02 there, 0.5 here"), (["--seed", 1], "seed is 0 there, 1 here")):
+        done = prep(*arguments(folder, out, "--steps", 4000, *more))
+        assert done.exit_code == 2 and told in done.output, done.output
+    (folder / "one more.png").write_bytes((folder / "000.png").read_bytes())
+    done = prep(*arguments(folder, out, "--steps", 4000))
+    (folder / "one more.png").unlink()
+    assert done.exit_code == 2 and "source is " in done.output, done.output
+
+
+def test_minutes_become_steps_which_are_kept(folder: Path, tmp_path: Path) -> None:
+    done = prep(*arguments(folder, tmp_path / "f.safetensors", "--minutes", 0.02))
+    assert done.exit_code == 0, done.output
+    steps = len(steps_of(tmp_path / "f.csv"))
+    assert steps >= 1 and flow_record(tmp_path / "f.safetensors")["steps"] == steps
 
 
 def test_what_is_written_says_what_it_is(folder: Path, tmp_path: Path) -> None:

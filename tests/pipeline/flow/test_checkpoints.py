@@ -153,3 +153,14 @@ def test_a_forged_architecture_is_refused_before_anything_is_built(forged: str, 
     save_file({"x": torch.zeros(1)}, tmp_path / "flow", metadata={"s2vc_flow": forged})
     with pytest.raises(FlowFileError, match="not one of a flow"):
         load_flow(tmp_path / "flow")
+
+
+def test_the_untrained_control_is_the_identity_up_to_a_rotation_and_the_same_every_time() -> None:
+    flow = load_flow("untrained")
+    assert flow.architecture == load_flow("default").architecture
+    assert fingerprint(flow) == fingerprint(load_flow("untrained"))
+    x = torch.rand(3, 3, 64, 64)
+    z, log_det = flow.encode(x)
+    torch.testing.assert_close(z.norm(dim=1), x.flatten(1).norm(dim=1), atol=1e-3, rtol=0)
+    assert float(log_det.abs().max()) == 0
+    torch.testing.assert_close(flow.decode(z), x, atol=1e-5, rtol=0)

@@ -72,6 +72,17 @@ def test_log_det_is_that_of_the_jacobian(name: str, seed: int) -> None:
     torch.testing.assert_close(log_det[0], jacobian_log_det(part, x[0]), atol=1e-9 if exact else 2e-5, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", PARTS)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=4, deadline=None)
+def test_log_dets_of_both_directions_cancel(name: str, seed: int) -> None:
+    part, shape = make(name, seed)
+    y, log_det = part(torch.randn(1, *shape, dtype=torch.float64))
+    back = torch.autograd.functional.jacobian(lambda v: part.inverse(v[None])[0], y[0])
+    back_log_det = torch.linalg.slogdet(back.reshape(y.numel(), y.numel())).logabsdet
+    torch.testing.assert_close(log_det[0] + back_log_det, torch.zeros((), dtype=y.dtype), atol=2e-5, rtol=0)
+
+
 def test_space_to_channel_order_is_row_column_channel() -> None:
     x = torch.arange(3 * 4 * 4.0).reshape(1, 3, 4, 4)
     y, _ = SpaceToChannel()(x)

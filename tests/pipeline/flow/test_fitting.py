@@ -17,8 +17,8 @@ from pipeline.flow.fitting import (
     dequantised,
     evaluated_bits,
     learning_rate,
-    new_flow,
 )
+from pipeline.flow.model import new_flow
 
 TINY = Architecture(hidden=4, width=4, high_blocks=1, low_blocks=1, deep_blocks=1)
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def photographs(n: int, seed: int = 0) -> Tensor:
 
 
 def fitting(settings: FitSettings) -> Fitting:
-    return Fitting(new_flow(TINY, settings.seed), photographs(40), settings, CPU)
+    return Fitting(new_flow(TINY, settings.seed), photographs(40), photographs(10, seed=1), settings, CPU)
 
 
 def test_dequantisation_stays_within_the_level_and_noise_adds_to_it() -> None:
@@ -72,7 +72,7 @@ def test_bits_fall_and_the_moving_average_follows() -> None:
 
 
 def test_a_fit_that_was_saved_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    settings = FitSettings(steps=8, batch=4, warmup=2)
+    settings = FitSettings(steps=8, batch=4, warmup=2, judge_every=1)
     whole = fitting(settings)
     expected = list(whole.run())
     part, steps = fitting(settings), []
@@ -100,6 +100,38 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted() -> None:
     assert all(torch.equal(a, b) for a, b in zip(weights, run.flow.parameters(), strict=True))
     run.images = images
     assert math.isfinite(next(steps).bits)
+
+
+def test_a_batch_in_slices_has_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for size in (64, 3):
+        monkeypatch.setattr("pipeline.flow.fitting.CPU_SLICE", size)
+        run = fitting(FitSettings(steps=1, batch=8))
+        record = run.next()
+        found.append((record.bits, record.grad_norm, [p.grad for p in run.weights]))
+    (bits, norm, whole), (bits_of_slices, norm_of_slices, slices) = found
+    assert (bits_of_slices, norm_of_slices) == pytest.approx((bits, norm), rel=1e-5)
+    for a, b in zip(whole, slices, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_held_out_images_are_looked_at_now_and_then_and_at_the_end() -> None:
+    run = fitting(FitSettings(steps=5, batch=4, judge_every=2))
+    for record in run.run():
+        if record.step in (2, 4, 5):
+            assert record.held_out == evaluated_bits(run.average, photographs(10, seed=1), 0.02)
+        else:
+            assert math.isnan(record.held_out)
+
+
+def test_subnets_in_bfloat16_fit_float32_weights_nearly_as_well() -> None:
+    ends = []
+    for precision in ("float32", "bfloat16"):
+        run = fitting(FitSettings(steps=25, batch=8, warmup=5, lr=5e-3, precision=precision))
+        ends.append(list(run.run())[-1].held_out)
+        assert {p.dtype for p in run.weights} == {torch.float32}
+    exact, half = ends
+    assert exact != half and half == pytest.approx(exact, abs=0.05)
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:

@@ -1,5 +1,6 @@
 """The flow as a whole: the published outputs, exactness, and any batch."""
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -66,24 +67,67 @@ def test_bfloat16_subnets_stay_near_the_published_latents(recorded: dict[str, np
     assert float(error.square().mean().sqrt()) < 0.01 * float(recorded["z"].std())
 
 
-@given(
+architectures = st.builds(
+    Architecture,
     hidden=st.integers(1, 6),
     width=st.integers(1, 6),
-    depths=st.tuples(*[st.integers(1, 2)] * 3),
-    batch=st.sampled_from([0, 1, 3]),
-    seed=st.integers(0, 1000),
+    high_blocks=st.integers(1, 2),
+    low_blocks=st.integers(1, 2),
+    deep_blocks=st.integers(1, 2),
 )
-@settings(max_examples=10, deadline=None)
-def test_any_architecture_inverts_exactly_in_float64(
-    hidden: int, width: int, depths: tuple[int, int, int], batch: int, seed: int
-) -> None:
+
+
+def drawn_flow(architecture: Architecture, seed: int) -> Flow:
+    """A flow whose couplings change what goes through them, as those of a fitted one do."""
     torch.manual_seed(seed)
-    flow = Flow(Architecture(hidden, width, *depths)).double()
+    return Flow(architecture)
+
+
+@given(architecture=architectures, batch=st.sampled_from([0, 1, 3]), seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_any_architecture_inverts_exactly_in_float64(architecture: Architecture, batch: int, seed: int) -> None:
+    flow = drawn_flow(architecture, seed).double()
     x = torch.rand(batch, 3, 64, 64, dtype=torch.float64)
     z, log_det = flow(x)
     assert z.shape == (batch, LATENTS)
     assert log_det.shape == (batch,)
     torch.testing.assert_close(flow.inverse(z), x, atol=1e-9, rtol=0)
+
+
+@given(architecture=architectures, seed=st.integers(0, 1000))
+@settings(max_examples=6, deadline=None)
+def test_any_architecture_is_near_float64_in_float32_and_in_bfloat16(architecture: Architecture, seed: int) -> None:
+    flow = drawn_flow(architecture, seed)
+    # Neither contiguous nor in order: what a caller has cut out of something larger.
+    x = torch.rand(4, 64, 65, 6)[:3, :, 1:, ::2].permute(0, 3, 1, 2)
+    with torch.no_grad():
+        exact, log_det = copy.deepcopy(flow).double()(x.double())
+    for precision, limit, round_trip in (("float32", 1e-4, 1e-4), ("bfloat16", 0.1, 0.02)):
+        same = copy.deepcopy(flow).for_inference("cpu", precision)
+        z, told = same.encode(x)
+        assert float((z - exact).abs().max()) < limit * float(exact.abs().max())
+        assert float((told - log_det).abs().max()) < limit * LATENTS / 100
+        assert float((same.decode(z) - x).abs().max()) < round_trip
+
+
+@given(architecture=architectures, seed=st.integers(0, 1000))
+@settings(max_examples=6, deadline=None)
+def test_log_det_of_a_whole_flow_is_that_of_its_jacobian_and_of_its_inverse(
+    architecture: Architecture, seed: int
+) -> None:
+    # The same class on images of 4x4, whose Jacobian has 48 rows.
+    tiny = {"IMAGE_SHAPE": (3, 4, 4), "SQUEEZED_SHAPE": (12, 2, 2), "LATENTS": 48, "DEEP_LATENTS": 12}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in tiny.items():
+            patch.setattr(f"pipeline.flow.model.{name}", value)
+        flow = drawn_flow(architecture, seed).double()
+        x = torch.rand(3, 4, 4, dtype=torch.float64)
+        z, log_det = flow(x[None])
+        forward = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x)
+        back = torch.autograd.functional.jacobian(lambda v: flow.inverse(v[None])[0], z[0])
+    for jacobian, expected in ((forward, log_det[0]), (back, -log_det[0])):
+        found = torch.linalg.slogdet(jacobian.reshape(48, 48)).logabsdet
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)  # rotations are stored in float32
 
 
 def test_input_that_is_not_contiguous_gives_the_same_latents() -> None:

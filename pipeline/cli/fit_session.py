@@ -1,0 +1,104 @@
+"""A fit as a person sees it: what is fitted, progress, Ctrl-C, how it ended, and what the flow is like."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from pipeline.cli.ending import stopping
+from pipeline.fit import Fit, FitFolder, Show, run_fit
+from pipeline.fit_cluster import fit_on_ray
+from pipeline.flow.fitting import FitRecord
+from pipeline.flow_figures import FlowFigures, plot_bits
+from pipeline.progress import clock, progress
+from pipeline.steps import StepReader
+
+AVERAGED = 50
+"""Steps whose mean is shown."""
+
+
+def fit_shown(
+    fit: Fit,
+    images: Tensor,
+    held: Tensor,
+    folder: FitFolder,
+    device: torch.device,
+    workers: int,
+    ray_address: str | None,
+    console: Console,
+) -> bool:
+    """Fit, or go on fitting, in this process or in several workers; True where all steps are done."""
+    settings = fit.settings
+    fitting = fit.start(images, held, device)
+    if state := folder.load(fit):
+        fitting.load(state)
+    before, started = fitting.step, time.monotonic()
+    console.print(
+        f"{sum(p.numel() for p in fitting.weights) / 1e6:.2f} M parameters, {len(images)} images, {len(held)} others "
+        f"to judge by; {settings.steps} steps of {settings.batch}, {settings.precision} subnets"
+        + (f", {before} done before" if before else ""),
+        highlight=False,
+    )
+    if before < settings.steps:
+        with _shown(fit, console) as show, stopping(console) as stop:
+            if workers:
+                del fitting
+                fit_on_ray(fit, images, held, folder, workers, ray_address, show, stop)
+            else:
+                run_fit(fit, fitting, folder, show, stop)
+    records = StepReader(folder.steps, FitRecord).new()
+    plot_bits(records, folder.curve)
+    _tell_end(fit, records, before, time.monotonic() - started, console)
+    done = bool(records) and records[-1].step >= settings.steps
+    if not done:
+        console.print("Stopped. The checkpoint is written: run the same command again to go on.")
+    return done
+
+
+@contextmanager
+def _shown(fit: Fit, console: Console) -> Iterator[Show]:
+    recent: list[float] = []
+    held = ""
+    with progress("fit", fit.settings.steps, "steps", console, counted="images") as advance:
+
+        def show(record: FitRecord) -> None:
+            nonlocal recent, held
+            recent = [*recent[1 - AVERAGED :], record.bits]
+            if not math.isnan(record.held_out):
+                held = f", held out {record.held_out:.3f}"
+            skipped = f", {record.skipped} skipped" if record.skipped else ""
+            note = f"{sum(recent) / len(recent):.3f} bits per dimension{held}{skipped}"
+            advance(1, fit.settings.batch, note, record.step)
+
+        yield show
+
+
+def _tell_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, console: Console) -> None:
+    done = len(records) - before
+    if done <= 0:
+        return
+    last = records[-AVERAGED:]
+    console.print(
+        f"{len(records)} of {fit.settings.steps} steps done, {done} in {clock(seconds)} "
+        f"({done * fit.settings.batch / seconds:.1f} images/s); {sum(r.bits for r in last) / len(last):.3f} bits per "
+        f"dimension at noise {fit.settings.noise:g} over the last {len(last)}; {last[-1].skipped} skipped",
+        highlight=False,
+    )
+
+
+def tell_figures(figures: FlowFigures, console: Console) -> None:
+    """What a flow is like on images that it was not fitted to."""
+    for line in (
+        f"on {figures.images} held-out images: {figures.bits_noise:.3f} bits per dimension at noise {figures.noise:g}, "
+        f"{figures.bits_clean:.3f} clean (uniform dequantisation; nats of a density over [0, 1], and log 256 = "
+        f"{figures.nats_offset:.3f}, over log 2)",
+        f"decoding what was encoded: {figures.error_rms:.1e} rms, {figures.error_max:.1e} at most, of the range",
+        f"latents: mean {figures.latent_mean:.3f}, STD {figures.latent_std:.3f}, {figures.latent_min:.1f} to "
+        f"{figures.latent_max:.1f}; distance to N(0, 1) by dimension {figures.ks_median:.3f} (median), "
+        f"not told from it at 0.05: {figures.ks_normal:.0%}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
