@@ -40,7 +40,8 @@ class Subject:
 
 @dataclass(frozen=True)
 class Strip:
-    """One rendering of the frames shown of a video: (n, H, W, 3) uint8; variant None is the original.
+    """One rendering of the frames shown of a video: (n, H, W, 3) uint8; variant None is the original, or what `title`
+    says.
 
     kept, alpha: share of the latents kept and threshold, means over the windows shown. fresh: computed on the fly.
     """
@@ -50,6 +51,7 @@ class Strip:
     kept: float = 1.0
     alpha: float = 0.0
     fresh: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)

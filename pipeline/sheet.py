@@ -35,7 +35,7 @@ PAPER, INK, GREY = "#ffffff", "#16181d", "#6b7280"
 def title_of(strip: Strip) -> str:
     """What was asked for: `original`, `alpha 0.5` or `keep 0.2`."""
     if strip.variant is None:
-        return "original"
+        return strip.title or "original"
     alpha, keep = strip.variant.alpha, strip.variant.keep
     return f"alpha {plain(alpha)}" if alpha is not None else f"keep {plain(keep)}"
 
@@ -44,7 +44,7 @@ def share_of(strip: Strip) -> str:
     """What came of it: `keeps 23 %`."""
     percent = 100 * strip.kept
     shown = f"{percent:.0f}" if percent >= 9.95 or percent == 0 else f"{percent:.1f}"
-    return f"keeps {shown} %" if strip.variant else ""
+    return f"keeps {shown} %" if strip.variant or strip.title else ""
 
 
 def notes_of(strip: Strip) -> list[str]:

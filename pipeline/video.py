@@ -264,11 +264,11 @@ def frame_rate(text: str) -> str:
 
 
 @contextmanager
-def write_video(path: Path, height: int, width: int, fps: str) -> Iterator[Callable[[np.ndarray], None]]:
+def write_video(path: Path, height: int, width: int, fps: str, crf: int = 18) -> Iterator[Callable[[np.ndarray], None]]:
     """An H.264 MP4 that any player shows; the block calls write((n, height, width, 3) uint8 RGB).
 
-    Height and width must be even, as yuv420p wants. The same frames give the same bytes. Raises OSError where ffmpeg
-    cannot write.
+    crf: libx264's constant rate factor, 0 (lossless) to 51. Height and width must be even, as yuv420p wants. The same
+    frames give the same bytes. Raises OSError where ffmpeg cannot write.
     """
     raw = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=fps or "25")
     output = ffmpeg.output(
@@ -276,7 +276,7 @@ def write_video(path: Path, height: int, width: int, fps: str) -> Iterator[Calla
         f"file:{path.absolute()}",
         vcodec="libx264",
         pix_fmt="yuv420p",
-        crf=18,
+        crf=crf,
         format="mp4",
         movflags="+faststart",
         threads=1,

@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "Write motion-preserved clips as files that play anywhere.",
     "verify": "Check every invariant of a cache's format.",
     "fit-flow": "Fit a normalizing flow to images, or to the frames of a cache.",
+    "compare-flows": "Judge flows by what they leave of movers, of backgrounds, and of a codec's noise.",
     "flow-info": "What a flow is: architecture, figures on record, speed here.",
 }
 

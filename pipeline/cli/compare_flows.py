@@ -1,0 +1,122 @@
+"""`s2vc-prep compare-flows`."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from manifests.errors import UserError
+from manifests.sample import SAMPLE_CLASSES
+from pipeline import files
+from pipeline.cache import Cache
+from pipeline.cli.options import FOLDER
+from pipeline.comparison import ALPHAS, LENGTHS, POINTS, FlowReport, report
+from pipeline.comparison_sheet import comparison_bands
+from pipeline.device import choose_device
+from pipeline.flow import Flow, load_flow
+from pipeline.flow.model import PRECISIONS
+from pipeline.footage import CRFS, SAMPLE_VIDEOS, Footage, cache_footage, clips_of_cache, even_size, sample_footage
+from pipeline.progress import progress
+from pipeline.sheet import write_png
+
+
+@click.command("compare-flows")
+@click.argument("flows", nargs=-1, required=True, metavar="FLOW...")
+@click.option("--on", "cache", type=FOLDER, required=True, help="A cache, whose clips are taken.")
+@click.option("--videos", type=click.IntRange(1), default=12, help="Of the cache, evenly spaced.")
+@click.option("--out", type=FOLDER, default=Path("flows"), help="Folder for flows.csv and flows.png.")
+@click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", help="Of the subnets.")
+@click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
+def compare_flows_command(
+    flows: tuple[str, ...], cache: Path, videos: int, out: Path, precision: str, device: str | None
+) -> None:
+    """Judge each FLOW (a file, 'default', 'untrained') by what it is for, and put them side by side.
+
+    On clips of a cache: which share of the latents each alpha keeps, and how much of that choice is still the same once
+    the clip is re-compressed. On the built-in sample, whose movers are known: how much of movers and of backgrounds is
+    left. Both at alpha 0.5, and where 10 % of the latents are kept, whatever the flow. And what encoding costs.
+    """
+    console = Console()
+    on = choose_device(device)
+    loaded = {name: load_flow(flow, on, precision) for name, flow in _names(flows).items()}
+    opened = Cache(cache)
+    clips = clips_of_cache(opened, videos, LENGTHS[0])
+    footage: list[Footage] = []
+    drawn = SAMPLE_VIDEOS * len(SAMPLE_CLASSES)
+    with progress("clips", len(clips) + drawn, "clips", console) as advance:
+        for source in (cache_footage(opened, clips), sample_footage(even_size(opened))):
+            for clip in source:
+                footage.append(clip)
+                advance(1, len(clip.frames))
+    reports = [_report(name, flow, footage, console) for name, flow in loaded.items()]
+    with files.attempt(out / "flows.csv") as aside:
+        table_of(reports).to_csv(aside, index=False, float_format="%.6g")
+    write_png(out / "flows.png", comparison_bands(footage, loaded))
+    tell(reports, console)
+    console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}", highlight=False, soft_wrap=True)
+
+
+def _names(flows: Sequence[str]) -> dict[str, str]:
+    """What each flow is called: its file's stem, its path where two share it. Raises UserError for one named twice."""
+    if len(set(flows)) < len(flows):
+        raise UserError("a flow is named twice")
+    stems = [Path(flow).stem for flow in flows]
+    return {stem if stems.count(stem) == 1 else flow: flow for stem, flow in zip(stems, flows, strict=True)}
+
+
+def _report(name: str, flow: Flow, footage: Sequence[Footage], console: Console) -> FlowReport:
+    total = sum(len(c.small) * (1 + len(c.recompressed)) for c in footage)
+    with progress(name, total, "frames", console) as advance:
+        return report(name, flow, footage, lambda n: advance(n, n))
+
+
+def table_of(reports: Sequence[FlowReport]) -> pd.DataFrame:
+    """A row per flow: flow, gflop, frames_per_second, kept_A_L, and mover_P, background_P, contrast_P, stable_P_crfC
+    for operating points P (alpha0.5, keep0.1); shares from 0 to 1."""
+    rows = []
+    for r in reports:
+        row: dict[str, object] = {"flow": r.name, "gflop": r.gflop, "frames_per_second": r.frames_per_second}
+        row |= {f"kept_{a}_{n}": r.kept[a, n] for n in LENGTHS for a in ALPHAS}
+        for point, effect in r.effects.items():
+            short = point.replace(" ", "")
+            row |= {
+                f"mover_{short}": effect.mover,
+                f"background_{short}": effect.background,
+                f"contrast_{short}": effect.contrast,
+            }
+            row |= {f"stable_{short}_crf{crf}": share for crf, share in effect.stable.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _shown(value: float, form: str) -> str:
+    """A number for people; a dash where nothing was kept that it could be of."""
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def tell(reports: Sequence[FlowReport], console: Console) -> None:
+    """The table for people: a column per flow."""
+    table = Table("", *(r.name for r in reports))
+
+    def line(what: str, *values: str, end: bool = False) -> None:
+        table.add_row(what, *values, end_section=end)
+
+    for n in LENGTHS:
+        for a in ALPHAS:
+            kept = [f"{r.kept[a, n]:.1%}" for r in reports]
+            line(f"latents kept at {a}, windows of {n}", *kept, end=a == ALPHAS[-1])
+    for point in POINTS:
+        effects = [r.effects[point] for r in reports]
+        line(f"{point}: energy left of movers", *(f"{e.mover:.1%}" for e in effects))
+        line(f"{point}: … of backgrounds", *(f"{e.background:.1%}" for e in effects))
+        line(f"{point}: … movers / backgrounds", *(_shown(e.contrast, ".0f") for e in effects))
+        for crf in CRFS:
+            stable = [_shown(e.stable[crf], ".2f") for e in effects]
+            line(f"{point}: mask the same after CRF {crf}", *stable, end=crf == CRFS[-1])
+    line("GFLOP a frame, each way", *(f"{r.gflop:.2f}" for r in reports))
+    line("frames/s encoded here", *(f"{r.frames_per_second:.0f}" for r in reports))
+    console.print(table)
