@@ -5,52 +5,118 @@ import time
 from pathlib import Path
 
 import click
+import pandas as pd
 from rich.console import Console
 
+from manifests import read_manifest
+from pipeline.cache.index import refuse_changed_rows
 from pipeline.cache.layout import Layout
+from pipeline.cache.settings import read_settings
 from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.cli.options import cache_argument
+from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
 from pipeline.progress import clock, progress
-from pipeline.verify import verify_cache
+from pipeline.verify import Problem, verify_cache
+from pipeline.verify.sources import check_sources
+
+Videos = tuple[pd.DataFrame, Path]
+"""A manifest, and the folder its paths start from."""
 
 
 @click.command("verify")
 @cache_argument
 @click.option("--quick", is_flag=True, help="Sizes and structure only; hash nothing.")
-def verify_command(cache: Path, quick: bool) -> None:
+@click.option("--sources", type=EXISTING_FILE, metavar="MANIFEST", help="Check the videos it was made from, too.")
+@click.option("--root", type=FOLDER, help="Folder the manifest's paths start from.  [default: the manifest's]")
+@click.option("--repair", "repairs", is_flag=True, help="Make damaged shards anew, and check again.")
+@workers_option
+@address_option
+def verify_command(
+    cache: Path,
+    quick: bool,
+    sources: Path | None,
+    root: Path | None,
+    repairs: bool,
+    workers: int | None,
+    ray_address: str | None,
+) -> None:
     """Check everything that CACHE's format promises, and name what is not so, a line each.
 
     Every file is read once and compared with the SHA-256 of its receipt, so that one wrong byte is found. Nothing is
-    changed. To have a damaged shard made anew, remove its receipt and run encode (or render) again.
+    changed, unless --repair is given: then the stage of each damaged shard is done again, and nothing else (frames are
+    made from the videos, and want --sources). Files that are not part of the cache are told, and never removed.
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
     console = Console()
+    layout = Layout(cache)
+    videos = (read_manifest(sources), root or sources.parent) if sources else None
     try:
-        sys.exit(run_verify(cache, quick, console))
+        found = run_verify(layout, quick, videos, console)
+        damaged = sorted({(p.shard, p.stage) for p in found if p.stage})
+        if repairs and damaged:
+            run_repair(layout, damaged, videos, ray_address, workers, console)
+            found = run_verify(layout, quick, videos, console)
+        elif damaged:
+            tell_repair(cache, console)
+        sys.exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
         console.print("Stopped before all was checked.")
         sys.exit(EXIT_INTERRUPTED)
 
 
-def run_verify(cache: Path, quick: bool, console: Console) -> int:
-    """Verify with progress, a line for each problem, and counts; returns the exit code."""
+def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:
+    """Verify with progress, a line for each problem, and counts; returns the problems."""
     started = time.monotonic()
-    counts = {False: 0, True: 0}
-    for problem in verify_cache(Layout(cache), quick, lambda n: progress("verify", n, "shards", console)):
-        counts[problem.unfinished] += 1
+    found = []
+
+    def tell(problem: Problem) -> None:
+        found.append(problem)
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-    damaged, unfinished = counts[False], counts[True]
+
+    for problem in verify_cache(layout, quick, lambda n: progress("verify", n, "shards", console)):
+        tell(problem)
+    if videos:
+        refuse_changed_rows(layout, videos[0])
+        settings = read_settings(layout)
+        for problem in check_sources(
+            layout, settings, *videos, quick, lambda n: progress("sources", n, "videos", console)
+        ):
+            tell(problem)
+    unfinished = sum(p.unfinished for p in found)
+    damaged = len(found) - unfinished
     took = f"checked in {clock(time.monotonic() - started)}{', hashes were not' if quick else ''}"
-    if not damaged and not unfinished:
+    if not found:
         console.print(f"All is well; {took}.", highlight=False)
-        return 0
-    left = f", {unfinished} unfinished" if unfinished else ""
-    console.print(f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.", highlight=False)
-    if damaged:
-        console.print(
-            "To have a damaged shard made anew, remove its receipt, receipts/STAGE/SHARD.json, "
-            "and run that command again.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    return EXIT_UNFINISHED
+    else:
+        left = f", {unfinished} unfinished" if unfinished else ""
+        console.print(f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.", highlight=False)
+    return found
+
+
+def run_repair(
+    layout: Layout,
+    damaged: list[tuple[int, str]],
+    videos: Videos | None,
+    address: str | None,
+    workers: int | None,
+    console: Console,
+) -> None:
+    """Do what is damaged again, with progress; leaves with exit code 1 where a shard could not be done."""
+    # These bring Ray with them, which a check does not wait for.
+    from pipeline.cli.ending import tell_unfinished
+    from pipeline.repair import repair
+
+    names = ", ".join(f"{stage} of shard {shard:05d}" for shard, stage in damaged)
+    console.print(f"to be done again: {names}", markup=False, highlight=False, soft_wrap=True)
+    manifest, root = videos or (None, None)
+    with progress("repair", len(damaged), "stages", console) as advance:
+        outcome = repair(layout, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
+    tell_unfinished(outcome, console)
+
+
+def tell_repair(cache: Path, console: Console) -> None:
+    console.print(
+        f"`s2vc-prep verify {cache} --repair` makes the damaged shards anew, and nothing else.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -14,13 +14,15 @@ P = ParamSpec("P")
 class Problem:
     """One thing that is not as the format says, for a person.
 
-    where: the file, relative to the cache (or the shard). unfinished: work that is left, as a stopped job leaves it,
-    no damage.
+    where: the file, relative to the cache (or the shard, or the video). unfinished: work that is left, as a stopped job
+    leaves it, no damage. stage, shard: what to do again to put it right, where that is known.
     """
 
     where: str
     what: str
     unfinished: bool = False
+    stage: str = ""
+    shard: int = -1
 
     def __str__(self) -> str:
         """One line without control characters."""

@@ -1,7 +1,8 @@
 """Checks of a shard, stage by stage: its receipts, the files they name, and what is in them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pandas as pd
 
@@ -11,11 +12,14 @@ from pipeline.cache.settings import Settings
 from pipeline.variants import Variant
 from pipeline.verify.foreign import check_group
 from pipeline.verify.frames import check_frames, check_small
+from pipeline.verify.index import WHERE as INDEX
 from pipeline.verify.index import check_index_rows
 from pipeline.verify.latents import check_latents, latent_files, zarr_shards
 from pipeline.verify.motion import check_motion
 from pipeline.verify.problem import Checks, Problem, guarded
 from pipeline.verify.receipts import check_files, check_inputs, check_receipt, receipt_name
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -36,15 +40,25 @@ class ShardCheck:
     unrendered: list[Variant] = field(default_factory=list)
 
     def run(self, variants: list[Variant]) -> Checks[None]:
-        ingested = yield from self._ingest()
-        encoded = (yield from self._encode(ingested)) if ingested else None
+        ingested = yield from self._of(INGEST, self._ingest())
+        encoded = (yield from self._of(ENCODE, self._encode(ingested))) if ingested else None
         if encoded is None:
             return
         for variant in variants:
             if self.layout.receipt(motion_stage(variant), self.shard).exists():
-                yield from self._motion(variant, encoded)
+                yield from self._of(motion_stage(variant), self._motion(variant, encoded))
             else:
                 self.unrendered.append(variant)
+
+    def _of(self, stage: str, checks: Checks[T]) -> Checks[T]:
+        """The problems of a stage, saying so; the index is derived, and made anew without doing the stage again."""
+        while True:
+            try:
+                problem = next(checks)
+            except StopIteration as end:
+                return cast(T, end.value)
+            derived = problem.unfinished or problem.where.startswith(INDEX)
+            yield problem if derived else replace(problem, stage=stage, shard=self.shard)
 
     def _ingest(self) -> Checks[Receipt | None]:
         receipt = yield from self._receipt(INGEST)

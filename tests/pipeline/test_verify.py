@@ -277,13 +277,6 @@ def test_the_advice_for_an_unfinished_variant_finishes_it(cli: Callable[..., Res
     assert problems(cache) == []
 
 
-def test_following_the_advice_repairs_a_damaged_shard(cli: Callable[..., Result], cache: Path, videos: Path) -> None:
-    flip(cache / "latents.zarr/00001/z/c/0/0")
-    (cache / "receipts/encode/00001.json").unlink()
-    assert cli("encode", videos / "manifest.csv", "--out", cache).exit_code == 3
-    assert problems(cache) == []
-
-
 # Receipts and the index
 
 
