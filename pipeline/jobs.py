@@ -1,7 +1,8 @@
 """The two jobs over a whole cache: encode (ingest and flow) and render. Plan, run on Ray, check against the plan."""
 
+import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +49,15 @@ class EncodeOptions:
 
 @dataclass
 class EncodeJob:
-    """An encode that is planned: the steps left, and how much was done before."""
+    """An encode that is planned: the steps left, and how much was done before. ingested: receipts, by shard; planned:
+    the shards of the chains, which a run uses up."""
 
     layout: Layout
     settings: Settings
     manifest: pd.DataFrame
     workers: int | None
+    ingested: dict[int, Receipt] = field(default_factory=dict)
+    planned: list[int] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     videos_left: int = 0
     videos_done: int = 0
@@ -88,11 +92,11 @@ def encode_job(
         with cluster(address, workers):
             device = "cuda" if gpus() else "cpu"
             settings = settings or _create(layout, options, device, len(manifest))
-            _write_index(layout, settings, manifest)
+            job = EncodeJob(layout, settings, manifest, workers, ingest_receipts(layout, settings))
+            write_index(layout, build_index(manifest, settings, job.ingested))
             write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
             if options.retry_failed:
-                _forget_failed(layout, settings)
-            job = EncodeJob(layout, settings, manifest, workers)
+                _forget_failed(job)
             _plan_encode(job, root.absolute(), device, options.silence)
             yield job
 
@@ -145,19 +149,25 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
 _PARTS = {"flow.safetensors", "latents.zarr", "index.csv"}
 
 
-def _forget_failed(layout: Layout, settings: Settings) -> None:
+def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
+    """Those that are there, by shard. A large cache has 15,000: a job reads them once."""
+    found = ((shard, read_receipt(layout, INGEST, shard)) for shard in range(len(settings.shards())))
+    return {shard: receipt for shard, receipt in found if receipt is not None}
+
+
+def _forget_failed(job: EncodeJob) -> None:
     """Shards with failed rows are to be ingested again."""
-    for shard in range(len(settings.shards())):
-        receipt = read_receipt(layout, INGEST, shard)
-        if receipt is not None and any(v.status == FAILED for v in receipt.videos):
-            files.remove(layout.receipt(INGEST, shard))
+    for shard, receipt in list(job.ingested.items()):
+        if any(v.status == FAILED for v in receipt.videos):
+            files.remove(job.layout.receipt(INGEST, shard))
+            del job.ingested[shard]
 
 
 def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> None:
     layout, settings = job.layout, job.settings
     sources = [Source(*row) for row in job.manifest[["video_id", "path"]].itertuples(index=False, name=None)]
     for shard, rows in enumerate(settings.shards()):
-        ingested = is_done(layout, INGEST, shard, None)
+        ingested = job.ingested.get(shard)
         if ingested and is_done(layout, ENCODE, shard, ingested):
             job.videos_done += len(rows)
             continue
@@ -168,46 +178,31 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
             chain.append(Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits))
         chain.append(Step(ENCODE, shard, encode_shard, (layout, settings, shard, device), gpu=device == "cuda"))
         job.chains.append(chain)
+        job.planned.append(shard)
 
 
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
     """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
-    layout = job.layout
-    for shard in range(len(job.settings.shards())):
-        encoded = is_done(layout, ENCODE, shard, is_done(layout, INGEST, shard, None))
-        if encoded is None:
+    for shard in job.planned:
+        ingested = read_receipt(job.layout, INGEST, shard)
+        if ingested is not None:
+            job.ingested[shard] = ingested
+        if is_done(job.layout, ENCODE, shard, ingested) is None:
             outcome.unfinished.setdefault(shard, "not done")
-        else:
-            _drop_stale_motion(layout, shard, encoded)
-    _write_index(layout, job.settings, job.manifest)
-
-
-def _drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
-    """Renderings of latents that have since been replaced go: they would be read as if they belonged to them."""
-    for receipt in layout.root.glob(f"receipts/motion/*/{shard:05d}.json"):
-        variant = Variant.parse(receipt.parent.name)
-        if is_done(layout, motion_stage(variant), shard, encoded) is None:
-            files.remove(receipt)
-            files.remove(layout.motion(variant, shard))
-
-
-def _write_index(layout: Layout, settings: Settings, manifest: pd.DataFrame) -> None:
-    receipts = {}
-    for shard in range(len(settings.shards())):
-        receipt = read_receipt(layout, INGEST, shard)
-        if receipt is not None:
-            receipts[shard] = receipt
-    write_index(layout, build_index(manifest, settings, receipts))
+    if job.planned:
+        write_index(job.layout, build_index(job.manifest, job.settings, job.ingested))
 
 
 @dataclass
 class RenderJob:
-    """A render that is planned: the steps left, and how many frames they write, over all variants."""
+    """A render that is planned: the steps left, and how many frames they write, over all variants. planned: the shards
+    of the chains, which a run uses up."""
 
     layout: Layout
     settings: Settings
     variants: list[Variant]
     workers: int | None = None
+    planned: list[int] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
     frames_left: int = 0
     shards_done: int = 0
@@ -215,15 +210,20 @@ class RenderJob:
     def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
         """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant."""
         outcome = run_chains(self.chains, self.workers, done)
-        for chain in plan_render(self.layout, self.variants).chains:
-            outcome.unfinished.setdefault(chain[0].shard, "not done")
+        for shard in plan_render(self.layout, self.variants, self.planned).planned:
+            outcome.unfinished.setdefault(shard, "not done")
         return outcome
 
+    def on_gpus(self) -> None:
+        """Have every step run on a GPU."""
+        for chain in self.chains:
+            chain[0] = dataclasses.replace(chain[0], args=(*chain[0].args[:-1], "cuda"), gpu=True)
 
-def plan_render(layout: Layout, variants: list[Variant], device: str = "cpu") -> RenderJob:
-    """What is left to render. Raises UserError where the cache is not completely encoded."""
+
+def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
+    """What is left to render, of these shards or of all. Raises UserError where they are not completely encoded."""
     job = RenderJob(layout, read_settings(layout), variants)
-    for shard in range(len(job.settings.shards())):
+    for shard in range(len(job.settings.shards())) if shards is None else shards:
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:
             raise UserError(f"{layout.root} is not completely encoded: run `s2vc-prep encode` again to finish it")
@@ -233,8 +233,8 @@ def plan_render(layout: Layout, variants: list[Variant], device: str = "cpu") ->
             continue
         rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
         job.frames_left += rows * len(missing)
-        args = (layout, job.settings, shard, missing, device)
-        job.chains.append(deque([Step("render", shard, render_shard, args, gpu=device == "cuda")]))
+        job.chains.append(deque([Step("render", shard, render_shard, (layout, job.settings, shard, missing, "cpu"))]))
+        job.planned.append(shard)
     return job
 
 
@@ -243,12 +243,15 @@ def render_job(
     layout: Layout, variants: list[Variant], address: str | None, workers: int | None
 ) -> Iterator[RenderJob]:
     """Variants of one window rule to render or finish; the cache is held, and Ray runs, while the block does."""
-    plan_render(layout, variants)
+    read_settings(layout)  # where there is no cache, none is begun by holding it
     with locked(layout):
+        # Whatever can be refused is refused here: Ray takes seconds to start.
+        job = plan_render(layout, variants)
+        job.workers = workers
         files.clear_attempts(layout.root)
         for variant in variants:
             files.write_json(layout.variant_settings(variant), variant.to_json())
         with cluster(address, workers):
-            job = plan_render(layout, variants, "cuda" if gpus() else "cpu")
-            job.workers = workers
+            if gpus():
+                job.on_gpus()
             yield job

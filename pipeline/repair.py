@@ -17,6 +17,7 @@ from pipeline.cache.settings import Settings, read_settings
 from pipeline.encode import encode_shard
 from pipeline.ingest import Source, ingest_shard
 from pipeline.isolate import ingest_without_culprits
+from pipeline.jobs import ingest_receipts
 from pipeline.render import render_shard
 from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
 from pipeline.variants import Variant
@@ -70,8 +71,7 @@ def repair(
             run(_render_steps(layout, settings, {n: variants[n] for n in left}, device))
         # The index has the manifest's columns, so it can stand in for it.
         known = read_index(layout) if manifest is None else manifest
-        receipts = {n: r for n in range(len(settings.shards())) if (r := read_receipt(layout, INGEST, n))}
-        write_index(layout, build_index(known, settings, receipts))
+        write_index(layout, build_index(known, settings, ingest_receipts(layout, settings)))
     return outcome
 
 

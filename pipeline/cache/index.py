@@ -52,16 +52,15 @@ def read_index(layout: Layout) -> pd.DataFrame:
 
 def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:
     """Raise UserError where the manifest's first rows are not the cache's; rows after them are new."""
-    known = read_index(layout)["video_id"]
-    for row, video_id in enumerate(known):
-        if row >= len(manifest):
-            raise UserError(
-                f"the manifest is not the one {layout.root} was made from: "
-                f"it ends after {len(manifest)} rows, {len(known)} are in the cache"
-            )
-        if manifest["video_id"].iloc[row] != video_id:
-            raise UserError(
-                f"the manifest is not the one {layout.root} was made from: row {row + 1} is "
-                f"{manifest['video_id'].iloc[row]!r}, in the cache it is {video_id!r}; "
-                "rows can only be added at the end"
-            )
+    known, given = read_index(layout)["video_id"].tolist(), manifest["video_id"].tolist()
+    row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a != b), None)
+    if row is not None:
+        raise UserError(
+            f"the manifest is not the one {layout.root} was made from: row {row + 1} is {given[row]!r}, in the cache "
+            f"it is {known[row]!r}; rows can only be added at the end"
+        )
+    if len(given) < len(known):
+        raise UserError(
+            f"the manifest is not the one {layout.root} was made from: "
+            f"it ends after {len(given)} rows, {len(known)} are in the cache"
+        )

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.cache.layout import INGEST, Layout
+from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from pipeline.variants import Variant
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
@@ -70,10 +71,23 @@ def write_receipt(
     inputs: dict[str, str],
     written: list[Path],
 ) -> Receipt:
-    """Hash what was written, then write the receipt."""
+    """Hash what was written, then write the receipt.
+
+    Renderings of latents that are replaced by others go first: they would be read as if they belonged to them.
+    """
     receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root))
+    if stage == ENCODE:
+        _drop_stale_motion(layout, shard, receipt)
     receipt.write(layout)
     return receipt
+
+
+def _drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
+    for path in layout.root.glob(f"receipts/motion/*/{shard:05d}.json"):
+        variant = Variant.parse(path.parent.name)
+        if is_done(layout, motion_stage(variant), shard, encoded) is None:
+            files.remove(path)
+            files.remove(layout.motion(variant, shard))
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:

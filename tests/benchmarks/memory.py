@@ -41,8 +41,8 @@ def summed_pss(process: psutil.Process) -> int:
     return total
 
 
-def peak(*arguments: object) -> tuple[float, float]:
-    """Largest summed PSS of a run of `s2vc-prep`, in MB, and its seconds."""
+def peak(*arguments: object, codes: tuple[int, ...] = (0, FAILED_VIDEOS)) -> tuple[float, float]:
+    """Largest summed PSS of a run of `s2vc-prep`, in MB, and its seconds; it may end with one of the codes."""
     started, largest = time.perf_counter(), 0
     with started_prep(*arguments) as process:
         assert process.stdout is not None
@@ -57,8 +57,8 @@ def peak(*arguments: object) -> tuple[float, float]:
                 break
             time.sleep(INTERVAL)
         reader.join()
-    if process.returncode not in (0, FAILED_VIDEOS):
-        raise RuntimeError(f"s2vc-prep ended with {process.returncode}: {''.join(said)}")
+    if process.returncode not in codes:
+        raise RuntimeError(f"s2vc-prep ended with {process.returncode}: {''.join(said)[-2000:]}")
     return largest / 1e6, time.perf_counter() - started
 
 

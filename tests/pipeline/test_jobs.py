@@ -12,7 +12,11 @@ import torch
 from click.testing import Result
 
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
+from pipeline.cache.settings import read_settings
+from pipeline.encode import encode_shard
 from pipeline.flow import fingerprint, load_flow, save_flow
+from pipeline.ingest import Source, ingest_shard
 from tests.clips import moving_square, write_clip
 from tests.conftest import FRAME_SIZE
 from tests.trees import tree
@@ -189,6 +193,31 @@ def test_retry_failed_redoes_only_shards_with_failed_rows(few: Path, cli: Prep, 
     assert not list(cache.glob("motion/*/00000.h5")), "what was rendered from replaced latents is gone"
     assert cli("render", cache, "--alpha", "0.5").exit_code == 0
     assert Cache(cache).motion_preserved("class0/late.mp4", "alpha0.5-zero-video").shape[0] == 7
+
+
+def test_renderings_of_replaced_latents_go_before_the_new_ones_count(
+    few: Path, made: Path, cli: Prep, tmp_path: Path
+) -> None:
+    """Whoever kills the job after that finds no old rendering beside new latents."""
+    cache = copy_of(made, tmp_path)
+    changed = tmp_path / "videos"
+    shutil.copytree(few, changed)
+    write_clip(changed / "class0" / "0.mp4", moving_square(9, seed=77))
+    for stage in ("ingest", "encode"):
+        (cache / f"receipts/{stage}/00000.json").unlink()
+    rendering, receipt = (f"{p}/alpha0.5-zero-video/00000" for p in ("motion", "receipts/motion"))
+    layout = Layout(cache)
+    settings = read_settings(layout)
+    sources = [Source("class0/0.mp4", "class0/0.mp4"), Source("class1/1.mp4", "class1/1.mp4")]
+    ingest_shard(layout, settings, 0, sources, changed)
+    assert (cache / f"{rendering}.h5").exists()
+    encode_shard(layout, settings, 0, "cpu")
+    assert not (cache / f"{rendering}.h5").exists() and not (cache / f"{receipt}.json").exists()
+    assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
+    # Latents that come out the same keep theirs.
+    (cache / "receipts/encode/00001.json").unlink()
+    encode_shard(layout, settings, 1, "cpu")
+    assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
 
 
 def test_a_second_job_on_a_cache_in_use_is_refused(few: Path, made: Path, cli: Prep, tmp_path: Path) -> None:
