@@ -84,22 +84,24 @@ def run_encode(
 
             outcome = job.run(done)
     cache = Cache(out)
-    summarise(cache, console, time.monotonic() - started)
+    summarise(cache, bool(job.planned), console, time.monotonic() - started)
     tell_unfinished(outcome, console)
     tell_failed(cache.index, console)
 
 
-def summarise(cache: Cache, console: Console, seconds: float) -> None:
-    """Counts that add up, and what the cache weighs."""
+def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> None:
+    """Counts that add up, and, where it has changed, what the cache weighs: a large one has 200,000 files."""
     index = cache.index
     counts = index["status"].value_counts()
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
     if counts.get("", 0):
         parts.append(f"{counts['']} not done")
-    total = sum(f.stat().st_size for f in cache.layout.root.rglob("*") if f.is_file())
+    where = str(cache.layout.root)
+    if changed:
+        total = sum(f.stat().st_size for f in cache.layout.root.rglob("*") if f.is_file())
+        where = f"{size(total)} in {where}"
     console.print(
-        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {size(total)} in "
-        f"{cache.layout.root}; {clock(seconds)}",
+        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
         highlight=False,
         soft_wrap=True,
     )

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pipeline.flow import load_flow
+from pipeline.cache import Cache
+from pipeline.flow import fingerprint, load_flow
 from pipeline.flow.checkpoints import flow_record
 
 LIMIT = 120.0
@@ -112,6 +115,23 @@ def test_what_is_written_says_what_it_is(folder: Path, tmp_path: Path) -> None:
     assert onward.exit_code == 0, onward.output
     one, other = load_flow(out).state_dict(), load_flow(tmp_path / "g.safetensors").state_dict()
     assert all(np.allclose(one[k], other[k], atol=1e-6) for k in one)  # at a rate of 0 it stays what it was
+
+
+def test_what_is_written_encodes_and_renders(
+    folder: Path, videos: Path, cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    flow, cache = tmp_path / "f.safetensors", tmp_path / "cache"
+    assert prep(*arguments(folder, flow)).exit_code == 0
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("video_id,label,class_name,split1\nslide/a.mp4,0,slide,train\n")
+    words = ("encode", manifest, "--root", videos, "--out", cache, "--size", "72x98", "--flow", flow)
+    assert cli(*words).exit_code == 0
+    assert cli("render", cache, "--keep", 0.2).exit_code == 0
+    loaded, opened = load_flow(flow), Cache(cache)
+    assert opened.settings.flow_fingerprint == fingerprint(loaded)
+    x = torch.from_numpy(opened.small("slide/a.mp4", 0, 4)).permute(0, 3, 1, 2).float() / 255
+    np.testing.assert_allclose(opened.latents("slide/a.mp4", 0, 4), loaded.encode(x)[0], atol=5e-3)
+    assert len(opened.motion_preserved("slide/a.mp4", "keep0.2-zero-video")) == 40
 
 
 def test_what_makes_no_fit_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
