@@ -20,7 +20,7 @@ from pipeline.flow import fingerprint, load_flow
 from pipeline.flow.checkpoints import flow_record
 
 LIMIT = 120.0
-STEPS = 12
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -49,21 +49,27 @@ def steps_of(path: Path) -> list[list[str]]:
     return list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
 
 
+def stopped_at(steps: int, log: Path, words: list[str]) -> tuple[int, str]:
+    """The real command, asked to end by SIGTERM once so many steps are done: its exit code and output."""
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + LIMIT
+    while len(steps_of(log)) < steps:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=LIMIT)
+    return process.returncode, output
+
+
 def test_a_fit_that_is_stopped_goes_on_to_the_same_flow(folder: Path, tmp_path: Path) -> None:
     whole = prep(*arguments(folder, tmp_path / "whole.safetensors"))
     assert whole.exit_code == 0, whole.output
     assert "on 30 held-out images" in whole.output and "bits per dimension" in whole.output
 
-    command = [sys.executable, "-m", "pipeline.cli", *arguments(folder, tmp_path / "part.safetensors")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + LIMIT
-    while len(steps_of(tmp_path / "part.csv")) < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=LIMIT)
+    code, output = stopped_at(3, tmp_path / "part.csv", arguments(folder, tmp_path / "part.safetensors"))
     stopped = len(steps_of(tmp_path / "part.csv"))
-    assert (process.returncode, stopped < STEPS) == (130, True), output
+    assert (code, stopped < STEPS) == (130, True), output
     assert "run the same command again" in output and not (tmp_path / "part.safetensors").exists()
 
     again = prep(*arguments(folder, tmp_path / "part.safetensors"))
@@ -78,14 +84,7 @@ def test_a_fit_that_is_stopped_goes_on_to_the_same_flow(folder: Path, tmp_path: 
 
 def test_a_fit_that_goes_on_must_be_the_same_fit(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "f.safetensors"
-    command = [sys.executable, "-m", "pipeline.cli", *arguments(folder, out, "--steps", 4000)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + LIMIT
-    while len(steps_of(tmp_path / "f.csv")) < 1:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=LIMIT)
+    stopped_at(1, tmp_path / "f.csv", arguments(folder, out, "--steps", 4000))
     for more, told in ((["--noise", 0.5], "noise is 0.02 there, 0.5 here"), (["--seed", 1], "seed is 0 there, 1 here")):
         done = prep(*arguments(folder, out, "--steps", 4000, *more))
         assert done.exit_code == 2 and told in done.output, done.output
