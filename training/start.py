@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pipeline.flow.checkpoints import NAMES
 from training.clips import ClipSet
 from training.methods import check_weights, open_clips
 from training.run import RunFolder
@@ -40,7 +41,7 @@ def start(layers: list[dict[str, Any]], out: Path | None, device: torch.device) 
 
 def with_whole_paths(settings: Settings) -> Settings:
     """Paths from the root, so that workers elsewhere, and a later run, mean the same files."""
-    flow = settings.flow if settings.flow in ("cache", "default") else str(Path(settings.flow).absolute())
+    flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
     init = str(Path(settings.init).absolute()) if settings.init else ""
     return dataclasses.replace(settings, cache=str(Path(settings.cache).absolute()), init=init, flow=flow)
 

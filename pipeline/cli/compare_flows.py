@@ -34,7 +34,7 @@ from pipeline.sheet import write_png
 def compare_flows_command(
     flows: tuple[str, ...], cache: Path, videos: int, out: Path, precision: str, device: str | None
 ) -> None:
-    """Judge each FLOW (a file, 'default', 'untrained') by what it is for, and put them side by side.
+    """Judge each FLOW (a file, 'default', 'steady', 'untrained') by what it is for, and put them side by side.
 
     On clips of a cache: which share of the latents each alpha keeps, and how much of that choice is still the same once
     the clip is re-compressed. On the built-in sample, whose movers are known: how much of movers and of backgrounds is

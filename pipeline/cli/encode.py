@@ -25,7 +25,7 @@ from pipeline.video import SILENCE_SECONDS
 @click.option("--size", "frame_size", type=Size(), help=f"Stored frames.  [default: {FRAME_SIZE[0]}x{FRAME_SIZE[1]}]")
 @click.option("--frame-step", type=click.IntRange(1), help="Store every n-th frame only.  [default: 1]")
 @click.option("--shard-size", type=click.IntRange(1), help=f"Videos of a shard.  [default: {SHARD_SIZE}]")
-@click.option("--flow", help=f"'default', a safetensors file or a published checkpoint.  [default: {FLOW}]")
+@click.option("--flow", help=f"'default', 'steady', a safetensors file or a published checkpoint.  [default: {FLOW}]")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),

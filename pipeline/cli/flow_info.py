@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from pathlib import Path
 
 import click
 import torch
@@ -19,14 +18,14 @@ TIMED_FRAMES = 64
 @click.command("flow-info")
 @click.argument("flow", metavar="FILE")
 def flow_info_command(flow: str) -> None:
-    """What the flow in FILE is ('default': the built-in one): architecture, figures on record, and its speed here."""
+    """What the flow in FILE is (or 'default', 'steady', the built-in ones): architecture, figures of its fit, speed."""
     console = Console()
     loaded = load_flow(flow)
     parameters = sum(p.numel() for p in loaded.parameters())
     console.print(f"fingerprint {fingerprint(loaded)}", highlight=False, soft_wrap=True)
     for name, value in {**dataclasses.asdict(loaded.architecture), "parameters": parameters}.items():
         console.print(f"{name}: {value:,}", highlight=False)
-    for name, value in flow_record(Path(flow)).items():
+    for name, value in flow_record(flow).items():
         console.print(f"{name}: {value}", highlight=False, markup=False)
     device = choose_device()
     precision = choose_precision("auto", device)

@@ -19,8 +19,11 @@ from torch import Tensor
 
 from pipeline.flow.model import SMALL_FLOW, Architecture, Flow, new_flow
 
-DEFAULT_FLOW = Path(__file__).parent / "weights" / "default.safetensors"
+BUILT_IN = ("default", "steady")
+"""Flows that come with the package. steady: the default, fitted on with twice the published noise, whose choice of
+latents outlives a codec better."""
 UNTRAINED = "untrained"
+NAMES = (*BUILT_IN, UNTRAINED)
 METADATA_KEY, RECORD_KEY = "s2vc_flow", "s2vc_fit"
 
 
@@ -31,10 +34,9 @@ class FlowFileError(ValueError):
 def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:
     """A frozen flow, ready to encode and decode.
 
-    name_or_path: "default" for the built-in flow; "untrained" for the control, of its architecture, whose couplings are
-    the identity, so that latents are pixels, turned and permuted, at their own scale; a safetensors file that
-    `save_flow` wrote; or a checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its
-    shapes.
+    name_or_path: one of BUILT_IN; "untrained" for the control, of their architecture, whose couplings are the identity,
+    so that latents are pixels, turned and permuted, at their own scale; a safetensors file that `save_flow` wrote; or a
+    checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its shapes.
     precision: "float32", "bfloat16" (subnets only), or "auto", see `choose_precision`.
     Raises FlowFileError where the file is missing, damaged, or something else.
     """
@@ -42,10 +44,16 @@ def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", prec
     return flow.for_inference(device, choose_precision(precision, device))
 
 
+def _path(name_or_path: str | Path) -> Path:
+    """Of a built-in flow, or the path itself."""
+    name = str(name_or_path)
+    return Path(__file__).parent / "weights" / f"{name}.safetensors" if name in BUILT_IN else Path(name_or_path)
+
+
 def _read_flow(name_or_path: str | Path) -> Flow:
-    path = DEFAULT_FLOW if str(name_or_path) == "default" else Path(name_or_path)
+    path = _path(name_or_path)
     if not path.is_file():
-        raise FlowFileError(f"there is no flow at {path} (a file, 'default' for the built-in one, or '{UNTRAINED}')")
+        raise FlowFileError(f"there is no flow at {path} (a file, or one of {', '.join(NAMES)})")
     architecture, state = _read_safetensors(path) if _is_safetensors(path) else _read_published(path)
     flow = Flow(architecture)
     _fill(flow, state, path)
@@ -66,8 +74,9 @@ def save_flow(flow: Flow, path: str | Path, record: dict[str, Any] | None = None
     save_file(state, path, metadata=metadata | ({RECORD_KEY: json.dumps(record)} if record else {}))
 
 
-def flow_record(path: Path) -> dict[str, Any]:
+def flow_record(name_or_path: str | Path) -> dict[str, Any]:
     """What `save_flow` was given as the record of a flow's fit; nothing where there is none."""
+    path = _path(name_or_path)
     if not _is_safetensors(path):
         return {}
     with safe_open(path, framework="pt") as file:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.flow import Architecture, Flow, FlowFileError, choose_precision, fingerprint, load_flow, save_flow
+from pipeline.flow.checkpoints import BUILT_IN, flow_record
 
 
 @pytest.fixture
@@ -164,3 +165,12 @@ def test_the_untrained_control_is_the_identity_up_to_a_rotation_and_the_same_eve
     torch.testing.assert_close(z.norm(dim=1), x.flatten(1).norm(dim=1), atol=1e-3, rtol=0)
     assert float(log_det.abs().max()) == 0
     torch.testing.assert_close(flow.decode(z), x, atol=1e-5, rtol=0)
+
+
+def test_every_built_in_flow_inverts_and_is_another() -> None:
+    x = torch.rand(3, 3, 64, 64)
+    flows = [load_flow(name) for name in BUILT_IN]
+    for flow in flows:
+        torch.testing.assert_close(flow.decode(flow.encode(x)[0]), x, atol=5e-5, rtol=0)
+    assert len({fingerprint(flow) for flow in flows}) == len(BUILT_IN) == 2
+    assert flow_record("steady")["noise"] == 0.04
