@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.encode import as_images
 from pipeline.flow import LATENTS, Flow
 from pipeline.flow.model import IMAGE_SHAPE
 from pipeline.footage import CRFS, Footage
@@ -22,7 +23,6 @@ LENGTHS = (16, 32)
 
 POINTS = {"alpha 0.5": ("alpha", 0.5), "keep 0.1": ("keep", 0.1)}
 """Operating points: the paper's alpha, and an alpha that keeps the same share whatever the flow."""
-
 
 NO_DRAWS = np.random.default_rng(0)
 """The strategy zero draws nothing."""
@@ -107,7 +107,7 @@ class _Encoder:
 
     def __call__(self, small: np.ndarray) -> Tensor:
         """Latents of X' (T, 64, 64, 3) uint8: (T, 12288) float32 on the CPU."""
-        x = torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255
+        x = as_images(torch.from_numpy(small))
         started = time.perf_counter()
         z = self._flow.encode(x)[0].cpu()  # the copy waits for a GPU
         self.seconds += time.perf_counter() - started

@@ -9,6 +9,7 @@ import torch
 from pipeline.bands import Band, Strip, Subject
 from pipeline.cache.reader import add_change
 from pipeline.comparison import LENGTHS, POINTS, as_frames, static_latents, suppressed, window_stds
+from pipeline.encode import as_images
 from pipeline.flow import Flow
 from pipeline.footage import Footage
 from pipeline.preview import spread
@@ -35,8 +36,7 @@ def comparison_bands(footage: Sequence[Footage], flows: Mapping[str, Flow]) -> l
 
 def _strip(name: str, flow: Flow, clip: Footage, numbers: np.ndarray) -> Strip:
     point = next(iter(POINTS))
-    x = torch.from_numpy(clip.small).permute(0, 3, 1, 2).float() / 255
-    z = flow.encode(x)[0].cpu()
+    z = flow.encode(as_images(torch.from_numpy(clip.small)))[0].cpu()
     x_p = as_frames(flow.decode(suppressed(z, point)[numbers]))
     kept = np.mean([1 - float(static_latents(s, point).float().mean()) for s in window_stds(z, LENGTHS[0])])
     changed = add_change(clip.frames[numbers], x_p - clip.small[numbers] / np.float32(255))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import IO
 
 import numpy as np
+import pandas as pd
 
 from pipeline import files
 from pipeline.cache.layout import INGEST, Layout
@@ -44,6 +45,11 @@ class Source:
 
     video_id: str
     path: str
+
+
+def sources_of(manifest: pd.DataFrame) -> list[Source]:
+    """The videos of a manifest's rows, in their order."""
+    return [Source(*row) for row in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
 
 
 def ingest_shard(

@@ -20,7 +20,7 @@ from pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings, refuse_other, software_versions, write_settings
 from pipeline.encode import encode_shard
 from pipeline.flow import choose_precision, fingerprint, load_flow, save_flow
-from pipeline.ingest import Source, ingest_shard
+from pipeline.ingest import Source, ingest_shard, sources_of
 from pipeline.isolate import ingest_without_culprits
 from pipeline.latents import create_root
 from pipeline.render import render_shard
@@ -163,9 +163,26 @@ def _forget_failed(job: EncodeJob) -> None:
             del job.ingested[shard]
 
 
+def ingest_step(
+    layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
+) -> Step:
+    """Decode the videos of a shard; one that kills its worker every time is looked for in a process of its own."""
+    args = (layout, settings, shard, sources, root, silence)
+    return Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits)
+
+
+def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
+    return Step(ENCODE, shard, encode_shard, (layout, settings, shard, device), gpu=device == "cuda")
+
+
+def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
+    """Variants of one window rule."""
+    return Step("render", shard, render_shard, (layout, settings, shard, variants, device), gpu=device == "cuda")
+
+
 def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> None:
     layout, settings = job.layout, job.settings
-    sources = [Source(*row) for row in job.manifest[["video_id", "path"]].itertuples(index=False, name=None)]
+    sources = sources_of(job.manifest)
     for shard, rows in enumerate(settings.shards()):
         ingested = job.ingested.get(shard)
         if ingested and is_done(layout, ENCODE, shard, ingested):
@@ -174,9 +191,8 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
         job.videos_left += len(rows)
         chain: Chain = deque()
         if ingested is None:
-            args = (layout, settings, shard, sources[rows.start : rows.stop], root, silence)
-            chain.append(Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits))
-        chain.append(Step(ENCODE, shard, encode_shard, (layout, settings, shard, device), gpu=device == "cuda"))
+            chain.append(ingest_step(layout, settings, shard, sources[rows.start : rows.stop], root, silence))
+        chain.append(encode_step(layout, settings, shard, device))
         job.chains.append(chain)
         job.planned.append(shard)
 
@@ -233,7 +249,7 @@ def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] |
             continue
         rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
         job.frames_left += rows * len(missing)
-        job.chains.append(deque([Step("render", shard, render_shard, (layout, job.settings, shard, missing, "cpu"))]))
+        job.chains.append(deque([render_step(layout, job.settings, shard, missing, "cpu")]))
         job.planned.append(shard)
     return job
 

@@ -14,11 +14,8 @@ from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.cache.lock import locked
 from pipeline.cache.receipts import is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings
-from pipeline.encode import encode_shard
-from pipeline.ingest import Source, ingest_shard
-from pipeline.isolate import ingest_without_culprits
-from pipeline.jobs import ingest_receipts
-from pipeline.render import render_shard
+from pipeline.ingest import sources_of
+from pipeline.jobs import encode_step, ingest_receipts, ingest_step, render_step
 from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
 from pipeline.variants import Variant
 from pipeline.verify.foreign import find_variants
@@ -81,13 +78,12 @@ def _ingest_steps(
     if manifest is None or root is None:
         return []
     rows = settings.shards()
-    sources = [Source(*r) for r in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
-    chains: list[Chain] = []
-    for n in shards:
-        of_shard = sources[rows[n].start : rows[n].stop]
-        args = (layout, settings, n, of_shard, root.absolute(), SILENCE_SECONDS)
-        chains.append(deque([Step(INGEST, n, ingest_shard, args, rescue=ingest_without_culprits)]))
-    return chains
+    sources, root = sources_of(manifest), root.absolute()
+
+    def step(n: int) -> Step:
+        return ingest_step(layout, settings, n, sources[rows[n].start : rows[n].stop], root, SILENCE_SECONDS)
+
+    return [deque([step(n)]) for n in shards]
 
 
 def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]:
@@ -98,7 +94,7 @@ def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]
 
 def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], device: str) -> list[Chain]:
     left = [n for n in shards if is_done(layout, ENCODE, n, read_receipt(layout, INGEST, n)) is None]
-    return [deque([Step(ENCODE, n, encode_shard, (layout, settings, n, device), gpu=device == "cuda")]) for n in left]
+    return [deque([encode_step(layout, settings, n, device)]) for n in left]
 
 
 def _render_steps(layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str) -> list[Chain]:
@@ -108,6 +104,6 @@ def _render_steps(layout: Layout, settings: Settings, variants: dict[int, list[V
         encoded = read_receipt(layout, ENCODE, shard)
         missing = [v for v in rendered if is_done(layout, motion_stage(v), shard, encoded) is None]
         for rule in dict.fromkeys(v.rule for v in missing):
-            args = (layout, settings, shard, [v for v in missing if v.rule == rule], device)
-            chains.append(deque([Step("render", shard, render_shard, args, gpu=device == "cuda")]))
+            of_rule = [v for v in missing if v.rule == rule]
+            chains.append(deque([render_step(layout, settings, shard, of_rule, device)]))
     return chains

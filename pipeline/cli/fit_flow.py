@@ -18,6 +18,7 @@ from pipeline.cli.options import OUTPUT
 from pipeline.device import choose_device
 from pipeline.fit import Fit, FitFolder, digest
 from pipeline.flow import Architecture, choose_precision, load_flow
+from pipeline.flow.checkpoints import NAMES
 from pipeline.flow.fitting import FitSettings
 from pipeline.flow.model import PRECISIONS, SMALL_FLOW
 from pipeline.flow_figures import judge, sample_sheet
@@ -92,6 +93,7 @@ def fit_flow_command(
     architecture = Architecture(**{k: v for k, v in given.items() if k in names})
     if init:
         architecture = load_flow(init).architecture
+        init = init if init in NAMES else str(Path(init).absolute())  # workers elsewhere mean the same file
     on = choose_device(device)
     rest = {k: v for k, v in given.items() if k not in names}
     settings = FitSettings(**rest, precision=choose_precision(precision, on))

@@ -61,7 +61,7 @@ class Architecture:
 
 
 SMALL_FLOW = Architecture(hidden=32, width=64)
-"""The built-in one's (1.05 GFLOP a frame each way)."""
+"""The built-in ones' (1.05 GFLOP a frame each way)."""
 
 
 class Flow(nn.Module):

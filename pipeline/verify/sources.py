@@ -10,7 +10,7 @@ from pipeline import files
 from pipeline.cache.layout import INGEST, Layout
 from pipeline.cache.receipts import VideoRecord, read_receipt
 from pipeline.cache.settings import Settings
-from pipeline.ingest import Source, StorageError, find_source
+from pipeline.ingest import Source, StorageError, find_source, sources_of
 from pipeline.progress import Advance, unseen
 from pipeline.verify.problem import Checks, Problem
 
@@ -28,12 +28,12 @@ def check_sources(
     A changed source is damage of its shard: doing it again takes the file as it is now. Raises StorageError where the
     root is empty, as where it is not mounted.
     """
-    rows = list(manifest[["video_id", "path"]].itertuples(index=False, name=None))
+    rows = sources_of(manifest)
     with show(settings.rows) as advance:
         for shard, numbers in enumerate(settings.shards()):
             receipt = read_receipt(layout, INGEST, shard)
             for video, row in zip(receipt.videos if receipt else [], numbers, strict=False):
-                what = _change(video, Source(*rows[row]), root, quick)
+                what = _change(video, rows[row], root, quick)
                 if what:
                     gone = what.startswith("its source is not")
                     yield Problem(video.video_id, what, stage="" if gone else INGEST, shard=shard)
