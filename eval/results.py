@@ -25,7 +25,7 @@ def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
     height, width = cache.settings.frame_size
     return {
         "task": task,
-        "cache": str(cache.layout.root),
+        "cache": str(cache.layout),
         "split": split,
         "stored": f"{height}x{width}",
         **{key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in how.items()},

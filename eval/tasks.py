@@ -46,7 +46,7 @@ def retrieval(
         {f"recall@{k}": value for k, value in recall.items()},
         {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
         per=per,
-        gallery=str(among.cache.layout.root),
+        gallery=str(among.cache.layout),
         queries=len(q),
         gallery_videos=len(g),
     )

@@ -19,9 +19,9 @@ def stored_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     if len(rows) == 0:
         longest = int(cache.index["frames"].max()) if len(cache.index) else 0
         raise UserError(
-            f"no video of {cache.layout.root} has frames: see its index.csv"
+            f"no video of {cache.layout} has frames: see its index.csv"
             if longest == 0
-            else f"no video of {cache.layout.root} has {frames} frames or more; the longest has {longest}"
+            else f"no video of {cache.layout} has {frames} frames or more; the longest has {longest}"
         )
     return rows
 
@@ -33,7 +33,7 @@ def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     encoded = [shard for shard in np.unique(shards) if cache.layout.receipt(ENCODE, int(shard)).exists()]
     rows = rows[np.isin(shards, encoded)]
     if len(rows) == 0:
-        raise UserError(f"{cache.layout.root} has no latents: run `s2vc-prep encode` again to finish it")
+        raise UserError(f"{cache.layout} has no latents: run `s2vc-prep encode` again to finish it")
     return rows
 
 
@@ -56,5 +56,5 @@ def reading(cache: Cache, video_id: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"what is stored of {video_id} cannot be read ({error}): run `s2vc-prep verify {cache.layout.root}`"
+            f"what is stored of {video_id} cannot be read ({error}): run `s2vc-prep verify {cache.layout}`"
         ) from error

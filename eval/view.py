@@ -93,7 +93,7 @@ class StoredWindows(Dataset):
         except (OSError, ValueError, KeyError) as error:
             video = self._cache.index["video_id"].iloc[row]
             raise UserError(
-                f"stored frames of {video} cannot be read ({error}): run `s2vc-prep verify {self._cache.layout.root}`"
+                f"stored frames of {video} cannot be read ({error}): run `s2vc-prep verify {self._cache.layout}`"
             ) from error
         return torch.from_numpy(stored[frame_order(self._view, row, window)])
 

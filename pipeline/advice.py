@@ -1,15 +1,16 @@
 """What a user is told to run."""
 
 import shlex
-from pathlib import Path
 
 from pipeline.variants import Variant, plain
 
 
-def how_to_render(cache: Path, variant: Variant) -> str:
+def how_to_render(cache: object, variant: Variant) -> str:
     """The command line that renders a variant, or what is missing of it (and, of a random strategy, its earlier draws).
 
-    >>> how_to_render(Path("cache"), Variant(alpha=0.5))
+    cache: a path or a Layout, whose text is the place.
+
+    >>> how_to_render("cache", Variant(alpha=0.5))
     's2vc-prep render cache --alpha 0.5'
     """
     words = ["s2vc-prep", "render", shlex.quote(str(cache))]

@@ -71,7 +71,7 @@ def find_subjects(cache: Cache, video_ids: Sequence[str]) -> list[Subject]:
         rows = index[index["video_id"] == video_id]
         if rows.empty:
             raise UserError(
-                f"no video {video_id!r} in {cache.layout.root}; ids are those of index.csv, "
+                f"no video {video_id!r} in {cache.layout}; ids are those of index.csv, "
                 f"such as {index['video_id'].iloc[0]!r}"
             )
         video = rows.iloc[0]

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import ENCODE, INGEST, Layout
 from pipeline.cache.receipts import Receipt, read_receipt, write_receipt
 from pipeline.cache.settings import Settings
 from pipeline.flow import Flow, load_flow
 from pipeline.flow.model import LATENTS
-from pipeline.frames import read_small, video_offsets
+from pipeline.frames import read_small
 from pipeline.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
 from pipeline.overlap import ahead, behind
 from pipeline.static_cues import RunningStd, standard_deviation
@@ -30,16 +31,17 @@ def worker_flow(path: str, fingerprint: str, device: str, precision: str) -> Flo
 
 
 def cache_flow(layout: Layout, settings: Settings, device: str) -> Flow:
-    return worker_flow(str(layout.flow), settings.flow_fingerprint, device, settings.precision)
+    return worker_flow(str(layout.flow.resolve()), settings.flow_fingerprint, device, settings.precision)
 
 
+@on_copies("small")
 def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) -> Receipt:
     """Encode the stored small frames of a shard; safe to run again. Its ingest must be done."""
     ingested = read_receipt(layout, INGEST, shard)
     if ingested is None:
         raise ValueError(f"shard {shard} is not ingested")
     flow = cache_flow(layout, settings, device)
-    offsets = video_offsets(layout.frames(shard))
+    offsets = ingested.video_offsets
     small, path = layout.small(shard), layout.latents(shard)
     frames, videos = int(offsets[-1]), len(offsets) - 1
     std = np.zeros((videos, LATENTS), np.float32)

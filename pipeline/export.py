@@ -122,12 +122,12 @@ def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
     for shard in range(len(cache.settings.shards())):
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:
-            raise UserError(f"{layout.root} is not completely encoded: run `s2vc-prep encode` again to finish it")
+            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
         for variant in variants:
             if is_done(layout, motion_stage(variant), shard, encoded) is None:
                 raise UserError(
                     f"{variant.name} is not rendered, or not for all videos: "
-                    f"run `{how_to_render(layout.root, variant)}` first"
+                    f"run `{how_to_render(layout, variant)}` first"
                 )
 
 
@@ -136,7 +136,7 @@ def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, 
     known = set(cache.index["video_id"])
     for video_id in video_ids:
         if video_id not in known:
-            raise UserError(f"no video {video_id!r} in {cache.layout.root}")
+            raise UserError(f"no video {video_id!r} in {cache.layout}")
     wanted = cache.index[cache.index["video_id"].isin(video_ids)] if video_ids else cache.index
     yield from wanted[["video_id", "shard", "frames", "status"]].itertuples(index=False, name=None)
 
@@ -239,8 +239,7 @@ def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
                 yield cache.motion_preserved(clip.video_id, clip.variant, clip.window, start, stop)
         except (OSError, ValueError, IndexError, KeyError) as error:
             raise UserError(
-                f"{clip.video_id} cannot be read from {cache.layout.root} ({error}): "
-                f"run `s2vc-prep verify {cache.layout.root}`"
+                f"{clip.video_id} cannot be read from {cache.layout} ({error}): run `s2vc-prep verify {cache.layout}`"
             ) from error
 
 

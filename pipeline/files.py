@@ -72,8 +72,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one step, keys in the order given."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    """Write JSON in one step."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON as all our files have it, keys in the order given."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

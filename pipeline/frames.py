@@ -105,8 +105,3 @@ def read_picked_frames(frames: Path, numbers: np.ndarray) -> np.ndarray:
 def read_small(small: Path, start: int, stop: int) -> np.ndarray:
     """The shard's small frames start to stop: (n, 64, 64, 3) uint8."""
     return np.asarray(read_dataset(small, "small")[start:stop])
-
-
-def video_offsets(frames: Path) -> np.ndarray:
-    """First frame of each video of the shard and, last, the number of frames: (V + 1,) int64."""
-    return read_array(frames, "video_offsets")

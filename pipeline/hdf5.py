@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -113,6 +113,18 @@ def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarra
             raise OSError(f"{path}: a chunk of {name} is damaged ({error})") from None
         chunks.append(np.frombuffer(content, dataset.dtype).reshape(rows, *rest))
     return np.concatenate(chunks)[start % rows : start % rows + stop - start]
+
+
+def close_files() -> None:
+    """Close what this process keeps open for reading: files that were removed meanwhile take room until then."""
+    _open_dataset.cache_clear()
+    _open.cache_clear()
+
+
+def read_part(file: IO[bytes], name: str) -> np.ndarray:
+    """A small dataset of a shard that is open as a stream: no more of it is read than that takes."""
+    with h5py.File(file, "r") as shard:
+        return np.asarray(shard[name][:])
 
 
 @lru_cache(maxsize=4 * OPEN_FILES)

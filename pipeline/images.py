@@ -149,7 +149,7 @@ def _frames_of(cache: Cache, show: Callable[[int], AbstractContextManager[Advanc
     """Small frames of a cache: all, or as many of each video as its length allows, evenly spaced."""
     frames = cache.index["frames"].to_numpy()
     if frames.sum() == 0:
-        raise UserError(f"{cache.layout.root} has no frames: see its index.csv")
+        raise UserError(f"{cache.layout} has no frames: see its index.csv")
     share = min(1.0, most / frames.sum())
     pixels, groups = [], []
     with show(int(frames.sum())) as advance:

@@ -1,10 +1,8 @@
 """What is inside a cache, finished or not: facts from receipts, the index and the small arrays; no latents are read."""
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from pipeline import files
 from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
-from pipeline.motion import read_motion
+from pipeline.hdf5 import read_part
 from pipeline.progress import Advance, unseen
 from pipeline.shares import ALPHAS, Shares
 from pipeline.variants import Variant
@@ -88,10 +86,11 @@ def _survey_shard(found: Survey, shard: int) -> Receipt | None:
     ingested = done(INGEST, None)
     encoded = done(ENCODE, ingested)
     if encoded is not None:
-        found.shares.add(layout.latents(shard), np.array([v.frames for v in encoded.videos], np.int64))
+        found.shares.add(layout.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
     for variant in found.variants:
         if done(motion_stage(variant), encoded) is not None:
-            kept = read_motion(layout.motion(variant, shard)).kept
+            with layout.open_motion(variant, shard) as file:
+                kept = read_part(file, "kept")
             total, windows = found.kept[variant.name]
             found.kept[variant.name] = total + float(kept.sum(dtype=np.float64)), windows + len(kept)
     return ingested
@@ -101,7 +100,7 @@ def facts(found: Survey) -> dict[str, Any]:
     """All there is to say, ready for JSON: numbers, text, lists and dicts; shares lie in 0 to 1, sizes are bytes."""
     cache, settings, index = found.cache, found.cache.settings, found.index
     return {
-        "cache": str(cache.layout.root),
+        "cache": str(cache.layout),
         "unfinished": unfinished(found),
         "videos": {name: int((index["status"] == status).sum()) for status, name in STATUSES.items()},
         "frames": int(index["frames"].sum()),
@@ -155,26 +154,14 @@ def _counts(values: pd.Series) -> dict[str, int]:
 def parts(found: Survey) -> list[dict[str, Any]]:
     """Bytes on disk of each part of the cache, also per frame of the videos in it."""
     layout, stages = found.cache.layout, found.stages
-    places: list[tuple[str, Path, Stage]] = [
-        ("frames", layout.root / "frames", stages[INGEST]),
-        ("small", layout.root / "small", stages[INGEST]),
-        ("latents", layout.all_latents, stages[ENCODE]),
-        *((v.name, layout.variant_folder(v), stages[motion_stage(v)]) for v in found.variants),
-    ]
-    listed = []
+    places = [("frames", "frames", INGEST), ("small", "small", INGEST), ("latents", "latents.zarr", ENCODE)]
+    places += [(v.name, f"motion/{v.name}", motion_stage(v)) for v in found.variants]
+    sizes, listed = layout.sizes(), []
     for name, place, stage in places:
-        size = bytes_under(place)
-        per_frame = size / stage.frames if stage.frames else None
-        listed.append({"part": name, "bytes": size, "bytes_per_frame": per_frame, "shards_done": stage.shards})
+        done, size = stages[stage], sizes.get(place, 0)
+        per_frame = size / done.frames if done.frames else None
+        listed.append({"part": name, "bytes": size, "bytes_per_frame": per_frame, "shards_done": done.shards})
     return listed
-
-
-def bytes_under(folder: Path) -> int:
-    """Sizes of all files below a folder; 0 where there is none."""
-    sizes = []
-    for place, _, names in os.walk(folder):
-        sizes += [os.lstat(os.path.join(place, name)).st_size for name in names]
-    return sum(sizes)
 
 
 def variants(found: Survey) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import files
+from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import INGEST, Layout
 from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, write_receipt
 from pipeline.cache.settings import Settings
@@ -52,6 +53,7 @@ def sources_of(manifest: pd.DataFrame) -> list[Source]:
     return [Source(*row) for row in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
 
 
+@on_copies()
 def ingest_shard(
     layout: Layout,
     settings: Settings,

@@ -5,6 +5,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import Layout
 from pipeline.cache.receipts import Receipt
 from pipeline.cache.settings import Settings
@@ -16,6 +17,7 @@ class NoCulprit(RuntimeError):
     """A shard that cannot be ingested, though each of its videos can: too little memory, or somebody killing."""
 
 
+@on_copies()
 def ingest_without_culprits(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Receipt:
@@ -38,6 +40,7 @@ def find_culprits(
     """
     culprits = {}
     context = multiprocessing.get_context("spawn")
+    layout.frames(0).parent.mkdir(parents=True, exist_ok=True)
     for source in sources:
         with tempfile.TemporaryDirectory(dir=layout.frames(0).parent, prefix="alone.attempt-") as scratch:
             child = context.Process(

@@ -16,6 +16,7 @@ from pipeline import files
 from pipeline.cache.index import build_index, refuse_changed_rows, write_index
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.cache.lock import locked
+from pipeline.cache.opening import open_layout
 from pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings, refuse_other, software_versions, write_settings
 from pipeline.encode import encode_shard
@@ -73,7 +74,7 @@ class EncodeJob:
 def encode_job(
     manifest_path: Path,
     root: Path,
-    out: Path,
+    out: Path | Layout,
     options: EncodeOptions,
     address: str | None,
     workers: int | None,
@@ -85,7 +86,7 @@ def encode_job(
     manifest = read_manifest(manifest_path)
     if not root.is_dir():
         raise UserError(f"there is no folder {root} with videos")
-    layout = Layout(out)
+    layout = open_layout(out)
     with locked(layout):
         # Whatever can be refused is refused here: Ray takes seconds to start.
         settings = _open(layout, manifest, options)
@@ -108,9 +109,9 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
     """
     files.clear_attempts(layout.root)
     if not layout.settings.exists():
-        strangers = [p.name for p in layout.root.iterdir() if p != layout.lock and p.name not in _PARTS]
+        strangers = [name for name in layout.names() if name not in _PARTS]
         if strangers:
-            raise UserError(f"{layout.root} is no cache and not empty (it holds {strangers[0]}); choose another --out")
+            raise UserError(f"{layout} is no cache and not empty (it holds {strangers[0]}); choose another --out")
         load_flow(options.flow or FLOW)
         return None
     settings = read_settings(layout)
@@ -132,6 +133,7 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
     with files.attempt(layout.flow) as aside:
         save_flow(flow, aside)
         aside.chmod(0o644)
+    layout.publish(layout.flow)
     create_root(layout.all_latents)
     return Settings(
         frame_size=options.frame_size or FRAME_SIZE,
@@ -146,7 +148,7 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
 
 
 # What an encode that was killed before it wrote cache.json may have left.
-_PARTS = {"flow.safetensors", "latents.zarr", "index.csv"}
+_PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
 def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
@@ -159,7 +161,7 @@ def _forget_failed(job: EncodeJob) -> None:
     """Shards with failed rows are to be ingested again."""
     for shard, receipt in list(job.ingested.items()):
         if any(v.status == FAILED for v in receipt.videos):
-            files.remove(job.layout.receipt(INGEST, shard))
+            job.layout.withdraw(job.layout.receipt(INGEST, shard))
             del job.ingested[shard]
 
 
@@ -199,6 +201,7 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
 
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
     """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
+    job.layout.refresh()
     for shard in job.planned:
         ingested = read_receipt(job.layout, INGEST, shard)
         if ingested is not None:
@@ -226,6 +229,7 @@ class RenderJob:
     def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
         """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant."""
         outcome = run_chains(self.chains, self.workers, done)
+        self.layout.refresh()
         for shard in plan_render(self.layout, self.variants, self.planned).planned:
             outcome.unfinished.setdefault(shard, "not done")
         return outcome
@@ -242,7 +246,7 @@ def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] |
     for shard in range(len(job.settings.shards())) if shards is None else shards:
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:
-            raise UserError(f"{layout.root} is not completely encoded: run `s2vc-prep encode` again to finish it")
+            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
         missing = [v for v in variants if is_done(layout, motion_stage(v), shard, encoded) is None]
         if not missing:
             job.shards_done += 1
@@ -267,6 +271,7 @@ def render_job(
         files.clear_attempts(layout.root)
         for variant in variants:
             files.write_json(layout.variant_settings(variant), variant.to_json())
+            layout.publish(layout.variant_settings(variant))
         with cluster(address, workers):
             if gpus():
                 job.on_gpus()

@@ -1,6 +1,5 @@
 """The latents of a shard: the Zarr v3 group `latents.zarr/NNNNN` with z, std_video and std_clip_histogram."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore
 
+from pipeline.cache.store import RemoteGroup
 from pipeline.files import attempt
 from pipeline.flow.model import LATENTS
+
+Group = Path | RemoteGroup
+"""Where the latents of a shard are read: on this machine, or in an object store."""
 
 READ_FRAMES = 16
 """Frames of a chunk: the least that is read, and what one checksum covers."""
@@ -97,7 +100,7 @@ def create_root(path: Path) -> None:
     zarr.open_group(LocalStore(path), mode="a", zarr_format=3)
 
 
-def read_latents(path: Path, start: int, stop: int) -> np.ndarray:
+def read_latents(path: Group, start: int, stop: int) -> np.ndarray:
     """z of the shard's frames start to stop: (n, 12288) float16. Raises FileNotFoundError for a lost chunk file."""
     z = open_array(path, "z")
     # A zarr-shard that is not there would read as zeros without a word.
@@ -106,29 +109,35 @@ def read_latents(path: Path, start: int, stop: int) -> np.ndarray:
     return np.asarray(z[start:stop])
 
 
-def read_std_video(path: Path) -> np.ndarray:
+def read_std_video(path: Group) -> np.ndarray:
     """STD over each whole video: (V, 12288) float32."""
     return _whole(path, "std_video")
 
 
-def read_std_clip_histogram(path: Path) -> np.ndarray:
+def read_std_clip_histogram(path: Group) -> np.ndarray:
     """STDs of windows of 16 frames, counted per video in 512 bins over [0, 4): (V, 512) int64."""
     return _whole(path, "std_clip_histogram")
 
 
-def _whole(path: Path, name: str) -> np.ndarray:
+def _whole(path: Group, name: str) -> np.ndarray:
     array = open_array(path, name)
     if array.shape[0]:
         _require(path / name / "c" / "0" / "0")
     return np.asarray(array[:])
 
 
-def open_array(path: Path, name: str) -> zarr.Array:
+def open_array(path: Group, name: str) -> zarr.Array:
     """`z`, `std_video` or `std_clip_histogram` of a shard, nothing of it read yet. Raises FileNotFoundError."""
     _require(path / name / "zarr.json")
-    return zarr.open_array(LocalStore(path / name, read_only=True), mode="r", zarr_format=3)
+    return zarr.open_array(_store(path / name), mode="r", zarr_format=3)
 
 
-def _require(path: Path) -> None:
-    if not os.path.exists(path):
+def _store(group: Group) -> LocalStore | FsspecStore:
+    if isinstance(group, Path):
+        return LocalStore(group, read_only=True)
+    return FsspecStore.from_url(group.url, read_only=True)
+
+
+def _require(path: Group) -> None:
+    if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run `s2vc-prep verify`")

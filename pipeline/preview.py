@@ -100,7 +100,7 @@ def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
     encoded = [s for s in index["shard"].unique() if cache.layout.receipt(ENCODE, int(s)).exists()]
     usable = index[(index["frames"] > 0) & index["shard"].isin(encoded)]
     if usable.empty:
-        raise UserError(f"no video of {cache.layout.root} is encoded; see `s2vc-prep info`")
+        raise UserError(f"no video of {cache.layout} is encoded; see `s2vc-prep info`")
     usable = usable[usable["status"] == OK] if (usable["status"] == OK).any() else usable
     # Stable, so that videos that are long enough keep their order and the longest of the short ones comes next.
     ranked = usable.iloc[np.argsort(-usable["frames"].clip(upper=frames), kind="stable")]

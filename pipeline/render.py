@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from pipeline import files
+from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import ENCODE, Layout, motion_stage
 from pipeline.cache.receipts import Receipt, read_receipt, write_receipt
 from pipeline.cache.settings import Settings
 from pipeline.encode import BATCH, as_images, cache_flow
 from pipeline.flow.model import IMAGE_SHAPE, Flow
-from pipeline.frames import read_small, video_offsets
+from pipeline.frames import read_small
 from pipeline.latents import read_latents, read_std_video
 from pipeline.motion import WindowRecord, write_motion
 from pipeline.overlap import ahead
@@ -67,13 +68,14 @@ class Sink(Protocol):
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
 
 
+@on_copies("small", "latents.zarr")
 def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> list[Receipt]:
     """Render variants of one window rule from the cached latents of a shard; safe to run again."""
     encoded = read_receipt(layout, ENCODE, shard)
     if encoded is None:
         raise ValueError(f"shard {shard} is not encoded")
     flow = cache_flow(layout, settings, device)
-    windows = shard_windows(layout, shard, [v.video_id for v in encoded.videos], variants[0].rule)
+    windows = shard_windows(encoded, variants[0].rule)
     paths = [layout.motion(v, shard) for v in variants]
     with ExitStack() as stack:
         sinks: list[Sink] = [stack.enter_context(write_motion(path)) for path in paths]
@@ -84,13 +86,12 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     ]
 
 
-def shard_windows(layout: Layout, shard: int, video_ids: list[str], rule: WindowRule) -> list[Window]:
+def shard_windows(encoded: Receipt, rule: WindowRule) -> list[Window]:
     """All windows of a shard, video by video."""
-    offsets = video_offsets(layout.frames(shard))
     return [
-        Window(video, video_id, number, offsets[video] + frames)
-        for video, video_id in enumerate(video_ids)
-        for number, frames in enumerate(rule.windows(int(offsets[video + 1] - offsets[video])))
+        Window(row, video.video_id, number, first + frames)
+        for row, (video, first) in enumerate(zip(encoded.videos, encoded.video_offsets[:-1], strict=True))
+        for number, frames in enumerate(rule.windows(video.frames))
     ]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from manifests.errors import UserError
-from pipeline import files
 from pipeline.cache.index import build_index, read_index, refuse_changed_rows, write_index
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.cache.lock import locked
@@ -52,7 +51,7 @@ def repair(
         settings = read_settings(layout)
         variants = _variants(layout, shards)
         for shard, stage in damaged:
-            files.remove(layout.receipt(stage, shard))
+            layout.withdraw(layout.receipt(stage, shard))
         with cluster(address, workers):
             device, outcome = "cuda" if gpus() else "cpu", Outcome()
 

@@ -9,7 +9,7 @@ import numpy as np
 from manifests.errors import UserError
 from pipeline import files
 from pipeline.flow.model import LATENTS
-from pipeline.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, read_std_clip_histogram, read_std_video
+from pipeline.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
 from pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 ALPHAS = np.round(np.arange(51) * 0.02, 2)
@@ -44,7 +44,7 @@ class Shares:
     def __init__(self) -> None:
         self._parts: dict[str, list[np.ndarray]] = {scope: [] for scope in SCOPES}
 
-    def add(self, latents: Path, frames: np.ndarray) -> None:
+    def add(self, latents: Group, frames: np.ndarray) -> None:
         """A shard's latents, and the number of frames of each of its videos (V,); those without frames are left out."""
         there = frames > 0
         rule = WindowRule("clip", HISTOGRAM_WINDOW)

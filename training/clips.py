@@ -82,7 +82,7 @@ class ClipSet(Dataset):
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise UserError(
                 f"a stored clip of {video.video_id} cannot be read ({error}): "
-                f"run `s2vc-prep verify {self.cache.layout.root}`"
+                f"run `s2vc-prep verify {self.cache.layout}`"
             ) from error
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> Any:

@@ -52,9 +52,14 @@ class Task:
     inputs: Callable[[Any], tuple[tuple[Tensor, ...], Tensor]]
 
 
+def open_cache(settings: Settings) -> Cache:
+    """The cache that a run reads."""
+    return Cache(settings.cache, settings.local_cache, settings.local_cache_size)
+
+
 def open_clips(settings: Settings) -> ClipSet:
     """The clips that a method reads; raises UserError early for whatever keeps it from training on this cache."""
-    cache = Cache(settings.cache)
+    cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
         clips: ClipSet = LabelledClips(cache, *where, settings.split_asked, settings.seed, settings.still)
@@ -114,7 +119,7 @@ def norm_groups(settings: Settings) -> int:
 
 def online_flow(settings: Settings, device: torch.device) -> Flow:
     """The flow that s2vc-online runs: the cache's own unless told otherwise."""
-    own = Cache(settings.cache).layout.flow
+    own = open_cache(settings).layout.flow
     return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from manifests.errors import UserError
+from pipeline.cache.opening import LOCAL_CACHE_SIZE, bytes_of
 from pipeline.static_cues import RANDOM_STRATEGIES
 from pipeline.variants import Variant
 from pipeline.windows import MAX_CLIP
@@ -40,6 +41,9 @@ MAX_SEED = 2**63 - 1
 """What torch takes."""
 
 AUTO = "auto"
+
+SHARDS_AT_HAND = 64
+"""Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
@@ -82,6 +86,11 @@ class Settings:
     split: str = option(AUTO, "Split column; auto: the first, or all rows where there is none; all: all rows.")
     clip_length: int = option(0, "Frames; 0: the paper's for the backbone (16, S3D 32).")
     frame_step: int = option(1, "Between the frames of a clip.")
+    shards_at_hand: int = option(
+        0,
+        "Shards are shuffled, and samples over this many shards at a time; 0: over all, of a cache at a URL over "
+        f"{SHARDS_AT_HAND}, so that each shard is fetched about once an epoch.",
+    )
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIRS)
 
     # Augmentation
@@ -109,6 +118,8 @@ class Settings:
     workers: int = option(0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.")
     loader_workers: int = option(-1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.")
     checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.")
+    local_cache: str = option("", "Cache at a URL: folder for copies of its shards; empty: s2vc in your cache folder.")
+    local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
 
     @property
     def split_asked(self) -> str | None:
@@ -116,7 +127,7 @@ class Settings:
         return None if self.split == AUTO else self.split
 
 
-RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes")
+RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
 """These may differ when a run is gone on with."""
 
 LABELS_ONLY = ("dropout", "backbone_lr", "still")
@@ -234,6 +245,7 @@ def _check(settings: Settings) -> None:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
     if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
         raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
+    bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
     _check_source(settings)
@@ -257,6 +269,7 @@ _AT_LEAST = {
     "workers": 0,
     "loader_workers": -1,
     "checkpoint_minutes": 0,
+    "shards_at_hand": 0,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pipeline.cache.opening import open_layout
 from pipeline.flow.checkpoints import NAMES
 from training.clips import ClipSet
 from training.methods import check_weights, open_clips
@@ -43,11 +44,13 @@ def with_whole_paths(settings: Settings) -> Settings:
     """Paths from the root, so that workers elsewhere, and a later run, mean the same files."""
     flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
     init = str(Path(settings.init).absolute()) if settings.init else ""
-    return dataclasses.replace(settings, cache=str(Path(settings.cache).absolute()), init=init, flow=flow)
+    cache = open_layout(settings.cache).location
+    local = str(Path(settings.local_cache).expanduser().absolute()) if settings.local_cache else ""
+    return dataclasses.replace(settings, cache=cache, local_cache=local, init=init, flow=flow)
 
 
 def default_name(settings: Settings) -> str:
     """What a run is called: cache, method, variants, backbone, seed."""
     variants = [v.name for v in wanted_variants(settings)]
-    parts = [Path(settings.cache).resolve().name, settings.method, *variants, settings.backbone]
+    parts = [Path(open_layout(settings.cache).location).resolve().name, settings.method, *variants, settings.backbone]
     return "-".join([*parts, f"seed{settings.seed}"])

@@ -13,6 +13,7 @@ from eval.evaluation import Evaluation
 from eval.subject import load_subject
 from manifests.errors import UserError
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli.options import FOLDER, cache_argument
 from pipeline.windows import MAX_CLIP
 from training.backbones import BACKBONES
@@ -62,7 +63,7 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_evaluation(
-        cache: Path,
+        cache: Path | Layout,
         checkpoint: str,
         split: str | None,
         backbone: str | None,

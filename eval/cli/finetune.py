@@ -66,7 +66,7 @@ def train_and_test(
     chosen: settings of the run beside those of the evaluation. Where it is stopped, the program ends.
     """
     settings = {
-        "cache": str(evaluation.cache.layout.root),
+        "cache": str(evaluation.cache.layout),
         "method": "supervised",
         "backbone": evaluation.subject.name,
         "split": trained.split,
@@ -83,7 +83,7 @@ def train_and_test(
     }
     # By what it is trained on: a classifier from scratch is the same for every checkpoint.
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
-    run = start([settings], evaluation.out / "runs" / name, evaluation.device)
+    run = start([settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device)
     if not train_shown(run, evaluation.device, evaluation.console):
         sys.exit(EXIT_INTERRUPTED)
     subject, classifier = trained_classifier(run.folder)

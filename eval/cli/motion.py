@@ -15,6 +15,7 @@ from eval.optical_flow import MOVING
 from eval.results import TABLE, describe, save_result
 from eval.videos import class_names, stored_rows
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli.options import cache_argument
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
@@ -30,7 +31,7 @@ from training.choice import ALL_ROWS
 )
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
 @out_option
-def motion_command(cache: Path, threshold: float, every: int, out: Path) -> None:
+def motion_command(cache: Path | Layout, threshold: float, every: int, out: Path) -> None:
     """Share of pixels that move in the videos of CACHE, by Farneback's optical flow (supplement, Fig. 1).
 
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked

@@ -14,6 +14,7 @@ from eval.results import TABLE, describe, save_result
 from eval.videos import encoded_rows
 from manifests.errors import UserError
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli.options import cache_argument
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
@@ -29,7 +30,7 @@ TITLES = ("pixels", "static latents", "control")
 @click.option("--dims", type=click.IntRange(1, 1024), default=8, help="Pixels and latents drawn of each video.")
 @seed_option
 @out_option
-def normality_command(cache: Path, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
+def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
     """Whether pixels and latents of CACHE are normal over the frames of a video (supplement, Fig. 5).
 
     A normal is fitted to each of some pixels and static latents of some videos. MSE: between the histogram of the

@@ -10,16 +10,17 @@ from eval.evaluation import Evaluation
 from eval.results import TABLE
 from eval.tasks import KS, retrieval
 from pipeline.cache import Cache
-from pipeline.cli.options import FOLDER
+from pipeline.cache.layout import Layout
+from pipeline.cli.options import CACHE
 
 
 @click.command("retrieval")
 @takes_checkpoint
-@click.option("--gallery", type=FOLDER, help="Cache whose training rows are the gallery.  [default: CACHE]")
+@click.option("--gallery", type=CACHE, help="Cache whose training rows are the gallery.  [default: CACHE]")
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."
 )
-def retrieval_command(evaluation: Evaluation, gallery: Path | None, per: str) -> None:
+def retrieval_command(evaluation: Evaluation, gallery: Path | Layout | None, per: str) -> None:
     """Recall@1, 5, 10, 20 and 50 of CACHE's test videos among its training videos, by the features of CHECKPOINT.
 
     Features of windows by half their length are averaged per video, centred on each set's mean and compared by cosine.

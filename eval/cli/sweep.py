@@ -20,7 +20,7 @@ from pipeline.cache import Cache
 from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.cli.ending import interruptible, stopping
 from pipeline.cli.group import OneCommand
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
+from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option
 from pipeline.cli.render import run_render, wanted_variants, window_rule
 from pipeline.device import choose_device
 from pipeline.progress import clock, progress, size
@@ -46,7 +46,7 @@ def numbers(kind: type) -> Any:
 
 
 @click.command("s2vc-sweep", cls=OneCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@cache_argument
+@click.argument("cache")
 @click.option("--alphas", callback=numbers(float), metavar="A,B,…", help="Such as 0.1,0.3,0.5,0.7,0.9.")
 @click.option("--keeps", callback=numbers(float), metavar="Q,R,…", help="Shares of latents to keep, such as 0.1,0.2.")
 @click.option("--strategies", callback=numbers(str), default="zero", help=f"Of {', '.join(STRATEGIES)}.")
@@ -62,7 +62,7 @@ def numbers(kind: type) -> Any:
 @address_option
 @settings_options(without=(*DECIDED, *LABELS_ONLY, "flow"))
 def main(
-    cache: Path,
+    cache: str,
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],
     strategies: tuple[str, ...],
@@ -88,13 +88,13 @@ def main(
     for name, wanted, known in (("strategy", strategies, STRATEGIES), ("task", tasks, tuple(TASKS))):
         if wrong := [w for w in wanted if w not in known]:
             raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
-    opened = Cache(cache)
+    opened = Cache(cache, given["local_cache"] or "", given["local_cache_size"] or "")
     flags = {k: v for k, v in given.items() if v is not None and v != ()}
     layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
     shared = shared_settings(layers, opened)
     clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
     variants = wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
-    folder = SweepFolder(out or Path("sweeps") / opened.layout.root.absolute().name)
+    folder = SweepFolder(out or Path("sweeps") / Path(opened.layout.location).name)
     trials = plan_trials(variants, seeds)
     left = unfinished(folder, trials, tasks)
     if not left:
@@ -175,7 +175,7 @@ class Sweep:
             if mine:
                 failed |= self._trials([variant], mine)
             done = not unfinished(self.folder, [t for t in self.trials if t.variant == variant.name], self.tasks)
-            if done and self.cache.layout.variant_folder(variant).exists():
+            if done and variant.name in self.cache.layout.variant_names():
                 evict(self.cache, variant)
                 self.console.print(f"{variant.name} is used, and dropped from the cache", highlight=False)
         return failed
@@ -186,7 +186,7 @@ class Sweep:
             return {}
         missing = [v for v in variants if self.cache.unrendered_shards(v)]
         if missing:
-            run_render(self.cache.layout.root, missing, self.address, None, self.console)
+            run_render(self.cache.layout, missing, self.address, None, self.console)
         if self.stop():
             return {}
         note_kept(self.folder, self.cache, variants)

@@ -92,7 +92,7 @@ class SweepFolder:
 
 def _settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
     """What is compared when a sweep is gone on with."""
-    return {**shared, "cache": str(cache.layout.root.absolute())}
+    return {**shared, "cache": cache.layout.location}
 
 
 def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     given = {name: value for layer in layers for name, value in layer.items()}
     if wrong := [name for name in given if name in DECIDED]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
-    settings = with_defaults_filled(merge(*layers, {"method": BASELINE, "cache": str(cache.layout.root.absolute())}))
+    settings = with_defaults_filled(merge(*layers, {"method": BASELINE, "cache": cache.layout.location}))
     values: dict[str, Any] = yaml.safe_load(settings_text(settings))
     return {name: value for name, value in values.items() if name not in DECIDED} | {"cache": settings.cache}
 

@@ -16,7 +16,7 @@ from pipeline import files
 from pipeline.cache import Cache
 from pipeline.cache.layout import motion_stage
 from pipeline.cache.lock import locked
-from pipeline.hdf5 import read_array
+from pipeline.hdf5 import read_part
 from pipeline.processes import beside
 from pipeline.steps import StepReader
 from pipeline.variants import Variant
@@ -149,18 +149,16 @@ def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) ->
     """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
     shares = folder.kept_shares()
     for variant in variants:
-        parts = [
-            read_array(cache.layout.motion(variant, shard), "kept")
-            for shard in range(len(cache.settings.shards()))
-            if cache.layout.motion(variant, shard).exists()
-        ]
+        parts = []
+        for shard in sorted(cache.layout.finished(motion_stage(variant))):
+            with cache.layout.open_motion(variant, shard) as file:
+                parts.append(read_part(file, "kept"))
         if parts and sum(map(len, parts)):
             shares[variant.name] = float(np.concatenate(parts).mean())
     files.write_json(folder.kept, shares)
 
 
 def evict(cache: Cache, variant: Variant) -> None:
-    """Remove a rendered variant from the cache, receipts first, so that no half of it ever passes for the whole."""
+    """Remove a rendered variant from the cache."""
     with locked(cache.layout):
-        files.remove(cache.layout.receipt(motion_stage(variant), 0).parent)
-        files.remove(cache.layout.variant_folder(variant))
+        cache.layout.remove_variant(variant)

@@ -11,10 +11,9 @@ from eval.evaluation import Evaluation
 from eval.subject import load_subject
 from eval.sweep.plan import SweepFolder, Trial
 from eval.tasks import linear, order, retrieval
-from pipeline.cache import Cache
 from pipeline.device import choose_device
 from training.curves import plot_curves
-from training.methods import chance
+from training.methods import chance, open_cache
 from training.run import read_metrics
 from training.start import start
 from training.trainer import train
@@ -45,7 +44,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
     plot_curves(read_metrics(run.folder.metrics), chance(run.settings, run.clips), run.folder.curves)
     settings = run.settings
     evaluation = Evaluation(
-        cache=Cache(settings.cache),
+        cache=open_cache(settings),
         checkpoint=str(run.folder.root),
         subject=load_subject(str(run.folder.root)),
         split=settings.split_asked,

@@ -37,6 +37,7 @@ def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[in
 
 def write_index(layout: Layout, index: pd.DataFrame) -> None:
     files.write_text(layout.index, index.to_csv(index=False, lineterminator="\n"))
+    layout.publish(layout.index)
 
 
 def read_index(layout: Layout) -> pd.DataFrame:
@@ -56,11 +57,11 @@ def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:
     row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a != b), None)
     if row is not None:
         raise UserError(
-            f"the manifest is not the one {layout.root} was made from: row {row + 1} is {given[row]!r}, in the cache "
+            f"the manifest is not the one {layout} was made from: row {row + 1} is {given[row]!r}, in the cache "
             f"it is {known[row]!r}; rows can only be added at the end"
         )
     if len(given) < len(known):
         raise UserError(
-            f"the manifest is not the one {layout.root} was made from: "
+            f"the manifest is not the one {layout} was made from: "
             f"it ends after {len(given)} rows, {len(known)} are in the cache"
         )

@@ -3,10 +3,12 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from manifests.errors import UserError
 from pipeline.cache.layout import Layout
+from pipeline.cache.lease import leased
+from pipeline.cache.remote import RemoteLayout
 
 
 @contextmanager
@@ -19,9 +21,12 @@ def locked(layout: Layout) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(handle, 100).decode(errors="replace").strip()
-            raise UserError(f"{layout.root} is in use by another job ({holder or 'unknown'}); wait for it") from None
+            raise UserError(f"{layout} is in use by another job ({holder or 'unknown'}); wait for it") from None
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        yield
+        with leased(layout.store) if isinstance(layout, RemoteLayout) else nullcontext():
+            if isinstance(layout, RemoteLayout):
+                layout.expect_many()
+            yield
     finally:
         os.close(handle)

@@ -10,6 +10,7 @@ from manifests.errors import UserError
 from pipeline import frames, latents, motion
 from pipeline.cache.index import read_index
 from pipeline.cache.layout import Layout, motion_stage
+from pipeline.cache.opening import open_layout
 from pipeline.cache.settings import read_settings
 from pipeline.static_cues import upsample
 from pipeline.variants import Variant
@@ -18,13 +19,14 @@ from pipeline.variants import Variant
 class Cache:
     """A cache of `s2vc-prep encode`, open for reading.
 
-    Opening reads cache.json and index.csv; shards are opened when asked for, by the process that asks, so that a Cache
-    may be sent to workers. Raises UserError where the folder holds no cache. Methods raise KeyError for a video that
-    is not in it and IndexError for frames outside the video.
+    place: a folder, or a URL (s3://…); shards of a URL are copied to local_cache [default: s2vc in the user's cache
+    folder], which takes local_cache_size at most ("50GB"). Opening reads cache.json and index.csv; shards are opened
+    when asked for, by the process that asks, so that a Cache may be sent to workers. Raises UserError where there is no
+    cache. Methods raise KeyError for a video that is not in it and IndexError for frames outside the video.
     """
 
-    def __init__(self, path: str | Path):
-        self.layout = Layout(Path(path))
+    def __init__(self, place: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = ""):
+        self.layout = open_layout(place, local_cache, local_cache_size)
         self.settings = read_settings(self.layout)
         self.index: pd.DataFrame = read_index(self.layout)
         """One row per video: video_id, label, class_name, split columns, shard, first_frame, frames, status, reason."""
@@ -34,7 +36,7 @@ class Cache:
     def __repr__(self) -> str:
         height, width = self.settings.frame_size
         videos, total = len(self.index), int(self.index["frames"].sum())
-        return f"Cache({str(self.layout.root)!r}: {videos} videos, {total} frames of {height}x{width})"
+        return f"Cache({str(self.layout)!r}: {videos} videos, {total} frames of {height}x{width})"
 
     def frames(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Stored frames start to stop of a video: (T, H, W, 3) uint8 RGB."""
@@ -51,32 +53,32 @@ class Cache:
     def latents(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """z of frames start to stop of a video: (T, 12288) float16."""
         shard, begin, end = self._slice(video_id, start, stop)
-        return latents.read_latents(self.layout.latents(shard), begin, end)
+        return latents.read_latents(self.layout.latent_group(shard), begin, end)
 
     def std(self, video_id: str) -> np.ndarray:
         """STD of the latents over the whole video, n - 1 in the denominator: (12288,) float32."""
         shard, row = self._place(video_id)
-        return latents.read_std_video(self.layout.latents(shard))[row]
+        return latents.read_std_video(self.layout.latent_group(shard))[row]
 
     def std_clip_histogram(self, video_id: str) -> np.ndarray:
         """STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
         shard, row = self._place(video_id)
-        return latents.read_std_clip_histogram(self.layout.latents(shard))[row]
+        return latents.read_std_clip_histogram(self.layout.latent_group(shard))[row]
 
     def variants(self) -> list[Variant]:
         """What has been rendered, or begun, in the order of names."""
         found = []
-        for path in sorted(self.layout.root.glob("motion/*/variant.json")):
+        for name in self.layout.variant_names():
             try:
-                found.append(Variant.parse(path.parent.name))
+                found.append(Variant.parse(name))
             except ValueError:
                 continue
         return found
 
     def unrendered_shards(self, variant: Variant) -> list[int]:
         """Shards in which a variant is not rendered, by one look at its receipts: no file is opened."""
-        done = {path.stem for path in self.layout.receipt(motion_stage(variant), 0).parent.glob("*.json")}
-        return [shard for shard in self.index["shard"].unique().tolist() if f"{shard:05d}" not in done]
+        done = self.layout.finished(motion_stage(variant))
+        return [shard for shard in self.index["shard"].unique().tolist() if shard not in done]
 
     def windows(self, video_id: str, variant: str | Variant) -> list[np.ndarray]:
         """Frame numbers in the video of each window of a rendered variant: (L,) int64 each."""
@@ -116,7 +118,7 @@ class Cache:
 
     def _row(self, video_id: str) -> int:
         if video_id not in self._rows:
-            raise KeyError(f"no video {video_id!r} in {self.layout.root}")
+            raise KeyError(f"no video {video_id!r} in {self.layout}")
         return self._rows[video_id]
 
     def _place(self, video_id: str) -> tuple[int, int]:

@@ -1,13 +1,18 @@
 """Receipts: a shard of a stage is done when, and only when, its receipt is there."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import files
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.variants import Variant
+
+_PREFIX = re.compile(r"|attempts/\d{5,}-[0-9a-f]{16}")
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
@@ -35,7 +40,8 @@ class VideoRecord:
 class Receipt:
     """That a stage has done a shard: what became of each video, and the SHA-256 of each file read and written.
 
-    Paths are relative to the cache. There are no times in it: the same work gives the same receipt.
+    Paths are relative to the cache; in an object store, to `prefix` in it, which is the attempt's that made them. There
+    are no times in it: the same work gives the same receipt.
     """
 
     stage: str
@@ -43,22 +49,37 @@ class Receipt:
     videos: list[VideoRecord]
     inputs: dict[str, str]
     files: dict[str, str]
+    prefix: str = ""
 
     @property
     def frames(self) -> int:
         return sum(v.frames for v in self.videos)
 
+    @property
+    def video_offsets(self) -> np.ndarray:
+        """First frame of each video in the shard and, last, the number of frames: (V + 1,) int64."""
+        return np.cumsum([0, *(v.frames for v in self.videos)], dtype=np.int64)
+
+    def text(self) -> str:
+        """As it is stored."""
+        content = dataclasses.asdict(self)
+        if not self.prefix:
+            del content["prefix"]
+        return files.json_text(content)
+
     def write(self, layout: Layout) -> None:
         """Put it in the cache; it is written last."""
-        files.write_json(layout.receipt(self.stage, self.shard), dataclasses.asdict(self))
+        files.write_text(layout.receipt(self.stage, self.shard), self.text())
 
 
 def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
     """The receipt of a shard, or None where the shard is not done (or the receipt is no receipt)."""
+    path = layout.receipt(stage, shard)  # which may fetch it, and say so where it cannot
     try:
-        content: dict[str, Any] = files.read_json(layout.receipt(stage, shard))
+        content: dict[str, Any] = files.read_json(path)
         videos = [VideoRecord(**v) for v in content.pop("videos")]
-        return Receipt(videos=videos, **content)
+        receipt = Receipt(videos=videos, **content)
+        return receipt if _PREFIX.fullmatch(receipt.prefix) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -77,17 +98,21 @@ def write_receipt(
     """
     receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root))
     if stage == ENCODE:
-        _drop_stale_motion(layout, shard, receipt)
+        drop_stale_motion(layout, shard, receipt)
     receipt.write(layout)
     return receipt
 
 
-def _drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
-    for path in layout.root.glob(f"receipts/motion/*/{shard:05d}.json"):
-        variant = Variant.parse(path.parent.name)
-        if is_done(layout, motion_stage(variant), shard, encoded) is None:
-            files.remove(path)
-            files.remove(layout.motion(variant, shard))
+def drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
+    """Remove the renderings of a shard that are not of the latents that were encoded."""
+    for name in layout.variant_names():
+        variant = Variant.parse(name)
+        stage = motion_stage(variant)
+        receipt = read_receipt(layout, stage, shard)
+        if receipt is not None and is_done(layout, stage, shard, encoded) is None:
+            layout.withdraw(layout.receipt(stage, shard))
+            rendered = (layout.variant_folder(variant) / f"{shard:05d}.h5").relative_to(layout.root)
+            layout.withdraw(layout.root / receipt.prefix / rendered)
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:

@@ -72,7 +72,7 @@ def refuse_other(made_with: Settings, wanted: dict[str, Any], layout: Layout) ->
         have = getattr(made_with, name)
         if value is not None and value != have:
             raise UserError(
-                f"{layout.root} was made with other settings: {_NAMES[name]} is {_plain(have)} there, "
+                f"{layout} was made with other settings: {_NAMES[name]} is {_plain(have)} there, "
                 f"{_plain(value)} here; use another --out, or the same settings"
             )
 
@@ -80,6 +80,7 @@ def refuse_other(made_with: Settings, wanted: dict[str, Any], layout: Layout) ->
 def write_settings(layout: Layout, settings: Settings, software: dict[str, str]) -> None:
     content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(settings), "software": software}
     files.write_json(layout.settings, content)
+    layout.publish(layout.settings)
 
 
 def read_settings(layout: Layout) -> Settings:
@@ -87,13 +88,13 @@ def read_settings(layout: Layout) -> Settings:
     try:
         content = files.read_json(layout.settings)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"there is no cache at {layout.root} (no cache.json)") from None
+        raise UserError(f"there is no cache at {layout} (no cache.json)") from None
     except OSError as error:
         raise UserError(f"{layout.settings} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{layout.settings} is damaged: it is no JSON") from None
     if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{layout.root} has a format this version cannot read (it reads version {FORMAT_VERSION})")
+        raise UserError(f"{layout} has a format this version cannot read (it reads version {FORMAT_VERSION})")
     try:
         fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
         fields["frame_size"] = tuple(fields["frame_size"])

@@ -13,7 +13,8 @@ from manifests.errors import UserError
 from manifests.sample import SAMPLE_CLASSES
 from pipeline import files
 from pipeline.cache import Cache
-from pipeline.cli.options import FOLDER
+from pipeline.cache.layout import Layout
+from pipeline.cli.options import CACHE, FOLDER, with_local_cache
 from pipeline.comparison import ALPHAS, LENGTHS, POINTS, FlowReport, report
 from pipeline.comparison_sheet import comparison_bands
 from pipeline.device import choose_device
@@ -26,13 +27,13 @@ from pipeline.sheet import write_png
 
 @click.command("compare-flows")
 @click.argument("flows", nargs=-1, required=True, metavar="FLOW...")
-@click.option("--on", "cache", type=FOLDER, required=True, help="A cache, whose clips are taken.")
+@with_local_cache(click.option("--on", "cache", type=CACHE, required=True, help="A cache, whose clips are taken."))
 @click.option("--videos", type=click.IntRange(1), default=12, help="Of the cache, evenly spaced.")
 @click.option("--out", type=FOLDER, default=Path("flows"), help="Folder for flows.csv and flows.png.")
 @click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", help="Of the subnets.")
 @click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
 def compare_flows_command(
-    flows: tuple[str, ...], cache: Path, videos: int, out: Path, precision: str, device: str | None
+    flows: tuple[str, ...], cache: Path | Layout, videos: int, out: Path, precision: str, device: str | None
 ) -> None:
     """Judge each FLOW (a file, 'default', 'steady', 'untrained') by what it is for, and put them side by side.
 

@@ -8,10 +8,18 @@ import click
 from rich.console import Console
 
 from pipeline.cache import Cache
-from pipeline.cache.layout import ENCODE
+from pipeline.cache.layout import ENCODE, Layout
 from pipeline.cache.receipts import Receipt
 from pipeline.cli.ending import interruptible, tell_failed, tell_unfinished
-from pipeline.cli.options import EXISTING_FILE, FOLDER, Size, address_option, workers_option
+from pipeline.cli.options import (
+    CACHE,
+    EXISTING_FILE,
+    FOLDER,
+    Size,
+    address_option,
+    with_local_cache,
+    workers_option,
+)
 from pipeline.jobs import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
 from pipeline.progress import clock, progress, size
 from pipeline.stages import Step
@@ -21,7 +29,9 @@ from pipeline.video import SILENCE_SECONDS
 @click.command("encode")
 @click.argument("manifest", type=EXISTING_FILE)
 @click.option("--root", type=FOLDER, help="Folder the manifest's paths start from.  [default: the manifest's]")
-@click.option("--out", type=FOLDER, required=True, help="The cache: a new folder, or one to go on with.")
+@with_local_cache(
+    click.option("--out", type=CACHE, required=True, help="The cache: a new folder or URL, or one to go on with.")
+)
 @click.option("--size", "frame_size", type=Size(), help=f"Stored frames.  [default: {FRAME_SIZE[0]}x{FRAME_SIZE[1]}]")
 @click.option("--frame-step", type=click.IntRange(1), help="Store every n-th frame only.  [default: 1]")
 @click.option("--shard-size", type=click.IntRange(1), help=f"Videos of a shard.  [default: {SHARD_SIZE}]")
@@ -44,7 +54,7 @@ from pipeline.video import SILENCE_SECONDS
 def encode_command(
     manifest: Path,
     root: Path | None,
-    out: Path,
+    out: Path | Layout,
     ray_address: str | None,
     workers: int | None,
     **options: Any,
@@ -62,7 +72,7 @@ def encode_command(
 def run_encode(
     manifest: Path,
     root: Path,
-    out: Path,
+    out: Path | Layout,
     options: EncodeOptions,
     address: str | None,
     workers: int | None,
@@ -96,10 +106,9 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
     if counts.get("", 0):
         parts.append(f"{counts['']} not done")
-    where = str(cache.layout.root)
+    where = str(cache.layout)
     if changed:
-        total = sum(f.stat().st_size for f in cache.layout.root.rglob("*") if f.is_file())
-        where = f"{size(total)} in {where}"
+        where = f"{size(sum(cache.layout.sizes().values()))} in {where}"
     console.print(
         f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
         highlight=False,

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED
 from pipeline.cli.options import FOLDER, cache_argument
 from pipeline.export import FORMATS, ORIGINAL, Export, plan_export
@@ -36,7 +37,7 @@ from pipeline.progress import clock, progress
 @click.option("--video", "video_ids", multiple=True, metavar="ID", help="Only this video_id; repeatable.")
 @click.option("--overwrite", is_flag=True, help="Write clips anew that are there already.")
 def export_command(
-    cache: Path, variants: tuple[str, ...], out: Path, form: str, video_ids: tuple[str, ...], overwrite: bool
+    cache: Path | Layout, variants: tuple[str, ...], out: Path, form: str, video_ids: tuple[str, ...], overwrite: bool
 ) -> None:
     """Write variants of CACHE as clips that play anywhere, in the source's folders and at its frame rate.
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from manifests.errors import UserError
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli.options import OUTPUT, cache_argument
 from pipeline.info import facts, survey
 from pipeline.progress import Advance, progress, size
@@ -26,7 +27,7 @@ REASONS = 10
 @cache_argument
 @click.option("--plot", type=OUTPUT, help="Figure of the share kept against alpha: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and nothing else.")
-def info_command(cache: Path, plot: Path | None, as_json: bool) -> None:
+def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None:
     """What is inside CACHE, finished or not, and which share of the latents each alpha keeps.
 
     Shares come from the cached STDs, so that an alpha can be chosen before anything is rendered.

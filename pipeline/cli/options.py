@@ -1,10 +1,14 @@
 """Kinds of options that several commands share."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.cache.layout import Layout
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -30,7 +34,49 @@ class Size(click.ParamType):
         return height, width
 
 
-cache_argument = click.argument("cache", type=FOLDER)
+class CacheType(click.ParamType):
+    """A cache: a folder, as a path, or a URL, as a layout with the local cache that the two options name."""
+
+    name = "cache"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | Layout":
+        if "://" not in str(value):
+            return FOLDER.convert(value, param, ctx)
+        # Imported when it is needed, since it brings torch.
+        from pipeline.cache.opening import open_layout
+
+        told = ctx.meta if ctx else {}
+        return open_layout(value, told.get("local_cache") or "", told.get("local_cache_size") or "")
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    ctx.meta[param.name or ""] = value
+
+
+local_cache_option = click.option(
+    "--local-cache",
+    type=FOLDER,
+    is_eager=True,
+    expose_value=False,
+    callback=_note,
+    help="Folder for copies of the shards of a cache at a URL.  [default: s2vc in your cache folder]",
+)
+local_cache_size_option = click.option(
+    "--local-cache-size",
+    is_eager=True,
+    expose_value=False,
+    callback=_note,
+    help="What they may take; the least recently used go first.  [default: 50GB]",
+)
+
+
+def with_local_cache(place: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The argument or option that names a cache, with the two on where its copies go."""
+    return lambda command: place(local_cache_option(local_cache_size_option(command)))
+
+
+CACHE = CacheType()
+cache_argument = with_local_cache(click.argument("cache", type=CACHE))
 address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Join this Ray cluster; 'auto': the one that runs on this machine."
 )

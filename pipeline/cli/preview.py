@@ -9,6 +9,7 @@ from rich.console import Console
 from manifests.errors import UserError
 from pipeline.bands import Band
 from pipeline.cache import Cache
+from pipeline.cache.layout import Layout
 from pipeline.cli.options import OUTPUT, cache_argument
 from pipeline.preview import COLUMNS, SECONDS, VIDEOS, write_preview
 from pipeline.progress import Advance, progress
@@ -39,7 +40,7 @@ from pipeline.variants import Variant
 @click.option("--seconds", type=click.FloatRange(0.1, 10), default=SECONDS, help="Of an animation, at most.")
 @click.option("--out", type=OUTPUT, default=Path("preview.png"), help="Stills: .png. Animation: .gif or .mp4.")
 def preview_command(
-    cache: Path,
+    cache: Path | Layout,
     video_ids: tuple[str, ...],
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],

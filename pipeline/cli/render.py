@@ -8,6 +8,7 @@ from rich.console import Console
 
 from manifests.errors import UserError
 from pipeline.cache.layout import Layout
+from pipeline.cache.opening import open_layout
 from pipeline.cache.receipts import Receipt
 from pipeline.cli.ending import interruptible, tell_unfinished
 from pipeline.cli.options import address_option, cache_argument, workers_option
@@ -45,7 +46,7 @@ TFD_KEEP = 0.2
 @workers_option
 @address_option
 def render_command(
-    cache: Path,
+    cache: Path | Layout,
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],
     strategies: tuple[str, ...],
@@ -68,7 +69,7 @@ def render_command(
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     with interruptible(console):
         if dry_run:
-            tell_estimate(Layout(cache), variants, console)
+            tell_estimate(open_layout(cache), variants, console)
         else:
             run_render(cache, variants, ray_address, workers, console)
 
@@ -120,11 +121,11 @@ def tell_estimate(layout: Layout, variants: list[Variant], console: Console) -> 
 
 
 def run_render(
-    cache: Path, variants: list[Variant], address: str | None, workers: int | None, console: Console
+    cache: Path | Layout, variants: list[Variant], address: str | None, workers: int | None, console: Console
 ) -> None:
     """Render with progress and a summary; leaves with exit code 1 where something is not done."""
     started = time.monotonic()
-    layout = Layout(cache)
+    layout = open_layout(cache)
     with render_job(layout, variants, address, workers) as job:
         console.print(
             f"{len(variants)} variants, {job.frames_left} frames to render in {len(job.chains)} shards, "
@@ -137,8 +138,8 @@ def run_render(
                 advance(1, sum(r.frames for r in receipts))
 
             outcome = job.run(done)
+    sizes = layout.sizes("motion")
     for variant in variants:
-        total = sum(f.stat().st_size for f in layout.variant_folder(variant).iterdir())
-        console.print(f"{variant.name}: {size(total)}", highlight=False)
+        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}", highlight=False)
     console.print(f"rendered in {clock(time.monotonic() - started)}", highlight=False)
     tell_unfinished(outcome, console)

@@ -11,6 +11,7 @@ from rich.console import Console
 from manifests import read_manifest
 from pipeline.cache.index import refuse_changed_rows
 from pipeline.cache.layout import Layout
+from pipeline.cache.opening import open_layout
 from pipeline.cache.settings import read_settings
 from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
@@ -31,7 +32,7 @@ Videos = tuple[pd.DataFrame, Path]
 @workers_option
 @address_option
 def verify_command(
-    cache: Path,
+    cache: Path | Layout,
     quick: bool,
     sources: Path | None,
     root: Path | None,
@@ -47,7 +48,7 @@ def verify_command(
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
     console = Console()
-    layout = Layout(cache)
+    layout = open_layout(cache)
     videos = (read_manifest(sources), root or sources.parent) if sources else None
     try:
         found = run_verify(layout, quick, videos, console)
@@ -113,7 +114,7 @@ def run_repair(
     tell_unfinished(outcome, console)
 
 
-def tell_repair(cache: Path, console: Console) -> None:
+def tell_repair(cache: Path | Layout, console: Console) -> None:
     console.print(
         f"`s2vc-prep verify {cache} --repair` makes the damaged shards anew, and nothing else.",
         markup=False,

@@ -32,7 +32,7 @@ def verify_cache(
     Raises UserError where there is no cache, or a job is writing into it; damage of any kind is a problem.
     """
     if not layout.settings.exists():
-        raise UserError(f"there is no cache at {layout.root} (no cache.json)")
+        raise UserError(f"there is no cache at {layout} (no cache.json)")
     with _undisturbed(layout):
         settings = yield from check_settings(layout)
         if settings is None:
@@ -65,7 +65,7 @@ def check_shards(
             unrendered.update(check.unrendered)
             advance(1, check.frames)
     for variant, count in unrendered.items():
-        what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(layout.root, variant)}`"
+        what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(layout, variant)}`"
         yield Problem(f"motion/{variant.name}", what, unfinished=True)
 
 
@@ -81,7 +81,7 @@ def _undisturbed(layout: Layout) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{layout.root} is in use by another job; wait for it") from None
+            raise UserError(f"{layout} is in use by another job; wait for it") from None
         yield
     finally:
         os.close(handle)

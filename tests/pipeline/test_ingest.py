@@ -17,7 +17,8 @@ import torch
 from pipeline.cache.layout import Layout
 from pipeline.cache.receipts import Receipt
 from pipeline.cache.settings import Settings
-from pipeline.frames import pool_small, read_frames, read_small, video_offsets
+from pipeline.frames import pool_small, read_frames, read_small
+from pipeline.hdf5 import read_array
 from pipeline.ingest import Source, StorageError, ingest_shard
 from pipeline.video import decode_video, ffmpeg_binary
 from tests.clips import moving_square, write_clip
@@ -92,7 +93,7 @@ def test_each_trouble_ends_as_failed_with_its_reason_and_the_others_are_untouche
     frames, lonely = Layout(tmp_path / "out").frames(0), Layout(tmp_path / "alone").frames(0)
     np.testing.assert_array_equal(read_frames(frames, 0, 20), read_frames(lonely, 0, 20))
     np.testing.assert_array_equal(read_frames(frames, 20, 40), read_frames(lonely, 0, 20))
-    assert video_offsets(frames).tolist() == [0] + [20] * (len(names) + 1) + [40]
+    assert read_array(frames, "video_offsets").tolist() == [0] + [20] * (len(names) + 1) + [40]
 
 
 def test_files_that_break_off_give_the_frames_there_are(root: Path, tmp_path: Path) -> None:

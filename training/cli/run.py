@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pipeline.cli import EXIT_INTERRUPTED
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument
+from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option
 from pipeline.device import choose_device
 from training.cli.session import train_shown
 from training.settings import PRESETS, Settings, read_settings_file
@@ -48,7 +48,7 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
 
 
 @click.command("run")
-@cache_argument
+@click.argument("cache")
 @click.option("--out", type=FOLDER, default=None, help="Folder of the run.  [default: runs/, named by the settings]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings; flags go over it.")
@@ -56,7 +56,7 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
 @address_option
 @settings_options()
 def run_command(
-    cache: Path,
+    cache: str,
     out: Path | None,
     preset: str | None,
     config: Path | None,
@@ -72,7 +72,7 @@ def run_command(
     console = Console()
     flags = {k: v for k, v in given.items() if v is not None and v != ()}
     layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
-    layers.append({"cache": str(cache)})
+    layers.append({"cache": cache})
     chosen = choose_device(device)
     run = start(layers, out, chosen)
     if not train_shown(run, chosen, console, ray_address):

@@ -1,0 +1,89 @@
+"""Shard functions on a cache in an object store: they work on copies in a folder here, and upload what they made."""
+
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.cache.layout import ENCODE, INGEST, Layout
+from pipeline.cache.receipts import read_receipt
+from pipeline.cache.remote import RemoteLayout
+
+LOCK = ".in-use"
+
+
+def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of a function (layout, settings, shard, …) -> receipt, or receipts, of a cache on disk: makes it one of
+    a cache in an object store as well. needs: the folders whose files of the shard it reads."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def work(layout: Layout, settings: Any, shard: int, *rest: Any, **named: Any) -> Any:
+            if not isinstance(layout, RemoteLayout):
+                return function(layout, settings, shard, *rest, **named)
+            with copies(layout, shard, needs) as here:
+                done = function(here, settings, shard, *rest, **named)
+                for receipt in done if isinstance(done, list) else [done]:
+                    layout.deliver(here, receipt)
+            return done
+
+        return work
+
+    return decorate
+
+
+@contextmanager
+def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[Layout]:
+    """A cache on disk for the time of the block: the receipts of a shard, its files in some folders, and the flow."""
+    layout.refresh()
+    with _scratch(layout.local / "scratch") as folder:
+        here = Layout(folder)
+        # A link, so that the flow keeps its place, by which a worker knows that it has it loaded.
+        if layout.flow.exists():
+            here.flow.symlink_to(layout.flow)
+        for stage in (INGEST, ENCODE):
+            receipt = read_receipt(layout, stage, shard)
+            if receipt is None:
+                continue
+            receipt.write(here)
+            for name in receipt.files:
+                if name.startswith(tuple(f"{need}/" for need in needs)):
+                    target = here.root / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    # A second name of the copy: it stays though the copy be dropped.
+                    os.link(layout.fetch(receipt, name), target)
+        yield here
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """A folder that is gone at the end; those of processes that were killed are removed first."""
+    place.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with _locked(place / LOCK):
+            for other in place.iterdir():
+                _remove_if_left(other)
+            folder = Path(tempfile.mkdtemp(dir=place))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(_locked(folder / LOCK))
+        yield folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(BlockingIOError, NotADirectoryError), _locked(folder / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,43 @@
+"""Which cache is meant: a folder, or a URL with a folder here for copies of its shards."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from manifests.errors import UserError
+from pipeline.cache.layout import Layout
+from pipeline.cache.remote import RemoteLayout
+from pipeline.cache.store import Store, is_url
+
+LOCAL_CACHE_SIZE = "50GB"
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def open_layout(place: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = "") -> Layout:
+    """A cache at a path or a URL. local_cache, local_cache_size: of a URL, where copies go, and what they may take.
+
+    Raises UserError for a URL that cannot be used, and a size that is none.
+    """
+    if isinstance(place, Layout):
+        return place
+    if not is_url(place):
+        return Layout(Path(place))
+    url = Store(str(place)).url
+    local = (Path(local_cache).expanduser() if local_cache else default_local_cache()).absolute()
+    name = f"{url.rsplit('/', 1)[-1]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    return RemoteLayout(local / "caches" / name, url, local, bytes_of(local_cache_size or LOCAL_CACHE_SIZE))
+
+
+def default_local_cache() -> Path:
+    """s2vc in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2vc"
+
+
+def bytes_of(text: str) -> int:
+    """Bytes of a size as people write it: 50GB, 1.5 TB, 800MiB, 4096. Raises UserError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UserError(f"{text!r} is no size; write 50GB, or 800MB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])

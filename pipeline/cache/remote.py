@@ -1,0 +1,264 @@
+"""A cache in an object store. Nothing is renamed there: the files of a shard lie under the prefix of an attempt, and
+the receipt, put last, names it.
+
+    URL/cache.json, index.csv, flow.safetensors, motion/VARIANT/variant.json, receipts/STAGE/00000.json
+    URL/attempts/00000-DIGEST/frames/00000.h5 …      as in a cache on disk, below `prefix` of the receipt
+
+DIGEST is of the files' hashes, so that the same work has the same keys, and of two workers of a shard none harms the
+other.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from pipeline import files
+from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage, part_of
+from pipeline.cache.local_objects import LocalObjects
+from pipeline.cache.receipts import Receipt, drop_stale_motion, read_receipt
+from pipeline.cache.store import RemoteGroup, Store
+from pipeline.variants import Variant
+
+ATTEMPTS = "attempts"
+PEEK_BYTES = 1 << 16
+"""What is read of a file at a time, of which little is wanted."""
+
+
+@dataclass(frozen=True)
+class RemoteLayout(Layout):
+    """A cache at a URL, as this machine sees it.
+
+    root: folder for copies of its small files (settings, index, flow, receipts), fetched when they are asked for.
+    local, limit: folder for the shards that are used here, and the bytes they may take. Files of shards are paths of
+    copies here, which stay until this process has asked for several others. Raises StoreError where the store is not
+    reached.
+    """
+
+    url: str
+    local: Path
+    limit: int
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def location(self) -> str:
+        return self.url
+
+    def local_settings(self) -> dict[str, str]:
+        return {"local_cache": str(self.local), "local_cache_size": str(self.limit)}
+
+    @property
+    def settings(self) -> Path:
+        return self._copy(super().settings)
+
+    @property
+    def index(self) -> Path:
+        return self._copy(super().index)
+
+    @property
+    def flow(self) -> Path:
+        return self._copy(super().flow)
+
+    def variant_settings(self, variant: Variant) -> Path:
+        return self._copy(super().variant_settings(variant))
+
+    def receipt(self, stage: str, shard: int) -> Path:
+        path = super().receipt(stage, shard)
+        if self._session.many:
+            self._copy_receipts(stage)
+            return path
+        return self._copy(path)
+
+    def frames(self, shard: int) -> Path:
+        return self._object(INGEST, shard, super().frames(shard))
+
+    def small(self, shard: int) -> Path:
+        return self._object(INGEST, shard, super().small(shard))
+
+    def motion(self, variant: Variant, shard: int) -> Path:
+        return self._object(motion_stage(variant), shard, super().motion(variant, shard))
+
+    def latent_group(self, shard: int) -> Path | RemoteGroup:
+        path = self.latents(shard)
+        receipt = read_receipt(self, ENCODE, shard)
+        return RemoteGroup(self.store, f"{receipt.prefix}/{self.key(path)}") if receipt else path
+
+    def open_motion(self, variant: Variant, shard: int) -> IO[bytes]:
+        receipt = read_receipt(self, motion_stage(variant), shard)
+        if receipt is None:
+            raise FileNotFoundError(f"{variant.name} of shard {shard} is not rendered")
+        return self.store.open(f"{receipt.prefix}/{self.key(super().motion(variant, shard))}", PEEK_BYTES)
+
+    def names(self) -> list[str]:
+        return self.store.names()
+
+    def variant_names(self) -> list[str]:
+        return self.store.names("motion")
+
+    def finished(self, stage: str) -> set[int]:
+        stems = (name.removesuffix(".json") for name in self.store.listing(f"receipts/{stage}"))
+        return {int(stem) for stem in stems if stem.isdecimal()}
+
+    def sizes(self, below: str = "") -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for key, entry in self.store.listing("").items():
+            found[part_of(key.split("/", 2)[2] if key.startswith(f"{ATTEMPTS}/") else key)] += entry.size
+        return dict(found)
+
+    def publish(self, path: Path) -> None:
+        self.store.upload([path], [self.key(path)])
+
+    def withdraw(self, path: Path) -> None:
+        key = self.key(path)
+        self.store.remove([key, *(f"{key}/{name}" for name in self.store.listing(key))])
+        files.remove(path)
+
+    def remove_variant(self, variant: Variant) -> None:
+        self.withdraw(self.root / "receipts" / motion_stage(variant))
+        self.withdraw(self.variant_folder(variant))
+        for key in self.store.listing(ATTEMPTS):
+            if part_of(key.partition("/")[2]) == f"motion/{variant.name}":
+                self.store.remove([f"{ATTEMPTS}/{key}"])
+        self.refresh()
+
+    def refresh(self) -> None:
+        self._session.seen.clear()
+
+    def expect_many(self) -> None:
+        """All receipts of a stage will be asked for: they are copied together, those that have changed."""
+        self._session.many = True
+        self.refresh()
+
+    @property
+    def store(self) -> Store:
+        return self._session.store
+
+    @property
+    def objects(self) -> LocalObjects:
+        return self._session.objects
+
+    @property
+    def _session(self) -> "_Session":
+        return _session(self)
+
+    def key(self, path: Path) -> str:
+        """The key of a file that is not of a shard; below the prefix of its receipt, of one that is."""
+        return path.relative_to(self.root).as_posix()
+
+    def fetch(self, receipt: Receipt, name: str) -> Path:
+        """A copy here of a file that a receipt names."""
+        key = f"{receipt.prefix}/{name}"
+
+        def size() -> int:
+            entry = self.store.entry(key)
+            if entry is None:
+                raise FileNotFoundError(f"{self.url}/{key} is missing: run `s2vc-prep verify`")
+            return entry.size
+
+        return self.objects.get(receipt.files[name], size, lambda path: self.store.download(key, path))
+
+    def deliver(self, here: Layout, receipt: Receipt) -> None:
+        """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache."""
+        names = list(receipt.files)
+        digest = hashlib.sha256(json.dumps(receipt.files).encode()).hexdigest()[:16]
+        receipt = dataclasses.replace(receipt, prefix=f"{ATTEMPTS}/{receipt.shard:05d}-{digest}")
+        self.store.upload([here.root / name for name in names], [f"{receipt.prefix}/{name}" for name in names])
+        for name in names:
+            self.objects.adopt(here.root / name, receipt.files[name])
+        self.refresh()
+        before = read_receipt(self, receipt.stage, receipt.shard)
+        if receipt.stage == ENCODE:
+            drop_stale_motion(self, receipt.shard, receipt)
+        self.store.write(self.key(super().receipt(receipt.stage, receipt.shard)), receipt.text().encode())
+        self.refresh()
+        if before is not None and before.prefix not in ("", receipt.prefix):
+            self.store.remove([f"{before.prefix}/{name}" for name in before.files])
+
+    def _object(self, stage: str, shard: int, path: Path) -> Path:
+        """The copy of a file of a shard; where it is not done, a path where nothing is."""
+        receipt = read_receipt(self, stage, shard)
+        name = self.key(path)
+        return self.fetch(receipt, name) if receipt and name in receipt.files else path
+
+    def _copy(self, path: Path) -> Path:
+        """A small file as the store had it when this process first asked; nothing is there where the store has none."""
+        key = self.key(path)
+        if key not in self._session.seen:
+            content = self.store.read(key)
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                _put(path, content)
+            self._session.seen.add(key)
+        return path
+
+    def _copy_receipts(self, stage: str) -> None:
+        """All receipts of a stage, by one listing; those that are here already are not read again."""
+        prefix = f"receipts/{stage}"
+        if prefix in self._session.seen:
+            return
+        folder, note = self.root / prefix, self.root / f"{prefix}.versions.json"
+        there = {k: e.version for k, e in self.store.listing(prefix).items() if "/" not in k}
+        known = _known(note)
+        changed = [k for k, version in there.items() if known.get(k) != version or not (folder / k).exists()]
+        for key, content in self.store.read_all([f"{prefix}/{k}" for k in changed]).items():
+            _put(self.root / key, content)
+        for path in folder.glob("*.json"):
+            if path.name not in there:
+                path.unlink(missing_ok=True)
+        _put(note, json.dumps(there).encode())
+        self._session.seen.add(prefix)
+
+
+class _Session:
+    """What a process knows of a remote cache. seen: keys and stages whose copies are as the store has them."""
+
+    def __init__(self, url: str, local: Path, limit: int):
+        self.store = Store(url)
+        self.objects = LocalObjects(local, limit)
+        self.seen: set[str] = set()
+        self.many = False
+
+
+@lru_cache(maxsize=16)
+def _session(layout: RemoteLayout) -> _Session:
+    session = _Session(layout.url, layout.local, layout.limit)
+    _open_sessions.append(session)
+    return session
+
+
+_open_sessions: list[_Session] = []
+
+
+def _forked() -> None:
+    """A forked process begins its own: its parent's leases are not its own, nor are its connections."""
+    for session in _open_sessions:
+        session.objects.release()
+    _open_sessions.clear()
+    _session.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _known(note: Path) -> dict[str, str]:
+    try:
+        return {str(k): str(v) for k, v in files.read_json(note).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _put(path: Path, content: bytes) -> None:
+    """A copy, whole or not at all; not synced, since it can be fetched again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    aside.write_bytes(content)
+    aside.replace(path)
