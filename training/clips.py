@@ -70,6 +70,11 @@ class ClipSet(Dataset):
         """The training videos, in the order of items."""
         return self.videos.index["video_id"].tolist()
 
+    @property
+    def shards(self) -> np.ndarray:
+        """The shard of each training video, in the order of items: (videos,) int64."""
+        return self.videos.index["shard"].to_numpy(np.int64)
+
     def set_epoch(self, epoch: int) -> None:
         """Draw anew from here on; call it before each epoch."""
         self._epoch.fill_(epoch)

@@ -24,17 +24,32 @@ START_SECONDS = 600
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The videos of each step of an epoch that one process reads: a permutation by seed and epoch, cut into batches.
+    """The videos of each step of an epoch that one process reads, drawn by seed and epoch.
 
-    All processes see the same permutation, each takes its part of every batch; what does not fill a batch is left for
-    another epoch. `start` is the step to begin at, for a run that goes on.
+    All processes draw the same, each takes its part of every batch; what does not fill a batch is left for another
+    epoch. `start` is the step to begin at, for a run that goes on.
+
+    at_hand: 0, and the order is a permutation of all videos. Else shards are permuted, each process takes a run of
+    them, and its videos are shuffled over so many shards at a time: a shard is read for a while, and then not again in
+    this epoch. shards: the shard of each video, (videos,).
     """
 
-    def __init__(self, videos: int, batch: int, seed: int, rank: int = 0, processes: int = 1):
-        self.videos, self.batch, self.seed = videos, batch, seed
+    def __init__(
+        self,
+        shards: np.ndarray,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        at_hand: int = 0,
+    ):
+        self.videos, self.batch, self.seed = len(shards), batch, seed
         self.part = slice(rank * batch // processes, (rank + 1) * batch // processes)
         self.epoch = 0
         self.start = 0
+        self._shards = np.unique(shards, return_inverse=True)[1]
+        # Of all processes together, as what they have at hand lies in one local cache.
+        self._at_hand = max(at_hand // processes, 1) if at_hand else 0
 
     @property
     def steps(self) -> int:
@@ -45,9 +60,22 @@ class EpochBatches(Sampler[list[int]]):
         return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.videos)
-        for step in range(self.start, self.steps):
-            yield order[step * self.batch : (step + 1) * self.batch][self.part].tolist()
+        rng = np.random.default_rng([self.seed, self.epoch])
+        own = self._of_shards_at_hand(rng) if self._at_hand else self._of_all(rng)
+        yield from own[self.start :].tolist()
+
+    def _of_all(self, rng: np.random.Generator) -> np.ndarray:
+        """Videos of this process, (steps, its part of a batch)."""
+        order = rng.permutation(self.videos)[: self.steps * self.batch]
+        return order.reshape(self.steps, self.batch)[:, self.part]
+
+    def _of_shards_at_hand(self, rng: np.random.Generator) -> np.ndarray:
+        """The same. A video of the p-th shard comes at a random time from p to p + at_hand, in shards."""
+        place = rng.permutation(self._shards.max() + 1)[self._shards]
+        time = place + self._at_hand * rng.random(self.videos)
+        by_shard = np.lexsort((time, place))
+        own = by_shard[self.part.start * self.steps : self.part.stop * self.steps]
+        return own[np.argsort(time[own])].reshape(self.steps, self.part.stop - self.part.start)
 
 
 class Telling(Dataset):

@@ -14,6 +14,7 @@ import yaml
 
 from manifests.errors import UserError
 from pipeline.cache.opening import LOCAL_CACHE_SIZE, bytes_of
+from pipeline.cache.store import is_url
 from pipeline.static_cues import RANDOM_STRATEGIES
 from pipeline.variants import Variant
 from pipeline.windows import MAX_CLIP
@@ -175,6 +176,11 @@ def with_defaults_filled(settings: Settings) -> Settings:
         size=settings.size or SIZES[settings.backbone],
         warmup_epochs=min(settings.warmup_epochs, settings.epochs // 10),
     )
+
+
+def shards_at_hand(settings: Settings) -> int:
+    """Over how many shards samples are shuffled at a time; 0: over all."""
+    return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else 0)
 
 
 def wanted_variants(settings: Settings) -> list[Variant]:

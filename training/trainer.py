@@ -22,7 +22,7 @@ from training.clips import ClipSet
 from training.loader import EpochBatches, Loader, spare_cpus
 from training.methods import Task, build_task
 from training.run import Position, RunFolder, StepRecord
-from training.settings import AUTO, Settings
+from training.settings import AUTO, Settings, shards_at_hand
 
 DECAYS = (0.8, 0.9)
 """Of the epochs; at each the learning rate falls to a tenth."""
@@ -54,7 +54,7 @@ def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
 
 def total_steps(settings: Settings, videos: int) -> int:
     """Of all epochs of a run with resolved settings."""
-    return EpochBatches(videos, settings.batch, settings.seed).steps * settings.epochs
+    return videos // settings.batch * settings.epochs
 
 
 def learning_rate(settings: Settings, steps: int, done: int) -> float:
@@ -95,7 +95,8 @@ class _Training:
         groups, self.shares = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
         self.position = folder.load(self.task.model, self.optimizer)
-        batches = EpochBatches(len(clips), settings.batch, settings.seed, self.rank, self.processes)
+        at_hand = shards_at_hand(settings)
+        batches = EpochBatches(clips.shards, settings.batch, settings.seed, self.rank, self.processes, at_hand)
         workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
         self.steps = batches.steps
         self.loader = Loader(clips, batches, device, workers)

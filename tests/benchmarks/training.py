@@ -157,7 +157,7 @@ def pair_jpegs(pairs: PairClips) -> list[bytes | memoryview]:
 def memory(cache: Path, epochs: int = 10) -> None:
     """PSS of a loader's worker after ten epochs against after one."""
     pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
-    reader = Loader(pairs, EpochBatches(len(pairs), 4, seed=0), torch.device("cpu"), workers=1)
+    reader = Loader(pairs, EpochBatches(pairs.shards, 4, seed=0), torch.device("cpu"), workers=1)
     sizes = []
     for epoch in range(epochs):
         for _ in reader.epoch(epoch):

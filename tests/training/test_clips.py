@@ -226,7 +226,7 @@ def test_the_advised_command_makes_what_was_missing(
 
 
 def loaded(pairs: PairClips, workers: int) -> list[list[Tensor]]:
-    batches = EpochBatches(len(pairs), 2, seed=1)
+    batches = EpochBatches(pairs.shards, 2, seed=1)
     loader = Loader(pairs, batches, torch.device("cpu"), workers)
     return [flat(batch) for epoch in range(2) for batch in loader.epoch(epoch)]
 
@@ -258,8 +258,9 @@ def test_a_damaged_shard_is_told_in_one_line(part: str, workers: int, cache_path
 
 
 def test_batches_of_all_processes_together_are_the_batches_of_one() -> None:
-    whole = EpochBatches(23, 6, seed=4)
-    parts = [EpochBatches(23, 6, seed=4, rank=r, processes=3) for r in range(3)]
+    shards = np.arange(23) // 4
+    whole = EpochBatches(shards, 6, seed=4)
+    parts = [EpochBatches(shards, 6, seed=4, rank=r, processes=3) for r in range(3)]
     for sampler in (whole, *parts):
         sampler.epoch = 2
     together = [[i for part in step for i in part] for step in zip(*map(list, parts), strict=True)]
@@ -267,3 +268,33 @@ def test_batches_of_all_processes_together_are_the_batches_of_one() -> None:
     assert len(whole) == 3 and len({i for step in whole for i in step}) == 18
     whole.start = 2
     assert list(whole) == together[2:]
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_over_shards_at_hand_a_shard_is_fetched_once_an_epoch(processes: int) -> None:
+    """By a process that keeps the shards used last, a quarter more of them than are at hand."""
+    shards, at_hand, batch = np.repeat(np.arange(200), 16), 20, 32
+    fetched, seen, mixed = 0, [], []
+    for rank in range(processes):
+        sampler = EpochBatches(shards, batch, 7, rank, processes, at_hand)
+        kept: list[int] = []
+        for step in sampler:
+            assert len(step) == batch // processes
+            seen += step
+            mixed.append(len(set(shards[step])) / len(step))
+            for shard in shards[step].tolist():
+                fetched += shard not in kept
+                kept = [*(s for s in kept if s != shard), shard][-(at_hand // processes * 5 // 4 + 1) :]
+    assert len(seen) == len(set(seen)) == 3200
+    assert 200 <= fetched <= 200 + processes - 1, "two processes may share the shard at the border of their runs"
+    assert np.mean(mixed) > 0.4, "a batch is of many shards: in one after another it would be of a tenth as many"
+
+
+def test_over_shards_at_hand_epochs_differ_and_are_gone_on_with() -> None:
+    sampler = EpochBatches(np.repeat(np.arange(30), 5), 8, 7, at_hand=4)
+    first = list(sampler)
+    sampler.start = 5
+    assert list(sampler) == first[5:]
+    sampler.start, sampler.epoch = 0, 1
+    assert list(sampler) != first
+    assert {i for step in first for i in step} != {i for step in sampler for i in step}, "others are left out"
