@@ -41,7 +41,7 @@ def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[Layout]:
     """A cache on disk for the time of the block: the receipts of a shard, its files in some folders, and the flow."""
     layout.refresh()
-    with _scratch(layout.local / "scratch") as folder:
+    with scratch(layout.local / "scratch") as folder:
         here = Layout(folder)
         # A link, so that the flow keeps its place, by which a worker knows that it has it loaded.
         if layout.flow.exists():
@@ -61,7 +61,7 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
 
 
 @contextmanager
-def _scratch(place: Path) -> Iterator[Path]:
+def scratch(place: Path) -> Iterator[Path]:
     """A folder that is gone at the end; those of processes that were killed are removed first."""
     place.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

@@ -90,9 +90,12 @@ class Layout:
         """A rendered shard of which little is to be read. Raises FileNotFoundError."""
         return self.motion(variant, shard).open("rb")
 
-    def names(self) -> list[str]:
-        """What lies at the top."""
-        return sorted(path.name for path in self.root.iterdir())
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in a folder of the cache, sorted; nothing where there is no such folder."""
+        try:
+            return sorted(os.listdir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def variant_names(self) -> list[str]:
         """Folders of variants, rendered or begun, in the order of names."""

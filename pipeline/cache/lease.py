@@ -1,4 +1,4 @@
-"""One job at a time writes into a cache in an object store, which has no locks: jobs leave a note there, and renew it.
+"""One job at a time writes into a cache in an object store, which has no locks: a job leaves a note, and renews it.
 
 Who is there is judged by the store's own clock: a note that was renewed within LEASE_SECONDS of ours is of a job that
 lives. Two jobs that begin at the same moment may both be refused, never both be let in. Should one go on regardless,
@@ -8,6 +8,7 @@ as a machine that was asleep does, nothing is lost: both write the same bytes un
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -22,12 +23,11 @@ FOLDER = "jobs"
 @contextmanager
 def leased(store: Store) -> Iterator[None]:
     """Hold a cache for the time of the block. Raises UserError where another job does."""
-    host = os.uname().nodename
-    own = f"{FOLDER}/{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    own = f"{FOLDER}/{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
     stop = threading.Event()
     store.write(own, b"")
     try:
-        _refuse_others(store, own, host)
+        _refuse_others(store, own)
         renewing = threading.Thread(target=_renew, args=(store, own, stop), daemon=True)
         renewing.start()
         yield
@@ -36,24 +36,39 @@ def leased(store: Store) -> Iterator[None]:
     finally:
         stop.set()
         with suppress(StoreError):
-            store.remove([own])
+            store.remove(own)
 
 
-def _refuse_others(store: Store, own: str, host: str) -> None:
+def refuse_jobs(store: Store) -> None:
+    """Raise UserError where a job holds a cache. Nothing is written, so that one may be looked at who may only read."""
+    for name, note in store.listing(FOLDER).items():
+        if not _is_left(name, time.time() - note.modified):
+            raise _in_use(store, name, time.time() - note.modified)
+
+
+def _refuse_others(store: Store, own: str) -> None:
     notes = store.listing(FOLDER)
     now = notes[own.removeprefix(f"{FOLDER}/")].modified
     for name, note in notes.items():
-        other_host, pid, _ = name.rsplit("-", 2)
-        age = now - note.modified
         if f"{FOLDER}/{name}" == own:
             continue
-        if age > LEASE_SECONDS or (other_host == host and not os.path.exists(f"/proc/{pid}")):
-            store.remove([f"{FOLDER}/{name}"])
-            continue
-        raise UserError(
-            f"{store.url} is in use by another job (process {pid} on {other_host}, seen {max(age, 0):.0f} s ago); wait "
-            f"for it, or, if it was killed, for {LEASE_SECONDS:.0f} s"
-        )
+        if not _is_left(name, now - note.modified):
+            raise _in_use(store, name, now - note.modified)
+        store.remove(f"{FOLDER}/{name}")
+
+
+def _is_left(name: str, age: float) -> bool:
+    """Whether a note is of a job that is no more: not renewed, or of a process of this machine that is gone."""
+    host, pid, _ = name.rsplit("-", 2)
+    return age > LEASE_SECONDS or (host == os.uname().nodename and not os.path.exists(f"/proc/{pid}"))
+
+
+def _in_use(store: Store, name: str, age: float) -> UserError:
+    host, pid, _ = name.rsplit("-", 2)
+    return UserError(
+        f"{store.url} is in use by another job (process {pid} on {host}, seen {max(age, 0):.0f} s ago); wait for it, "
+        f"or, if it was killed, for {LEASE_SECONDS:.0f} s"
+    )
 
 
 def _renew(store: Store, own: str, stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from manifests.errors import UserError
 from pipeline import files
 from pipeline.hdf5 import close_files
 
-LEASES = 6
+LEASES = 3
 """Objects that a process keeps from being dropped: those it asked for last, so that it can open them."""
 
 

@@ -12,8 +12,6 @@ from pipeline import files
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.variants import Variant
 
-_PREFIX = re.compile(r"|attempts/\d{5,}-[0-9a-f]{16}")
-
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
 
@@ -79,9 +77,19 @@ def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
         content: dict[str, Any] = files.read_json(path)
         videos = [VideoRecord(**v) for v in content.pop("videos")]
         receipt = Receipt(videos=videos, **content)
-        return receipt if _PREFIX.fullmatch(receipt.prefix) else None
+        return receipt if _is_prefix(receipt.prefix, stage, shard) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def attempts_of(stage: str, shard: int) -> str:
+    """Folder, in an object store, of all attempts at a shard."""
+    return f"attempts/{stage}/{shard:05d}"
+
+
+def _is_prefix(prefix: str, stage: str, shard: int) -> bool:
+    folder, _, attempt = prefix.rpartition("/")
+    return prefix == "" or (folder == attempts_of(stage, shard) and re.fullmatch("[0-9a-f]{16}", attempt) is not None)
 
 
 def write_receipt(

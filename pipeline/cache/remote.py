@@ -2,7 +2,7 @@
 the receipt, put last, names it.
 
     URL/cache.json, index.csv, flow.safetensors, motion/VARIANT/variant.json, receipts/STAGE/00000.json
-    URL/attempts/00000-DIGEST/frames/00000.h5 …      as in a cache on disk, below `prefix` of the receipt
+    URL/attempts/STAGE/00000/DIGEST/frames/00000.h5 …     as in a cache on disk, below `prefix` of the receipt
 
 DIGEST is of the files' hashes, so that the same work has the same keys, and of two workers of a shard none harms the
 other.
@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections import Counter
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from typing import IO
 from pipeline import files
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage, part_of
 from pipeline.cache.local_objects import LocalObjects
-from pipeline.cache.receipts import Receipt, drop_stale_motion, read_receipt
+from pipeline.cache.receipts import Receipt, attempts_of, drop_stale_motion, read_receipt
 from pipeline.cache.store import RemoteGroup, Store
 from pipeline.variants import Variant
 
-ATTEMPTS = "attempts"
+_IN_ATTEMPT = re.compile(r"attempts/.+?/\d{5,}/[0-9a-f]{16}/")
+
 PEEK_BYTES = 1 << 16
 """What is read of a file at a time, of which little is wanted."""
 
@@ -97,8 +99,8 @@ class RemoteLayout(Layout):
             raise FileNotFoundError(f"{variant.name} of shard {shard} is not rendered")
         return self.store.open(f"{receipt.prefix}/{self.key(super().motion(variant, shard))}", PEEK_BYTES)
 
-    def names(self) -> list[str]:
-        return self.store.names()
+    def names(self, folder: str = "") -> list[str]:
+        return self.store.names(folder)
 
     def variant_names(self) -> list[str]:
         return self.store.names("motion")
@@ -110,23 +112,21 @@ class RemoteLayout(Layout):
     def sizes(self, below: str = "") -> dict[str, int]:
         found: Counter[str] = Counter()
         for key, entry in self.store.listing("").items():
-            found[part_of(key.split("/", 2)[2] if key.startswith(f"{ATTEMPTS}/") else key)] += entry.size
+            attempt = _IN_ATTEMPT.match(key)
+            found[part_of(key[attempt.end() :] if attempt else key)] += entry.size
         return dict(found)
 
     def publish(self, path: Path) -> None:
         self.store.upload([path], [self.key(path)])
 
     def withdraw(self, path: Path) -> None:
-        key = self.key(path)
-        self.store.remove([key, *(f"{key}/{name}" for name in self.store.listing(key))])
+        self.store.remove_all(self.key(path))
         files.remove(path)
 
     def remove_variant(self, variant: Variant) -> None:
         self.withdraw(self.root / "receipts" / motion_stage(variant))
         self.withdraw(self.variant_folder(variant))
-        for key in self.store.listing(ATTEMPTS):
-            if part_of(key.partition("/")[2]) == f"motion/{variant.name}":
-                self.store.remove([f"{ATTEMPTS}/{key}"])
+        self.store.remove_all(f"attempts/{motion_stage(variant)}")
         self.refresh()
 
     def refresh(self) -> None:
@@ -167,20 +167,19 @@ class RemoteLayout(Layout):
 
     def deliver(self, here: Layout, receipt: Receipt) -> None:
         """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache."""
-        names = list(receipt.files)
-        digest = hashlib.sha256(json.dumps(receipt.files).encode()).hexdigest()[:16]
-        receipt = dataclasses.replace(receipt, prefix=f"{ATTEMPTS}/{receipt.shard:05d}-{digest}")
+        names, stage, shard = list(receipt.files), receipt.stage, receipt.shard
+        attempt = hashlib.sha256(json.dumps(receipt.files).encode()).hexdigest()[:16]
+        receipt = dataclasses.replace(receipt, prefix=f"{attempts_of(stage, shard)}/{attempt}")
         self.store.upload([here.root / name for name in names], [f"{receipt.prefix}/{name}" for name in names])
         for name in names:
             self.objects.adopt(here.root / name, receipt.files[name])
+        if stage == ENCODE:
+            drop_stale_motion(self, shard, receipt)
+        self.store.write(self.key(super().receipt(stage, shard)), receipt.text().encode())
         self.refresh()
-        before = read_receipt(self, receipt.stage, receipt.shard)
-        if receipt.stage == ENCODE:
-            drop_stale_motion(self, receipt.shard, receipt)
-        self.store.write(self.key(super().receipt(receipt.stage, receipt.shard)), receipt.text().encode())
-        self.refresh()
-        if before is not None and before.prefix not in ("", receipt.prefix):
-            self.store.remove([f"{before.prefix}/{name}" for name in before.files])
+        for other in self.store.names(attempts_of(stage, shard)):
+            if other != attempt:
+                self.store.remove_all(f"{attempts_of(stage, shard)}/{other}")
 
     def _object(self, stage: str, shard: int, path: Path) -> Path:
         """The copy of a file of a shard; where it is not done, a path where nothing is."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -181,14 +181,15 @@ class Store:
                 return []
         return sorted({path.rstrip("/").rsplit("/", 1)[-1] for path in found})
 
-    def remove(self, keys: Sequence[str]) -> None:
-        """Remove objects; some that are not there are fine."""
-        with self._told():
-            for key in keys:
-                try:
-                    self._fs.rm_file(self._path(key))
-                except FileNotFoundError:
-                    continue
+    def remove(self, key: str) -> None:
+        """Remove an object; that there is none is fine."""
+        with self._told(), suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
+
+    def remove_all(self, key: str) -> None:
+        """Remove an object, and all below it."""
+        for name in self.listing(key):
+            self.remove(f"{key}/{name}" if name else key)
 
 
 def _entry(info: dict[str, Any]) -> Entry:

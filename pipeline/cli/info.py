@@ -42,6 +42,8 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
     try:
         found = survey(Cache(cache), show)
         known = facts(found)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{cache} cannot be read, see `s2vc-prep verify`: {error}") from error
     if as_json:

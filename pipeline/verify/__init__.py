@@ -4,11 +4,13 @@ import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from manifests.errors import UserError
 from pipeline.advice import how_to_render
 from pipeline.cache.layout import Layout
+from pipeline.cache.lease import refuse_jobs
+from pipeline.cache.remote import RemoteLayout
 from pipeline.cache.settings import Settings
 from pipeline.progress import Advance, unseen
 from pipeline.variants import Variant
@@ -17,6 +19,7 @@ from pipeline.verify.index import check_index
 from pipeline.verify.latents import check_root
 from pipeline.verify.motion import check_variant_settings
 from pipeline.verify.problem import Problem, guarded
+from pipeline.verify.remote import RemoteShards
 from pipeline.verify.settings import check_flow, check_settings
 from pipeline.verify.shard import ShardCheck
 
@@ -52,18 +55,23 @@ def check_shards(
     if index is None:
         return
     shards, variants = settings.shards(), find_variants(layout)
-    yield from guarded("latents.zarr/zarr.json", check_root, layout)
-    yield from check_foreign(layout, len(shards), variants)
+    remote = RemoteShards(layout, settings, index, variants, quick) if isinstance(layout, RemoteLayout) else None
+    if remote is None:
+        yield from guarded("latents.zarr/zarr.json", check_root, layout)
+        yield from check_foreign(layout, len(shards), variants)
     for variant in variants:
-        where = layout.variant_settings(variant).relative_to(layout.root).as_posix()
+        where = f"motion/{variant.name}/variant.json"
         yield from guarded(where, check_variant_settings, layout, variant)
     unrendered: Counter[Variant] = Counter()
     with show(len(shards)) as advance:
         for shard, rows in enumerate(shards):
-            check = ShardCheck(layout, settings, index, shard, rows, quick)
-            yield from check.run(variants)
+            on_disk = ShardCheck(layout, settings, index, shard, rows, quick)
+            with remote.brought(shard, rows) if remote else nullcontext(on_disk) as check:
+                yield from check.run(variants)
             unrendered.update(check.unrendered)
             advance(1, check.frames)
+    if remote is not None:
+        yield from remote.foreign()
     for variant, count in unrendered.items():
         what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(layout, variant)}`"
         yield Problem(f"motion/{variant.name}", what, unfinished=True)
@@ -72,6 +80,10 @@ def check_shards(
 @contextmanager
 def _undisturbed(layout: Layout) -> Iterator[None]:
     """No job writes into the cache while the block runs; nothing is written for that, so that it may be read-only."""
+    if isinstance(layout, RemoteLayout):
+        refuse_jobs(layout.store)
+        yield
+        return
     try:
         handle = os.open(layout.lock, os.O_RDONLY)
     except OSError:

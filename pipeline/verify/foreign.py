@@ -16,9 +16,9 @@ _NUMBER = re.compile(r"[0-9]{5,9}")
 def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
     """Files and folders in the cache's folders that are not part of it, and what stopped jobs left half written."""
     for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
-        for name in _names(layout.root / folder):
+        for name in layout.names(folder):
             if not belongs(name):
-                yield _foreign(f"{folder}/{name}" if folder else name)
+                yield foreign(f"{folder}/{name}" if folder else name)
 
 
 def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]]:
@@ -58,12 +58,12 @@ def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Itera
         for name in sorted(names):
             path = Path(folder, name)
             if path.relative_to(group).as_posix() not in expected:
-                yield _foreign(path.relative_to(layout.root).as_posix())
+                yield foreign(path.relative_to(layout.root).as_posix())
 
 
 def find_variants(layout: Layout) -> list[Variant]:
     """Variants whose folder, or whose receipts, are there, in the order of names."""
-    names = {*_names(layout.root / "motion"), *_names(layout.root / "receipts" / "motion")}
+    names = {*layout.names("motion"), *layout.names("receipts/motion")}
     found = []
     for name in sorted(names):
         try:
@@ -75,15 +75,8 @@ def find_variants(layout: Layout) -> list[Variant]:
     return found
 
 
-def _names(folder: Path) -> list[str]:
-    """What lies in a folder, sorted; nothing where there is no folder."""
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _foreign(name: str) -> Problem:
+def foreign(name: str) -> Problem:
+    """The problem that something is of this name."""
     if ATTEMPT in name:
         what = "was left half written by a job that was stopped; run that command again, which removes it"
         return Problem(name, what, unfinished=True)
