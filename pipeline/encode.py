@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.batches import Batches
 from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import ENCODE, INGEST, Layout
 from pipeline.cache.receipts import Receipt, read_receipt, write_receipt
@@ -18,9 +19,6 @@ from pipeline.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
 from pipeline.overlap import ahead, behind
 from pipeline.static_cues import RunningStd, standard_deviation
 from pipeline.windows import HISTOGRAM_WINDOW, WindowRule
-
-BATCH = {"cpu": 64, "cuda": 512}
-"""Frames that go through the flow at a time; filled across the videos of a shard."""
 
 
 @lru_cache(maxsize=1)
@@ -46,22 +44,23 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
     frames, videos = int(offsets[-1]), len(offsets) - 1
     std = np.zeros((videos, LATENTS), np.float32)
     histogram = np.zeros((videos, HISTOGRAM_BINS), np.int64)
+    batches = Batches(flow.device)
 
-    def batches() -> Iterator[tuple[int, Tensor]]:
-        size = BATCH[torch.device(device).type]
-        for start in range(0, frames, size):
-            x = torch.from_numpy(read_small(small, start, min(start + size, frames)))
+    def images() -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, frames, batches.wanted):
+            x = torch.from_numpy(read_small(small, start, min(start + batches.wanted, frames)))
             yield start, as_images(x)
 
     with write_latents(path, frames, videos) as writer, behind() as later:
         statistics = _Statistics(offsets, std, histogram)
-        for start, x in ahead(batches()):
-            z, _ = flow.encode(x.to(device))
+        for start, x in ahead(images()):
+            z = batches.through(lambda part: flow.encode(part)[0], x)
             statistics.update(start, z)
             later(writer.append, z.half().cpu().numpy())
         later(writer.finish, std, histogram)
     key = small.relative_to(layout.root).as_posix()
-    return write_receipt(layout, ENCODE, shard, ingested.videos, {key: ingested.files[key]}, [path])
+    inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
+    return write_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
 
 
 def as_images(small: Tensor) -> Tensor:

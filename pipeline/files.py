@@ -3,6 +3,7 @@
 Two writers of one file never meet: each writes under its own attempt name, and both would rename the same bytes.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -103,6 +104,14 @@ def clear_attempts(root: Path) -> None:
     for folder in (".", "*", "motion/*", "receipts/*", "receipts/motion/*"):
         for path in root.glob(f"{folder}/*{ATTEMPT}*"):
             remove(path)
+
+
+def told(error: OSError) -> str:
+    """What storage answered, in one line for a person; HDF5 would say it in ten."""
+    if error.errno is None or error.errno not in errno.errorcode:
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    where = f"{error.filename}".split(ATTEMPT)[0] + ": " if error.filename else ""
+    return f"{where}{os.strerror(error.errno)}"
 
 
 def spool(folder: Path) -> IO[bytes]:

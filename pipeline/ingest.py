@@ -31,9 +31,15 @@ STORAGE_ERRNOS = {
     errno.ENOTCONN,
     errno.ETIMEDOUT,
     errno.EHOSTDOWN,
+    errno.ENODEV,
+    errno.EREMOTEIO,
     errno.ENOMEM,
     errno.EMFILE,
+    errno.ENFILE,
 }
+
+STORAGE_WORDS = ("Input/output error", "No such file", "Permission denied", "Stale file handle", "not connected")
+"""In what the decoder says: of the storage, perhaps, and not of the video."""
 
 
 class StorageError(OSError):
@@ -83,7 +89,10 @@ def ingest_shard(
 def ingest_video(
     source: Source, root: Path, settings: Settings, writer: FrameWriter, scratch: Path, silence: float
 ) -> VideoRecord:
-    """One video into a shard: all the frames that decode, or, where it fails, none."""
+    """One video into a shard: all the frames that decode, or, where it fails, none.
+
+    Raises OSError where storage fails.
+    """
     try:
         path = find_source(source, root)
     except ValueError as error:
@@ -103,6 +112,10 @@ def ingest_video(
                 if not last_try:
                     continue
                 raise
+            if any(word in error for word in STORAGE_WORDS for error in decoded.errors) and not last_try:
+                continue
+            if (decoded.errors or not decoded.frames) and (reason := look_again(source, root, digest)):
+                return VideoRecord(source.video_id, FAILED, reason)
             spool.copy_to(writer)
         break
     status, reason = judge(decoded)
@@ -122,7 +135,7 @@ def ingest_video(
 def find_source(source: Source, root: Path) -> Path:
     """The file of a manifest row. Raises ValueError, for a person, where there is none that may be read.
 
-    Raises StorageError where the root itself is gone: then no video is to blame.
+    Raises StorageError where the root is gone, or a mount on the way to the file: then no video is to blame.
     """
     path = Path(os.path.normpath(root / source.path))
     base = Path(os.path.normpath(root))
@@ -141,15 +154,49 @@ def find_source(source: Source, root: Path) -> Path:
         with path.open("rb"):
             return path
     except PermissionError:
+        if not os.access(base, os.R_OK | os.X_OK):
+            raise StorageError(f"no permission to read the folder {base}") from None
         raise ValueError("no permission to read it") from None
     except (FileNotFoundError, NotADirectoryError):
-        if not any(base.iterdir()):
-            raise StorageError(f"{base} is empty: is it mounted?") from None
+        refuse_lost_mount(path, base)
         raise ValueError("there is no such file") from None
     except OSError as error:
         if error.errno in STORAGE_ERRNOS:
             raise
         raise ValueError(error.strerror or "it cannot be opened") from None
+
+
+def refuse_lost_mount(path: Path, base: Path) -> None:
+    """Raise StorageError where the nearest folder that is there, on the way from base to a missing file, is empty.
+
+    So the place of a mount looks when the mount is lost. A folder that is not there at all, or holds something, is
+    none: the row names a file that does not exist.
+    """
+    folder = path.parent
+    while folder != base and not folder.exists():
+        folder = folder.parent
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                return
+    except FileNotFoundError:
+        raise StorageError(f"there is no folder {folder}: is it mounted?") from None
+    except (NotADirectoryError, PermissionError):
+        return
+    hint = "" if folder == base else " If nothing belongs there, remove it, and its videos count as missing."
+    raise StorageError(f"{folder} is empty: is it mounted?{hint}")
+
+
+def look_again(source: Source, root: Path, sha256: str) -> str:
+    """Why a video that did not decode well has itself to blame for it, read a second time; empty where it is the same.
+
+    Raises OSError where it is the storage that fails: a decoder does not tell a lost mount from a broken file.
+    """
+    try:
+        changed = files.sha256(find_source(source, root)) != sha256
+    except ValueError as error:
+        return str(error)
+    return "it changed while it was read" if changed else ""
 
 
 def judge(decoded: Decoded) -> tuple[str, str]:

@@ -1,8 +1,10 @@
 """Which video takes its worker with it: each video of a shard ingested alone, in a process of its own."""
 
 import multiprocessing
+import os
 import signal
 import tempfile
+import traceback
 from pathlib import Path
 
 from pipeline.cache.copies import on_copies
@@ -57,6 +59,11 @@ def find_culprits(
 
 
 def _ingest_alone(source: Source, root: Path, settings: Settings, scratch: Path, silence: float) -> None:
-    with write_frames(scratch / "frames.h5", scratch / "small.h5") as writer:
-        writer.begin(source.video_id)
-        ingest_video(source, root, settings, writer, scratch, silence)
+    try:
+        with write_frames(scratch / "frames.h5", scratch / "small.h5") as writer:
+            writer.begin(source.video_id)
+            ingest_video(source, root, settings, writer, scratch, silence)
+    except OSError:
+        traceback.print_exc()
+        # At once: HDF5 crashes at the end of a process that could not write a file, and the video would be blamed.
+        os._exit(1)

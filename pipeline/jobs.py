@@ -1,6 +1,7 @@
 """The two jobs over a whole cache: encode (ingest and flow) and render. Plan, run on Ray, check against the plan."""
 
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pipeline import files
 from pipeline.cache.index import build_index, refuse_changed_rows, write_index
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.cache.lock import locked
+from pipeline.cache.log import record
 from pipeline.cache.opening import open_layout
 from pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings, refuse_other, software_versions, write_settings
@@ -51,7 +53,7 @@ class EncodeOptions:
 @dataclass
 class EncodeJob:
     """An encode that is planned: the steps left, and how much was done before. ingested: receipts, by shard; planned:
-    the shards of the chains, which a run uses up."""
+    the shards of the chains, which a run uses up. notes: what its steps had to tell, once it has run."""
 
     layout: Layout
     settings: Settings
@@ -62,10 +64,11 @@ class EncodeJob:
     chains: list[Chain] = field(default_factory=list)
     videos_left: int = 0
     videos_done: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def run(self, done: Callable[[Step, Receipt], None]) -> Outcome:
         """Run what is left; done(step, receipt) is called for each shard and stage that ends."""
-        outcome = run_chains(self.chains, self.workers, done)
+        outcome = run_chains(self.chains, self.workers, _recording(self.layout, self.notes, done))
         _check_encoded(self, outcome)
         return outcome
 
@@ -86,6 +89,8 @@ def encode_job(
     manifest = read_manifest(manifest_path)
     if not root.is_dir():
         raise UserError(f"there is no folder {root} with videos")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"no permission to read the folder {root} with videos")
     layout = open_layout(out)
     with locked(layout):
         # Whatever can be refused is refused here: Ray takes seconds to start.
@@ -199,6 +204,18 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
         job.planned.append(shard)
 
 
+def _recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], None]) -> Callable[[Step, Any], None]:
+    """done, after what the receipts of a step have to tell is kept: in `notes`, and in the cache's log."""
+
+    def record_and_go_on(step: Step, result: Receipt | list[Receipt]) -> None:
+        told = [note for receipt in (result if isinstance(result, list) else [result]) for note in receipt.notes]
+        notes.extend(told)
+        record(layout, told)
+        done(step, result)
+
+    return record_and_go_on
+
+
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
     """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
     job.layout.refresh()
@@ -209,13 +226,16 @@ def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
         if is_done(job.layout, ENCODE, shard, ingested) is None:
             outcome.unfinished.setdefault(shard, "not done")
     if job.planned:
-        write_index(job.layout, build_index(job.manifest, job.settings, job.ingested))
+        try:
+            write_index(job.layout, build_index(job.manifest, job.settings, job.ingested))
+        except OSError as error:
+            outcome.storage_error = outcome.storage_error or files.told(error)
 
 
 @dataclass
 class RenderJob:
     """A render that is planned: the steps left, and how many frames they write, over all variants. planned: the shards
-    of the chains, which a run uses up."""
+    of the chains, which a run uses up. notes: what its steps had to tell, once it has run."""
 
     layout: Layout
     settings: Settings
@@ -225,13 +245,16 @@ class RenderJob:
     chains: list[Chain] = field(default_factory=list)
     frames_left: int = 0
     shards_done: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
         """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant."""
-        outcome = run_chains(self.chains, self.workers, done)
+        outcome = run_chains(self.chains, self.workers, _recording(self.layout, self.notes, done))
         self.layout.refresh()
-        for shard in plan_render(self.layout, self.variants, self.planned).planned:
-            outcome.unfinished.setdefault(shard, "not done")
+        for shard in self.planned:
+            encoded = read_receipt(self.layout, ENCODE, shard)
+            if any(is_done(self.layout, motion_stage(v), shard, encoded) is None for v in self.variants):
+                outcome.unfinished.setdefault(shard, "not done")
         return outcome
 
     def on_gpus(self) -> None:

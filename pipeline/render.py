@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from pipeline import files
+from pipeline.batches import Batches
 from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import ENCODE, Layout, motion_stage
 from pipeline.cache.receipts import Receipt, read_receipt, write_receipt
 from pipeline.cache.settings import Settings
-from pipeline.encode import BATCH, as_images, cache_flow
+from pipeline.encode import as_images, cache_flow
 from pipeline.flow.model import IMAGE_SHAPE, Flow
 from pipeline.frames import read_small
 from pipeline.latents import read_latents, read_std_video
@@ -79,10 +80,10 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     paths = [layout.motion(v, shard) for v in variants]
     with ExitStack() as stack:
         sinks: list[Sink] = [stack.enter_context(write_motion(path)) for path in paths]
-        render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
+        notes = render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
     return [
-        write_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p])
-        for v, p in zip(variants, paths, strict=True)
+        write_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
+        for k, (v, p) in enumerate(zip(variants, paths, strict=True))
     ]
 
 
@@ -103,16 +104,20 @@ def render_windows(
     flow: Flow,
     sinks: list[Sink],
     scratch: Path,
-) -> None:
-    """Render windows of a shard, each variant into its sink; the latents are read once for all of them."""
-    batch = BATCH[flow.device.type]
-    renderers = [_Renderer(v, flow, sink, batch, scratch) for v, sink in zip(variants, sinks, strict=True)]
+) -> tuple[str, ...]:
+    """Render windows of a shard, each variant into its sink; the latents are read once for all of them.
+
+    Returns what there is to tell of it, see Batches.
+    """
+    batches = Batches(flow.device)
+    renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
     tfd = any(v.strategy == "tfd" for v in variants)
     for piece in ahead(_pieces(layout, shard, windows, variants[0].rule, tfd, flow.device)):
         for renderer in renderers:
             renderer.take(piece)
     for renderer in renderers:
         renderer.finish()
+    return batches.notes("render", shard)
 
 
 def _pieces(
@@ -178,9 +183,9 @@ class _Open:
 class _Renderer:
     """One variant: suppresses, decodes in full batches across windows, and hands windows on in order."""
 
-    def __init__(self, variant: Variant, flow: Flow, sink: Sink, batch: int, scratch: Path):
+    def __init__(self, variant: Variant, flow: Flow, sink: Sink, batches: Batches, scratch: Path):
         self._variant, self._flow, self._sink = variant, flow, sink
-        self._batch, self._scratch = batch, scratch
+        self._batches, self._scratch = batches, scratch
         self._open: deque[_Open] = deque()
         self._waiting: list[tuple[_Open, Tensor, Tensor]] = []
 
@@ -195,7 +200,7 @@ class _Renderer:
             window.take(_channels_last(x_p - piece.x))
         else:
             self._waiting.append((window, self._suppress(piece.z), piece.x))
-            if sum(len(x) for _, _, x in self._waiting) >= self._batch:
+            if sum(len(x) for _, _, x in self._waiting) >= self._batches.wanted:
                 self._decode()
         self._deliver()
 
@@ -221,7 +226,7 @@ class _Renderer:
             return
         owners, z_p, x = zip(*self._waiting, strict=True)
         self._waiting = []
-        change = _channels_last(self._flow.decode(torch.cat(z_p)) - torch.cat(x))
+        change = _channels_last(self._batches.through(self._flow.decode, torch.cat(z_p)) - torch.cat(x))
         for owner, part in zip(owners, np.split(change, np.cumsum([len(p) for p in x])[:-1]), strict=True):
             owner.take(part)
 

@@ -16,6 +16,7 @@ import ray
 import ray.exceptions
 
 from manifests.errors import UserError
+from pipeline.files import told
 
 MAX_RETRIES = 2
 """Times a task whose worker died is tried again."""
@@ -161,14 +162,16 @@ class _Scheduler:
         self._flying[task.remote(*step.args)] = (chain, step)
 
     def _worker_died(self, chain: Chain, step: Step, error: Exception) -> None:
-        if step.rescue is not None:
+        # While storage fails, a worker may die of that: no video is looked for then.
+        if step.rescue is not None and not self._outcome.storage_error:
             self._launch(chain, dataclasses.replace(step, function=step.rescue, rescue=None))
         else:
             first_line = str(error).splitlines()[0]
             self._outcome.unfinished[step.shard] = f"{step.stage}: its worker died every time: {first_line}"
 
     def _failed(self, step: Step, cause: BaseException) -> None:
-        text = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        self._outcome.unfinished[step.shard] = f"{step.stage}: {text}"
         if isinstance(cause, OSError):
-            self._outcome.storage_error = str(cause)
+            text = self._outcome.storage_error = told(cause)
+        else:
+            text = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        self._outcome.unfinished[step.shard] = f"{step.stage}: {text}"

@@ -58,6 +58,10 @@ class Layout:
         return self.root / ".lock"
 
     @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
     def all_latents(self) -> Path:
         return self.root / "latents.zarr"
 

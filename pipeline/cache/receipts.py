@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Receipt:
     """That a stage has done a shard: what became of each video, and the SHA-256 of each file read and written.
 
     Paths are relative to the cache; in an object store, to `prefix` in it, which is the attempt's that made them. There
-    are no times in it: the same work gives the same receipt.
+    are no times in it: the same work gives the same receipt. notes: what the
+    driver is to tell and to put in log.txt; they travel with a new receipt and are not written with it.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class Receipt:
     inputs: dict[str, str]
     files: dict[str, str]
     prefix: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def frames(self) -> int:
@@ -61,6 +63,7 @@ class Receipt:
     def text(self) -> str:
         """As it is stored."""
         content = dataclasses.asdict(self)
+        del content["notes"]
         if not self.prefix:
             del content["prefix"]
         return files.json_text(content)
@@ -99,12 +102,13 @@ def write_receipt(
     videos: list[VideoRecord],
     inputs: dict[str, str],
     written: list[Path],
+    notes: tuple[str, ...] = (),
 ) -> Receipt:
-    """Hash what was written, then write the receipt.
+    """Hash what was written, then write the receipt; notes travel with it.
 
     Renderings of latents that are replaced by others go first: they would be read as if they belonged to them.
     """
-    receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root))
+    receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
     if stage == ENCODE:
         drop_stale_motion(layout, shard, receipt)
     receipt.write(layout)
@@ -114,7 +118,10 @@ def write_receipt(
 def drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
     """Remove the renderings of a shard that are not of the latents that were encoded."""
     for name in layout.variant_names():
-        variant = Variant.parse(name)
+        try:
+            variant = Variant.parse(name)
+        except ValueError:
+            continue  # somebody else's folder: no rendering is looked for there
         stage = motion_stage(variant)
         receipt = read_receipt(layout, stage, shard)
         if receipt is not None and is_done(layout, stage, shard, encoded) is None:

@@ -69,6 +69,10 @@ class RemoteLayout(Layout):
     def flow(self) -> Path:
         return self._copy(super().flow)
 
+    @property
+    def log(self) -> Path:
+        return self._copy(super().log)
+
     def variant_settings(self, variant: Variant) -> Path:
         return self._copy(super().variant_settings(variant))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE, Layout
 from pipeline.cache.receipts import Receipt
-from pipeline.cli.ending import interruptible, tell_failed, tell_unfinished
+from pipeline.cli.ending import interruptible, tell_failed, tell_notes, tell_unfinished
 from pipeline.cli.options import (
     CACHE,
     EXISTING_FILE,
@@ -93,6 +93,9 @@ def run_encode(
                     advance(len(receipt.videos), receipt.frames)
 
             outcome = job.run(done)
+    tell_notes(job.notes, console)
+    if outcome.storage_error:
+        tell_unfinished(outcome, console)  # what could be counted now may not be what is there
     cache = Cache(out)
     summarise(cache, bool(job.planned), console, time.monotonic() - started)
     tell_unfinished(outcome, console)

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,12 +21,19 @@ SHOWN = 20
 
 @contextmanager
 def interruptible(console: Console) -> Iterator[None]:
-    """Ctrl-C ends the job with a sentence on how to go on."""
+    """Ctrl-C, and SIGTERM, a scheduler's way to say it, end the job with a sentence on how to go on."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt:
         console.print("Stopped. What is finished is kept: run the same command again to go on.")
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -51,17 +58,28 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def tell_notes(notes: Sequence[str], console: Console) -> None:
+    """What the steps of a job had to tell, such as memory that was short; all of it is in the cache's log.txt."""
+    more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
+    for line in [*notes[:SHOWN], *more]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def tell_unfinished(outcome: Outcome, console: Console) -> None:
-    """Name the shards that are not done, and leave with exit code 1 if there are any."""
-    if not outcome.unfinished:
+    """Name the shards that are not done, and leave with exit code 1 if there are any, or storage has failed."""
+    if not outcome.unfinished and not outcome.storage_error:
         return
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     for shard, reason in sorted(outcome.unfinished.items())[:SHOWN]:
-        console.print(f"shard {shard} is not done: {escape(reason)}", highlight=False)
+        line(f"shard {shard} is not done: {reason}")
     if outcome.storage_error:
-        console.print(f"Stopped early, since storage fails: {escape(outcome.storage_error)}", highlight=False)
-    console.print(
-        f"{len(outcome.unfinished)} shards are not done. What is finished is kept: run the same command again to go on."
-    )
+        line(f"Stopped early, since storage fails: {outcome.storage_error}")
+    left = len(outcome.unfinished)
+    undone = f"{left} shard{' is' if left == 1 else 's are'} not done. " if left else ""
+    line(f"{undone}What is finished is kept: run the same command again to go on.")
     sys.exit(EXIT_UNFINISHED)
 
 

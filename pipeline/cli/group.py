@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 EXIT_USER_ERROR = 2
-NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Of OSErrors that are no fault of the program: a full disk, a place that may not be written to."""
+EXIT_STORAGE_FAILS = 1
+NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Of OSErrors: a place that may not be written to, or read, which is a mistake in the call."""
+STORAGE_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.EREMOTEIO)
+"""Of OSErrors: a full disk, a lost mount, which is nobody's mistake; the same call may do once it is put right."""
 
 
 class Commands(click.Group):
@@ -63,10 +66,20 @@ def mistakes_told(ctx: click.Context) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_users_mistake(error):
+        number = getattr(error, "errno", None)
+        if not is_users_mistake(error) and number not in STORAGE_FAILS:
             raise
-        click.echo(f"{ctx.info_name}: {error}", err=True)
-        sys.exit(getattr(error, "exit_code", EXIT_USER_ERROR))
+        click.echo(f"{ctx.info_name}: {_told(error)}", err=True)
+        code = EXIT_STORAGE_FAILS if number in STORAGE_FAILS else EXIT_USER_ERROR
+        sys.exit(getattr(error, "exit_code", code))
+
+
+def _told(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    from pipeline.files import told
+
+    return told(error)
 
 
 def command_line(

@@ -10,7 +10,7 @@ from manifests.errors import UserError
 from pipeline.cache.layout import Layout
 from pipeline.cache.opening import open_layout
 from pipeline.cache.receipts import Receipt
-from pipeline.cli.ending import interruptible, tell_unfinished
+from pipeline.cli.ending import interruptible, tell_notes, tell_unfinished
 from pipeline.cli.options import address_option, cache_argument, workers_option
 from pipeline.estimate import estimate_render
 from pipeline.jobs import plan_render, render_job
@@ -138,6 +138,9 @@ def run_render(
                 advance(1, sum(r.frames for r in receipts))
 
             outcome = job.run(done)
+    tell_notes(job.notes, console)
+    if outcome.storage_error:
+        tell_unfinished(outcome, console)
     sizes = layout.sizes("motion")
     for variant in variants:
         console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}", highlight=False)

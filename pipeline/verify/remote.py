@@ -17,7 +17,7 @@ from pipeline.verify.foreign import foreign
 from pipeline.verify.problem import Checks
 from pipeline.verify.shard import ShardCheck
 
-TOP = ("cache.json", "index.csv", "flow.safetensors")
+TOP = ("cache.json", "index.csv", "flow.safetensors", "log.txt")
 
 
 @dataclass

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
+from pipeline.batches import BATCH
 from pipeline.cache.layout import INGEST, Layout
 from pipeline.cache.receipts import read_receipt
-from pipeline.encode import BATCH, as_images
+from pipeline.encode import as_images
 from pipeline.flow import load_flow
 from pipeline.ingest import Source, ingest_shard
 from tests.benchmarks.measure import (

@@ -1,0 +1,13 @@
+"""log.txt: what a person should know of how a cache was made and no reader needs, a line each."""
+
+from collections.abc import Sequence
+
+from pipeline.cache.layout import Layout
+
+
+def record(layout: Layout, lines: Sequence[str]) -> None:
+    """Add lines at its end."""
+    if lines:
+        with layout.log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        layout.publish(layout.log)
