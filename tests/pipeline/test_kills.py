@@ -3,83 +3,17 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
-import pytest
 
 from pipeline.cache import Cache
 from tests.clips import moving_square, write_clip
-from tests.processes import below
+from tests.processes import LIMIT, Job, finish, start, wait_for, workers
 from tests.trees import tree
-
-SHARDS = 3
-LIMIT = 120.0
-"""Seconds any wait may take before the test gives up."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six videos in three shards, and `quiet`, the cache of an undisturbed run."""
-    folder = tmp_path_factory.mktemp("kills")
-    rows = ["video_id"]
-    for number in range(2 * SHARDS):
-        write_clip(folder / "videos" / f"{number}.mp4", moving_square(40, seed=number))
-        rows.append(f"{number}.mp4")
-    (folder / "m.csv").write_text("\n".join(rows) + "\n")
-    for command in (encode_command(folder, "quiet"), render_command(folder, "quiet")):
-        assert finish(start(command)) == 0
-    return folder
-
-
-def encode_command(folder: Path, out: str) -> list[object]:
-    return [
-        "encode", folder / "m.csv", "--root", folder / "videos", "--out", folder / out,
-        "--size", "64x86", "--shard-size", 2, "--workers", 2,
-    ]  # fmt: skip
-
-
-def render_command(folder: Path, out: str) -> list[object]:
-    return ["render", folder / out, "--alpha", "0.5", "--workers", 2]
-
-
-def start(arguments: list[object]) -> "subprocess.Popen[bytes]":
-    """`s2vc-prep` as a process of its own, with its own Ray."""
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
-    # A shell's background job, and with it whatever runs these tests, may ignore Ctrl-C; the command must not.
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-    )
-
-
-def finish(process: "subprocess.Popen[bytes]") -> int:
-    output, _ = process.communicate(timeout=LIMIT)
-    sys.stdout.buffer.write(output)
-    return process.returncode
-
-
-def wait_for(condition: Callable[[], object], process: "subprocess.Popen[bytes]") -> object:
-    """The first true value of the condition; an error if the process ends or time runs out first."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        assert process.poll() is None, "the job ended before it could be disturbed"
-        time.sleep(0.002)
-    raise TimeoutError
-
-
-def workers(process: "subprocess.Popen[bytes]", task: str) -> list[psutil.Process]:
-    """Ray's worker processes of a job that are busy with a task of this name."""
-    return below(process.pid, lambda child: "".join(child.cmdline()[:1]).startswith(f"ray::{task}"))
+from tests.undisturbed import SHARDS, encode_command, render_command
 
 
 def receipts(out: Path, stage: str) -> dict[Path, int]:
@@ -96,7 +30,7 @@ def kill_driver_when(reached: Callable[[], object], command: list[object]) -> No
 def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     """Killed while it ingests, again while it encodes, then while it renders."""
     out = folder / "driver"
-    encode, render = encode_command(folder, out.name), render_command(folder, out.name)
+    encode, render = encode_command(folder, out), render_command(out)
     kill_driver_when(lambda: list(out.glob("frames/*.attempt-*")), encode)
     kill_driver_when(lambda: list(out.glob("receipts/encode/*.json")), encode)
     done = receipts(out, "ingest") | receipts(out, "encode")
@@ -110,7 +44,7 @@ def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert tree(out) == tree(folder / "quiet")
 
 
-def kill_worker(job: "subprocess.Popen[bytes]", task: str) -> None:
+def kill_worker(job: Job, task: str) -> None:
     victims = wait_for(lambda: workers(job, task), job)
     assert isinstance(victims, list)
     victims[0].send_signal(signal.SIGKILL)
@@ -118,11 +52,11 @@ def kill_worker(job: "subprocess.Popen[bytes]", task: str) -> None:
 
 def test_killed_workers_do_no_harm(folder: Path) -> None:
     out = folder / "workers"
-    job = start(encode_command(folder, out.name))
+    job = start(encode_command(folder, out))
     kill_worker(job, "ingest")
     kill_worker(job, "encode")
     assert finish(job) == 0
-    job = start(render_command(folder, out.name))
+    job = start(render_command(out))
     kill_worker(job, "render")
     assert finish(job) == 0
     assert tree(out) == tree(folder / "quiet")
@@ -134,7 +68,7 @@ def test_a_video_that_kills_its_worker_every_time_is_named_and_the_rest_is_done(
     shutil.copytree(folder / "videos", videos)
     # Long enough to decode for its reader to be caught at it.
     write_clip(videos / "3.mp4", np.tile(moving_square(50, 720, 1280), (8, 1, 1, 1)))
-    job = start([*encode_command(folder, "culprit"), "--root", videos])
+    job = start(encode_command(folder, folder / "culprit", root=videos))
     killed: set[int] = set()
     deadline = time.monotonic() + LIMIT
     while job.poll() is None and time.monotonic() < deadline:
@@ -165,11 +99,11 @@ def readers_of(argument: str) -> list[int]:
 
 def test_interrupted_it_says_how_to_go_on(folder: Path) -> None:
     out = folder / "interrupted"
-    job = start(encode_command(folder, out.name))
+    job = start(encode_command(folder, out))
     wait_for(lambda: list(out.glob("receipts/ingest/*.json")), job)
     job.send_signal(signal.SIGINT)
     output, _ = job.communicate(timeout=LIMIT)
     assert job.returncode == 130
     assert b"run the same command again to go on" in output
     assert b"Traceback" not in output
-    assert finish(start(encode_command(folder, out.name))) == 0
+    assert finish(start(encode_command(folder, out))) == 0
