@@ -34,7 +34,9 @@ def attempt(target: Path) -> Iterator[Path]:
             remove(target)
         path.replace(target)
         _sync_one(target.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(target)  # a write does not say what it was that had no room
         remove(path)
         raise
 

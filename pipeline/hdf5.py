@@ -1,5 +1,6 @@
 """HDF5 as the shards use it: datasets that grow, a checksum on every chunk, bytes that depend on the content alone."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,73 @@ OPEN_FILES = 64
 """Shards a process keeps open for reading."""
 
 
-class Growing:
-    """A dataset that is appended to along its first axis."""
+class _Storage(io.RawIOBase):
+    """The file that HDF5 writes to. It never hears of a failure, after which it would take the process with it when it
+    closes the file: the first one is kept, for `check`, and what comes after it goes nowhere."""
 
-    def __init__(self, dataset: h5py.Dataset):
-        self._dataset = dataset
+    def __init__(self, path: Path):
+        self._path, self._place = path, 0
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the OSError that there was, if any."""
+        if self._failure is not None:
+            raise self._failure
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        count = len(left)
+        with self._keeping():
+            while len(left) and self._failure is None:
+                written = os.pwrite(self._handle, left, self._place + count - len(left))
+                left = left[written:]
+        self._place += count
+        return count
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        filled = 0
+        with self._keeping():
+            filled = os.preadv(self._handle, [view], self._place)
+        self._place += filled
+        return filled
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._keeping():
+            if self._failure is None:
+                os.ftruncate(self._handle, self._place if size is None else size)
+        return size or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            with self._keeping():
+                offset += os.fstat(self._handle).st_size
+        self._place = offset + (self._place if whence == os.SEEK_CUR else 0)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._handle)
+        super().close()
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self._path)
+            self._failure = self._failure or error
+
+
+class Growing:
+    """A dataset that is appended to along its first axis. Raises OSError where storage fails."""
+
+    def __init__(self, dataset: h5py.Dataset, storage: _Storage):
+        self._dataset, self._storage = dataset, storage
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -34,13 +97,14 @@ class Growing:
         before = len(self._dataset)
         self._dataset.resize(before + len(rows), axis=0)
         self._dataset[before:] = rows
+        self._storage.check()
 
 
 class ShardFile:
     """A shard that is being written."""
 
-    def __init__(self, file: h5py.File):
-        self._file = file
+    def __init__(self, file: h5py.File, storage: _Storage):
+        self._file, self._storage = file, storage
 
     def growing(self, name: str, row: tuple[int, ...], dtype: Any, chunk_rows: int, compress: bool = False) -> Growing:
         """A new dataset (0, *row), in chunks of `chunk_rows` rows with a checksum each; gzip where it pays."""
@@ -54,7 +118,8 @@ class ShardFile:
                 chunks=(chunk_rows, *row),
                 fletcher32=True,
                 **options,
-            )
+            ),
+            self._storage,
         )
 
     def put(self, name: str, values: np.ndarray | list[str]) -> None:
@@ -67,9 +132,13 @@ class ShardFile:
 
 @contextmanager
 def write_shard(path: Path) -> Iterator[ShardFile]:
-    """A new HDF5 file at `path` when the block ends without an error."""
-    with attempt(path) as aside, h5py.File(aside, "w") as file:
-        yield ShardFile(file)
+    """A new HDF5 file at `path` when the block ends without an error. Raises OSError where storage fails."""
+    with attempt(path) as aside, _Storage(aside) as storage:
+        try:
+            with h5py.File(storage, "w") as file:
+                yield ShardFile(file, storage)
+        finally:
+            storage.check()
 
 
 def read_shard(path: Path) -> h5py.File:

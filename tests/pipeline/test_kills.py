@@ -95,15 +95,3 @@ def readers_of(argument: str) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if pid > 1]
-
-
-def test_interrupted_it_says_how_to_go_on(folder: Path) -> None:
-    out = folder / "interrupted"
-    job = start(encode_command(folder, out))
-    wait_for(lambda: list(out.glob("receipts/ingest/*.json")), job)
-    job.send_signal(signal.SIGINT)
-    output, _ = job.communicate(timeout=LIMIT)
-    assert job.returncode == 130
-    assert b"run the same command again to go on" in output
-    assert b"Traceback" not in output
-    assert finish(start(encode_command(folder, out))) == 0
