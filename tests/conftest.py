@@ -27,6 +27,19 @@ MISSING = "orbit/missing.mp4"
 FRAME_SIZE = (72, 98)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked slow are left out, with a sentence, unless they are asked for."""
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes long: pytest --slow runs it"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with recorded outputs and real data beside the repository."""
