@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.clips import moving_square, write_clip
+from tests.object_store import choose_server
 
 # Tests run in two processes (pytest-xdist), and many start more: with a thread for every core in each of them, torch
 # would spend its time waiting.
@@ -15,6 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Ray's worker processes import the packages under test; its reports are nobody's business.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+choose_server()
 
 CLIPS = {  # video_id: frames, class
     "slide/a.mp4": (40, "slide"),

@@ -6,6 +6,7 @@ An object is a file named by its SHA-256. Beside each lies a lock: held shared b
 
 import fcntl
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -87,13 +88,14 @@ class LocalObjects:
     def _release(self, left: int) -> None:
         while len(self._leases) > left:
             lock = self._leases.popitem(last=False)[1]
-            os.utime(lock)
+            os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for this ticks every 4 ms only
             os.close(lock)
 
     def _fetch(self, digest: str, size: int, fetch: Callable[[Path], None]) -> None:
         """Bring an object; its lock is held."""
         if size > self.limit:
             raise UserError(f"a shard's file has {size} bytes: --local-cache-size must be larger than that")
+        self._release(LEASES - 1)
         # What this process has open of dropped objects would go on taking room.
         close_files()
         room, part = self._objects / f"{digest}.room", self._objects / f"{digest}.part"

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from manifests.errors import UserError
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 """Which of our extras brings what a protocol needs."""

@@ -1,0 +1,115 @@
+"""Stores and URLs: who holds a cache, which URLs name none, what a size may be written like."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from click.testing import Result
+
+from manifests.errors import UserError
+from pipeline.cache import lease as lease_module
+from pipeline.cache.lease import leased
+from pipeline.cache.opening import bytes_of
+from pipeline.cache.store import Store
+from tests.object_store import BUCKET, served
+
+Prep = Callable[..., Result]
+PLACE = f"{BUCKET}/held"
+URL = f"s3://{PLACE}"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[s3fs.S3FileSystem]:
+    with served() as system:
+        yield system
+
+
+def hold() -> "subprocess.Popen[str]":
+    """A process that holds the cache until it is killed."""
+    code = (
+        "import sys, time\nfrom pipeline.cache.lease import leased\nfrom pipeline.cache.store import Store\n"
+        "with leased(Store(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, URL], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_second_job_is_refused_until_the_first_is_gone(
+    s3: s3fs.S3FileSystem, cli: Prep, videos: Path, tmp_path: Path
+) -> None:
+    """Also by those that only read it; a process of this machine that was killed is seen to be gone at once."""
+    s3.pipe_file(f"{PLACE}/cache.json", b"{}")
+    holder = hold()
+    try:
+        for command in (["encode", videos / "manifest.csv", "--out", URL], ["verify", URL]):
+            result = cli(*command, "--local-cache", tmp_path)
+            assert result.exit_code == 2
+            assert f"in use by another job (process {holder.pid} on {os.uname().nodename}" in result.output
+    finally:
+        holder.kill()
+        holder.wait()
+    with leased(Store(URL)):
+        assert len(s3.find(f"{PLACE}/jobs")) == 1
+    assert not s3.find(f"{PLACE}/jobs")
+
+
+def test_a_job_of_another_machine_is_waited_for_while_it_renews_its_note(
+    s3: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two minutes are long for a test; the clock of S3 has seconds.
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3.0)
+    note = f"{PLACE}/jobs/elsewhere-17-abcd"
+    for _ in range(3):
+        s3.pipe_file(note, b"")
+        time.sleep(1.5)
+        with pytest.raises(UserError, match="process 17 on elsewhere"), leased(Store(URL)):
+            pass
+    time.sleep(3)
+    with leased(Store(URL)):
+        assert not s3.exists(note)
+
+
+def test_a_job_renews_its_note(s3: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.5)
+    with leased(Store(URL)):
+        (before,) = s3.find(f"{PLACE}/jobs", detail=True).values()
+        time.sleep(2.5)
+        (after,) = s3.find(f"{PLACE}/jobs", detail=True).values()
+    assert after["LastModified"] > before["LastModified"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://key:secret@lab/made", "holds no credentials"),
+        ("simplecache::s3://lab/made", "is no URL"),
+        ("nowhere://lab/made", "Protocol not known"),
+        ("gs://lab/made", "pip install 's2vc[gs]'"),
+        (f"s3://{BUCKET}/nothing-here", "no cache.json"),
+        ("s3://no-such-bucket/made", "no cache.json"),
+    ],
+)
+def test_urls_that_name_no_cache(s3: s3fs.S3FileSystem, cli: Prep, url: str, said: str, tmp_path: Path) -> None:
+    result = cli("info", url, "--local-cache", tmp_path)
+    assert result.exit_code == 2
+    assert said in result.output and "secret@" not in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("50GB", 50 * 10**9), ("1.5 TiB", 3 * 2**39), ("4096", 4096), ("2mb", 2 * 10**6)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "50 gigs", "1 GB GB"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UserError, match="is no size"):
+        bytes_of(text)
