@@ -51,12 +51,12 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
             x = torch.from_numpy(read_small(small, start, min(start + batches.wanted, frames)))
             yield start, as_images(x)
 
-    with write_latents(path, frames, videos) as writer, behind() as later:
+    with write_latents(path, frames, videos, settings.latents) as writer, behind() as later:
         statistics = _Statistics(offsets, std, histogram)
         for start, x in ahead(images()):
             z = batches.through(lambda part: flow.encode(part)[0], x)
             statistics.update(start, z)
-            later(writer.append, z.half().cpu().numpy())
+            later(writer.append, z.cpu().numpy())
         later(writer.finish, std, histogram)
     key = small.relative_to(layout.root).as_posix()
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)

@@ -106,6 +106,7 @@ def facts(found: Survey) -> dict[str, Any]:
         "frames": int(index["frames"].sum()),
         "frame_size": list(settings.frame_size),
         "frame_step": settings.frame_step,
+        "latents": settings.latents,
         "jpeg_quality": settings.jpeg_quality,
         "flow": {
             "name": settings.flow_name,

@@ -26,6 +26,7 @@ from pipeline.flow import choose_precision, fingerprint, load_flow, save_flow
 from pipeline.ingest import Source, ingest_shard, sources_of
 from pipeline.isolate import ingest_without_culprits
 from pipeline.latents import create_root
+from pipeline.quantise import FLOAT16
 from pipeline.render import render_shard
 from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
 from pipeline.variants import Variant
@@ -46,6 +47,7 @@ class EncodeOptions:
     shard_size: int | None = None
     flow: str | None = None
     precision: str = "auto"
+    latents: str | None = None
     retry_failed: bool = False
     silence: float = SILENCE_SECONDS
 
@@ -125,6 +127,7 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
         "frame_step": options.frame_step,
         "shard_size": options.shard_size,
         "precision": None if options.precision == "auto" else options.precision,
+        "latents": options.latents,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
     refuse_other(settings, wanted, layout)
@@ -149,6 +152,7 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
         flow_fingerprint=fingerprint(flow),
         precision=choose_precision(options.precision, device),
         segments=(rows,),
+        latents=options.latents or FLOAT16,
     )
 
 

@@ -1,4 +1,11 @@
-"""The latents of a shard: the Zarr v3 group `latents.zarr/NNNNN` with z, std_video and std_clip_histogram."""
+"""The latents of a shard: the Zarr v3 group `latents.zarr/NNNNN` with z, std_video and std_clip_histogram.
+
+z is stored in one of three kinds, of which only q8 is compressed. Any reader of Zarr v3 that knows zstd has z back by
+
+    group = zarr.open_group("CACHE/latents.zarr/00000", mode="r")
+    z = group["z"][:]                                                          # float16, float32: as it is
+    z = group["z"][:].astype("float32") * group["z_step"][:][:, None]          # q8
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,12 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore
 
 from pipeline.cache.store import RemoteGroup
 from pipeline.files import attempt
 from pipeline.flow.model import LATENTS
+from pipeline.quantise import FLOAT16, FLOAT32, Q8, dequantise, quantise
+
+STORED_AS = {FLOAT32: "float32", FLOAT16: "float16", Q8: "int8"}
+
+ZSTD_LEVEL = 6
+"""A twentieth smaller than 3 and half as fast, a hundredth of the flow's time on a CPU; higher ones hardly pay."""
 
 Group = Path | RemoteGroup
 """Where the latents of a shard are read: on this machine, or in an object store."""
@@ -20,7 +33,7 @@ READ_FRAMES = 16
 """Frames of a chunk: the least that is read, and what one checksum covers."""
 
 WRITE_FRAMES = 512
-"""Frames of a zarr-shard, one file: the unit of writing (12.6 MB)."""
+"""Frames of a zarr-shard, one file: the unit of writing (12.6 MB in float16)."""
 
 HISTOGRAM_BINS = 512
 HISTOGRAM_RANGE = (0.0, 4.0)
@@ -29,23 +42,32 @@ HISTOGRAM_RANGE = (0.0, 4.0)
 class LatentWriter:
     """Appends the frames of a shard, in order; whole zarr-shards are written, never a part of one."""
 
-    def __init__(self, path: Path, frames: int, videos: int):
+    def __init__(self, path: Path, frames: int, videos: int, kind: str):
         group = zarr.create_group(LocalStore(path))
         z_chunks, z_shards = (READ_FRAMES, LATENTS), (WRITE_FRAMES, LATENTS)
-        self._z = _create(group, "z", (frames, LATENTS), "float16", z_chunks, z_shards)
+        dtype = STORED_AS[kind]
+        self._z = _create(group, "z", (frames, LATENTS), dtype, z_chunks, z_shards, packed=kind == Q8)
+        self._z_step = _create(group, "z_step", (frames,), "float32", (max(frames, 1),)) if kind == Q8 else None
         self._std = _create(group, "std_video", (videos, LATENTS), "float32", (videos, LATENTS))
         bins = (videos, HISTOGRAM_BINS)
         self._histogram = _create(group, "std_clip_histogram", bins, "int64", bins)
         self._frames = frames
         self._written = 0
-        self._buffer = np.empty((min(WRITE_FRAMES, frames), LATENTS), np.float16)
+        self._buffer = np.empty((min(WRITE_FRAMES, frames), LATENTS), dtype)
         self._buffered = 0
+        self._steps: list[np.ndarray] = []
 
     def append(self, z: np.ndarray) -> None:
-        """The next frames' latents, (n, 12288) float16."""
+        """The next frames' latents, (n, 12288) float32 (or float16), which are rounded here. Raises ValueError, with
+        kind q8, where they are not numbers."""
+        if self._z_step is not None:
+            z, step = quantise(z)
+            self._steps.append(step)
         while len(z):
             taken = min(len(z), WRITE_FRAMES - self._buffered)
-            self._buffer[self._buffered : self._buffered + taken] = z[:taken]
+            # What float16 cannot hold becomes infinite.
+            with np.errstate(over="ignore"):
+                self._buffer[self._buffered : self._buffered + taken] = z[:taken]
             self._buffered += taken
             z = z[taken:]
             if self._buffered == WRITE_FRAMES:
@@ -56,6 +78,8 @@ class LatentWriter:
         self._flush()
         if self._written != self._frames:
             raise ValueError(f"{self._written} frames were written, {self._frames} were announced")
+        if self._z_step is not None and self._steps:
+            self._z_step[:] = np.concatenate(self._steps)
         self._std[:] = std_video
         self._histogram[:] = std_clip_histogram
 
@@ -69,30 +93,34 @@ class LatentWriter:
 def _create(
     group: zarr.Group,
     name: str,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     dtype: str,
-    chunks: tuple[int, int],
+    chunks: tuple[int, ...],
     shards: tuple[int, int] | None = None,
+    packed: bool = False,
 ) -> zarr.Array:
-    """An array whose chunks are not compressed, which hardly pays, but carry a checksum each."""
+    """An array whose chunks carry a checksum each. Not compressed, which hardly pays, unless packed: then latent by
+    latent, so that a latent's steps, which hardly change from frame to frame, lie side by side."""
     return group.create_array(
         name,
         shape=shape,
         dtype=dtype,
         chunks=chunks,
         shards=shards,
+        filters=[TransposeCodec(order=(1, 0))] if packed else None,
         serializer=BytesCodec(),
-        compressors=[Crc32cCodec()],
+        compressors=[*([ZstdCodec(level=ZSTD_LEVEL)] if packed else []), Crc32cCodec()],
         # With empty chunks left out, an all-zero chunk could not be told from one that was lost.
         config={"write_empty_chunks": True},
     )
 
 
 @contextmanager
-def write_latents(path: Path, frames: int, videos: int) -> Iterator[LatentWriter]:
-    """A new group at `path` for that many frames and videos, there when the block ends without an error."""
+def write_latents(path: Path, frames: int, videos: int, kind: str = FLOAT16) -> Iterator[LatentWriter]:
+    """A new group at `path` for that many frames and videos, there when the block ends without an error; kind: of
+    pipeline.quantise.KINDS."""
     with attempt(path) as aside:
-        yield LatentWriter(aside, frames, videos)
+        yield LatentWriter(aside, frames, videos, kind)
 
 
 def create_root(path: Path) -> None:
@@ -101,12 +129,19 @@ def create_root(path: Path) -> None:
 
 
 def read_latents(path: Group, start: int, stop: int) -> np.ndarray:
-    """z of the shard's frames start to stop: (n, 12288) float16. Raises FileNotFoundError for a lost chunk file."""
+    """z of the shard's frames start to stop: (n, 12288) float16, or float32 where that is stored. Raises
+    FileNotFoundError for a lost chunk file."""
     z = open_array(path, "z")
     # A zarr-shard that is not there would read as zeros without a word.
     for k in range(start // WRITE_FRAMES, -(-stop // WRITE_FRAMES)):
         _require(path / "z" / "c" / str(k) / "0")
-    return np.asarray(z[start:stop])
+    stored = np.asarray(z[start:stop])
+    return dequantise(stored, read_steps(path)[start:stop]) if stored.dtype == np.int8 else stored
+
+
+def read_steps(path: Group) -> np.ndarray:
+    """The step of each frame of a shard whose latents are q8: (F,) float32."""
+    return _whole(path, "z_step")
 
 
 def read_std_video(path: Group) -> np.ndarray:
@@ -122,12 +157,12 @@ def read_std_clip_histogram(path: Group) -> np.ndarray:
 def _whole(path: Group, name: str) -> np.ndarray:
     array = open_array(path, name)
     if array.shape[0]:
-        _require(path / name / "c" / "0" / "0")
+        _require(path / "/".join([name, "c", *"0" * array.ndim]))
     return np.asarray(array[:])
 
 
 def open_array(path: Group, name: str) -> zarr.Array:
-    """`z`, `std_video` or `std_clip_histogram` of a shard, nothing of it read yet. Raises FileNotFoundError."""
+    """`z`, `z_step`, `std_video` or `std_clip_histogram`, nothing of it read yet. Raises FileNotFoundError."""
     _require(path / name / "zarr.json")
     return zarr.open_array(_store(path / name), mode="r", zarr_format=3)
 

@@ -51,7 +51,7 @@ class Cache:
         return frames.read_small(self.layout.small(shard), begin, end)
 
     def latents(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """z of frames start to stop of a video: (T, 12288) float16."""
+        """z of frames start to stop of a video: (T, 12288) float16; float32 in a cache made with --latents float32."""
         shard, begin, end = self._slice(video_id, start, stop)
         return latents.read_latents(self.layout.latent_group(shard), begin, end)
 

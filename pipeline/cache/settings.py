@@ -9,8 +9,14 @@ from typing import Any
 from manifests.errors import UserError
 from pipeline import files
 from pipeline.cache.layout import Layout
+from pipeline.quantise import FLOAT16, KINDS
 
 FORMAT_VERSION = 1
+"""With latents in float16; there, cache.json does not speak of latents."""
+
+OTHER_LATENTS = 2
+"""The same format, but for `z`, with `latents` in cache.json. A program that knows version 1 alone takes z for float16,
+so it has to refuse these."""
 
 MAX_ROWS = 10_000_000
 """More than any manifest has; a forged cache.json must not fill the memory."""
@@ -21,7 +27,7 @@ PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 @dataclass(frozen=True)
 class Settings:
     """frame_size: (height, width) of the stored frames. segments: manifest rows at the start, then at each growth;
-    shards are cut within a segment, so that appended rows become new shards."""
+    shards are cut within a segment, so that appended rows become new shards. latents: of pipeline.quantise.KINDS."""
 
     frame_size: tuple[int, int]
     jpeg_quality: int
@@ -31,6 +37,7 @@ class Settings:
     flow_fingerprint: str
     precision: str
     segments: tuple[int, ...] = ()
+    latents: str = FLOAT16
 
     @property
     def rows(self) -> int:
@@ -63,6 +70,7 @@ _NAMES = {
     "shard_size": "--shard-size",
     "flow_fingerprint": "--flow (another flow)",
     "precision": "--precision",
+    "latents": "--latents",
 }
 
 
@@ -78,8 +86,12 @@ def refuse_other(made_with: Settings, wanted: dict[str, Any], layout: Layout) ->
 
 
 def write_settings(layout: Layout, settings: Settings, software: dict[str, str]) -> None:
-    content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(settings), "software": software}
-    files.write_json(layout.settings, content)
+    made_with = dataclasses.asdict(settings)
+    version = OTHER_LATENTS
+    if settings.latents == FLOAT16:
+        version = FORMAT_VERSION
+        del made_with["latents"]
+    files.write_json(layout.settings, {"format_version": version, **made_with, "software": software})
     layout.publish(layout.settings)
 
 
@@ -93,8 +105,12 @@ def read_settings(layout: Layout) -> Settings:
         raise UserError(f"{layout.settings} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{layout.settings} is damaged: it is no JSON") from None
-    if not isinstance(content, dict) or content.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{layout} has a format this version cannot read (it reads version {FORMAT_VERSION})")
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version not in (FORMAT_VERSION, OTHER_LATENTS):
+        known = f"versions {FORMAT_VERSION} and {OTHER_LATENTS}"
+        raise UserError(f"{layout} has a format this version cannot read (it reads {known})")
+    if version == FORMAT_VERSION:
+        content["latents"] = FLOAT16
     try:
         fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
         fields["frame_size"] = tuple(fields["frame_size"])
@@ -103,6 +119,8 @@ def read_settings(layout: Layout) -> Settings:
         if len(fields["frame_size"]) != 2 or not all(type(n) is int and 0 < n <= MAX_ROWS for n in numbers):
             raise TypeError
         if not all(isinstance(fields[n], str) for n in ("flow_name", "flow_fingerprint", "precision")):
+            raise TypeError
+        if fields["latents"] not in KINDS:
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):

@@ -76,6 +76,7 @@ def tell(known: dict[str, Any], console: Console) -> None:
     )
     flow = known["flow"]
     line(f"flow {flow['name']}, {flow['precision']}, fingerprint {flow['fingerprint'][:12]}")
+    line(f"latents as {known['latents']}")
     versions = (f"{name} {version.removeprefix('ffmpeg version ')}" for name, version in known["software"].items())
     line(f"made with {', '.join(versions)}")
     for table in (class_table(known), part_table(known), failure_table(known), share_table(known)):

@@ -90,12 +90,12 @@ class ShardCheck:
             yield Problem(where, f"names too few files for {receipt.frames} frames")
             return None
         group, name = self.layout.latents(self.shard), self._name(self.layout.latents(self.shard))
-        expected = latent_files(receipt.frames, len(receipt.videos))
+        expected = latent_files(receipt.frames, len(receipt.videos), self.settings.latents)
         sizes = {f"{name}/{file}": size for file, size in expected.items()}
         well = yield from check_files(self.layout, receipt, sizes, self.quick)
         yield from check_group(self.layout, group, expected)
         if len(well) == len(sizes):
-            yield from guarded(name, check_latents, group, name, receipt.videos)
+            yield from guarded(name, check_latents, group, name, receipt.videos, self.settings.latents)
         return receipt
 
     def _motion(self, variant: Variant, encoded: Receipt) -> Checks[None]:
