@@ -44,6 +44,20 @@ def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert tree(out) == tree(folder / "quiet")
 
 
+def test_latents_in_q8_go_on_to_the_same_bytes(folder: Path) -> None:
+    """Killed while the latents of a shard are written; the shards done are not done again."""
+    quiet, out = folder / "quiet-q8", folder / "driver-q8"
+    encode, undisturbed = ([*encode_command(folder, p.name), "--latents", "q8"] for p in (out, quiet))
+    assert finish(start(undisturbed)) == 0
+    kill_driver_when(lambda: list(out.glob("latents.zarr/*.attempt-*")), encode)
+    kill_driver_when(lambda: list(out.glob("receipts/encode/*.json")), encode)
+    done = receipts(out, "encode")
+    assert 0 < len(done) < SHARDS, "it was killed in the middle"
+    assert finish(start(encode)) == 0
+    assert {p: p.stat().st_mtime_ns for p in done} == done
+    assert tree(out) == tree(quiet)
+
+
 def kill_worker(job: Job, task: str) -> None:
     victims = wait_for(lambda: workers(job, task), job)
     assert isinstance(victims, list)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,29 @@ JSON = st.recursive(
 )
 
 
-def test_settings_come_back_as_they_were(tmp_path: Path) -> None:
-    write_settings(Layout(tmp_path), MADE, {"torch": "2"})
-    assert read_settings(Layout(tmp_path)) == MADE
+@pytest.mark.parametrize("kind", ["float32", "float16", "q8"])
+def test_settings_come_back_as_they_were(kind: str, tmp_path: Path) -> None:
+    made = replace(MADE, latents=kind)
+    write_settings(Layout(tmp_path), made, {"torch": "2"})
+    assert read_settings(Layout(tmp_path)) == made
+
+
+def test_version_1_is_written_as_ever_and_read_as_float16(tmp_path: Path) -> None:
+    """Programs that know version 1 alone take z for float16."""
+    write_settings(Layout(tmp_path), MADE, {})
+    content = json.loads(Layout(tmp_path).settings.read_text())
+    assert content["format_version"] == 1 and "latents" not in content
+    Layout(tmp_path).settings.write_text(json.dumps(content | {"latents": "q8"}))
+    assert read_settings(Layout(tmp_path)).latents == "float16"
+
+
+@pytest.mark.parametrize("change", [{"latents": "q9"}, {"latents": ["q8"]}, {"format_version": 3}])
+def test_latents_of_no_known_kind_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    write_settings(Layout(tmp_path), replace(MADE, latents="q8"), {})
+    content = json.loads(Layout(tmp_path).settings.read_text())
+    Layout(tmp_path).settings.write_text(json.dumps(content | change))
+    with pytest.raises(UserError, match=r"damaged|cannot read"):
+        read_settings(Layout(tmp_path))
 
 
 def test_shards_are_cut_within_the_rows_of_each_growth() -> None:
@@ -34,10 +55,13 @@ def test_shards_are_cut_within_the_rows_of_each_growth() -> None:
     assert MADE.grown_to(43).shards()[:3] == MADE.shards()
 
 
-@given(field=st.sampled_from(["format_version", "frame_size", "segments", "shard_size", "precision"]), value=JSON)
+@given(
+    field=st.sampled_from(["format_version", "frame_size", "segments", "shard_size", "precision", "latents"]),
+    value=JSON,
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_in_cache_json_is_read_or_refused(tmp_path: Path, field: str, value: Any) -> None:
-    write_settings(Layout(tmp_path), MADE, {})
+    write_settings(Layout(tmp_path), replace(MADE, latents="q8"), {})
     content = json.loads(Layout(tmp_path).settings.read_text())
     Layout(tmp_path).settings.write_text(json.dumps(content | {field: value}))
     try:
