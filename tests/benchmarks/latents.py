@@ -1,0 +1,196 @@
+"""How latents may be stored, float32, float16 and q8: bytes, pixel error once rendered, masks that flip, and speed.
+
+python -m tests.benchmarks.latents [--data FOLDER ...] [--clips 20] [--frames 128] [--alpha 0.5] [--repeats 3]
+
+Clips are taken evenly from each folder. Errors are of f⁻¹(z_p) - X' before it is rounded for storing, against the same
+from float32 latents. Masks of scope video come from STDs before rounding and cannot flip; those of scope clip do.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.cache.layout import Layout
+from pipeline.cache.receipts import Receipt
+from pipeline.cache.settings import Settings
+from pipeline.encode import cache_flow, encode_shard
+from pipeline.flow import fingerprint, load_flow, save_flow
+from pipeline.ingest import Source, ingest_shard
+from pipeline.latents import create_root, read_latents
+from pipeline.motion import WindowRecord
+from pipeline.quantise import FLOAT32, KINDS
+from pipeline.render import Window, render_windows, shard_windows
+from pipeline.static_cues import standard_deviation
+from pipeline.variants import Variant
+from tests.benchmarks.measure import SHARED, one_thread, print_machine, scratch, settings
+
+ENDINGS = (".avi", ".mp4", ".mov", ".mkv", ".webm")
+_, CLIP = SCOPES = ("video", "clip16")
+
+
+@dataclass
+class Collected:
+    """A sink of rendering that keeps what would be stored: changes (n, 64, 64, 3) float32 of each window."""
+
+    changes: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None:
+        self.changes.append(np.concatenate(list(changes)))
+
+
+@dataclass
+class Measured:
+    """Of a kind. rates: frames/s in each round, by what was done, the time being that of
+    the processor. worst, total, values: of the pixel error by scope."""
+
+    bytes_per_frame: float = 0.0
+    rates: dict[str, list[float]] = field(default_factory=lambda: {"encode": [], "render": [], "read": []})
+    worst: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SCOPES, 0.0))
+    total: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SCOPES, 0.0))
+    values: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SCOPES, 0))
+    flips: list[float] = field(default_factory=list)
+
+
+def ingested(clips: Sequence[Path], root: Path, layout: Layout) -> tuple[Settings, Receipt]:
+    """A cache of one shard with these clips, nothing of it encoded, and the built-in flow."""
+    flow = load_flow("default")
+    save_flow(flow, layout.flow)
+    create_root(layout.all_latents)
+    chosen = replace(settings(len(clips), len(clips)), flow_fingerprint=fingerprint(flow))
+    sources = [Source(f"v{n:05d}", str(clip.relative_to(root))) for n, clip in enumerate(clips)]
+    return chosen, ingest_shard(layout, chosen, 0, sources, root)
+
+
+def busy(function: Callable[[], Any]) -> float:
+    """Seconds of processor time of one call: other programs on the machine do not count."""
+    started = time.process_time()
+    function()
+    return time.process_time() - started
+
+
+def encoded(layout: Layout, chosen: Settings, kind: str, measured: Measured, frames: int) -> None:
+    spent = busy(lambda: encode_shard(layout, replace(chosen, latents=kind), 0, "cpu"))
+    measured.rates["encode"].append(frames / spent)
+    stored = sum(p.stat().st_size for p in layout.latents(0).glob("z*/**/*") if p.is_file())
+    measured.bytes_per_frame = stored / frames
+    measured.rates["read"].append(frames / busy(lambda: read_all(layout, frames)))
+
+
+def read_all(layout: Layout, frames: int) -> None:
+    for start in range(0, frames, 64):
+        read_latents(layout.latents(0), start, min(start + 64, frames))
+
+
+def rendered(
+    layout: Layout, chosen: Settings, variant: Variant, windows: list[Window]
+) -> tuple[list[np.ndarray], float]:
+    """What windows render to, and frames/s."""
+    sink = Collected()
+    flow = cache_flow(layout, chosen, "cpu")
+    spent = busy(lambda: render_windows(layout, 0, windows, [variant], flow, [sink], layout.root))
+    return sink.changes, sum(len(w.frames) for w in windows) / spent
+
+
+def first_windows(windows: list[Window], frames: int) -> list[Window]:
+    """Windows of each video until they have so many frames; one of a whole video is cut to that."""
+    chosen = []
+    for _, group in itertools.groupby(windows, key=lambda w: w.video):
+        left = frames
+        for window in group:
+            if left > 0:
+                chosen.append(replace(window, frames=window.frames[:left]))
+                left -= len(window.frames)
+    return chosen
+
+
+def masks(layout: Layout, windows: list[Window], alpha: float) -> np.ndarray:
+    """Which latents each window keeps, from the latents as stored: (W, 12288) bool."""
+    kept = []
+    for window in windows:
+        first, last = int(window.frames.min()), int(window.frames.max()) + 1
+        z = read_latents(layout.latents(0), first, last)[window.frames - first]
+        kept.append(standard_deviation(torch.from_numpy(z).float()) >= alpha)
+    return torch.stack(kept).numpy()
+
+
+def measure(clips: Sequence[Path], root: Path, options: argparse.Namespace) -> dict[str, Measured]:
+    """Each kind in turn, `--repeats` times over: encoded, read, rendered in both scopes."""
+    found = {kind: Measured() for kind in KINDS}
+    with ExitStack() as stack:
+        layouts = {kind: Layout(stack.enter_context(scratch())) for kind in KINDS}
+        made = [ingested(clips, root, layout) for layout in layouts.values()]
+        chosen, receipt = made[0]
+        ids, frames = [v.video_id for v in receipt.videos], receipt.frames
+        print(f"{root}: {len(clips)} clips, {frames} frames", flush=True)
+        scopes = {s: Variant.parse(f"alpha{options.alpha:g}-zero-{s}") for s in SCOPES}
+        for _, (kind, layout) in itertools.product(range(options.repeats), layouts.items()):
+            encoded(layout, chosen, kind, found[kind], frames)
+        rules = {s: shard_windows(layouts[FLOAT32], 0, ids, v.rule) for s, v in scopes.items()}
+        windows = {s: first_windows(all_of, options.frames) for s, all_of in rules.items()}
+        for scope, variant in scopes.items():
+            exact: list[np.ndarray] = []
+            for kind, layout in layouts.items():
+                changes, rate = rendered(layout, chosen, variant, windows[scope])
+                exact = exact or changes
+                found[kind].rates["render"].append(rate)
+                compare(found[kind], scope, exact, changes)
+        exact_masks = masks(layouts[FLOAT32], windows[CLIP], options.alpha)
+        for kind, layout in layouts.items():
+            flipped = masks(layout, windows[CLIP], options.alpha) != exact_masks
+            found[kind].flips = flipped.mean(axis=1).tolist()
+    return found
+
+
+def compare(measured: Measured, scope: str, exact: list[np.ndarray], changes: list[np.ndarray]) -> None:
+    for one, other in zip(exact, changes, strict=True):
+        error = np.abs(one - other)
+        measured.worst[scope] = max(measured.worst[scope], float(error.max()))
+        measured.total[scope] += float(error.sum(dtype=np.float64))
+        measured.values[scope] += error.size
+
+
+def show(found: dict[str, Measured], alpha: float) -> None:
+    """A Markdown table; errors in grey levels of 255."""
+    print(f"| latents as | bytes a frame | mean, largest error of a pixel (/255), video | … {CLIP} | ", end="")
+    print(f"masks flipped at {alpha:g}, {CLIP} | encode | render | read, frames/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for kind, m in found.items():
+        errors = [f"{255 * m.total[s] / m.values[s]:.3f}, {255 * m.worst[s]:.1f}" for s in SCOPES]
+        rates = [f"{statistics.median(r):.0f}" for r in m.rates.values()]
+        cells = [kind, f"{m.bytes_per_frame:.0f}", *errors, f"{100 * statistics.mean(m.flips):.2f} %", *rates]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def clips_of(folder: Path, count: int) -> list[Path]:
+    found = sorted(p for p in folder.rglob("*") if p.suffix in ENDINGS)
+    return found[:: max(1, len(found) // count)][:count]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", default=[SHARED / "interaction", SHARED / "street"])
+    parser.add_argument("--clips", type=int, default=20, help="of each folder")
+    parser.add_argument("--frames", type=int, default=128, help="rendered of each clip; all are encoded")
+    parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--repeats", type=int, default=3, help="of encoding and reading")
+    options = parser.parse_args()
+    print_machine()
+    one_thread()
+    for folder in options.data:
+        clips = clips_of(folder, options.clips)
+        if not clips:
+            parser.error(f"there are no clips in {folder}")
+        show(measure(clips, folder, options), options.alpha)
+
+
+if __name__ == "__main__":
+    main()
