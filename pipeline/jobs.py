@@ -28,7 +28,7 @@ from pipeline.isolate import ingest_without_culprits
 from pipeline.latents import create_root
 from pipeline.quantise import FLOAT16
 from pipeline.render import render_shard
-from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
+from pipeline.stages import Chain, Outcome, Step, cluster, flow_device, run_chains
 from pipeline.variants import Variant
 from pipeline.video import SILENCE_SECONDS, ffmpeg_binary, ffmpeg_version
 
@@ -98,14 +98,14 @@ def encode_job(
         # Whatever can be refused is refused here: Ray takes seconds to start.
         settings = _open(layout, manifest, options)
         with cluster(address, workers):
-            device = "cuda" if gpus() else "cpu"
-            settings = settings or _create(layout, options, device, len(manifest))
+            where = flow_device()
+            settings = settings or _create(layout, options, where, len(manifest))
             job = EncodeJob(layout, settings, manifest, workers, ingest_receipts(layout, settings))
             write_index(layout, build_index(manifest, settings, job.ingested))
             write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
             if options.retry_failed:
                 _forget_failed(job)
-            _plan_encode(job, root.absolute(), device, options.silence)
+            _plan_encode(job, root.absolute(), where, options.silence)
             yield job
 
 
@@ -178,17 +178,23 @@ def ingest_step(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Step:
     """Decode the videos of a shard; one that kills its worker every time is looked for in a process of its own."""
+    layout = layout.absolute()
     args = (layout, settings, shard, sources, root, silence)
-    return Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits)
+    video = next((path for s in sources if os.path.exists(path := root / s.path)), root)
+    return Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits, sees=(*layout.seen_by_all(), video))
 
 
 def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
-    return Step(ENCODE, shard, encode_shard, (layout, settings, shard, device), gpu=device == "cuda")
+    layout = layout.absolute()
+    args = (layout, settings, shard, device)
+    return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", sees=layout.seen_by_all())
 
 
 def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
     """Variants of one window rule."""
-    return Step("render", shard, render_shard, (layout, settings, shard, variants, device), gpu=device == "cuda")
+    layout = layout.absolute()
+    args = (layout, settings, shard, variants, device)
+    return Step("render", shard, render_shard, args, gpu=device == "cuda", sees=layout.seen_by_all())
 
 
 def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> None:
@@ -300,6 +306,6 @@ def render_job(
             files.write_json(layout.variant_settings(variant), variant.to_json())
             layout.publish(layout.variant_settings(variant))
         with cluster(address, workers):
-            if gpus():
+            if job.chains and flow_device() == "cuda":
                 job.on_gpus()
             yield job

@@ -15,7 +15,7 @@ from pipeline.cache.receipts import is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings
 from pipeline.ingest import sources_of
 from pipeline.jobs import encode_step, ingest_receipts, ingest_step, render_step
-from pipeline.stages import Chain, Outcome, Step, cluster, gpus, run_chains
+from pipeline.stages import Chain, Outcome, Step, cluster, flow_device, run_chains
 from pipeline.variants import Variant
 from pipeline.verify.foreign import find_variants
 from pipeline.video import SILENCE_SECONDS
@@ -53,7 +53,7 @@ def repair(
         for shard, stage in damaged:
             layout.withdraw(layout.receipt(stage, shard))
         with cluster(address, workers):
-            device, outcome = "cuda" if gpus() else "cpu", Outcome()
+            where, outcome = flow_device(), Outcome()
 
             def run(chains: list[Chain]) -> list[int]:
                 """Returns the shards that can go on."""
@@ -63,8 +63,8 @@ def repair(
                 return [n for n in shards if n not in outcome.unfinished]
 
             left = run(_ingest_steps(layout, settings, lost, manifest, root))
-            left = run(_encode_steps(layout, settings, left, device))
-            run(_render_steps(layout, settings, {n: variants[n] for n in left}, device))
+            left = run(_encode_steps(layout, settings, left, where))
+            run(_render_steps(layout, settings, {n: variants[n] for n in left}, where))
         # The index has the manifest's columns, so it can stand in for it.
         known = read_index(layout) if manifest is None else manifest
         write_index(layout, build_index(known, settings, ingest_receipts(layout, settings)))

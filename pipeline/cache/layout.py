@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -37,9 +37,17 @@ class Layout:
         """The same, for a program that runs elsewhere."""
         return str(self.root.absolute())
 
+    def seen_by_all(self) -> tuple[Path, ...]:
+        """What a machine sees that can work on the cache."""
+        return (self.settings,)
+
     def local_settings(self) -> dict[str, str]:
         """What another process is told beside the location, so that it keeps its copies where this one does."""
         return {}
+
+    def absolute(self) -> "Layout":
+        """The same cache for processes elsewhere, whose working directories are others."""
+        return replace(self, root=self.root.absolute())
 
     @property
     def settings(self) -> Path:

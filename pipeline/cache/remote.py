@@ -54,6 +54,9 @@ class RemoteLayout(Layout):
     def location(self) -> str:
         return self.url
 
+    def seen_by_all(self) -> tuple[Path, ...]:
+        return ()
+
     def local_settings(self) -> dict[str, str]:
         return {"local_cache": str(self.local), "local_cache_size": str(self.limit)}
 
