@@ -37,6 +37,7 @@ def choose_server() -> None:
 @contextmanager
 def served() -> Iterator[s3fs.S3FileSystem]:
     """The server, with an empty bucket, while the block runs."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells every request
     port = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()

@@ -56,7 +56,7 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
                     target = here.root / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     # A second name of the copy: it stays though the copy be dropped.
-                    os.link(layout.fetch(receipt, name), target)
+                    os.link(layout.fetch(f"{receipt.prefix}/{name}", receipt.files[name]), target)
         yield here
 
 

@@ -138,6 +138,7 @@ class RemoteLayout(Layout):
 
     def refresh(self) -> None:
         self._session.seen.clear()
+        self._session.places.clear()
 
     def expect_many(self) -> None:
         """All receipts of a stage will be asked for: they are copied together, those that have changed."""
@@ -160,9 +161,8 @@ class RemoteLayout(Layout):
         """The key of a file that is not of a shard; below the prefix of its receipt, of one that is."""
         return path.relative_to(self.root).as_posix()
 
-    def fetch(self, receipt: Receipt, name: str) -> Path:
-        """A copy here of a file that a receipt names."""
-        key = f"{receipt.prefix}/{name}"
+    def fetch(self, key: str, digest: str) -> Path:
+        """A copy here of an object of this SHA-256."""
 
         def size() -> int:
             entry = self.store.entry(key)
@@ -170,7 +170,7 @@ class RemoteLayout(Layout):
                 raise FileNotFoundError(f"{self.url}/{key} is missing: run `s2vc-prep verify`")
             return entry.size
 
-        return self.objects.get(receipt.files[name], size, lambda path: self.store.download(key, path))
+        return self.objects.get(digest, size, lambda path: self.store.download(key, path))
 
     def deliver(self, here: Layout, receipt: Receipt) -> None:
         """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache."""
@@ -190,9 +190,13 @@ class RemoteLayout(Layout):
 
     def _object(self, stage: str, shard: int, path: Path) -> Path:
         """The copy of a file of a shard; where it is not done, a path where nothing is."""
-        receipt = read_receipt(self, stage, shard)
-        name = self.key(path)
-        return self.fetch(receipt, name) if receipt and name in receipt.files else path
+        name, places = self.key(path), self._session.places
+        if name not in places:
+            receipt = read_receipt(self, stage, shard)
+            if receipt is None or name not in receipt.files:
+                return path
+            places[name] = f"{receipt.prefix}/{name}", receipt.files[name]
+        return self.fetch(*places[name])
 
     def _copy(self, path: Path) -> Path:
         """A small file as the store had it when this process first asked; nothing is there where the store has none."""
@@ -225,12 +229,14 @@ class RemoteLayout(Layout):
 
 
 class _Session:
-    """What a process knows of a remote cache. seen: keys and stages whose copies are as the store has them."""
+    """What a process knows of a remote cache. seen: keys and stages whose copies are as the store has them; places: of
+    files of shards, their keys and SHA-256."""
 
     def __init__(self, url: str, local: Path, limit: int):
         self.store = Store(url)
         self.objects = LocalObjects(local, limit)
         self.seen: set[str] = set()
+        self.places: dict[str, tuple[str, str]] = {}
         self.many = False
 
 

@@ -138,6 +138,16 @@ def run_prep(*arguments: object) -> tuple[float, float]:
     return first, time.perf_counter() - started
 
 
+def stages(manifest: Path, place: object, shard_size: int, *options: object) -> dict[str, float]:
+    """Seconds of a whole encode and of a whole render at 0.5, from when Ray is up until the end."""
+    encode = [manifest, "--out", place, "--root", manifest.parent, "--shard-size", shard_size]
+    times = {}
+    for stage, arguments in (("encode", encode), ("render", [place, "--alpha", 0.5])):
+        start, whole = run_prep(stage, *arguments, *options)
+        times[stage] = whole - start
+    return times
+
+
 def write_manifest(path: Path, videos: Sequence[Path], root: Path) -> Path:
     """A manifest with a row for each video, one that occurs several times under as many names."""
     rows = [f"v{n:05d},{video.relative_to(root)},0,any,train" for n, video in enumerate(videos)]

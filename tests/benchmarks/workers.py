@@ -19,9 +19,9 @@ from tests.benchmarks.measure import (
     print_machine,
     print_row,
     ratio,
-    run_prep,
     scratch,
     seconds,
+    stages,
     write_manifest,
     write_sample,
 )
@@ -34,12 +34,8 @@ WRITTEN = 2048
 
 
 def measure(manifest: Path, cache: Path, workers: int, shard_size: int) -> dict[str, float]:
-    """Seconds of a whole encode and of a whole render, from when Ray is up until the end."""
-    root = ["--root", manifest.parent, "--shard-size", shard_size]
-    times = {}
-    for stage, arguments in (("encode", [manifest, "--out", cache, *root]), ("render", [cache, "--alpha", 0.5])):
-        start, whole = run_prep(stage, *arguments, "--workers", workers)
-        times[stage] = whole - start
+    """Seconds of each stage, into a cache that is gone afterwards."""
+    times = stages(manifest, cache, shard_size, "--workers", workers)
     shutil.rmtree(cache)
     return times
 
