@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,8 +31,9 @@ def attempt(target: Path) -> Iterator[Path]:
         yield path
         sync(path)
         if path.is_dir():
-            remove(target)
-        path.replace(target)
+            _put_folder(path, target)
+        else:
+            path.replace(target)
         _sync_one(target.parent)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -41,12 +42,37 @@ def attempt(target: Path) -> Iterator[Path]:
         raise
 
 
+def _put_folder(path: Path, target: Path) -> None:
+    """Have a folder at `target`, in place of one that may be there.
+
+    Steps of a driver that was killed live on for a while, and write what its successor writes: the same bytes. What is
+    there already stays then, since somebody may be reading it.
+    """
+    while not _same(path, target):
+        remove(target)
+        try:
+            path.replace(target)
+            return
+        except OSError as error:  # another was quicker
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    remove(path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return other.is_dir() and hashes([one], one) == hashes([other], other)
+    except FileNotFoundError:  # it was removed under our eyes
+        return False
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder with all in it; nothing there is fine."""
     if path.is_dir() and not path.is_symlink():
         # Renamed first: a reader sees the folder whole or not at all, and a writer beside us never half of it.
         doomed = path.with_name(f"{path.name}{ATTEMPT}{os.getpid()}-{secrets.token_hex(4)}")
-        path.rename(doomed)
+        with suppress(FileNotFoundError):
+            path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
