@@ -71,6 +71,7 @@ class EncodeJob:
     def run(self, done: Callable[[Step, Receipt], None]) -> Outcome:
         """Run what is left; done(step, receipt) is called for each shard and stage that ends."""
         outcome = run_chains(self.chains, self.workers, _recording(self.layout, self.notes, done))
+        _clear_attempts(self.layout, outcome)
         _check_encoded(self, outcome)
         return outcome
 
@@ -226,6 +227,14 @@ def _recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], Non
     return record_and_go_on
 
 
+def _clear_attempts(layout: Layout, outcome: Outcome) -> None:
+    """Remove what workers and nodes that died have left half written; nothing of the job runs any more."""
+    try:
+        files.clear_attempts(layout.root)
+    except OSError as error:
+        outcome.storage_error = outcome.storage_error or files.told(error)
+
+
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
     """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
     job.layout.refresh()
@@ -265,6 +274,7 @@ class RenderJob:
             encoded = read_receipt(self.layout, ENCODE, shard)
             if any(is_done(self.layout, motion_stage(v), shard, encoded) is None for v in self.variants):
                 outcome.unfinished.setdefault(shard, "not done")
+        _clear_attempts(self.layout, outcome)
         return outcome
 
     def on_gpus(self) -> None:

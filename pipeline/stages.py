@@ -147,10 +147,10 @@ def run_chains(chains: list[Chain], workers: int | None, done: Callable[[Step, A
 @lru_cache(maxsize=1)
 def _remote() -> Any:
     # max_calls=0: a process that holds a model on a GPU stays for the next task.
-    return ray.remote(num_cpus=1, max_retries=MAX_RETRIES, max_calls=0)(_on_node)
+    return ray.remote(num_cpus=1, max_retries=MAX_RETRIES, max_calls=0)(run_step)
 
 
-def _on_node(sees: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
+def run_step(sees: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
     """In a worker: a step, where the node has what it works on. Raises OSError where it has not."""
     require(sees)
     return function(*args)
