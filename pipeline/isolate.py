@@ -38,7 +38,8 @@ def find_culprits(
 ) -> dict[str, str]:
     """video_id -> reason for the videos whose process did not survive them; what they wrote is thrown away.
 
-    Raises StorageError where a process fails in a way that says nothing about the video.
+    Raises StorageError where a process fails in a way that says nothing about the video, NoCulprit where the kernel has
+    killed something for want of memory meanwhile.
     """
     culprits = {}
     context = multiprocessing.get_context("spawn")
@@ -48,14 +49,26 @@ def find_culprits(
             child = context.Process(
                 target=_ingest_alone, args=(source, root, settings, Path(scratch), silence), daemon=True
             )
+            before = kills_for_memory()
             child.start()
             child.join()
         if child.exitcode is not None and child.exitcode < 0:
             name = signal.Signals(-child.exitcode).name
+            if name == "SIGKILL" and kills_for_memory() > before:
+                raise NoCulprit(f"memory ran out while {source.video_id} was read alone")
             culprits[source.video_id] = f"it takes the process that reads it with it ({name}), every time"
         elif child.exitcode != 0:
             raise StorageError(f"{source.video_id} alone could not be read either; see the worker's log")
     return culprits
+
+
+def kills_for_memory() -> int:
+    """Processes that the kernel of this machine has killed since memory ran out, in a container's limits as well."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    except OSError:  # not Linux
+        return 0
+    return int(counters.get("oom_kill", 0))
 
 
 def _ingest_alone(source: Source, root: Path, settings: Settings, scratch: Path, silence: float) -> None:
