@@ -183,7 +183,7 @@ class _Scheduler:
                 self._worker_died(chain, step, error)
             except ray.exceptions.OutOfMemoryError:
                 self._outcome.unfinished[step.shard] = (
-                    f"{step.stage}: memory ran out on its node, {MEMORY_RETRIES + 1} times; "
+                    f"{step.stage}: memory ran out on its node every time; "
                     "give nodes with little memory fewer CPUs (ray start --num-cpus)"
                 )
             except ray.exceptions.RayTaskError as error:
