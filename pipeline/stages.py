@@ -159,6 +159,7 @@ def run_step(sees: tuple[Path, ...], function: Callable[..., Any], *args: Any) -
 class _Scheduler:
     def __init__(self, chains: list[Chain], workers: int | None, done: Callable[[Step, Any], None]):
         self._ready: dict[bool, deque[tuple[Chain, Step]]] = {False: deque(), True: deque()}
+        self._gpu = any(step.gpu for chain in chains for step in chain)
         for chain in chains:
             self._queue(chain)
         self._done = done
@@ -167,7 +168,9 @@ class _Scheduler:
         self._outcome = Outcome()
 
     def run(self) -> Outcome:
-        waiting = Waiting(any(step.gpu for queue in self._ready.values() for _, step in queue))
+        if not any(self._ready.values()):
+            return self._outcome
+        waiting = Waiting(self._gpu)
         self._submit()
         while self._flying:
             ended, _ = ray.wait(list(self._flying), num_returns=1, timeout=PATIENCE)
