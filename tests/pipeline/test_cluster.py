@@ -101,6 +101,7 @@ def test_nodes_die_in_the_middle(folder: Path, nodes: Nodes, tmp_path: Path) -> 
     assert tree(out) == tree(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_a_driver_is_killed_and_started_again_on_the_same_cluster(folder: Path, nodes: Nodes, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     node = nodes.join(2)
@@ -153,6 +154,7 @@ def hiding(folder: Path) -> list[str]:
     return wrapper
 
 
+@pytest.mark.slow
 def test_a_node_without_the_storage_is_named_and_no_video_blamed(folder: Path, nodes: Nodes, tmp_path: Path) -> None:
     share = tmp_path / "share"
     shutil.copytree(folder / "videos", share / "videos")
