@@ -46,8 +46,8 @@ from pipeline.video import SILENCE_SECONDS
 @click.option(
     "--latents",
     type=click.Choice(KINDS),
-    help="How they are stored: q8, in steps of 1/8, takes a fifth of float16 and moves a pixel by less than 1/255 on "
-    f"average; masks of scope clip hardly change.  [default: {FLOAT16}]",
+    help="How they are stored. q8, in steps of 1/8, takes less than a quarter of float16; at alpha 0.5 a pixel moves "
+    f"by less than 1/255 on average. In scope clip, alphas near 0.1 want float16.  [default: {FLOAT16}]",
 )
 @click.option("--retry-failed", is_flag=True, help="Do shards with failed videos again, and only those.")
 @click.option(
