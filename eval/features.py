@@ -65,6 +65,7 @@ def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: 
     for key, value in state.items():
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    cache.layout.expect_many()
     for shard in np.unique(cache.index["shard"].to_numpy()[rows]):
         digest.update(cache.layout.receipt(INGEST, int(shard)).read_bytes())
     return digest.hexdigest()

@@ -30,7 +30,7 @@ def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     """Those of `stored_rows` whose shard is encoded, so that it has latents. Raises UserError where there are none."""
     rows = stored_rows(cache, frames)
     shards = cache.index["shard"].to_numpy()[rows]
-    encoded = [shard for shard in np.unique(shards) if cache.layout.receipt(ENCODE, int(shard)).exists()]
+    encoded = list(cache.layout.finished(ENCODE))
     rows = rows[np.isin(shards, encoded)]
     if len(rows) == 0:
         raise UserError(f"{cache.layout} has no latents: run `s2vc-prep encode` again to finish it")

@@ -58,6 +58,7 @@ def survey(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]] 
     Raises OSError where a file that a receipt promises cannot be read.
     """
     found = Survey(cache, cache.variants(), cache.index)
+    cache.layout.expect_many()
     found.stages = {stage: Stage() for stage in (INGEST, ENCODE, *map(motion_stage, found.variants))}
     found.kept = {v.name: (0.0, 0) for v in found.variants}
     columns: dict[str, list[Any]] = {"status": [], "reason": [], "frames": []}

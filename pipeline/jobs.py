@@ -286,6 +286,7 @@ class RenderJob:
 def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
     """What is left to render, of these shards or of all. Raises UserError where they are not completely encoded."""
     job = RenderJob(layout, read_settings(layout), variants)
+    layout.expect_many()
     for shard in range(len(job.settings.shards())) if shards is None else shards:
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:

@@ -97,7 +97,7 @@ def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
     """Ids of encoded videos, one of each class (`count` of the only class): the first with `frames` frames or more,
     else the longest. Raises UserError where there is none."""
     index = cache.index
-    encoded = [s for s in index["shard"].unique() if cache.layout.receipt(ENCODE, int(s)).exists()]
+    encoded = cache.layout.finished(ENCODE)
     usable = index[(index["frames"] > 0) & index["shard"].isin(encoded)]
     if usable.empty:
         raise UserError(f"no video of {cache.layout} is encoded; see `s2vc-prep info`")

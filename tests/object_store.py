@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import s3fs
 from moto.server import ThreadedMotoServer
@@ -41,6 +42,8 @@ def served() -> Iterator[s3fs.S3FileSystem]:
     port = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()
+    # What another server of this process was given is still there.
+    urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
     try:
         system = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
         system.mkdir(BUCKET)
@@ -49,7 +52,7 @@ def served() -> Iterator[s3fs.S3FileSystem]:
         server.stop()
 
 
-class Requests(logging.Handler):
+class Asked(logging.Handler):
     """Counts what the server is asked for of shards: "GET frames/00000.h5", whatever their attempt."""
 
     def __init__(self) -> None:
@@ -65,7 +68,7 @@ class Requests(logging.Handler):
 @contextmanager
 def requests() -> Iterator[Counter[str]]:
     """What the server is asked for while the block runs."""
-    log, handler = logging.getLogger("werkzeug"), Requests()
+    log, handler = logging.getLogger("werkzeug"), Asked()
     before = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)

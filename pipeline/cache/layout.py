@@ -138,6 +138,9 @@ class Layout:
         files.remove(self.root / "receipts" / motion_stage(variant))
         files.remove(self.variant_folder(variant))
 
+    def expect_many(self) -> None:
+        """From here on all receipts of a stage are asked for, one after another."""
+
     def refresh(self) -> None:
         """Others have written into the cache: what is known of it is to be looked at anew."""
 

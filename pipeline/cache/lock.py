@@ -25,8 +25,8 @@ def locked(layout: Layout) -> Iterator[None]:
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         with leased(layout.store) if isinstance(layout, RemoteLayout) else nullcontext():
-            if isinstance(layout, RemoteLayout):
-                layout.expect_many()
+            layout.refresh()
+            layout.expect_many()
             yield
     finally:
         os.close(handle)

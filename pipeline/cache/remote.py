@@ -70,7 +70,11 @@ class RemoteLayout(Layout):
 
     @property
     def flow(self) -> Path:
-        return self._copy(super().flow)
+        path, key = super().flow, self.key(super().flow)
+        if key not in self._session.seen:
+            self._copy_if_changed(path, key)
+            self._session.seen.add(key)
+        return path
 
     @property
     def log(self) -> Path:
@@ -141,9 +145,7 @@ class RemoteLayout(Layout):
         self._session.places.clear()
 
     def expect_many(self) -> None:
-        """All receipts of a stage will be asked for: they are copied together, those that have changed."""
         self._session.many = True
-        self.refresh()
 
     @property
     def store(self) -> Store:
@@ -209,6 +211,15 @@ class RemoteLayout(Layout):
                 _put(path, content)
             self._session.seen.add(key)
         return path
+
+    def _copy_if_changed(self, path: Path, key: str) -> None:
+        """A file of some size: read again only where it is another than last time."""
+        entry, note = self.store.entry(key), path.with_name(f"{path.name}.version")
+        if entry is None:
+            path.unlink(missing_ok=True)
+        elif not (path.exists() and note.exists() and note.read_text() == entry.version):
+            _put(path, self.store.read(key) or b"")
+            _put(note, entry.version.encode())
 
     def _copy_receipts(self, stage: str) -> None:
         """All receipts of a stage, by one listing; those that are here already are not read again."""

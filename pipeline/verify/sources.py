@@ -29,6 +29,7 @@ def check_sources(
     root is empty, as where it is not mounted.
     """
     rows = sources_of(manifest)
+    layout.expect_many()
     with show(settings.rows) as advance:
         for shard, numbers in enumerate(settings.shards()):
             receipt = read_receipt(layout, INGEST, shard)
