@@ -22,6 +22,10 @@ SPOOL_BYTES = 4 << 20
 """What a spool holds in memory before it goes to disk."""
 
 
+class Malformed(ValueError):
+    """A file that is not what it should be, so that nothing more of it is read; the message is for a person."""
+
+
 @contextmanager
 def attempt(target: Path) -> Iterator[Path]:
     """A path to write a file or a folder at, which becomes `target` when the block ends without an error."""

@@ -16,8 +16,8 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore
 
-from pipeline.cache.store import RemoteGroup
-from pipeline.files import attempt
+from pipeline.cache.store import RemoteGroup, StoreError
+from pipeline.files import Malformed, attempt
 from pipeline.flow.model import LATENTS
 from pipeline.quantise import FLOAT16, FLOAT32, Q8, dequantise, quantise
 
@@ -37,6 +37,16 @@ WRITE_FRAMES = 512
 
 HISTOGRAM_BINS = 512
 HISTOGRAM_RANGE = (0.0, 4.0)
+
+MAX_METADATA = 1 << 20
+"""Bytes of an array's description."""
+
+WHOLE = {
+    "z_step": ("float32", ()),
+    "std_video": ("float32", (LATENTS,)),
+    "std_clip_histogram": ("int64", (HISTOGRAM_BINS,)),
+}
+"""Arrays that are one chunk each, and read whole: type, columns."""
 
 
 class LatentWriter:
@@ -124,8 +134,9 @@ def write_latents(path: Path, frames: int, videos: int, kind: str = FLOAT16) -> 
 
 
 def create_root(path: Path) -> None:
-    """The group that holds the shards' groups; its metadata is never consolidated."""
-    zarr.open_group(LocalStore(path), mode="a", zarr_format=3)
+    """The group that holds the shards' groups, new and empty; its metadata is never consolidated."""
+    with attempt(path) as aside:
+        zarr.create_group(LocalStore(aside), zarr_format=3)
 
 
 def read_latents(path: Group, start: int, stop: int) -> np.ndarray:
@@ -157,20 +168,67 @@ def read_std_clip_histogram(path: Group) -> np.ndarray:
 def _whole(path: Group, name: str) -> np.ndarray:
     array = open_array(path, name)
     if array.shape[0]:
-        _require(path / "/".join([name, "c", *"0" * array.ndim]))
+        chunk = path / "/".join([name, "c", *"0" * array.ndim])
+        # It is not compressed: a description that claims more than there is would fill the memory.
+        if _size(chunk) < array.nbytes:
+            raise Malformed(f"{chunk} holds less than {name} has")
     return np.asarray(array[:])
 
 
 def open_array(path: Group, name: str) -> zarr.Array:
-    """`z`, `z_step`, `std_video` or `std_clip_histogram`, nothing of it read yet. Raises FileNotFoundError."""
-    _require(path / name / "zarr.json")
-    return zarr.open_array(_store(path / name), mode="r", zarr_format=3)
+    """`z`, `z_step`, `std_video` or `std_clip_histogram`, nothing of it read yet.
+
+    Raises FileNotFoundError, and Malformed for an array that is described as something else than `_create` makes.
+    """
+    metadata = path / name / "zarr.json"
+    if _size(metadata) > MAX_METADATA:
+        raise Malformed(f"{metadata} is larger than {MAX_METADATA} bytes")
+    try:
+        array = zarr.open_array(_store(path / name), mode="r", zarr_format=3)
+        ours = _is_ours(array, name)
+    except StoreError:
+        raise
+    # Anything: a description made to do harm finds its way through Zarr to errors of every kind.
+    except Exception as error:
+        raise Malformed(f"{metadata} describes no array ({type(error).__name__})") from None
+    if not ours:
+        raise Malformed(f"{metadata} describes another array than one of {name}")
+    return array
+
+
+def _is_ours(array: zarr.Array, name: str) -> bool:
+    """Whether type, columns, chunks and codecs are such as `LatentWriter` gives them."""
+    rows, dtype = array.shape[0], str(array.dtype)
+    codecs = [type(c) for c in (*array.filters, *array.compressors)]
+    if name == "z":
+        packed = [TransposeCodec, ZstdCodec] if dtype == STORED_AS[Q8] else []
+        shape, chunks, shards = (rows, LATENTS), (READ_FRAMES, LATENTS), (WRITE_FRAMES, LATENTS)
+        fits = dtype in STORED_AS.values() and codecs == [*packed, Crc32cCodec]
+        return fits and (array.shape, array.chunks, array.shards) == (shape, chunks, shards)
+    stored_as, columns = WHOLE[name]
+    places = (array.shape, array.chunks, array.shards)
+    return (dtype, codecs) == (stored_as, [Crc32cCodec]) and places == (
+        (rows, *columns),
+        (max(rows, 1), *columns),
+        None,
+    )
 
 
 def _store(group: Group) -> LocalStore | FsspecStore:
     if isinstance(group, Path):
         return LocalStore(group, read_only=True)
     return FsspecStore.from_url(group.url, read_only=True)
+
+
+def _size(path: Group) -> int:
+    """Bytes of a file or an object. Raises FileNotFoundError, and Malformed for a pipe or the like."""
+    _require(path)
+    if isinstance(path, Path):
+        if not path.is_file():
+            raise Malformed(f"{path} is no regular file")
+        return path.stat().st_size
+    entry = path.store.entry(path.key)
+    return entry.size if entry is not None else 0
 
 
 def _require(path: Group) -> None:

@@ -11,15 +11,20 @@ from typing import Any
 
 import psutil
 
-LIMIT = 120.0
+LIMIT = 300.0
 """Seconds any wait may take before the test gives up."""
 
 Job = subprocess.Popen[bytes]
 
 
-def start(arguments: list[object], environment: Mapping[str, str] | None = None, **options: Any) -> Job:
+def start(
+    arguments: list[object],
+    environment: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    **options: Any,
+) -> Job:
     """`s2vc-prep` as a process of its own, with its own Ray; environment: variables beside those there are."""
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    command = [python, "-m", "pipeline.cli", *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

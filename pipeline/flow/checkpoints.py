@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.flow.model import SMALL_FLOW, Architecture, Flow, new_flow
@@ -55,6 +55,9 @@ def _read_flow(name_or_path: str | Path) -> Flow:
     if not path.is_file():
         raise FlowFileError(f"there is no flow at {path} (a file, or one of {', '.join(NAMES)})")
     architecture, state = _read_safetensors(path) if _is_safetensors(path) else _read_published(path)
+    # A file of a few bytes can claim a flow of 100 GB.
+    if architecture.least_weights > sum(v.numel() for v in state.values()):
+        raise FlowFileError(f"{path} is no 64x64 flow: it has fewer weights than the architecture it names")
     flow = Flow(architecture)
     _fill(flow, state, path)
     return flow
@@ -71,7 +74,9 @@ def save_flow(flow: Flow, path: str | Path, record: dict[str, Any] | None = None
     state = {k: v.half() if torch.equal(v.half().float(), v) else v for k, v in state.items()}
     # One metadata entry where bytes are compared: with several, their order in the file would change from run to run.
     metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(flow.architecture))}
-    save_file(state, path, metadata=metadata | ({RECORD_KEY: json.dumps(record)} if record else {}))
+    content = save(state, metadata | ({RECORD_KEY: json.dumps(record)} if record else {}))
+    # Written here: a full disk would be an error of safetensors' own, without a number.
+    Path(path).write_bytes(content)
 
 
 def flow_record(name_or_path: str | Path) -> dict[str, Any]:

@@ -59,6 +59,12 @@ class Architecture:
             if type(value) is not int or not 1 <= value <= (MAX_BLOCKS if "blocks" in name else MAX_WIDTH):
                 raise ValueError(f"{name} of a flow cannot be {value!r}")
 
+    @property
+    def least_weights(self) -> int:
+        """Weights that such a flow has at least: those of its widest layers, two subnets to a coupling."""
+        convolutions = 2 * (self.high_blocks + self.low_blocks) * 9 * self.hidden**2
+        return convolutions + 2 * self.deep_blocks * (2 * self.width**2 + LATENTS // 8 * self.width)
+
 
 SMALL_FLOW = Architecture(hidden=32, width=64)
 """The built-in ones' (1.05 GFLOP a frame each way)."""
