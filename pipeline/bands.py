@@ -90,7 +90,7 @@ def find_subjects(cache: Cache, video_ids: Sequence[str]) -> list[Subject]:
 def stored_fps(cache: Cache, shard: int, row: int) -> Fraction:
     """Frames per second of a video as it is stored, from its ingest receipt."""
     receipt = read_receipt(cache.layout, INGEST, shard)
-    text = receipt.videos[row].fps if receipt else ""
+    text = receipt.videos[row].fps if receipt and row < len(receipt.videos) else ""
     fps = Fraction(text) if text else USUAL_FPS
     # Headers lie: some tell the ticks of their clock, 90000 a second, or nothing.
     fps = fps if 1 <= fps <= 240 else USUAL_FPS

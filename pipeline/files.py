@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,9 @@ from typing import IO, Any
 
 ATTEMPT = ".attempt-"
 """Part of the name of everything that is being written; what a killed job leaves behind is found by it."""
+
+MAX_TEXT = 64 << 20
+"""Bytes of a JSON file that are read: what is parsed takes ten times as much memory."""
 
 SPOOL_BYTES = 4 << 20
 """What a spool holds in memory before it goes to disk."""
@@ -114,8 +118,21 @@ def json_text(content: Any) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def read_text(path: Path, most: int = MAX_TEXT) -> str:
+    """A text file from anybody, UTF-8. Raises Malformed for one of more bytes than `most`, or no regular file."""
+    # Not blocking: a pipe in the place of a file would keep us waiting for ever.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Malformed(f"{path} is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise Malformed(f"{path} is larger than {most} bytes")
+    return content.decode()
+
+
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """JSON from anybody. Raises ValueError, or RecursionError for one that is nested without end."""
+    return json.loads(read_text(path))
 
 
 def sha256(path: Path) -> str:

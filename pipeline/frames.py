@@ -18,6 +18,9 @@ from pipeline.static_cues import SMALL, small_frames
 JPEG_CHUNK = 1 << 16
 SMALL_CHUNK = 16
 
+MAX_SIDE = 4096
+"""Pixels of a stored frame; a few bytes of JPEG can claim gigabytes."""
+
 
 def encode_jpegs(frames: np.ndarray, quality: int) -> list[bytes]:
     """Frames (n, H, W, 3) uint8 RGB -> one JPEG each, 4:2:0."""
@@ -25,8 +28,10 @@ def encode_jpegs(frames: np.ndarray, quality: int) -> list[bytes]:
 
 
 def decode_jpegs(jpegs: Sequence[bytes | memoryview]) -> np.ndarray:
-    """JPEGs of one size, one or more -> (n, H, W, 3) uint8 RGB."""
+    """JPEGs of one size, one or more -> (n, H, W, 3) uint8 RGB. Raises ValueError for what is none, or too large."""
     height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[0])
+    if max(height, width) > MAX_SIDE:
+        raise ValueError(f"a stored frame says it is {height}x{width}, {MAX_SIDE} pixels a side are the most")
     # Into one array: with an array each and a stack of them, allocation took as long as half the decoding.
     frames = np.empty((len(jpegs), height, width, 3), np.uint8)
     for jpeg, frame in zip(jpegs, frames, strict=True):

@@ -1,6 +1,7 @@
 """HDF5 as the shards use it: datasets that grow, a checksum on every chunk, bytes that depend on the content alone."""
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,16 @@ import numpy as np
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from pipeline.files import attempt
+from pipeline.files import Malformed, attempt
 
 FLETCHER_BYTES = 4
 """At the end of a chunk with HDF5's checksum."""
 
 OPEN_FILES = 64
 """Shards a process keeps open for reading."""
+
+MAX_CHUNK_BYTES = 16 << 20
+"""A chunk is unpacked whole, however little of it is asked for; ours have 98 kB."""
 
 
 class _Storage(io.RawIOBase):
@@ -153,7 +157,7 @@ def read_shard(path: Path) -> h5py.File:
 def read_dataset(path: Path, name: str) -> h5py.Dataset:
     """A dataset of a shard, for slices; it is kept open with its file, since to open one takes as long as to read one.
 
-    Raises OSError where there is no file or it is no HDF5, KeyError where there is no such dataset.
+    Raises OSError where there is no file or it is no HDF5, Malformed where there is no such dataset, or an unsound one.
     """
     status = path.stat()
     return _open_dataset(str(path), os.getpid(), status.st_ino, status.st_mtime_ns, name)
@@ -171,13 +175,16 @@ def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarra
     The checksum in each chunk's zlib stream (Adler-32) is compared in place of HDF5's. Raises OSError where it differs.
     """
     dataset = read_dataset(path, name)
+    if not dataset.chunks:
+        raise Malformed(f"{path}: {name} is not in chunks")
     rows, *rest = dataset.chunks
     count = rows * int(np.prod(rest)) * dataset.dtype.itemsize
     chunks = []
     for first in range(start - start % rows, stop, rows):
         _, stored = dataset.id.read_direct_chunk((first, *[0] * len(rest)))
         try:
-            content = isal_zlib.decompress(memoryview(stored)[:-FLETCHER_BYTES], bufsize=count)
+            # No more than is expected: a few bytes can unpack to gigabytes.
+            content = isal_zlib.decompressobj().decompress(memoryview(stored)[:-FLETCHER_BYTES], max_length=count)
         except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc] # its stubs call the class an instance
             raise OSError(f"{path}: a chunk of {name} is damaged ({error})") from None
         chunks.append(np.frombuffer(content, dataset.dtype).reshape(rows, *rest))
@@ -193,17 +200,55 @@ def close_files() -> None:
 def read_part(file: IO[bytes], name: str) -> np.ndarray:
     """A small dataset of a shard that is open as a stream: no more of it is read than that takes."""
     with h5py.File(file, "r") as shard:
-        return np.asarray(shard[name][:])
+        return _whole(sound_dataset(shard, name), str(file))
+
+
+def sound_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset that is stored whole in the file itself, in chunks that can be unpacked; nothing of it is read.
+
+    Raises Malformed: what a file from a stranger claims is taken at its word only so far as the file bears it out.
+    """
+    link = file.get(name, getlink=True)
+    if link is None:
+        raise Malformed(f"has no dataset {name}")
+    # Soft and external links have a path; an external one would make h5py read another file.
+    if hasattr(link, "path"):
+        raise Malformed(f"{name} is a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise Malformed(f"{name} is no dataset")
+    if dataset.is_virtual or dataset.external:
+        raise Malformed(f"{name} takes its values from other files")
+    if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
+        raise Malformed(f"{name} is stored in chunks of {plain(dataset.chunks)}, too large to be unpacked")
+    # A few bytes can claim any shape. Where nothing is compressed, the space taken shows whether it is true.
+    if not dataset.compression and dataset.dtype.kind != "O" and dataset.id.get_storage_size() < dataset.nbytes:
+        raise Malformed(f"{name} is {plain(dataset.shape)}, but is not stored whole")
+    return dataset
+
+
+def plain(shape: tuple[Any, ...] | None) -> str:
+    """A shape for a person: 40 x 64 x 64 x 3."""
+    return " x ".join(map(str, shape)) if shape else "a single value"
 
 
 @lru_cache(maxsize=4 * OPEN_FILES)
 def _open_dataset(path: str, pid: int, inode: int, changed: int, name: str) -> h5py.Dataset:
-    return _open(path, pid, inode, changed)[name]
+    try:
+        return sound_dataset(_open(path, pid, inode, changed), name)
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}") from None
 
 
 @lru_cache(maxsize=8 * OPEN_FILES)
 def _array(path: str, inode: int, changed: int, name: str) -> np.ndarray:
-    return np.asarray(_open_dataset(path, os.getpid(), inode, changed, name)[:])
+    return _whole(_open_dataset(path, os.getpid(), inode, changed, name), path)
+
+
+def _whole(dataset: h5py.Dataset, path: str) -> np.ndarray:
+    if dataset.compression or not dataset.shape:
+        raise Malformed(f"{path}: {dataset.name} is no plain array")
+    return np.asarray(dataset[:])
 
 
 @lru_cache(maxsize=OPEN_FILES)

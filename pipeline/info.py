@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from manifests import split_columns
-from pipeline import files
 from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
+from pipeline.cache.settings import read_software
 from pipeline.hdf5 import read_part
 from pipeline.progress import Advance, unseen
 from pipeline.shares import ALPHAS, Shares
@@ -114,7 +114,7 @@ def facts(found: Survey) -> dict[str, Any]:
             "fingerprint": settings.flow_fingerprint,
             "precision": settings.precision,
         },
-        "software": files.read_json(cache.layout.settings).get("software", {}),
+        "software": read_software(cache.layout),
         "class_count": int(_classes(index).nunique()),
         "classes": classes(index),
         "splits": {c: _counts(index.loc[index[c] != "", c]) for c in split_columns(index)},

@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline import files
 from pipeline.cache.copies import on_copies
 from pipeline.cache.layout import INGEST, Layout
-from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, write_receipt
+from pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, write_receipt
 from pipeline.cache.settings import Settings
 from pipeline.frames import FrameWriter, decode_jpegs, encode_jpegs, pool_small, write_frames
 from pipeline.static_cues import SMALL
@@ -116,6 +116,8 @@ def ingest_video(
                 continue
             if (decoded.errors or not decoded.frames) and (reason := look_again(source, root, digest)):
                 return VideoRecord(source.video_id, FAILED, reason)
+            if decoded.frames > MAX_FRAMES:
+                return VideoRecord(source.video_id, FAILED, f"it has more than {MAX_FRAMES} frames", 0, size, digest)
             spool.copy_to(writer)
         break
     status, reason = judge(decoded)

@@ -16,6 +16,7 @@ from manifests.errors import UserError
 from pipeline import files
 from pipeline.cache.index import build_index, refuse_changed_rows, write_index
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from pipeline.cache.links import refuse_links
 from pipeline.cache.lock import locked
 from pipeline.cache.log import record
 from pipeline.cache.opening import open_layout
@@ -97,6 +98,7 @@ def encode_job(
     layout = open_layout(out)
     with locked(layout):
         # Whatever can be refused is refused here: Ray takes seconds to start.
+        refuse_links(layout)
         settings = _open(layout, manifest, options)
         with cluster(address, workers):
             where = flow_device()
@@ -162,9 +164,10 @@ _PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
 def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
-    """Those that are there, by shard. A large cache has 15,000: a job reads them once."""
-    found = ((shard, read_receipt(layout, INGEST, shard)) for shard in range(len(settings.shards())))
-    return {shard: receipt for shard, receipt in found if receipt is not None}
+    """Those that are there, by shard, with a video for each row. A large cache has 15,000: a job reads them once."""
+    shards = enumerate(settings.shards())
+    found = ((shard, len(rows), read_receipt(layout, INGEST, shard)) for shard, rows in shards)
+    return {shard: receipt for shard, rows, receipt in found if receipt is not None and len(receipt.videos) == rows}
 
 
 def _forget_failed(job: EncodeJob) -> None:
@@ -310,6 +313,7 @@ def render_job(
     read_settings(layout)  # where there is no cache, none is begun by holding it
     with locked(layout):
         # Whatever can be refused is refused here: Ray takes seconds to start.
+        refuse_links(layout)
         job = plan_render(layout, variants)
         job.workers = workers
         files.clear_attempts(layout.root)

@@ -12,6 +12,7 @@ from pipeline.animation import write_gif, write_mp4
 from pipeline.bands import Band, find_subjects, make_band
 from pipeline.cache import Cache
 from pipeline.cache.layout import ENCODE
+from pipeline.cache.reader import UNREADABLE
 from pipeline.cache.receipts import OK
 from pipeline.progress import Advance, unseen
 from pipeline.sheet import write_png
@@ -65,7 +66,7 @@ def write_preview(
 def _told(what: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except UNREADABLE as error:
         raise UserError(f"{what}: {error}") from error
 
 

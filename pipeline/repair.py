@@ -10,6 +10,7 @@ import pandas as pd
 from manifests.errors import UserError
 from pipeline.cache.index import build_index, read_index, refuse_changed_rows, write_index
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from pipeline.cache.links import refuse_links
 from pipeline.cache.lock import locked
 from pipeline.cache.receipts import is_done, read_receipt
 from pipeline.cache.settings import Settings, read_settings
@@ -46,6 +47,7 @@ def repair(
             f"frames of shard {lost[0]} are damaged, and are made from the videos: give --sources MANIFEST (and --root)"
         )
     with locked(layout):
+        refuse_links(layout)
         if manifest is not None:
             refuse_changed_rows(layout, manifest)
         settings = read_settings(layout)

@@ -11,6 +11,9 @@ import numpy as np
 from pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
 from pipeline.windows import WindowRule
 
+MAX_NAME = 200
+"""Characters; a file system takes 255, and what is being written has a longer name than in the end."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -44,6 +47,8 @@ class Variant:
             raise ValueError(f"{self.strategy} draws no random numbers: it has no draws and no seed")
         if self.draw < 0 or self.seed < 0:
             raise ValueError("draw and seed are 0 or more")
+        if len(self.name) > MAX_NAME:
+            raise ValueError(f"the numbers of a variant are its name, and {self.name[:24]}… would be too long for one")
 
     @property
     def name(self) -> str:
@@ -94,9 +99,9 @@ class Variant:
 
 
 _NAME = re.compile(
-    r"(?P<level>alpha|keep)(?P<number>\d+(\.\d+)?)-(?P<strategy>" + "|".join(STRATEGIES) + r")"
-    r"-(video|clip(?P<length>\d+)(-step(?P<step>\d+))?(-stride(?P<stride>\d+))?)"
-    r"(-draw(?P<draw>\d+))?(-seed(?P<seed>\d+))?"
+    r"(?P<level>alpha|keep)(?P<number>[0-9]+(\.[0-9]+)?)-(?P<strategy>" + "|".join(STRATEGIES) + r")"
+    r"-(video|clip(?P<length>[0-9]+)(-step(?P<step>[0-9]+))?(-stride(?P<stride>[0-9]+))?)"
+    r"(-draw(?P<draw>[0-9]+))?(-seed(?P<seed>[0-9]+))?"
 )
 
 

@@ -9,10 +9,14 @@ from manifests import split_columns
 from manifests.errors import UserError
 from pipeline import files
 from pipeline.cache.layout import Layout
-from pipeline.cache.receipts import Receipt
-from pipeline.cache.settings import Settings
+from pipeline.cache.receipts import MAX_FRAMES, Receipt
+from pipeline.cache.settings import MAX_ROWS, Settings
 
-NUMBERS = ("shard", "first_frame", "frames")
+NUMBERS = {"shard": MAX_ROWS, "first_frame": MAX_FRAMES * MAX_ROWS, "frames": MAX_FRAMES}
+"""Columns of numbers from 0 to this."""
+
+MAX_INDEX = 2 << 30
+"""Bytes of an index that are read."""
 
 
 def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[int, Receipt]) -> pd.DataFrame:
@@ -43,12 +47,15 @@ def write_index(layout: Layout, index: pd.DataFrame) -> None:
 def read_index(layout: Layout) -> pd.DataFrame:
     """The index: text columns as text ("" where empty), label Int64 (missing where empty), numbers int64."""
     try:
-        text = layout.index.read_text(encoding="utf-8")
+        text = files.read_text(layout.index, MAX_INDEX)
         index = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         index["label"] = pd.to_numeric(index["label"].replace("", None)).astype("Int64")
-        return index.astype(dict.fromkeys(NUMBERS, "int64"))
+        index = index.astype(dict.fromkeys(NUMBERS, "int64"))
+        if not all(index[column].between(0, most).all() for column, most in NUMBERS.items()):
+            raise ValueError("numbers that cannot be")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{layout.index} is missing or damaged: run `s2vc-prep encode` again") from error
+    return index
 
 
 def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:

@@ -15,6 +15,9 @@ from pipeline.cache.settings import read_settings
 from pipeline.static_cues import upsample
 from pipeline.variants import Variant
 
+UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
+"""What damaged files, and those made to do harm, have their readers raise."""
+
 
 class Cache:
     """A cache of `s2vc-prep encode`, open for reading.
@@ -70,9 +73,11 @@ class Cache:
         found = []
         for name in self.layout.variant_names():
             try:
-                found.append(Variant.parse(name))
+                variant = Variant.parse(name)
             except ValueError:
                 continue
+            if variant.name == name:
+                found.append(variant)
         return found
 
     def unrendered_shards(self, variant: Variant) -> list[int]:

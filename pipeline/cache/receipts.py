@@ -8,11 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from manifests.errors import text_problem
 from pipeline import files
 from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from pipeline.variants import Variant
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
+
+MAX_FRAMES = 10_000_000
+"""Of a video: 111 hours at 25 a second. A forged receipt must not fill the memory with numbers of frames."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FPS = re.compile(r"([0-9]{1,9}(/[1-9][0-9]{0,8})?)?")
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,18 @@ class Receipt:
 
 
 def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
-    """The receipt of a shard, or None where the shard is not done (or the receipt is no receipt)."""
+    """The receipt of a shard, or None where the shard is not done, or it is none that we could have written."""
+    receipt = load_receipt(layout, stage, shard)
+    return None if receipt is None or receipt_fault(receipt, stage, shard) else receipt
+
+
+def load_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
+    """What has a receipt's fields, whatever is in them; None where there is no such thing."""
     path = layout.receipt(stage, shard)  # which may fetch it, and say so where it cannot
     try:
         content: dict[str, Any] = files.read_json(path)
+        if "notes" in content:
+            return None
         videos = [VideoRecord(**v) for v in content.pop("videos")]
         receipt = Receipt(videos=videos, **content)
         return receipt if _is_prefix(receipt.prefix, stage, shard) else None
@@ -93,6 +108,46 @@ def attempts_of(stage: str, shard: int) -> str:
 def _is_prefix(prefix: str, stage: str, shard: int) -> bool:
     folder, _, attempt = prefix.rpartition("/")
     return prefix == "" or (folder == attempts_of(stage, shard) and re.fullmatch("[0-9a-f]{16}", attempt) is not None)
+
+
+def receipt_fault(receipt: Receipt, stage: str, shard: int) -> str:
+    """What cannot be in a receipt, which anybody may have written by hand; empty where all is well."""
+    if receipt.stage != stage or receipt.shard != shard:
+        return f"says that it is of stage {receipt.stage}, shard {receipt.shard}"
+    for name, hashes in (("inputs", receipt.inputs), ("files", receipt.files)):
+        if not isinstance(hashes, dict) or not all(map(_is_sha256, hashes.values())):
+            return f"its {name} are not files with a SHA-256 each"
+    for video in receipt.videos:
+        fault = _video_fault(video)
+        if fault:
+            return f"the record of {video.video_id} is damaged: {fault}"
+    return ""
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def _video_fault(video: VideoRecord) -> str:
+    for name in ("video_id", "status", "reason", "sha256", "fps"):
+        if not isinstance(getattr(video, name), str):
+            return f"{name} is no text"
+        if problem := text_problem(getattr(video, name)):
+            return f"{name} {problem}"
+    for name in ("frames", "bytes", "width", "height"):
+        if type(value := getattr(video, name)) is not int or value < 0:
+            return f"{name} is no number of 0 or more"
+    if video.frames > MAX_FRAMES:
+        return f"frames are {video.frames}, more than a video has"
+    if not _FPS.fullmatch(video.fps):
+        return f"fps is {video.fps!r}, which is no rate"
+    if video.status not in (OK, PARTIAL, FAILED):
+        return f"its status is {video.status!r}"
+    if (video.status == FAILED) != (video.frames == 0):
+        return f"its status is {video.status}, with {video.frames} frames"
+    if (video.status == OK) != (video.reason == ""):
+        return f"its status is {video.status}, {'with' if video.reason else 'without'} a reason"
+    return ""
 
 
 def write_receipt(
@@ -131,11 +186,11 @@ def drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:
-    """The receipt of a stage, if it was made from what the stage before it (`before`) has written."""
+    """The receipt of a stage, if it was made from what the stage before it (`before`) has written, of its videos."""
     receipt = read_receipt(layout, stage, shard)
     if receipt is None or stage == INGEST:
         return receipt
-    if before is None or not receipt.inputs:
+    if before is None or not receipt.inputs or receipt.videos != before.videos:
         return None
     if any(before.files.get(path) != digest for path, digest in receipt.inputs.items()):
         return None

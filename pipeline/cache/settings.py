@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from manifests.errors import UserError
+from manifests.errors import UserError, text_problem
 from pipeline import files
 from pipeline.cache.layout import Layout
 from pipeline.quantise import FLOAT16, KINDS
@@ -118,13 +118,21 @@ def read_settings(layout: Layout) -> Settings:
         numbers = [*fields["frame_size"], *fields["segments"], *(fields[n] for n in _NUMBERS)]
         if len(fields["frame_size"]) != 2 or not all(type(n) is int and 0 < n <= MAX_ROWS for n in numbers):
             raise TypeError
-        if not all(isinstance(fields[n], str) for n in ("flow_name", "flow_fingerprint", "precision")):
+        texts = [fields[n] for n in ("flow_name", "flow_fingerprint", "precision")]
+        if not all(isinstance(t, str) and not text_problem(t) for t in texts):
             raise TypeError
         if fields["latents"] not in KINDS:
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):
         raise UserError(f"{layout.settings} is damaged: settings are missing or make no sense") from None
+
+
+def read_software(layout: Layout) -> dict[str, str]:
+    """What wrote the cache, by its cache.json, which has been read as settings before; only what is text."""
+    written = files.read_json(layout.settings).get("software", {})
+    pairs = written.items() if isinstance(written, dict) else ()
+    return {k: v for k, v in pairs if isinstance(v, str) and not text_problem(k + v)}
 
 
 def software_versions(ffmpeg: str) -> dict[str, str]:

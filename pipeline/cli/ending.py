@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from manifests.errors import printable
 from pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED
 from pipeline.stages import Outcome
 
@@ -92,7 +93,9 @@ def tell_failed(index: pd.DataFrame, console: Console) -> None:
     trouble = trouble.sort_values("status", kind="stable")
     table = Table("video", "status", "frames", "reason", title="Videos with trouble", title_justify="left")
     for row in trouble.head(SHOWN).itertuples():
-        table.add_row(escape(row.video_id), row.status, str(row.frames), escape(row.reason))
+        table.add_row(
+            *(escape(printable(t)) for t in (row.video_id, row.status)), str(row.frames), escape(printable(row.reason))
+        )
     console.print(table)
     if len(trouble) > SHOWN:
         console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manifests.errors import UserError
+from manifests.errors import UserError, printable
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
+from pipeline.cache.reader import UNREADABLE
 from pipeline.cli.options import OUTPUT, cache_argument
 from pipeline.info import facts, survey
 from pipeline.progress import Advance, progress, size
@@ -44,7 +45,7 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
         known = facts(found)
     except UserError:
         raise
-    except OSError as error:
+    except UNREADABLE as error:
         raise UserError(f"{cache} cannot be read, see `s2vc-prep verify`: {error}") from error
     if as_json:
         click.echo(json.dumps(known, indent=1, ensure_ascii=False))
@@ -59,7 +60,7 @@ def tell(known: dict[str, Any], console: Console) -> None:
     """The facts in lines and tables."""
 
     def line(text: str) -> None:
-        console.print(escape(text), highlight=False, soft_wrap=True)
+        console.print(shown(text), highlight=False, soft_wrap=True)
 
     height, width = known["frame_size"]
     step = known["frame_step"]
@@ -98,7 +99,7 @@ def class_table(known: dict[str, Any]) -> Table:
     table = plain_table("Classes", "class", "videos", "frames")
     if len(known["classes"]) > 1:
         for entry in known["classes"]:
-            table.add_row(escape(entry["class_name"] or "none"), str(entry["videos"]), str(entry["frames"]))
+            table.add_row(shown(entry["class_name"] or "none"), str(entry["videos"]), str(entry["frames"]))
     return table
 
 
@@ -123,7 +124,7 @@ def failure_table(known: dict[str, Any]) -> Table:
     table = plain_table("Videos with trouble", "status", "reason", "first", "videos", text=3)
     for entry in failures[:REASONS]:
         ids = ", ".join(entry["first"]) + (", …" if entry["videos"] > len(entry["first"]) else "")
-        table.add_row(entry["status"], escape(entry["reason"]), escape(ids), str(entry["videos"]))
+        table.add_row(entry["status"], shown(entry["reason"]), shown(ids), str(entry["videos"]))
     if rest := failures[REASONS:]:
         table.add_row("", f"… and {len(rest)} more reasons", "", str(sum(entry["videos"] for entry in rest)))
     return table
@@ -147,6 +148,11 @@ def share_table(known: dict[str, Any]) -> Table:
             paper = ", ".join(percent(share) for share in PAPER.get(alpha, {}).values())
             table.add_row(f"{alpha:g}", *cells, paper)
     return table
+
+
+def shown(text: str) -> str:
+    """Text of a cache, which may be a stranger's, for the screen."""
+    return escape(printable(text))
 
 
 def percent(share: float) -> str:

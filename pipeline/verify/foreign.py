@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.cache.layout import ENCODE, INGEST, Layout
+from pipeline.cache.links import outward_links
 from pipeline.files import ATTEMPT
 from pipeline.variants import Variant
 from pipeline.verify.problem import Problem
@@ -14,7 +15,10 @@ _NUMBER = re.compile(r"[0-9]{5,9}")
 
 
 def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
-    """Files and folders in the cache's folders that are not part of it, and what stopped jobs left half written."""
+    """Files and folders in the cache's folders that are not part of it, what stopped jobs left half written, and links
+    that lead out of the cache."""
+    for path in outward_links(layout.root):
+        yield Problem(path.relative_to(layout.root).as_posix(), "is a link that leads out of the cache")
     for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
         for name in layout.names(folder):
             if not belongs(name):

@@ -7,11 +7,12 @@ import numpy as np
 import simplejpeg
 
 from pipeline.cache.receipts import VideoRecord
+from pipeline.files import Malformed
 from pipeline.frames import decode_jpegs, read_jpegs
 from pipeline.hdf5 import read_shard
 from pipeline.static_cues import SMALL
 from pipeline.verify.datasets import own_dataset, own_texts
-from pipeline.verify.problem import Malformed, Problem
+from pipeline.verify.problem import Problem
 
 
 def frame_offsets(videos: list[VideoRecord]) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline import files
 from pipeline.cache.layout import Layout
 from pipeline.cache.receipts import VideoRecord
+from pipeline.files import Malformed
 from pipeline.flow.model import LATENTS
 from pipeline.latents import (
     HISTOGRAM_BINS,
@@ -20,7 +21,7 @@ from pipeline.latents import (
     read_steps,
 )
 from pipeline.quantise import Q8, STEP, WIDEST_STEP
-from pipeline.verify.problem import Malformed, Problem
+from pipeline.verify.problem import Problem
 from pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 CRC_BYTES = 4

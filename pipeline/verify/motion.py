@@ -8,13 +8,14 @@ import numpy as np
 from pipeline import files
 from pipeline.cache.layout import Layout
 from pipeline.cache.receipts import VideoRecord
+from pipeline.files import Malformed
 from pipeline.hdf5 import read_shard
 from pipeline.motion import MotionShard, read_motion
 from pipeline.static_cues import SMALL
 from pipeline.variants import Variant
 from pipeline.verify.datasets import own_dataset
 from pipeline.verify.frames import frame_offsets
-from pipeline.verify.problem import Malformed, Problem
+from pipeline.verify.problem import Problem
 from pipeline.windows import WindowRule
 
 PIECE_FRAMES = 256

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from manifests.errors import printable
+from pipeline.files import Malformed
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -31,10 +32,6 @@ class Problem:
 
 Checks = Generator[Problem, None, T]
 """Yields problems as they are found and returns what later checks go on with."""
-
-
-class Malformed(ValueError):
-    """A file so wrong that nothing more of it can be checked; the message is for a person."""
 
 
 def guarded(where: str, check: Callable[P, Iterable[Problem]], *args: P.args, **kwargs: P.kwargs) -> Checks[None]:

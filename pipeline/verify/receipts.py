@@ -1,16 +1,12 @@
 """Checks of receipts, and of the files they name against their SHA-256."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline import files
 from pipeline.cache.layout import Layout
-from pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, read_receipt
+from pipeline.cache.receipts import Receipt, VideoRecord, load_receipt, receipt_fault
 from pipeline.verify.problem import Checks, Problem
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def receipt_name(layout: Layout, stage: str, shard: int) -> str:
@@ -22,53 +18,18 @@ def check_receipt(layout: Layout, stage: str, shard: int, video_ids: list[str]) 
     """The receipt that is there is one, of that stage and shard, and of those videos in that order."""
     where = receipt_name(layout, stage, shard)
     try:
-        receipt = read_receipt(layout, stage, shard)
+        receipt = load_receipt(layout, stage, shard)
     except (OSError, RecursionError) as error:
         yield Problem(where, f"cannot be read ({error})")
         return None
     if receipt is None:
         yield Problem(where, "is no receipt: the shard counts as not done")
         return None
-    fault = _fault(receipt, stage, shard) or _other_videos(receipt.videos, video_ids)
+    fault = receipt_fault(receipt, stage, shard) or _other_videos(receipt.videos, video_ids)
     if fault:
         yield Problem(where, fault)
         return None
     return receipt
-
-
-def _fault(receipt: Receipt, stage: str, shard: int) -> str:
-    """What cannot be in a receipt, which anybody may have written by hand; empty where all is well."""
-    if receipt.stage != stage or receipt.shard != shard:
-        return f"says that it is of stage {receipt.stage}, shard {receipt.shard}"
-    for name, hashes in (("inputs", receipt.inputs), ("files", receipt.files)):
-        if not isinstance(hashes, dict) or not all(_is_sha256(v) for v in hashes.values()):
-            return f"its {name} are not files with a SHA-256 each"
-    for video in receipt.videos:
-        fault = _video_fault(video)
-        if fault:
-            return f"the record of {video.video_id} is damaged: {fault}"
-    return ""
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
-
-
-def _video_fault(video: VideoRecord) -> str:
-    for name in ("video_id", "status", "reason", "sha256", "fps"):
-        if not isinstance(getattr(video, name), str):
-            return f"{name} is no text"
-    for name in ("frames", "bytes", "width", "height"):
-        value = getattr(video, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            return f"{name} is no number of 0 or more"
-    if video.status not in (OK, PARTIAL, FAILED):
-        return f"its status is {video.status!r}"
-    if (video.status == FAILED) != (video.frames == 0):
-        return f"its status is {video.status}, with {video.frames} frames"
-    if (video.status == OK) != (video.reason == ""):
-        return f"its status is {video.status}, {'with' if video.reason else 'without'} a reason"
-    return ""
 
 
 def _other_videos(videos: list[VideoRecord], video_ids: list[str]) -> str:

@@ -35,6 +35,26 @@ def test_any_text_comes_back_as_it_was_written(tmp_path_factory, ending, rows):
     assert back["note"].tolist() == notes
 
 
+CELLS = st.one_of(
+    st.sampled_from((*AWKWARD, "video_id", "path", "label", "split1", "train", "\x00", "\x1b", "\r", "")), TEXT
+)
+TABLES = st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=5).map("\n".join).map(str.encode)
+
+
+@ENDINGS
+@settings(max_examples=150, deadline=None)
+@given(content=st.binary(max_size=60) | TABLES | TABLES.map(lambda rows: b"video_id,label\n" + rows))
+def test_any_bytes_are_a_manifest_or_refused(tmp_path_factory, ending, content):
+    path = tmp_path_factory.mktemp("any") / f"manifest.{ending}"
+    path.write_bytes(content)
+    try:
+        table = read_manifest(path)
+    except UserError:
+        return
+    write_manifest(table, path)
+    assert read_manifest(path).equals(table)
+
+
 def test_a_csv_manifest_is_utf8_with_plain_line_ends(tmp_path):
     write_manifest(a_table(class_name=["é", "b"], split2=["train", ""]), tmp_path / "new" / "m.csv")
     assert (tmp_path / "new" / "m.csv").read_bytes().decode() == (

@@ -91,8 +91,11 @@ def test_what_is_no_receipt_means_not_done(tmp_path: Path, content: Any) -> None
 
 def test_a_receipt_counts_only_with_the_inputs_it_was_made_from(tmp_path: Path) -> None:
     layout, videos = Layout(tmp_path), [VideoRecord("a.mp4", "ok", frames=3)]
-    before = Receipt("ingest", 0, videos, {}, {"small/00000.h5": "one"})
-    for inputs, done in (({"small/00000.h5": "one"}, True), ({"small/00000.h5": "other"}, False), ({}, False)):
+    one, other = "1" * 64, "2" * 64
+    before = Receipt("ingest", 0, videos, {}, {"small/00000.h5": one})
+    for inputs, done in (({"small/00000.h5": one}, True), ({"small/00000.h5": other}, False), ({}, False)):
         Receipt("encode", 0, videos, inputs, {}).write(layout)
         assert (is_done(layout, "encode", 0, before) is not None) == done
     assert is_done(layout, "encode", 0, None) is None
+    Receipt("encode", 0, videos * 2, {"small/00000.h5": one}, {}).write(layout)
+    assert is_done(layout, "encode", 0, before) is None, "of other videos"

@@ -20,6 +20,11 @@ RULES = st.one_of(
 )
 
 
+def numbers(most: int) -> st.SearchStrategy[float]:
+    """0 to `most`, of no more digits than a folder's name has room for."""
+    return st.floats(0, most).map(lambda number: round(number, 100))
+
+
 @st.composite
 def variants(draw: st.DrawFn) -> Variant:
     strategy = draw(st.sampled_from(STRATEGIES))
@@ -27,11 +32,11 @@ def variants(draw: st.DrawFn) -> Variant:
     if strategy == "shuffle-clip":
         rule = WindowRule("clip", draw(st.integers(2, 64)))
     random = strategy in RANDOM_STRATEGIES
-    level = {"keep": draw(st.floats(0, 1))}
+    level = {"keep": draw(numbers(1))}
     if strategy != "tfd" and draw(st.booleans()):
-        level = {"alpha": draw(st.floats(0, 10))}
-    numbers = {"draw": draw(st.integers(0, 5)), "seed": draw(st.integers(0, 99))} if random else {}
-    return Variant(strategy, **level, **numbers, rule=rule)
+        level = {"alpha": draw(numbers(10))}
+    drawn = {"draw": draw(st.integers(0, 5)), "seed": draw(st.integers(0, 99))} if random else {}
+    return Variant(strategy, **level, **drawn, rule=rule)
 
 
 @given(variants())

@@ -1,0 +1,44 @@
+"""Symbolic links in a cache that lead out of it: through them a job would write, and remove, somebody else's files."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from manifests.errors import UserError
+from pipeline.cache.layout import Layout
+
+FOLDERS = (".", "motion", "receipts", "receipts/motion", "latents.zarr")
+"""What holds folders into which jobs write."""
+
+
+def refuse_links(layout: Layout) -> None:
+    """Raise UserError where a folder that a job writes into is a link that leads out of the cache."""
+    for folder in FOLDERS:
+        for path in _outward(layout.root / folder, layout.root.resolve()):
+            if path.is_dir():
+                raise UserError(f"{path} is a link that leads out of the cache: nothing is written there; remove it")
+
+
+def outward_links(root: Path) -> Iterator[Path]:
+    """Every link in a cache, of a file or a folder, that leads out of it; none is followed."""
+    waiting, base = [root], root.resolve()
+    while waiting:
+        folder = waiting.pop()
+        yield from _outward(folder, base)
+        waiting += [Path(e.path) for e in _entries(folder) if e.is_dir(follow_symlinks=False)]
+
+
+def _outward(folder: Path, base: Path) -> Iterator[Path]:
+    for entry in _entries(folder):
+        # Not resolve(), which raises for a link that goes in circles.
+        if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(base):
+            yield Path(entry.path)
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What lies in a folder, by name; nothing where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
