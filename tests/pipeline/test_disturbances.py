@@ -22,8 +22,15 @@ def copy_of(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder / "quiet", tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["encode", "render"])
+@pytest.mark.parametrize(
+    ("command", "sign"),
+    [
+        ("encode", signal.SIGINT),
+        ("render", signal.SIGTERM),
+        pytest.param("encode", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("render", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_it_says_how_to_go_on_and_leaves_no_process(
     folder: Path, tmp_path: Path, command: str, sign: signal.Signals
 ) -> None:
@@ -108,6 +115,7 @@ def test_time_stamps_mean_nothing(folder: Path, tmp_path: Path) -> None:
     assert "0.mp4: its source has changed" in output
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_while_it_works(folder: Path, tmp_path: Path) -> None:
     jumps, out = build("jumps", tmp_path), tmp_path / "cache"
     for command in (encode_command(folder, out), render_command(out)):
@@ -140,6 +148,7 @@ def test_a_manifest_whose_rows_are_others_is_refused(
     assert tree(out) == tree(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_labels_may_be_edited_and_rows_added(folder: Path, tmp_path: Path) -> None:
     out, videos = copy_of(folder, tmp_path), tmp_path / "videos"
     shutil.copytree(folder / "videos", videos)

@@ -69,7 +69,7 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize("where", FULL)
+@pytest.mark.parametrize("where", ["frames", *(pytest.param(w, marks=pytest.mark.slow) for w in FULL if w != "frames")])
 def test_a_disk_that_fills_during_encode(folder: Path, place: Path, where: str) -> None:
     quiet, out = folder / "quiet", place / "disk"
     fits, more, says = FULL[where]
@@ -87,6 +87,7 @@ def test_a_disk_that_fills_during_encode(folder: Path, place: Path, where: str) 
     assert tree(out) == {k: v for k, v in tree(quiet).items() if "motion" not in k}
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_during_render_and_one_too_full_to_begin(folder: Path, place: Path) -> None:
     quiet, out = folder / "quiet", place / "disk"
     tmpfs(out, PLENTY)
@@ -106,6 +107,7 @@ def test_a_disk_that_fills_during_render_and_one_too_full_to_begin(folder: Path,
     assert tree(out) == tree(quiet)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_in_a_workers_spool(place: Path) -> None:
     """A long video goes through a scratch file in the cache's folder before it is in the shard."""
     write_clip(place / "videos" / "long.mp4", moving_square(600))
@@ -147,6 +149,7 @@ def working(job: Job, task: str) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["ingest", "render"])
 def test_a_file_system_that_breaks_in_the_middle_of_a_job(folder: Path, place: Path, task: str) -> None:
     """The kernel makes a file system read-only under the files that are open, as after an error of the disk."""
@@ -218,6 +221,7 @@ def test_no_permission_to_write_the_cache(folder: Path, nobody: tuple[Path, dict
     assert_told(output, "Permission denied")
 
 
+@pytest.mark.slow
 def test_no_permission_to_read_videos(folder: Path, nobody: tuple[Path, dict[str, object]]) -> None:
     """The whole folder: nobody's fault. One file: that row's."""
     place, as_nobody = nobody
@@ -242,7 +246,7 @@ def test_no_permission_to_read_videos(folder: Path, nobody: tuple[Path, dict[str
     assert tree(out) == {k: v for k, v in tree(folder / "quiet").items() if "motion" not in k}
 
 
-@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("inner", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_videos_whose_mount_is_lost_in_the_middle(folder: Path, place: Path, inner: bool) -> None:
     """The whole root, or a folder in it; its place is empty then, and a video that was being decoded breaks off."""
     ids = [f"{'set/' if inner else ''}{n}.mp4" for n in range(6)]
