@@ -20,8 +20,7 @@ def locked(layout: Layout) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 100).decode(errors="replace").strip()
-            raise UserError(f"{layout} is in use by another job ({holder or 'unknown'}); wait for it") from None
+            raise in_use(layout, handle) from None
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         with leased(layout.store) if isinstance(layout, RemoteLayout) else nullcontext():
@@ -30,3 +29,9 @@ def locked(layout: Layout) -> Iterator[None]:
             yield
     finally:
         os.close(handle)
+
+
+def in_use(layout: Layout, handle: int) -> UserError:
+    """That another job holds the cache, and which, by its lock, which is open."""
+    holder = os.read(handle, 100).decode(errors="replace").strip()
+    return UserError(f"{layout} is in use by another job ({holder or 'unknown'}); wait for it")

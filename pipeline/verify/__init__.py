@@ -10,6 +10,7 @@ from manifests.errors import UserError
 from pipeline.advice import how_to_render
 from pipeline.cache.layout import Layout
 from pipeline.cache.lease import refuse_jobs
+from pipeline.cache.lock import in_use
 from pipeline.cache.remote import RemoteLayout
 from pipeline.cache.settings import Settings
 from pipeline.progress import Advance, unseen
@@ -93,7 +94,7 @@ def _undisturbed(layout: Layout) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{layout} is in use by another job; wait for it") from None
+            raise in_use(layout, handle) from None
         yield
     finally:
         os.close(handle)

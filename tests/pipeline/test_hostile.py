@@ -165,8 +165,8 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], None], list[str]]] = {
         replaced("jpeg_offsets", shape=(2**33,), dtype="i8", chunks=(2**18,), compression="gzip"),
         ["export original", "pairs"],
     ),
-    "video_offsets, of texts": (FRAMES, replaced("video_offsets", data=["a", "b", "c", "d", "e"]), ["worker"]),
-    "scale, 2**40": (MOTION, replaced("scale", shape=(2**40,), dtype="f4"), ["info", f"export {CLIP}", "pairs"]),
+    "video_offsets, of texts": (FRAMES, replaced("video_offsets", data=["a", "b", "c", "d", "e"]), ["verify"]),
+    "scale, 2**40": (MOTION, replaced("scale", shape=(2**40,), dtype="f4"), [f"export {CLIP}", "pairs"]),
     "kept, a group": (MOTION, group_of_kept, ["info"]),
     "corrections, a chunk of 3 GB": (
         MOTION,
