@@ -1,16 +1,21 @@
-/* A clock that jumps a day forwards, back, and back again, every two seconds; the monotonic one goes on. */
+/* A clock that goes a day back once the file named by JUMP_WHEN is there; the monotonic one goes on. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
-static time_t jump(time_t now) { return now + ((now / 2) % 3 - 1) * 86400; }
+static time_t jump(void) {
+    const char *when = getenv("JUMP_WHEN");
+    return when && access(when, F_OK) == 0 ? 86400 : 0;
+}
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*next)(clockid_t, struct timespec *);
     if (!next) next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int code = next(clock, now);
-    if (!code && clock == CLOCK_REALTIME) now->tv_sec = jump(now->tv_sec);
+    if (!code && clock == CLOCK_REALTIME) now->tv_sec -= jump();
     return code;
 }
 
