@@ -222,13 +222,13 @@ def _store(group: Group) -> LocalStore | FsspecStore:
 
 def _size(path: Group) -> int:
     """Bytes of a file or an object. Raises FileNotFoundError, and Malformed for a pipe or the like."""
-    _require(path)
-    if isinstance(path, Path):
-        if not path.is_file():
-            raise Malformed(f"{path} is no regular file")
+    if isinstance(path, RemoteGroup):
+        if (entry := path.store.entry(path.key)) is not None:
+            return entry.size
+    elif path.is_file():
         return path.stat().st_size
-    entry = path.store.entry(path.key)
-    return entry.size if entry is not None else 0
+    _require(path)
+    raise Malformed(f"{path} is no regular file")
 
 
 def _require(path: Group) -> None:

@@ -117,6 +117,9 @@ def receipt_fault(receipt: Receipt, stage: str, shard: int) -> str:
     for name, hashes in (("inputs", receipt.inputs), ("files", receipt.files)):
         if not isinstance(hashes, dict) or not all(map(_is_sha256, hashes.values())):
             return f"its {name} are not files with a SHA-256 each"
+    for name in receipt.files:
+        if not _is_inside(name):
+            return f"names {name}, which is no file of this shard"
     for video in receipt.videos:
         fault = _video_fault(video)
         if fault:
@@ -148,6 +151,11 @@ def _video_fault(video: VideoRecord) -> str:
     if (video.status == OK) != (video.reason == ""):
         return f"its status is {video.status}, {'with' if video.reason else 'without'} a reason"
     return ""
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path below a cache leads nowhere else, whatever it is joined to."""
+    return text_problem(name) == "" and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def write_receipt(

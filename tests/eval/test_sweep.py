@@ -136,6 +136,7 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_cache: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "sweep", labelled_cache
     folder, (moco, half) = SweepFolder(out), plan_trials([HALF], seeds=1)

@@ -48,7 +48,8 @@ def records(draw: st.DrawFn) -> VideoRecord:
 
 def receipts(stage: str) -> st.SearchStrategy[Receipt]:
     hashes = st.dictionaries(NAMES, SHA256, max_size=3)
-    return st.builds(Receipt, st.just(stage), st.just(0), st.lists(records(), max_size=3), hashes, hashes)
+    written = st.dictionaries(NAMES.map(lambda name: f"frames/of-{name.replace('/', '-')}"), SHA256, max_size=3)
+    return st.builds(Receipt, st.just(stage), st.just(0), st.lists(records(), max_size=3), hashes, written)
 
 
 def fields_of(path: Path) -> list[tuple[Any, ...]]:

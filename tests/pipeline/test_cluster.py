@@ -85,6 +85,7 @@ def test_all_nodes_work_and_relative_paths_mean_the_drivers(folder: Path, nodes:
     assert tree(tmp_path / "cache") == tree(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_nodes_die_in_the_middle(folder: Path, nodes: Nodes, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     first, second = nodes.join(1), nodes.join(1)
@@ -119,6 +120,7 @@ def test_a_driver_is_killed_and_started_again_on_the_same_cluster(folder: Path, 
 FULL = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
 
 
+@pytest.mark.slow
 def test_workers_killed_for_memory_are_tried_again_on_a_node_that_joins(
     folder: Path, nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_workers_killed_for_memory_are_tried_again_on_a_node_that_joins(
     assert encoded(out) == encoded(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_where_memory_never_suffices_the_job_ends_and_blames_no_video(
     folder: Path, nodes: Nodes, tmp_path: Path
 ) -> None:
@@ -237,6 +240,7 @@ def device_of(shard: int) -> bool:
     return bool(ray.get_gpu_ids())
 
 
+@pytest.mark.slow
 def test_stages_on_cpus_and_on_a_gpu_fit_a_machine_of_two_cores() -> None:
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, timeout=120, cwd=ROOT)
     expected = sorted((n, stage, stage == "encode") for n in range(4) for stage in ("ingest", "encode"))

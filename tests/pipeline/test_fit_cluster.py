@@ -40,6 +40,7 @@ def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> Non
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_that_are_stopped_and_go_on_have_the_losses_of_one(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.cache import Cache
 from tests.clips import moving_square, write_clip
@@ -44,10 +45,11 @@ def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert tree(out) == tree(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_latents_in_q8_go_on_to_the_same_bytes(folder: Path) -> None:
     """Killed while the latents of a shard are written; the shards done are not done again."""
     quiet, out = folder / "quiet-q8", folder / "driver-q8"
-    encode, undisturbed = ([*encode_command(folder, p.name), "--latents", "q8"] for p in (out, quiet))
+    encode, undisturbed = ([*encode_command(folder, p), "--latents", "q8"] for p in (out, quiet))
     assert finish(start(undisturbed)) == 0
     kill_driver_when(lambda: list(out.glob("latents.zarr/*.attempt-*")), encode)
     kill_driver_when(lambda: list(out.glob("receipts/encode/*.json")), encode)
@@ -64,6 +66,7 @@ def kill_worker(job: Job, task: str) -> None:
     victims[0].send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_workers_do_no_harm(folder: Path) -> None:
     out = folder / "workers"
     job = start(encode_command(folder, out))

@@ -123,6 +123,7 @@ def wait(process: "subprocess.Popen[str]", condition: Callable[[], bool]) -> Non
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_run_survives_a_killed_worker_and_an_interrupt(cache_path: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     process = start(cache_path, run.root)
