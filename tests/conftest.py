@@ -3,12 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.clips import moving_square, write_clip
-from tests.object_store import choose_server
+from tests.object_store import choose_server, served
+
+if TYPE_CHECKING:
+    import s3fs
 
 # Tests run in two processes (pytest-xdist), and many start more: with a thread for every core in each of them, torch
 # would spend its time waiting.
@@ -84,6 +88,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows.insert(3, f"{MISSING},0,orbit,train")
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator["s3fs.S3FileSystem"]:
+    """An S3 server with an empty bucket, where S3's own tools look for it."""
+    with served() as system:
+        yield system
 
 
 VARIANTS = ("alpha0.5-zero-video", "alpha0.5-zero-clip16", "keep0.2-zero-clip16")

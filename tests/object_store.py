@@ -7,10 +7,11 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-import s3fs
-from moto.server import ThreadedMotoServer
+if TYPE_CHECKING:
+    import s3fs
 
 BUCKET = "lab"
 _ASKED = re.compile(r"(GET|PUT|DELETE) /[^ ]*/[0-9a-f]{16}/((?:frames|small|motion|latents\.zarr)/[^ ?]*)")
@@ -36,8 +37,12 @@ def choose_server() -> None:
 
 
 @contextmanager
-def served() -> Iterator[s3fs.S3FileSystem]:
+def served() -> Iterator["s3fs.S3FileSystem"]:
     """The server, with an empty bucket, while the block runs."""
+    # Imported by those tests alone that have a server.
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells every request
     port = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
     server = ThreadedMotoServer("127.0.0.1", port)

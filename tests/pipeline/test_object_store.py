@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,12 @@ from pipeline.cache.opening import open_layout
 from pipeline.cache.receipts import read_receipt
 from pipeline.cache.store import StoreError
 from pipeline.files import sha256
-from tests.object_store import BUCKET, SECRET, requests, served
+from tests.object_store import BUCKET, SECRET, requests
 from tests.processes import finish, start, wait_for
 
 Prep = Callable[..., Result]
 VARIANT = "alpha0.5-zero-video"
 URL = f"s3://{BUCKET}/sets/made"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[s3fs.S3FileSystem]:
-    with served() as system:
-        yield system
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,11 @@ from pipeline.cache import lease as lease_module
 from pipeline.cache.lease import leased
 from pipeline.cache.opening import bytes_of
 from pipeline.cache.store import Store
-from tests.object_store import BUCKET, served
+from tests.object_store import BUCKET
 
 Prep = Callable[..., Result]
 PLACE = f"{BUCKET}/held"
 URL = f"s3://{PLACE}"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[s3fs.S3FileSystem]:
-    with served() as system:
-        yield system
 
 
 def hold() -> "subprocess.Popen[str]":

@@ -1,6 +1,6 @@
 """Training over a cache in an object store: the run that it is over the cache on disk, from a small local cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from click.testing import Result
 
 from pipeline.cache import Cache
-from tests.object_store import BUCKET, requests, served
+from tests.object_store import BUCKET, requests
 from training.clips import PairClips
 from training.loader import EpochBatches, Loader
 from training.run import read_metrics
@@ -19,12 +19,6 @@ from training.settings import merge, read_settings_file
 Prep = Callable[..., Result]
 VARIANT = "alpha0.5-zero-video"
 URL = f"s3://{BUCKET}/pairs"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[s3fs.S3FileSystem]:
-    with served() as system:
-        yield system
 
 
 @pytest.fixture(scope="module")
