@@ -13,7 +13,7 @@ import pytest
 from pipeline.cache import Cache
 from tests.clips import moving_square, write_clip
 from tests.preloaded import build
-from tests.processes import LIMIT, end, finish, run, start, wait_for
+from tests.processes import LIMIT, end, finish, run, start, stopped, wait_for
 from tests.trees import tree
 from tests.undisturbed import SHARDS, encode_command, render_command
 
@@ -83,11 +83,12 @@ def test_a_second_job_is_refused_and_told_who_holds_the_cache(folder: Path, tmp_
     out = tmp_path / "cache"
     first = start(encode_command(folder, out))
     wait_for(lambda: list(out.glob("receipts/ingest/*.json")), first)
-    for command in (encode_command(folder, out), render_command(out), ["verify", out]):
-        code, output = run(command)
-        assert code == 2
-        assert f"is in use by another job (process {first.pid} on {os.uname().nodename}); wait for it" in output
-        assert output.count("\n") == 1
+    with stopped([psutil.Process(first.pid)]):
+        for command in (encode_command(folder, out), render_command(out), ["verify", out]):
+            code, output = run(command)
+            assert code == 2
+            assert f"is in use by another job (process {first.pid} on {os.uname().nodename}); wait for it" in output
+            assert output.count("\n") == 1
     assert finish(first) == 0
     assert run(render_command(out))[0] == 0
     assert tree(out) == tree(folder / "quiet")
