@@ -4,6 +4,7 @@ Two writers of one file never meet: each writes under its own attempt name, and 
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -145,6 +146,18 @@ def hashes(paths: list[Path], root: Path) -> dict[str, str]:
     """SHA-256 of each file, and of each file in each folder, by its POSIX path relative to root, sorted."""
     files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p]) if f.is_file()]
     return {f.relative_to(root).as_posix(): sha256(f) for f in sorted(files)}
+
+
+@contextmanager
+def flocked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the lock of a file, made where it is missing; it is gone with the process. Raises BlockingIOError where
+    `how` says not to wait (LOCK_NB) and somebody holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 def clear_attempts(root: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.cache.layout import ENCODE, INGEST, Layout
 from pipeline.cache.receipts import read_receipt
 from pipeline.cache.remote import RemoteLayout
+from pipeline.files import flocked
 
 LOCK = ".in-use"
 
@@ -65,25 +66,15 @@ def scratch(place: Path) -> Iterator[Path]:
     """A folder that is gone at the end; those of processes that were killed are removed first."""
     place.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with _locked(place / LOCK):
+        with flocked(place / LOCK):
             for other in place.iterdir():
                 _remove_if_left(other)
             folder = Path(tempfile.mkdtemp(dir=place))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            stack.enter_context(_locked(folder / LOCK))
+            stack.enter_context(flocked(folder / LOCK))
         yield folder
 
 
 def _remove_if_left(folder: Path) -> None:
-    with suppress(BlockingIOError, NotADirectoryError), _locked(folder / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    with suppress(BlockingIOError, NotADirectoryError), flocked(folder / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, how)
-        yield
-    finally:
-        os.close(handle)

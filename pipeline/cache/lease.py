@@ -24,17 +24,12 @@ FOLDER = "jobs"
 def leased(store: Store) -> Iterator[None]:
     """Hold a cache for the time of the block. Raises UserError where another job does."""
     own = f"{FOLDER}/{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
-    stop = threading.Event()
     store.write(own, b"")
     try:
         _refuse_others(store, own)
-        renewing = threading.Thread(target=_renew, args=(store, own, stop), daemon=True)
-        renewing.start()
-        yield
-        stop.set()
-        renewing.join()
+        with _renewed(store, own):
+            yield
     finally:
-        stop.set()
         with suppress(StoreError):
             store.remove(own)
 
@@ -71,7 +66,20 @@ def _in_use(store: Store, name: str, age: float) -> UserError:
     )
 
 
-def _renew(store: Store, own: str, stop: threading.Event) -> None:
-    while not stop.wait(RENEW_SECONDS):
-        with suppress(StoreError):  # the job finds out by itself, or the store is back in time
-            store.write(own, b"")
+@contextmanager
+def _renewed(store: Store, own: str) -> Iterator[None]:
+    """A note is written again and again while the block runs, and not after it."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(RENEW_SECONDS):
+            with suppress(StoreError):  # the job finds out by itself, or the store is back in time
+                store.write(own, b"")
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

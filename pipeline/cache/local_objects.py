@@ -9,7 +9,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,9 +71,10 @@ class LocalObjects:
 
     def adopt(self, path: Path, digest: str) -> None:
         """Keep a file that was just uploaded, so that the next stage here need not fetch it."""
-        target = self._objects / digest
+        target, size = self._objects / digest, path.stat().st_size
         with self._exclusive(digest) as held:
-            if held and not target.exists() and self._make_room(path.stat().st_size):
+            # What does not go in at all must not drop the others.
+            if held and size <= self.limit and not target.exists() and self._make_room(size):
                 with suppress(FileExistsError):
                     os.link(path, target)
 
@@ -111,7 +112,7 @@ class LocalObjects:
 
     def _make_room(self, size: int, room: Path | None = None) -> bool:
         """Drop what was unused for longest until `size` bytes more go in; whether they do. room: keeps their place."""
-        with self._one_at_a_time():
+        with files.flocked(self._locks / "room"):
             kept = sorted(self._kept(), key=lambda k: k.used)
             total = sum(k.size for k in kept) + size
             for old in kept:
@@ -145,22 +146,10 @@ class LocalObjects:
     @contextmanager
     def _exclusive(self, digest: str) -> Iterator[bool]:
         """Hold an object's lock, if nobody else does; whether it is held. The lock's file, and its time, stay."""
-        lock = os.open(self._locks / digest, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            held = True
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(files.flocked(self._locks / digest, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                held = True
             except BlockingIOError:
                 held = False
             yield held
-        finally:
-            os.close(lock)
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        lock = os.open(self._locks / "room", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)

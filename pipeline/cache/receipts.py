@@ -46,8 +46,8 @@ class Receipt:
     """That a stage has done a shard: what became of each video, and the SHA-256 of each file read and written.
 
     Paths are relative to the cache; in an object store, to `prefix` in it, which is the attempt's that made them. There
-    are no times in it: the same work gives the same receipt. notes: what the
-    driver is to tell and to put in log.txt; they travel with a new receipt and are not written with it.
+    are no times in it: the same work gives the same receipt. notes: what the driver is to tell and to put in log.txt;
+    they travel with a new receipt and are not written with it.
     """
 
     stage: str

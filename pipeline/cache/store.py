@@ -63,11 +63,11 @@ class Store:
 
     Credentials are found where the service's own tools look for them (environment, its configuration, the machine's
     role); none is taken from the URL, printed or stored. Methods raise StoreError where the store cannot be reached or
-    refuses.
+    refuses, and UserError where nothing is known of the URL's protocol, or its package is not installed.
     """
 
     def __init__(self, url: str):
-        """Raises UserError for a URL that cannot be used, or whose package is not installed."""
+        """Raises UserError for what is no URL, for one of several protocols, and for one that holds credentials."""
         match = _URL.match(url)
         if match is None or "::" in url:
             raise UserError(f"{url!r} is no URL of a store: write PROTOCOL://BUCKET/FOLDER")
@@ -137,6 +137,7 @@ class Store:
         return {stripped[path]: content for path, content in found.items() if isinstance(content, bytes)}
 
     def write(self, key: str, content: bytes) -> None:
+        """An object of this content, in place of one that may be there."""
         with self._told():
             self._fs.pipe_file(self._path(key), content)
 
@@ -156,6 +157,7 @@ class Store:
             return self._fs.open(self._path(key), "rb", block_size=block)
 
     def entry(self, key: str) -> Entry | None:
+        """What a listing says of an object; None where there is none."""
         with self._told():
             try:
                 return _entry(self._fs.info(self._path(key)))

@@ -94,6 +94,17 @@ def test_an_object_larger_than_the_limit_is_a_mistake_of_the_users(tmp_path: Pat
         Reader(tmp_path / "local", SIZE - 1, store).read(next(iter(store)))
 
 
+def test_what_is_larger_than_the_limit_is_not_kept_and_drops_nothing(tmp_path: Path, store: dict[str, Path]) -> None:
+    """A file of a job's own, which would be kept for the next stage."""
+    reader, digests = Reader(tmp_path / "local", 3 * SIZE, store), list(store)
+    for digest in digests[:3]:
+        reader.read(digest)
+    reader.objects.release()
+    (tmp_path / "made").write_bytes(bytes(4 * SIZE))
+    reader.objects.adopt(tmp_path / "made", "0" * 64)
+    assert kept(tmp_path / "local") == sorted(digests[:3])
+
+
 READS = """
 import hashlib, json, sys
 from pathlib import Path

@@ -78,6 +78,22 @@ def test_a_job_renews_its_note(s3: s3fs.S3FileSystem, monkeypatch: pytest.Monkey
     assert after["LastModified"] > before["LastModified"]
 
 
+def test_a_job_that_fails_leaves_no_note(s3: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one written by what renews it, which may be at it just then."""
+    monkeypatch.setattr(lease_module, "RENEW_SECONDS", 0.001)
+
+    def fail() -> None:
+        with leased(Store(URL)):
+            time.sleep(0.1)
+            raise ValueError("failed")
+
+    for _ in range(5):
+        with pytest.raises(ValueError, match="failed"):
+            fail()
+    time.sleep(0.5)
+    assert not s3.find(f"{PLACE}/jobs")
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
