@@ -1,0 +1,134 @@
+"""Dense predictive coding (DPC; Han et al., ICCV workshops 2019): features of a clip's last blocks are predicted.
+
+N clips of a process, B blocks of T frames in each, P of them predicted, C features, h x w places in a feature map,
+S = h w.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from training.moco import Scores
+
+DROPOUT = 0.1
+"""Of the ConvGRU's state, at every block."""
+
+POSITIVE, OTHER_CLIP, OTHER_TIME, OTHER_PLACE = 1, 0, -1, -3
+"""What a true feature is to a predicted one, in the published numbers: itself; one of another clip; of the same place at
+another time; of another place of the clip, at any time."""
+
+
+class ConvGRUCell(nn.Module):
+    """A gated recurrent unit at every place: x (N, C, h, w), state (N, C, h, w) -> the next state (N, C, h, w)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.reset_gate = nn.Conv2d(2 * width, width, 1)
+        self.update_gate = nn.Conv2d(2 * width, width, 1)
+        self.out_gate = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        both = torch.cat([x, state], dim=1)
+        reset, update = self.reset_gate(both).sigmoid(), self.update_gate(both).sigmoid()
+        candidate = self.out_gate(torch.cat([x, reset * state], dim=1)).tanh()
+        return torch.lerp(state, candidate, update)
+
+
+class ConvGRU(nn.Module):
+    """One layer of it: features (N, B, C, h, w), one block after another -> the state after the last, (N, C, h, w).
+
+    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints.
+    """
+
+    def __init__(self, width: int, dropout: float = DROPOUT):
+        super().__init__()
+        self.ConvGRUCell_00 = ConvGRUCell(width)
+        self.cell_list = nn.ModuleList([self.ConvGRUCell_00])
+        self._dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, state: Tensor | None = None) -> Tensor:
+        """state: to go on from; None: zeros."""
+        if state is None:
+            state = torch.zeros_like(features[:, 0])
+        for block in features.unbind(1):
+            state = self._dropout(self.ConvGRUCell_00(block, state))
+        return state
+
+
+class DPC(nn.Module):
+    """Backbone, ConvGRU, and what predicts the next block's features from its state.
+
+    backbone: with attributes feature_size, C, and block_length, which is set here: it sees a clip block by block.
+    blocks, block_length, predicted: B, T, P. The keys are the published ones: `backbone.*`, `agg.*`, `network_pred.*`.
+    """
+
+    def __init__(self, backbone: nn.Module, blocks: int = 8, block_length: int = 5, predicted: int = 3):
+        super().__init__()
+        if not 1 <= predicted < blocks:
+            raise ValueError(f"of {blocks} blocks 1 to {blocks - 1} can be predicted, not {predicted}")
+        self.blocks, self.predicted = blocks, predicted
+        width = int(backbone.feature_size)  # type: ignore[arg-type]
+        backbone.block_length = block_length  # type: ignore[assignment]
+        self.backbone = backbone
+        self.agg = ConvGRU(width)
+        self.network_pred = nn.Sequential(
+            nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1)
+        )
+        for name, parameter in [*self.agg.named_parameters(), *self.network_pred.named_parameters()]:
+            if name.endswith("weight"):
+                nn.init.orthogonal_(parameter)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, clips: Tensor) -> Scores:
+        """Clips (N, 3, B T, H, W) -> logits (N P S, N P S): a row for each predicted place, a column for each true one,
+        both by clip, block and place, so that the target of row i is i.
+
+        batch_top1: share of predicted places whose own clip's true feature is the nearest among those of the same block
+        and place of all N clips; guessing reaches 1 / N.
+        """
+        score = self.score(clips)  # N x P x S x N x P x S
+        same = torch.diagonal(torch.diagonal(score.detach(), dim1=1, dim2=4), dim1=1, dim2=3)  # N x N x P x S
+        own = torch.arange(len(clips), device=score.device)[:, None, None]
+        return Scores(score.flatten(3).flatten(0, 2), (same.argmax(dim=1) == own).float().mean())
+
+    def score(self, clips: Tensor) -> Tensor:
+        """Dot products of predicted and true features, (N, P, S, N, P, S): clip, block and place of both."""
+        features = self._features(clips)
+        with torch.autocast(clips.device.type, enabled=False):
+            predictions = self._predictions(features[:, : -self.predicted].relu())
+            found, true = (by_place(x) for x in (predictions, features[:, -self.predicted :]))
+            return torch.einsum("npsc,mqtc->npsmqt", found, true)
+
+    def _features(self, clips: Tensor) -> Tensor:
+        """Features of each block, averaged over its time: (N, B, C, h, w), before the last ReLU.
+
+        Of the type of the weights, float32, where the backbone computes in bfloat16 as well.
+        """
+        features = self.backbone(clips).to(self.agg.ConvGRUCell_00.out_gate.weight.dtype)
+        return features.unflatten(2, (self.blocks, -1)).mean(dim=3).transpose(1, 2)
+
+    def _predictions(self, seen: Tensor) -> Tensor:
+        """Features of the blocks that are seen, (N, B - P, C, h, w) -> those of the P next ones, (N, P, C, h, w)."""
+        state = self.agg(seen)
+        found = [self.network_pred(state)]
+        while len(found) < self.predicted:
+            state = self.agg(found[-1].relu()[:, None], state)
+            found.append(self.network_pred(state))
+        return torch.stack(found, dim=1)
+
+
+def by_place(features: Tensor) -> Tensor:
+    """(N, P, C, h, w) -> (N, P, S, C)."""
+    return features.flatten(3).transpose(2, 3)
+
+
+def contrasts(clips: int, predicted: int, places: int) -> Tensor:
+    """What each column of the scores is to each row, (N, P, S, N, P, S) int8: POSITIVE, OTHER_CLIP, OTHER_TIME, or
+    OTHER_PLACE."""
+    clip, time, place = (torch.eye(size, dtype=torch.bool) for size in (clips, predicted, places))
+    same_clip = clip[:, None, None, :, None, None]
+    same_place = place[None, None, :, None, None, :]
+    kind = torch.full((clips, predicted, places) * 2, OTHER_CLIP, dtype=torch.int8)
+    kind.masked_fill_(same_clip, OTHER_PLACE)
+    kind.masked_fill_(same_clip & same_place, OTHER_TIME)
+    return kind.masked_fill_(same_clip & same_place & time[None, :, None, None, :, None], POSITIVE)
