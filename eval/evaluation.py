@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from torch import nn
 
+from eval.batch_statistics import fix_statistics
 from eval.features import Features, extract
 from eval.results import describe, save_result
 from eval.subject import Subject
@@ -38,18 +40,25 @@ class Evaluation:
     def device(self) -> torch.device:
         return choose_device()
 
+    @property
+    def backbone(self) -> nn.Module:
+        """The subject's, on the device and in evaluation mode, with statistics for its batch norm where it has none."""
+        backbone = self.subject.backbone
+        fix_statistics(backbone, self.cache, self.split, self.view(), self.device, spare_cpus())
+        return backbone.to(self.device).eval()
+
     def view(self, **more: Any) -> View:
         """Of the size and frames asked for; more: crops, draws, order, seed."""
         return View(self.size, self.frames, self.frame_step, **more)
 
     def features(self, rows: np.ndarray, view: View, title: str = "features", cache: Cache | None = None) -> Features:
         """Of rows of the cache, or of another, computed where they are not at hand, with progress."""
-        folder, backbone = self.out / "features", self.subject.backbone
+        folder = self.out / "features"
 
         def show(windows: int) -> AbstractContextManager[Advance]:
             return progress(title, windows, "windows", self.console)
 
-        return extract(cache or self.cache, rows, backbone, view, folder, self.device, spare_cpus(), show)
+        return extract(cache or self.cache, rows, self.backbone, view, folder, self.device, spare_cpus(), show)
 
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any

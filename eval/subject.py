@@ -10,6 +10,7 @@ from torch import nn
 
 from training.backbones import BACKBONES, build_backbone
 from training.backbones.checkpoints import find_backbone, read_checkpoint
+from training.block_methods import BLOCK_METHODS, PAIRS_ONLY
 
 RANDOM = "random"
 """Given as a checkpoint: fresh weights by the seed."""
@@ -20,7 +21,7 @@ KNOWN = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
 
 @dataclass(frozen=True)
 class Subject:
-    """backbone: with its weights. name: r3d18 or s3d. made: what is known of its training, for the table."""
+    """backbone: with its weights. name: of BACKBONES. made: what is known of its training, for the table."""
 
     backbone: nn.Module
     name: str
@@ -50,4 +51,7 @@ def _made(path: Path) -> dict[str, Any]:
         settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
     except yaml.YAMLError:
         return {}
-    return {key: settings[key] for key in KNOWN if key in settings} if isinstance(settings, dict) else {}
+    if not isinstance(settings, dict):
+        return {}
+    meaningless = PAIRS_ONLY if settings.get("method") in BLOCK_METHODS else ()
+    return {key: settings[key] for key in KNOWN if key in settings and key not in meaningless}

@@ -1,4 +1,5 @@
-"""Augmentation of clips, batched on the device they are on, with one draw per clip (paper, implementation details).
+"""Augmentation of clips, batched on the device they are on, with one draw per clip (paper, implementation details);
+and that of dense predictive coding, whose colours are drawn for every frame.
 
 Kornia's image operations do the work: an image of a clip's frames side by side, in channels or in rows, is changed as
 one, so that all frames of a clip get the same crop, flip, blur and colours.
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it announces its own deprecations at import
@@ -19,6 +21,9 @@ COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
 """Brightness, contrast, saturation, hue."""
 BLUR_KERNEL = 13
 """Pixels; three standard deviations of the widest blur on either side."""
+DPC_CROP = 224 / 256
+"""Of the shorter side of a frame."""
+DPC_JITTER = (0.5, 0.5, 0.5, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -55,6 +60,46 @@ class Colour(nn.Module):
         else:
             clips = _frames_in_rows(clips, self._jitter)
         return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
+
+
+class SquareCrop(nn.Module):
+    """DPC's on UCF101: a square of DPC_CROP of the shorter side at a random place, flipped or not, resized.
+
+    Clips (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self._size = (size, size)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        n, (height, width) = len(clips), clips.shape[-2:]
+        side = round(min(height, width) * DPC_CROP)
+        top, left = (torch.randint(room + 1, (n,)).tolist() for room in (height - side, width - side))
+        flipped = (torch.rand(n) < 0.5).tolist()
+        cut = torch.stack([c[..., t : t + side, x : x + side] for c, t, x in zip(clips, top, left, strict=True)])
+        cut = torch.stack([c.flip(-1) if flip else c for c, flip in zip(cut, flipped, strict=True)])
+        return _frames_in_channels(
+            cut, lambda x: functional.interpolate(x, self._size, mode="bilinear", antialias=True)
+        )
+
+
+class FrameColour(nn.Module):
+    """DPC's: grey (p 0.5; as published, one of the three channels, drawn at random) and colour jitter, drawn anew for
+    every frame: clips (N, 3, T, H, W) -> the same shape, in [0, 1]; what lies beyond is clamped first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jitter = kornia.ColorJitter(*DPC_JITTER, p=1.0)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = clips.transpose(1, 2)  # N x T x 3 x H x W
+        images = frames.flatten(0, 1).clamp(0, 1)
+        channel = torch.randint(3, (len(images),), device=images.device)
+        one = images[torch.arange(len(images), device=images.device), channel][:, None]
+        grey = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+        images = torch.where(grey, one, images)
+        return self._jitter(images).view_as(frames).transpose(1, 2)
 
 
 class Normalise(nn.Module):

@@ -17,7 +17,7 @@ from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.frames import read_picked_frames
 from pipeline.motion import MotionShard, read_motion
-from pipeline.static_cues import upsample
+from pipeline.static_cues import SMALL, upsample
 from pipeline.variants import Variant
 from pipeline.windows import WindowRule
 from training.choice import StoredVideo, check_variants, training_videos
@@ -94,6 +94,15 @@ class ClipSet(Dataset):
         """An item of a video."""
         raise NotImplementedError
 
+    def preserved_rows(
+        self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
+    ) -> tuple[int, np.ndarray]:
+        """Where a motion-preserved clip lies: a window of the shard, and rows (L,) of that window."""
+        windows = motion.windows_of(video.row)
+        if variant.rule.scope == "video":
+            return int(windows[0]), self.any_rows(video, rng)
+        return int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
+
     def any_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
         """Frame numbers in the video, (L,), of a clip that starts anywhere, or is padded where the video is short."""
         span = (self.clip_length - 1) * self.frame_step + 1
@@ -142,21 +151,52 @@ class PairClips(ClipSet):
             return read_clips(frames, video.first_frame + first, video.first_frame + second)
         variant = self.variants[rng.integers(len(self.variants))]
         motion = read_motion(self.cache.layout.motion(variant, video.shard))
-        window, rows = self._key_rows(video, variant, motion, rng)
+        window, rows = self.preserved_rows(video, variant, motion, rng)
         key_frames = motion.frames_of(window)[rows]
         query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
         query, key = read_clips(frames, query_frames, key_frames)
         correction = torch.from_numpy(motion.correction(window, rows))
         return query, MotionClip(key, correction, torch.from_numpy(motion.scale)[window])
 
-    def _key_rows(
-        self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
-    ) -> tuple[int, np.ndarray]:
-        """Where a key clip lies: a window of the shard, and rows (L,) of that window."""
-        windows = motion.windows_of(video.row)
-        if variant.rule.scope == "video":
-            return int(windows[0]), self.any_rows(video, rng)
-        return int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
+
+class SingleClips(ClipSet):
+    """Map-style dataset: item i is one clip of the i-th training video, with S²VC as an augmentation of it.
+
+    Without variants it is (stored frames (L, H, W, 3) uint8,). With variants it is a MotionClip: with probability
+    `preserved` of one of them, drawn per sample; else of stored frames, their correction all zeros, so that its pixels
+    are those of V. Clips start anywhere but those of scope `clip`, which are the variant's windows. For short videos
+    and errors see PairClips.
+    """
+
+    def __init__(
+        self,
+        cache: Cache | str | Path,
+        variants: Sequence[str | Variant] = (),
+        preserved: float = 0.5,
+        clip_length: int = 40,
+        frame_step: int = 3,
+        split: str | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(cache, clip_length, frame_step, split, seed)
+        self.preserved = preserved
+        self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
+        check_variants(self.cache, self.variants, clip_length, frame_step)
+
+    def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor] | MotionClip:
+        frames = self.cache.layout.frames(video.shard)
+        if not self.variants or rng.random() >= self.preserved:
+            rows = video.first_frame + self.any_rows(video, rng)
+            clip = torch.from_numpy(read_picked_frames(frames, rows))
+            correction = torch.zeros(len(clip), SMALL, SMALL, 3, dtype=torch.int8)
+            return MotionClip(clip, correction, torch.zeros(())) if self.variants else (clip,)
+        variant = self.variants[rng.integers(len(self.variants))]
+        motion = read_motion(self.cache.layout.motion(variant, video.shard))
+        window, rows = self.preserved_rows(video, variant, motion, rng)
+        clip = torch.from_numpy(read_picked_frames(frames, motion.frames_of(window)[rows]))
+        return MotionClip(
+            clip, torch.from_numpy(motion.correction(window, rows)), torch.from_numpy(motion.scale)[window]
+        )
 
 
 class LabelledClips(ClipSet):

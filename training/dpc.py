@@ -13,8 +13,8 @@ DROPOUT = 0.1
 """Of the ConvGRU's state, at every block."""
 
 POSITIVE, OTHER_CLIP, OTHER_TIME, OTHER_PLACE = 1, 0, -1, -3
-"""What a true feature is to a predicted one, in the published numbers: itself; one of another clip; of the same place at
-another time; of another place of the clip, at any time."""
+"""What a true feature is to a predicted one, in the published numbers: the one that is meant; one of another clip; of
+the same place at another time; of another place of the clip, at any time."""
 
 
 class ConvGRUCell(nn.Module):
@@ -70,9 +70,7 @@ class DPC(nn.Module):
         backbone.block_length = block_length  # type: ignore[assignment]
         self.backbone = backbone
         self.agg = ConvGRU(width)
-        self.network_pred = nn.Sequential(
-            nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1)
-        )
+        self.network_pred = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 1))
         for name, parameter in [*self.agg.named_parameters(), *self.network_pred.named_parameters()]:
             if name.endswith("weight"):
                 nn.init.orthogonal_(parameter)

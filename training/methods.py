@@ -1,4 +1,4 @@
-"""What is learned, and from what: MoCo without and with S²VC, S²VC with the flow in the loop, and classes."""
+"""What is learned, and from what: MoCo without and with S²VC, S²VC with the flow in the loop, classes, and DPC."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ from pipeline.cache import Cache
 from pipeline.flow import Flow, choose_precision, load_flow
 from training.backbones import build_backbone
 from training.backbones.checkpoints import find_backbone
-from training.clips import ClipSet, LabelledClips, PairClips
+from training.block_methods import BLOCK_METHODS
+from training.clips import ClipSet, LabelledClips, PairClips, SingleClips
+from training.dpc import DPC
 from training.moco import MoCo, Scores, build_encoder
 from training.settings import Settings, wanted_variants
-from training.views import Views
+from training.views import DPCViews, Views
 
 MIN_GROUP = 2
 """Clips of a group: batch norm over one clip would leave little of it."""
@@ -63,6 +65,9 @@ def open_clips(settings: Settings) -> ClipSet:
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
         clips: ClipSet = LabelledClips(cache, *where, settings.split_asked, settings.seed, settings.still)
+    elif settings.method in BLOCK_METHODS:
+        variants, preserved = wanted_variants(settings), settings.preserved
+        clips = SingleClips(cache, variants, preserved, *where, settings.split_asked, settings.seed)
     else:
         variants = wanted_variants(settings) if settings.method == "s2vc" else []
         clips = PairClips(cache, variants, *where, settings.pair, settings.split_asked, settings.seed)
@@ -85,6 +90,8 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
     backbone = build_backbone(settings.backbone)
     if settings.init:
         backbone.load_state_dict(find_backbone(Path(settings.init), settings.backbone)[1])
+    if isinstance(clips, SingleClips):
+        return _dpc(settings, backbone, device)
     views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
     if isinstance(clips, LabelledClips):
         model: nn.Module = Classifier(backbone, clips.classes, settings.dropout)
@@ -105,7 +112,10 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
 
 
 def chance(settings: Settings, clips: ClipSet) -> float:
-    """The top-1 share that guessing reaches: of the classes, or of a query's key among those of the queue."""
+    """The top-1 share that guessing reaches: of the classes, of a query's key among those of the queue, or of the true
+    features of DPC's places."""
+    if isinstance(clips, SingleClips):
+        return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * places(settings))
     return 1 / (clips.classes if isinstance(clips, LabelledClips) else 1 + int(settings.queue))
 
 
@@ -121,6 +131,24 @@ def online_flow(settings: Settings, device: torch.device) -> Flow:
     """The flow that s2vc-online runs: the cache's own unless told otherwise."""
     own = open_cache(settings).layout.flow
     return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
+
+
+def places(settings: Settings) -> int:
+    """Of a feature map: (size / 32)², rounded up before it is squared."""
+    return int((-(-settings.size // 32)) ** 2)
+
+
+def _dpc(settings: Settings, backbone: nn.Module, device: torch.device) -> Task:
+    """The target of each predicted place is its own number."""
+    model = DPC(backbone, settings.blocks, settings.block_length, settings.predicted).to(device)
+    model.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    views, of_a_clip = DPCViews(settings.size).to(device), settings.predicted * places(settings)
+
+    def inputs(batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
+        clips = views(batch)
+        return (clips,), torch.arange(len(clips) * of_a_clip, device=device)
+
+    return Task(model, inputs)
 
 
 def _pair(views: Views, batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:

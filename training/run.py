@@ -20,9 +20,10 @@ CHECKPOINT_FORMAT = 1
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips whose target is
-    the highest logit, or among the five highest; batch_top1: of queries whose own key is the nearest among those of the
-    step, NaN with classes (training.moco.Scores). clips_per_second: queries. data_wait: share of the time."""
+    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips, of DPC's
+    places, whose target is the highest logit, or among the five highest; batch_top1: of queries whose own key is the
+    nearest among those of the step, NaN with classes (training.moco.Scores; training.dpc.DPC.forward).
+    clips_per_second: queries. data_wait: share of the time."""
 
     step: int
     epoch: int

@@ -20,20 +20,22 @@ from pipeline.variants import Variant
 from pipeline.windows import MAX_CLIP
 from training.augment import COLOUR_JITTER
 from training.backbones import BACKBONES
+from training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
 from training.clips import PAIRS
 from training.moco import HEADS
 
-METHODS = ("s2vc", "moco", "s2vc-online", "supervised")
+METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-CLIP_LENGTHS = {"r3d18": 16, "s3d": 32}
-SIZES = {"r3d18": 112, "s3d": 128}
-"""The paper's, by backbone."""
+CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40}
+FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3}
+SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128}
+"""The paper's, by backbone; DPC's for r2d3d18, whose classifier, too, takes 8 blocks of 5 frames."""
 
-SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5}
-"""S3D's pooling leaves nothing of shorter ones."""
+SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5}
+"""S3D's pooling leaves nothing of shorter ones; r2d3d18 leaves one value of a small frame, which has no variance."""
 
 MIN_SIZE, MAX_SIZE = 32, 1024
 """Pixels."""
@@ -59,8 +61,13 @@ class Settings:
     cache: str = option("", "The cache trained on.")
 
     # What is learned
-    method: str = option("s2vc", "moco: no S²VC; s2vc-online: the flow in the loop, as published.", METHODS)
-    backbone: str = option("r3d18", "r3d18 or s3d.", tuple(BACKBONES))
+    method: str = option(
+        "s2vc",
+        "moco: no S²VC; s2vc-online: the flow in the loop, as published; dpc: dense predictive coding; dpc-s2vc: with "
+        "motion-preserved clips as augmentation.",
+        METHODS,
+    )
+    backbone: str = option("r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.")
     queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
@@ -78,6 +85,12 @@ class Settings:
     backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
+    # Blocks, for methods dpc and dpc-s2vc
+    blocks: int = option(8, "dpc: of a clip.")
+    block_length: int = option(5, "dpc: frames of a block.")
+    predicted: int = option(3, "dpc: the last blocks of a clip, which are predicted.")
+    preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
+
     # Pairs
     alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
     keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
@@ -85,8 +98,10 @@ class Settings:
     draws: int = option(1, "Draws 0 to N-1 of each variant of a random strategy.")
     flow: str = option("cache", "s2vc-online: 'cache', 'default', or a file.")
     split: str = option(AUTO, "Split column; auto: the first, or all rows where there is none; all: all rows.")
-    clip_length: int = option(0, "Frames; 0: the paper's for the backbone (16, S3D 32).")
-    frame_step: int = option(1, "Between the frames of a clip.")
+    clip_length: int = option(
+        0, "Frames; 0: the paper's for the backbone (16, S3D 32), of dpc --blocks x --block-length."
+    )
+    frame_step: int = option(0, "Between the frames of a clip; 0: 1, with r2d3d18 3.")
     shards_at_hand: int = option(
         0,
         "Shards are shuffled, and samples over this many shards at a time; 0: over all, of a cache at a URL over "
@@ -155,8 +170,9 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def merge(*layers: dict[str, Any]) -> Settings:
-    """The defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
-    values: dict[str, Any] = {}
+    """The method's defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
+    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), Settings.method)
+    values = dict(defaults_of(method))
     kinds = typing.get_type_hints(Settings)
     for layer in layers:
         for name, value in layer.items():
@@ -169,10 +185,12 @@ def merge(*layers: dict[str, Any]) -> Settings:
 
 
 def with_defaults_filled(settings: Settings) -> Settings:
-    """Length and size of the clips by the backbone, where they were left open."""
+    """Length, step and size of the clips by the backbone, where they were left open."""
+    of_blocks = settings.blocks * settings.block_length if settings.method in BLOCK_METHODS else 0
     return dataclasses.replace(
         settings,
-        clip_length=settings.clip_length or CLIP_LENGTHS[settings.backbone],
+        clip_length=settings.clip_length or of_blocks or CLIP_LENGTHS[settings.backbone],
+        frame_step=settings.frame_step or FRAME_STEPS[settings.backbone],
         size=settings.size or SIZES[settings.backbone],
         warmup_epochs=min(settings.warmup_epochs, settings.epochs // 10),
     )
@@ -255,6 +273,7 @@ def _check(settings: Settings) -> None:
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
     _check_source(settings)
+    check_blocks(settings, shortest)
 
 
 _AT_LEAST = {
@@ -263,7 +282,10 @@ _AT_LEAST = {
     "norm_group": 2,
     "draws": 1,
     "clip_length": 0,
-    "frame_step": 1,
+    "frame_step": 0,
+    "blocks": 2,
+    "block_length": 2,
+    "predicted": 1,
     "size": 0,
     "epochs": 1,
     "batch": 2,
@@ -284,11 +306,15 @@ def _check_source(settings: Settings) -> None:
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
         for name in LABELS_ONLY:
-            if getattr(settings, name) != Settings.__dataclass_fields__[name].default:
+            if is_given(settings, name):
                 raise UserError(f"{name} belongs to --method supervised")
     if settings.method == "s2vc" and not rendered:
         raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
-    if settings.method in ("moco", "supervised") and rendered:
+    if settings.method == "dpc-s2vc" and not rendered:
+        raise UserError(
+            "say which augmented clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method dpc takes none)"
+        )
+    if settings.method in ("moco", "supervised", "dpc") and rendered:
         raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")
     if settings.method == "s2vc-online" and (not settings.alpha or settings.keep or settings.variant):
         raise UserError("--method s2vc-online runs the flow itself: it takes --alpha only")

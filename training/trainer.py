@@ -18,6 +18,7 @@ from pipeline.device import place
 from pipeline.flow import choose_precision
 from pipeline.steps import StepLog
 from training.backbones.checkpoints import ENCODER_PREFIX
+from training.block_methods import BLOCK_METHODS
 from training.clips import ClipSet
 from training.loader import EpochBatches, Loader, spare_cpus
 from training.methods import Task, build_task
@@ -44,7 +45,7 @@ def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
     if batch != settings.batch:
         told.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
     queue = settings.queue
-    if queue == AUTO:
+    if queue == AUTO and settings.method not in BLOCK_METHODS:
         room = min(settings.queue_limit, videos // 4)
         queue = str(room // batch * batch or room)
         if int(queue) < settings.queue_limit:

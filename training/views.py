@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pipeline.flow import Flow
 from pipeline.static_cues import motion_preserved
-from training.augment import Colour, Crop, Normalise
+from training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
 from training.clips import MotionClip, as_video, motion_preserved_video
 from training.settings import Settings
 
@@ -45,3 +45,18 @@ class Views(nn.Module):
 
     def _finish(self, video: Tensor) -> Tensor:
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
+
+
+class DPCViews(nn.Module):
+    """Each clip as dense predictive coding takes it, (N, 3, T, size, size) float32, normalised: cropped and flipped as
+    a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self._change = nn.Sequential(SquareCrop(size), FrameColour(), Normalise())
+
+    @torch.no_grad()
+    def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:
+        """A batch of SingleClips, of either kind."""
+        video = motion_preserved_video(batch) if isinstance(batch, MotionClip) else as_video(batch[0])
+        return self._change(video).contiguous(memory_format=torch.channels_last_3d)

@@ -17,7 +17,7 @@ from pipeline.cache.layout import Layout
 from pipeline.cli.options import FOLDER, cache_argument
 from pipeline.windows import MAX_CLIP
 from training.backbones import BACKBONES
-from training.settings import CLIP_LENGTHS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
+from training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
 
 LARGEST_ALPHA = 1e6
 
@@ -52,7 +52,7 @@ _OPTIONS = (
     click.option(
         "--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: the paper's for the backbone]"
     ),
-    click.option("--frame-step", type=click.IntRange(1), default=1),
+    click.option("--frame-step", type=click.IntRange(1), help="[default: 1, with r2d3d18 3]"),
     seed_option,
     out_option,
 )
@@ -69,7 +69,7 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         backbone: str | None,
         size: int | None,
         frames: int | None,
-        frame_step: int,
+        frame_step: int | None,
         seed: int,
         out: Path,
         **own: Any,
@@ -77,6 +77,7 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         opened = Cache(cache)
         subject = load_subject(checkpoint, backbone, seed)
         size, frames = size or SIZES[subject.name], frames or CLIP_LENGTHS[subject.name]
+        frame_step = frame_step or FRAME_STEPS[subject.name]
         if frames < SHORTEST_CLIPS[subject.name]:
             raise UserError(
                 f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"

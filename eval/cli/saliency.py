@@ -67,7 +67,7 @@ def shown_rows(evaluation: Evaluation) -> tuple[str, np.ndarray]:
 
 def look_at(evaluation: Evaluation, rows: np.ndarray) -> list[Saliency]:
     """Energy and speed of each video, with progress."""
-    view, backbone = evaluation.view(), evaluation.subject.backbone.to(evaluation.device).eval()
+    view, backbone = evaluation.view(), evaluation.backbone
     windows = StoredWindows(evaluation.cache, rows, view)
     seen = []
     with progress("saliency", len(rows), "videos", evaluation.console) as advance:

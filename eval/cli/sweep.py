@@ -27,6 +27,7 @@ from pipeline.progress import clock, progress, size
 from pipeline.stages import cluster, gpus
 from pipeline.static_cues import STRATEGIES
 from pipeline.variants import Variant
+from training.block_methods import BLOCKS_ONLY
 from training.cli.run import settings_options
 from training.settings import LABELS_ONLY, PRESETS, read_settings_file
 
@@ -60,7 +61,7 @@ def numbers(kind: type) -> Any:
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
 @address_option
-@settings_options(without=(*DECIDED, *LABELS_ONLY, "flow"))
+@settings_options(without=(*DECIDED, *LABELS_ONLY, *BLOCKS_ONLY, "flow"))
 def main(
     cache: str,
     alphas: tuple[float, ...],

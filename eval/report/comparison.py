@@ -41,6 +41,9 @@ TRAINED_WORDS = {
     "variant": "key clips",
     "key_augment": "key augmentation",
     "init": "starting weights",
+    "blocks": "blocks of a clip",
+    "block_length": "frames of a block",
+    "predicted": "predicted blocks",
 }
 
 _CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_](\d+x\d+|cache))*")

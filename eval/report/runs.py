@@ -9,6 +9,7 @@ from typing import Any
 
 from eval.report.pictures import Picture, Pictures
 from manifests.errors import UserError
+from training.block_methods import defaults_of
 from training.curves import plot_curves
 from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import AUTO, Settings, merge, read_settings_file, with_defaults_filled
@@ -70,8 +71,9 @@ def run_records(folder: Path) -> list[StepRecord]:
 
 def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
-    plain = with_defaults_filled(Settings(backbone=settings.backbone, epochs=settings.epochs))
-    defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs}
+    own = defaults_of(settings.method)
+    plain = with_defaults_filled(Settings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
+    defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs} | own
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipeline.cli.ending import stopping
 from pipeline.progress import Advance, clock, progress
+from training.block_methods import BLOCK_METHODS
 from training.curves import plot_curves
 from training.methods import chance
 from training.run import RunFolder, StepRecord, read_metrics
@@ -27,7 +28,7 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
     for sentence in run.told:
         console.print(sentence, highlight=False)
     steps = total_steps(settings, len(clips))
-    queue = "" if settings.method == "supervised" else f", queue {settings.queue}"
+    queue = "" if settings.method in ("supervised", *BLOCK_METHODS) else f", queue {settings.queue}"
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
         f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips"

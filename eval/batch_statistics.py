@@ -1,0 +1,79 @@
+"""Batch norm without running statistics, made fit for evaluation: measured on training videos, then the same for all.
+
+A backbone such as r2d3d18 normalises by the statistics of what it is given together, so that the features of a video
+would depend on the others of its batch. The published classifier remembers statistics while it is fine-tuned; published
+pre-training does not, and its checkpoints have none. So they are measured before a backbone is evaluated: batches of
+training videos go through it, and each layer keeps the mean over batches of their means and variances.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from eval.videos import stored_rows
+from eval.view import Crops, StoredWindows, View
+from manifests.errors import UserError
+from pipeline.cache import Cache
+from training.choice import TRAIN, split_column
+from training.loader import Telling, begin_worker, collate_told
+
+VIDEOS = 128
+"""Training videos that are measured, by a window from the middle of each. Which ones depends on nothing but the set."""
+
+BATCH = 16
+
+
+def fix_statistics(
+    backbone: nn.Module, cache: Cache, split: str | None, view: View, device: torch.device, workers: int
+) -> None:
+    """Give the batch norm of a backbone the statistics of the cache's training videos, where it has none of its own.
+
+    From then on, in evaluation mode, the features of a clip depend on that clip alone. split: None: the first; where it
+    names no training videos with frames, all videos are taken. view: centre crops of natural windows. workers:
+    processes that read. Raises UserError where there is no video, and where stored frames cannot be read.
+    """
+    layers = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm3d) and not m.track_running_stats]
+    if not layers:
+        return
+    for layer in layers:
+        layer.running_mean = torch.zeros(layer.num_features)
+        layer.running_var = torch.ones(layer.num_features)
+        layer.num_batches_tracked = torch.zeros((), dtype=torch.long)
+        layer.track_running_stats, layer.momentum = True, None  # None: the mean over all batches
+    backbone.to(device).train()
+    crops = Crops(view).to(device)
+    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), half:
+        for number, stored in enumerate(_batches(cache, _measured_rows(cache, split), view, workers)):
+            backbone(crops(stored.to(device), number, 0))
+    backbone.eval()
+
+
+def _measured_rows(cache: Cache, split: str | None) -> np.ndarray:
+    """Rows of the index, (VIDEOS,) or fewer, in an order that mixes classes."""
+    stored, column = stored_rows(cache), split_column(cache, split)
+    if column in cache.index:
+        training = stored[(cache.index[column] == TRAIN).to_numpy()[stored]]
+        stored = training if len(training) else stored
+    return np.random.default_rng(0).permutation(stored)[:VIDEOS]
+
+
+def _batches(cache: Cache, rows: np.ndarray, view: View, workers: int) -> Iterator[Tensor]:
+    """The middle windows of videos, (n, T, H, W, 3) uint8, in batches of about equal size."""
+    windows = StoredWindows(cache, rows, view)
+    middle = (windows.offsets[rows] + windows.offsets[rows + 1]) // 2
+    loader: DataLoader[Tensor] = DataLoader(
+        Telling(windows),
+        batch_sampler=[part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))],
+        num_workers=workers,
+        collate_fn=collate_told,
+        worker_init_fn=begin_worker if workers else None,
+    )
+    for stored in loader:
+        if isinstance(stored, UserError):
+            raise stored
+        yield stored

@@ -1,0 +1,62 @@
+"""The methods whose clips are blocks, dpc and dpc-s2vc (training.dpc): their settings, and what is refused of them."""
+
+from typing import TYPE_CHECKING, Any
+
+from manifests.errors import UserError
+from pipeline.windows import MAX_CLIP
+
+if TYPE_CHECKING:
+    from training.settings import Settings
+
+BLOCK_METHODS = ("dpc", "dpc-s2vc")
+
+BLOCKS_ONLY = ("blocks", "block_length", "predicted", "preserved")
+"""Settings that belong to them."""
+
+PAIRS_ONLY = ("head", "dim", "pair", "key_augment", "jitter")
+"""Settings that mean nothing to them: there is one clip, augmented in DPC's own way, and no embedding."""
+
+DPC_BACKBONE = "r2d3d18"
+
+DPC_DEFAULTS: dict[str, Any] = {
+    "backbone": DPC_BACKBONE,
+    "epochs": 300,  # the supplement's, on UCF101
+    "warmup_epochs": 0,
+}
+"""Where they differ from the other methods'."""
+
+
+def defaults_of(method: object) -> dict[str, Any]:
+    """Settings that a method has instead of the general defaults."""
+    return DPC_DEFAULTS if method in BLOCK_METHODS else {}
+
+
+def check_blocks(settings: "Settings", shortest: int) -> None:
+    """Raise UserError for blocks that make no clip, and for settings that the method does not have.
+
+    shortest: frames of a clip that the backbone takes.
+    """
+    of_blocks = settings.method in BLOCK_METHODS
+    for name in PAIRS_ONLY if of_blocks else BLOCKS_ONLY:
+        if is_given(settings, name):
+            raise UserError(f"{name} {'means nothing to' if of_blocks else 'belongs to'} --method dpc")
+    if not of_blocks:
+        return
+    if settings.backbone != DPC_BACKBONE:
+        raise UserError(f"--method {settings.method} takes --backbone {DPC_BACKBONE}, not {settings.backbone}")
+    if settings.predicted >= settings.blocks:
+        raise UserError(f"predicted is less than the {settings.blocks} blocks, not {settings.predicted}")
+    frames = settings.blocks * settings.block_length
+    if not shortest <= frames <= MAX_CLIP:
+        raise UserError(f"blocks times block_length is {shortest} to {MAX_CLIP} frames, not {frames}")
+    if settings.clip_length not in (0, frames):
+        raise UserError(f"clip_length of {settings.blocks} blocks of {settings.block_length} frames is {frames}")
+    if settings.method == "dpc" and is_given(settings, "preserved"):
+        raise UserError("preserved belongs to --method dpc-s2vc")
+    if not 0 < settings.preserved <= 1:
+        raise UserError(f"preserved lies in 0 to 1, above 0, not {settings.preserved}")
+
+
+def is_given(settings: "Settings", name: str) -> bool:
+    """Whether a setting is another than by default."""
+    return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)
