@@ -23,6 +23,7 @@ from eval.report.recorded import Result, read_results
 from eval.results import describe, save_result
 from pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
+from training.backbones import BACKBONES
 from training.settings import Settings, merge, settings_text, with_defaults_filled
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -145,7 +146,7 @@ def test_results_of_a_real_evaluation_are_on_the_page(evaluate: Evaluate, labell
     assert repr(numbers["recall@1"]) in page.titles and f"{100 * numbers['recall@5']:.1f}" in page.text
     assert f"R1 random s3d random – – – – split1 64x80 8 32² 0 {100 * numbers['recall@1']:.1f}" in page.text
     assert "gallery_videos 6" in page.text
-    assert "Table 2: video retrieval, UCF101" in page.text and "Table 1" not in page.text.replace("Tables", "")
+    assert "Table 2: video retrieval, UCF101" in page.text and "Table 1: fine-tuning" not in page.text
     assert "stored frames 64x80 here, 256x340 in the paper" in page.text
     assert "dataset not recorded" in page.text
 
@@ -408,6 +409,64 @@ def test_a_run_that_is_not_at_hand_or_not_the_one_is_a_difference(as_the_paper: 
         assert len(found) == 1 and "settings of its pre-training not found" in found[0]
 
 
+@pytest.fixture
+def dpc_as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
+    """A result that agrees with the supplement's Table 1, DPC+S²VC, in all that is recorded or assumed."""
+    chosen = {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "split": "split1"}
+    run = tmp_path / "dpc"
+    run.mkdir()
+    settings = with_defaults_filled(merge({"cache": "/data/ucf101"}, chosen))
+    (run / "settings.yaml").write_text(settings_text(settings))
+    rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, 301)]
+    (run / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
+    return {
+        "task": "retrieval", "cache": "/data/ucf101-256x340", "split": "split1", "stored": "256x340",
+        "checkpoint": str(run), "backbone": "r2d3d18", "size": 128, "frames": 40, "frame_step": 3, "eval_seed": 0,
+        "method": "dpc-s2vc", "variant": "alpha0.5-zero-clip40-step3", "epochs": 300, "seed": 0, "per": "clip",
+        "gallery": "/data/ucf101-256x340", "gallery_videos": 9537, "queries": 70000,
+    }  # fmt: skip
+
+
+def test_dpc_stands_beside_the_supplement_s_rows(dpc_as_the_paper: dict[str, Any], tmp_path: Path) -> None:
+    table, row = row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval")
+    result = read_one(tmp_path / "r", dpc_as_the_paper, 0.1)
+    assert differences(result, table, row) == []
+    without = next(r for r in table.rows if r.method == "DPC")
+    assert "method dpc-s2vc here, dpc in the paper" in differences(result, table, without)
+    write_report([tmp_path / "r"], tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert "Supplement, Table 1: video retrieval, UCF101" in page.text and page.text.count("comparable with R1") == 1
+    assert "DPC+S²VC r2d3d18 dpc-s2vc alpha0.5-zero-clip40-step3 300" in page.text
+    best = re.findall(r'<td class="number best"[^>]*>([\d.]+)<', page.html)
+    assert best == ["10.0"], "beside the paper's 9.3"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"blocks": 6}, "blocks of a clip 6 here, 8 in the paper"),
+        ({"predicted": 1}, "predicted blocks 1 here, 3 in the paper"),
+        ({"block_length": 4}, "frames of a block 4 here, 5 in the paper"),
+        ({"frame_step": 1}, "pre-training frame step 1 here, 3 in the paper"),
+    ],
+)
+def test_what_differs_in_dpc_is_said(
+    change: dict[str, Any], told: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
+) -> None:
+    run = Path(str(dpc_as_the_paper["checkpoint"]))
+    settings = merge({"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change)
+    (run / "settings.yaml").write_text(settings_text(with_defaults_filled(settings)))
+    result = read_one(tmp_path / "r", dpc_as_the_paper)
+    assert told in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
+
+
+def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str, Any], tmp_path: Path) -> None:
+    write_report([Path(str(dpc_as_the_paper["checkpoint"]))], tmp_path / "r.html")
+    differing, same = Page(tmp_path / "r.html").text.split("settings as by default")
+    assert "method dpc-s2vc s2vc" in differing and "frame_step" not in differing
+    assert "backbone r2d3d18" in same and "frame_step 3" in same
+
+
 def test_other_works_are_never_comparable(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
     result = read_one(tmp_path / "r", as_the_paper)
     assert differences(result, *row_of("Table 2", "ucf101", "VCOP", "R3D")) == [OTHER_WORK]
@@ -444,7 +503,7 @@ def test_the_paper_s_own_rows_have_settings_that_exist() -> None:
             assert len(row.values) == len(table.metrics)
             if row.ours:
                 assert set(paper.pretrained(row)) <= fields
-                assert row.net in ("r3d18", "s3d")
+                assert row.net in BACKBONES
 
 
 def printed_numbers(shared: Path, caption: str) -> list[list[str]]:
@@ -464,6 +523,7 @@ def printed_numbers(shared: Path, caption: str) -> list[list[str]]:
         ("Table 2: **Recall", paper._TABLE_2, 5),
         ("Table 3: **Recall", paper._TABLE_3, 5),
         ("Table 4: R@1", paper._TABLE_4, 2),
+        ("Table 1: Integrating", paper._SUPPLEMENT_1, 3),
         ("Table 2: Accuracy", paper._SUPPLEMENT_2, 2),
     ],
 )

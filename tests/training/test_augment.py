@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.augment import Colour, Crop, Normalise
+from training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
 
 
 def still_clips(n: int, frames: int = 5, height: int = 40, width: int = 56) -> Tensor:
@@ -74,3 +74,58 @@ def test_normalise_is_imagenets() -> None:
         :, None, None, None
     ]
     np.testing.assert_allclose(Normalise()(clips), expected, atol=1e-6)
+
+
+def test_a_square_crop_is_seven_eighths_of_the_shorter_side_anywhere_and_flipped_half_the_time() -> None:
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    clips = torch.stack([rows, columns, columns])[None, :, None].expand(200, -1, 2, -1, -1).contiguous()
+    out = SquareCrop(56)(clips)  # 56 of 64: nothing is resized, so that values are places
+    assert out.shape == (200, 3, 2, 56, 56) and torch.equal(out[:, :, 0], out[:, :, 1])
+    top, left, right = out[:, 0, 0, 0, 0], out[:, 1, 0, 0, 0], out[:, 1, 0, 0, -1]
+    assert torch.equal(out[:, 0, 0, -1, 0] - top, torch.full((200,), 55.0))
+    assert torch.equal((right - left).abs(), torch.full((200,), 55.0))
+    assert 0.35 < (right < left).float().mean() < 0.65
+    assert set(top.tolist()) == set(range(9)) and len(set(torch.minimum(left, right).tolist())) > 25
+
+
+def test_a_square_crop_is_resized() -> None:
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 2, 64, 64).contiguous()
+    torch.manual_seed(0)
+    small = SquareCrop(32)(ramp)
+    assert small.shape == (1, 3, 2, 32, 32)
+    steps = small[0, 0, 0, 5].diff().abs()[2:-2]
+    np.testing.assert_allclose(steps, 56 / 32 / 63, rtol=0.1)
+
+
+def test_dpc_s_colours_are_drawn_for_every_frame() -> None:
+    torch.manual_seed(0)
+    clips = still_clips(40)
+    out = FrameColour()(clips)
+    assert out.shape == clips.shape and out.min() >= 0 and out.max() <= 1
+    assert moves(out).all()
+
+
+def test_half_of_the_frames_are_one_channel_before_the_jitter_which_leaves_grey_grey() -> None:
+    torch.manual_seed(0)
+    out = FrameColour()(still_clips(100, height=8, width=8))
+    grey = (out - out[:, :1]).abs().amax(dim=(1, 3, 4)) < 1e-3  # clip, frame
+    assert 0.42 < grey.float().mean() < 0.58
+    per_clip = grey.float().mean(dim=1)
+    assert ((per_clip > 0) & (per_clip < 1)).float().mean() > 0.8, "frame by frame, not clip by clip"
+
+
+def test_a_grey_frame_is_a_channel_of_its_own() -> None:
+    torch.manual_seed(0)
+    colour = FrameColour()
+    colour._jitter = nn.Identity()
+    clips = still_clips(60, height=8, width=8)
+    out = colour(clips)
+    chosen = {
+        channel
+        for clip, changed in zip(clips, out, strict=True)
+        for t in range(5)
+        for channel in range(3)
+        if torch.equal(changed[:, t], clip[channel, t].expand(3, 8, 8))
+    }
+    assert chosen == {0, 1, 2}

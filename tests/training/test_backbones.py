@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from manifests.errors import UserError
-from training.backbones import BACKBONES, build_backbone
-from training.backbones.checkpoints import published_format, read_backbone
+from training.backbones import build_backbone
+from training.backbones.checkpoints import find_backbone, published_format, read_backbone
 from training.moco import MoCo
 
 SEED = 20240
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ["r3d18", "s3d"])
 def test_keys_shapes_and_features_are_the_published_ones(name: str, shared: Path) -> None:
     sys.path.insert(0, str(shared / "reference"))
     from fill import fill
@@ -36,12 +36,58 @@ def test_keys_shapes_and_features_are_the_published_ones(name: str, shared: Path
     np.testing.assert_allclose(features, recorded, atol=2e-5)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("r3d18", (1, 512, 1, 4, 4)), ("s3d", (1, 1024, 2, 4, 4))])
+@pytest.fixture
+def published_r2d3d18(shared: Path) -> nn.Module:
+    """R2D3D-18 with the filled weights of DPC's checkpoint, key for key, in evaluation mode."""
+    sys.path.insert(0, str(shared / "reference"))
+    from fill import fill
+
+    shapes = json.loads((shared / "reference" / "dpc_keys.json").read_text())
+    filled = fill({k: tuple(s) for k, s in shapes.items()}, SEED)
+    values = {k.removeprefix("backbone."): torch.from_numpy(v) for k, v in filled.items() if k.startswith("backbone.")}
+    backbone = build_backbone("r2d3d18")
+    assert list(backbone.state_dict()) == list(values)
+    backbone.load_state_dict(values)
+    return backbone.eval()
+
+
+@pytest.fixture
+def blocks() -> torch.Tensor:
+    """Two clips of eight blocks: (2, 8, 3, 5, 64, 64)."""
+    draws = np.random.default_rng([SEED, 4]).standard_normal((2, 8, 3, 5, 64, 64), dtype=np.float32)
+    return torch.from_numpy(draws)
+
+
+def test_r2d3d18_is_the_published_one_with_a_batch_s_own_statistics(
+    published_r2d3d18: nn.Module, blocks: torch.Tensor, shared: Path
+) -> None:
+    recorded = np.load(shared / "reference" / "dpc_outputs.npz")["r2d3d18"]
+    assert recorded.min() < 0, "before the last ReLU"
+    with torch.no_grad():
+        # In float64, the same on every processor: what is left is the rounding of the recorded float32 numbers.
+        np.testing.assert_allclose(published_r2d3d18.double()(blocks.flatten(0, 1).double()), recorded, atol=1e-4)
+        np.testing.assert_allclose(published_r2d3d18.float()(blocks.flatten(0, 1)), recorded, atol=2e-3)
+
+
+def test_r2d3d18_sees_a_clip_block_by_block(published_r2d3d18: nn.Module, blocks: torch.Tensor) -> None:
+    blocks = blocks[:, :3, :, :, :32, :32].double()
+    with torch.no_grad():
+        apart = published_r2d3d18.double()(blocks.flatten(0, 1)).unflatten(0, (2, 3))  # 2 x 3 x 256 x 2 x 1 x 1
+        clip = torch.cat([blocks[:, i] for i in range(3)], dim=2)
+        together = published_r2d3d18(clip)
+        whole = published_r2d3d18(clip[:, :, :14])
+    np.testing.assert_allclose(together, torch.cat([apart[:, i] for i in range(3)], dim=2), atol=1e-9)
+    assert whole.shape == (2, 256, 4, 1, 1), "a clip that is not of whole blocks is seen at once"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("r3d18", (1, 512, 1, 4, 4)), ("s3d", (1, 1024, 2, 4, 4)), ("r2d3d18", (1, 256, 4, 4, 4))]
+)
 def test_features_have_the_promised_shape(name: str, shape: tuple[int, ...]) -> None:
     backbone = build_backbone(name).eval()
     with torch.no_grad():
         features = backbone(torch.zeros(1, 3, 16, 112, 112))
-    assert features.shape == shape if name == "r3d18" else features.shape[:3] == shape[:3]
+    assert features.shape[:3] == shape[:3] if name == "s3d" else features.shape == shape
     assert backbone.feature_size == shape[1]
 
 
@@ -78,6 +124,19 @@ def test_a_backbone_is_read_from_every_form_of_checkpoint(form: str, r3d18: nn.M
     state = read_backbone(tmp_path / "file.pt", "r3d18")
     assert list(state) == list(r3d18.state_dict())
     assert all(torch.equal(state[k], v) for k, v in r3d18.state_dict().items())
+
+
+@pytest.mark.parametrize("prefix", ["backbone.", "module.backbone.", "encoder_q.0."])
+def test_r2d3d18_is_found_in_dpc_s_checkpoints_and_in_others(prefix: str, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    state = build_backbone("r2d3d18").state_dict()
+    others = {prefix.replace("backbone", "agg") + "cell_list.0.reset_gate.bias": torch.zeros(256)}
+    torch.save({"epoch": 1, "state_dict": {prefix + k: v for k, v in state.items()} | others}, tmp_path / "file.pt")
+    name, found = find_backbone(tmp_path / "file.pt")
+    assert name == "r2d3d18" and list(found) == list(state)
+    assert all(torch.equal(found[k], v) for k, v in state.items())
+    with pytest.raises(UserError, match="holds an r2d3d18, not an r3d18"):
+        read_backbone(tmp_path / "file.pt", "r3d18")
 
 
 def test_another_backbone_is_refused_by_its_name(r3d18: nn.Module, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.flow import load_flow
 from pipeline.frames import pool_small
 from pipeline.static_cues import upsample
 from pipeline.variants import Variant
-from training.clips import LabelledClips, MotionClip, PairClips, as_video, motion_preserved_video
+from training.clips import LabelledClips, MotionClip, PairClips, SingleClips, as_video, motion_preserved_video
 from training.loader import EpochBatches, Loader
 
 LENGTH = 8
@@ -116,6 +116,51 @@ def test_frame_steps_are_kept_in_query_and_key(cache_path: Path) -> None:
     shown = motion_preserved_video(MotionClip(*(part[None] for part in key)))[0].permute(1, 2, 3, 0).numpy()
     wanted = shard[starts[0] : starts[0] + 10 : 3]
     np.testing.assert_array_equal(np.clip(np.rint(shown * 255), 0, 255).astype(np.uint8), wanted)
+
+
+def single(cache: Path, variants: list[str], preserved: float, **more: int) -> SingleClips:
+    chosen = {"clip_length": 16, "frame_step": 1} | more
+    return SingleClips(cache, variants, preserved, split="all", **chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variant", [VIDEO, CLIP16])
+def test_an_augmented_clip_is_a_key_of_s2vc_or_the_stored_frames_as_they_are(variant: str, cache_path: Path) -> None:
+    cache = Cache(cache_path)
+    clips, video_id, preserved = single(cache_path, [variant], 0.5), "slide/a.mp4", []
+    starts = [int(w[0]) for w in cache.windows(video_id, variant)]
+    for epoch in range(40):
+        clips.set_epoch(epoch)
+        clip = clips[clips.video_ids.index(video_id)]
+        assert isinstance(clip, MotionClip)
+        start = place_of(cache, video_id, clip.frames)
+        shown = motion_preserved_video(MotionClip(*(part[None] for part in clip)))[0].permute(1, 2, 3, 0).numpy()
+        preserved.append(float(clip.scale) > 0)
+        if not preserved[-1]:
+            expected = cache.frames(video_id, start, start + 16)
+        elif variant == VIDEO:
+            expected = cache.motion_preserved(video_id, variant)[start : start + 16]
+        else:
+            expected = cache.motion_preserved(video_id, variant, starts.index(start))
+        np.testing.assert_array_equal(np.clip(np.rint(shown * 255), 0, 255).astype(np.uint8), expected)
+    assert 0.25 < np.mean(preserved) < 0.75
+
+
+def test_without_variants_a_clip_is_stored_frames_alone(cache_path: Path) -> None:
+    clips = single(cache_path, [], 0.5, frame_step=3, clip_length=6)
+    (clip,) = clips[clips.video_ids.index("slide/a.mp4")]
+    frames = Cache(cache_path).frames("slide/a.mp4")
+    assert any(np.array_equal(clip, frames[s : s + 16 : 3]) for s in range(len(frames) - 15))
+
+
+def test_all_clips_are_preserved_where_that_is_asked_for(cache_path: Path) -> None:
+    clips = single(cache_path, [VIDEO, "keep0.2-zero-clip16"], 1.0)
+    moving = [i for i, v in enumerate(clips.video_ids) if v != "orbit/still.mp4"]
+    assert all(float(clips[i].scale) > 0 for i in moving)  # type: ignore[union-attr]
+
+
+def test_a_variant_of_other_clips_is_refused_with_the_command_for_blocks(cache_path: Path) -> None:
+    with pytest.raises(UserError, match=r"alpha0\.5-zero-clip40-step3, rendered by .*--clip-length 40 --frame-step 3"):
+        SingleClips(cache_path, [CLIP16], split="all")
 
 
 def test_draws_depend_on_seed_epoch_and_item_alone(cache_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from manifests.errors import UserError
 from training.settings import (
@@ -72,6 +73,38 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
 def test_nonsense_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
         merge({**ALPHA, **wrong})
+
+
+def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
+    settings = with_defaults_filled(merge({"method": "dpc"}))
+    assert (settings.blocks, settings.block_length, settings.predicted) == (8, 5, 3)
+    assert (settings.backbone, settings.clip_length, settings.frame_step, settings.size) == ("r2d3d18", 40, 3, 128)
+    assert (settings.epochs, settings.warmup_epochs, settings.lr, settings.weight_decay) == (300, 0, 1e-3, 1e-5)
+    assert merge({"epochs": 7, "frame_step": 2}, {"method": "dpc-s2vc", "alpha": 0.5}).epochs == 7
+    assert merge(yaml.safe_load(settings_text(settings))) == settings
+    assert with_defaults_filled(merge(ALPHA)).frame_step == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"backbone": "r3d18"}, "takes --backbone r2d3d18"),
+        ({"predicted": 8}, "predicted is less than the 8 blocks"),
+        ({"blocks": 1}, "blocks is 2 or more"),
+        ({"blocks": 2, "block_length": 2, "predicted": 1}, "is 5 to 4096 frames, not 4"),
+        ({"blocks": 1000}, "is 5 to 4096 frames, not 5000"),
+        ({"clip_length": 16}, "clip_length of 8 blocks of 5 frames is 40"),
+        ({"alpha": [0.5]}, "takes no motion-preserved clips"),
+        ({"preserved": 1.0}, "preserved belongs to --method dpc-s2vc"),
+        ({"method": "dpc-s2vc"}, "say which augmented clips"),
+        ({"method": "dpc-s2vc", "alpha": [0.5], "preserved": 0}, "preserved lies in 0 to 1, above 0"),
+        ({"head": "linear"}, "head means nothing to --method dpc"),
+        ({"method": "moco", "blocks": 4}, "blocks belongs to --method dpc"),
+    ],
+)
+def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        merge({"method": "dpc", **wrong})
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2\n", "epochs: [", "just words", "a: &a [*a, *a]\n: ? {"])

@@ -1,0 +1,134 @@
+"""A backbone without running statistics: evaluated by those of the training videos, each video by itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eval.batch_statistics import BATCH, fix_statistics
+from eval.features import extract
+from eval.view import Crops, View
+from pipeline.cache import Cache
+from tests.eval.conftest import Evaluate
+from training.backbones import build_backbone
+from training.start import start
+from training.trainer import train
+
+CPU = torch.device("cpu")
+VIEW = View(32, 10)
+
+
+class Norms(nn.Module):
+    """Batch norm of the pixels without running statistics, and a ReLU, so that features are no constants."""
+
+    feature_size = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm3d(3, track_running_stats=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x).relu()
+
+
+def training_rows(cache: Cache) -> np.ndarray:
+    return np.flatnonzero((cache.index["split1"] == "train") & (cache.index["frames"] > 0))
+
+
+def middle_clips(cache: Cache, rows: np.ndarray) -> Tensor:
+    """The centre crops of the middle windows of rows, the plain way: (N, 3, T, size, size)."""
+    clips = []
+    for row in rows:
+        frames = cache.frames(cache.index["video_id"][row])
+        windows = VIEW.rule.windows(len(frames))
+        clips.append(torch.from_numpy(frames[windows[len(windows) // 2]]))
+    return Crops(VIEW)(torch.stack(clips), 0, 0)
+
+
+def test_the_statistics_are_those_of_the_training_videos(labelled_cache: Path) -> None:
+    cache, backbone = Cache(labelled_cache), Norms()
+    fix_statistics(backbone, cache, None, VIEW, CPU, workers=0)
+    rows = training_rows(cache)
+    assert len(rows) == 6 <= BATCH
+    clips = middle_clips(cache, rows).double()
+    assert backbone.norm.running_mean is not None and backbone.norm.running_var is not None
+    np.testing.assert_allclose(backbone.norm.running_mean, clips.mean(dim=(0, 2, 3, 4)), atol=1e-5)
+    np.testing.assert_allclose(backbone.norm.running_var, clips.transpose(0, 1).flatten(1).var(dim=1), rtol=1e-4)
+
+
+def test_a_cache_without_a_split_is_measured_whole(labelled_cache: Path) -> None:
+    cache, backbone = Cache(labelled_cache), Norms()
+    fix_statistics(backbone, cache, "all", VIEW, CPU, workers=0)
+    clips = middle_clips(cache, np.arange(len(cache.index))).double()
+    assert backbone.norm.running_mean is not None
+    np.testing.assert_allclose(backbone.norm.running_mean, clips.mean(dim=(0, 2, 3, 4)), atol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_of_a_video_do_not_depend_on_others(workers: int, labelled_cache: Path, tmp_path: Path) -> None:
+    cache = Cache(labelled_cache)
+    torch.manual_seed(0)
+    backbone = build_backbone("r2d3d18")
+    fix_statistics(backbone, cache, None, VIEW, CPU, workers)
+    alone = extract(cache, np.array([3]), backbone, VIEW, tmp_path / "alone", CPU, 0).of(3)
+    among = extract(cache, np.arange(10), backbone, VIEW, tmp_path / "among", CPU, 0).of(3)
+    assert alone.shape[2] == 256 and alone.std() > 0
+    np.testing.assert_allclose(alone, among, atol=1e-4)
+
+
+def test_a_backbone_with_statistics_of_its_own_keeps_them(labelled_cache: Path) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("r3d18")
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    fix_statistics(backbone, Cache(labelled_cache), None, VIEW, CPU, workers=0)
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def dpc_run(labelled_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run of DPC, three steps."""
+    settings = {
+        "method": "dpc", "cache": str(labelled_cache), "batch": 2, "size": 32, "blocks": 2, "block_length": 5,
+        "predicted": 1, "frame_step": 1, "epochs": 1, "loader_workers": 0,
+    }  # fmt: skip
+    run = start([settings], tmp_path_factory.mktemp("dpc") / "run", CPU)
+    train(run.settings, run.clips, run.folder, CPU)
+    return run.folder.root
+
+
+SMALL = ["--size", 32, "--frames", 10, "--frame-step", 1]
+
+
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [
+        ("retrieval", []),
+        ("linear", ["--epochs", 2, "--train-views", 1]),
+        ("order", ["--epochs", 2]),
+        ("finetune", ["--epochs", 1, "--batch", 3]),
+        ("saliency", ["--size", 64]),
+    ],
+)
+def test_a_run_of_dpc_is_evaluated(
+    task: str, more: list[object], dpc_run: Path, labelled_cache: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    result = evaluate(task, labelled_cache, dpc_run, *SMALL, *more, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    (path,) = (p for p in tmp_path.glob("*.json") if p.stem.startswith(task))
+    content = json.loads(path.read_text())
+    assert (content["method"], content["backbone"], content["frame_step"]) == ("dpc", "r2d3d18", 1)
+    assert "head" not in content and "key_augment" not in content
+    numbers = [v for k, v in content.items() if isinstance(v, float) and k != "alpha"]
+    assert numbers and np.isfinite(numbers).all()
+
+
+def test_windows_are_dpc_s_where_nothing_else_is_said(
+    dpc_run: Path, labelled_cache: Path, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    result = evaluate("retrieval", labelled_cache, dpc_run, "--size", 32, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    content = json.loads(next(tmp_path.glob("*.json")).read_text())
+    assert (content["frames"], content["frame_step"]) == (40, 3)
