@@ -86,9 +86,9 @@ class Settings:
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
     # Blocks, for methods dpc and dpc-s2vc
-    blocks: int = option(8, "dpc: of a clip.")
+    blocks: int = option(8, "dpc: in a clip.")
     block_length: int = option(5, "dpc: frames of a block.")
-    predicted: int = option(3, "dpc: the last blocks of a clip, which are predicted.")
+    predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.")
     preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
 
     # Pairs
@@ -121,7 +121,7 @@ class Settings:
     )
 
     # Optimisation
-    epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100).")
+    epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).")
     batch: int = option(128, "Clips of a step, over all workers.")
     lr: float = option(1e-3, "Learning rate of Adam; times 0.1 at 80 % and at 90 % of the epochs.")
     weight_decay: float = option(1e-5, "Of Adam.")
