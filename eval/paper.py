@@ -20,9 +20,8 @@ SPLIT_VIDEOS = {"ucf101": (9537, 3783), "hmdb51": (3570, 1530)}
 ASSUMED = (
     "The paper names neither split nor frame step, no data of pre-training for Tables 2 and 3, and no epochs for the "
     "classifier of natural and shuffled videos: split 1, consecutive frames, 500 epochs on UCF101, and the 100 epochs "
-    "of its linear probe are assumed. Of the supplement's DPC it says that the settings are DPC's "
-    "defaults: split 1, 8 blocks of 5 frames, 3 apart, at 128x128, and windows of all 40 for evaluation and for the "
-    "masks of S²VC are assumed."
+    "of its linear probe are assumed. DPC is run by its defaults, the supplement says: split 1, 8 blocks of 5 frames, "
+    "3 apart, at 128x128, and windows of all 40 for evaluation and for the masks of S²VC are assumed."
 )
 
 STORED = "256x340"

@@ -21,7 +21,7 @@ KNOWN = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
 
 @dataclass(frozen=True)
 class Subject:
-    """backbone: with its weights. name: of BACKBONES. made: what is known of its training, for the table."""
+    """backbone: with its weights. name: r3d18, s3d or r2d3d18. made: what is known of its training, for the table."""
 
     backbone: nn.Module
     name: str

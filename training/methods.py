@@ -115,7 +115,7 @@ def chance(settings: Settings, clips: ClipSet) -> float:
     """The top-1 share that guessing reaches: of the classes, of a query's key among those of the queue, or of the true
     features of DPC's places."""
     if isinstance(clips, SingleClips):
-        return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * places(settings))
+        return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * map_cells(settings))
     return 1 / (clips.classes if isinstance(clips, LabelledClips) else 1 + int(settings.queue))
 
 
@@ -133,7 +133,7 @@ def online_flow(settings: Settings, device: torch.device) -> Flow:
     return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
 
 
-def places(settings: Settings) -> int:
+def map_cells(settings: Settings) -> int:
     """Of a feature map: (size / 32)², rounded up before it is squared."""
     return int((-(-settings.size // 32)) ** 2)
 
@@ -142,7 +142,7 @@ def _dpc(settings: Settings, backbone: nn.Module, device: torch.device) -> Task:
     """The target of each predicted place is its own number."""
     model = DPC(backbone, settings.blocks, settings.block_length, settings.predicted).to(device)
     model.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    views, of_a_clip = DPCViews(settings.size).to(device), settings.predicted * places(settings)
+    views, of_a_clip = DPCViews(settings.size).to(device), settings.predicted * map_cells(settings)
 
     def inputs(batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
         clips = views(batch)

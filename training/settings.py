@@ -312,7 +312,7 @@ def _check_source(settings: Settings) -> None:
         raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
     if settings.method == "dpc-s2vc" and not rendered:
         raise UserError(
-            "say which augmented clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method dpc takes none)"
+            "say which motion-preserved clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method dpc takes none)"
         )
     if settings.method in ("moco", "supervised", "dpc") and rendered:
         raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")

@@ -96,7 +96,7 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
         ({"clip_length": 16}, "clip_length of 8 blocks of 5 frames is 40"),
         ({"alpha": [0.5]}, "takes no motion-preserved clips"),
         ({"preserved": 1.0}, "preserved belongs to --method dpc-s2vc"),
-        ({"method": "dpc-s2vc"}, "say which augmented clips"),
+        ({"method": "dpc-s2vc"}, "say which motion-preserved clips"),
         ({"method": "dpc-s2vc", "alpha": [0.5], "preserved": 0}, "preserved lies in 0 to 1, above 0"),
         ({"head": "linear"}, "head means nothing to --method dpc"),
         ({"method": "moco", "blocks": 4}, "blocks belongs to --method dpc"),
