@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manifests.errors import UserError
 from pipeline.cache import Cache
-from pipeline.flow import Flow, choose_precision, load_flow
+from pipeline.flow import Flow, load_flow
 from training.backbones import build_backbone
 from training.backbones.checkpoints import find_backbone
 from training.clips import ClipSet, LabelledClips, PairClips
@@ -118,9 +118,11 @@ def norm_groups(settings: Settings) -> int:
 
 
 def online_flow(settings: Settings, device: torch.device) -> Flow:
-    """The flow that s2vc-online runs: the cache's own unless told otherwise."""
-    own = open_cache(settings).layout.flow
-    return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
+    """The flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
+    if settings.flow == "cache":
+        cache = open_cache(settings)
+        return load_flow(cache.layout.flow, device, cache.settings.precision)
+    return load_flow(settings.flow, device, "auto")
 
 
 def _pair(views: Views, batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manifests.errors import Stopped, UserError
 from pipeline.device import place
-from pipeline.flow import choose_precision
+from pipeline.flow import choose_dtype
 from pipeline.steps import StepLog
 from training.backbones.checkpoints import ENCODER_PREFIX
 from training.clips import ClipSet
@@ -100,8 +100,7 @@ class _Training:
         workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
         self.steps = batches.steps
         self.loader = Loader(clips, batches, device, workers)
-        precision = settings.precision
-        self.half = (choose_precision("auto", device) if precision == AUTO else precision) == "bfloat16"
+        self.half = choose_dtype(settings.precision, device) == "bfloat16"
         self.model: nn.Module = self._prepared()
         self.saved_at = time.monotonic()
         self.stopping = False
