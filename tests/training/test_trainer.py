@@ -229,9 +229,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     ended, output = finish(start(command(cache_path, run, *chosen)))
     assert ended == 0, output
     assert losses(run) == losses(quiet)
-    assert ("queue" in weights(run)) == (regime == "paper")
-    assert weights(run).keys() == weights(quiet).keys()
-    assert all(torch.equal(value, weights(quiet)[name]) for name, value in weights(run).items())
+    found, expected = weights(run), weights(quiet)
+    assert ("queue" in found) == (regime == "paper")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
