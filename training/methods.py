@@ -22,11 +22,12 @@ MIN_GROUP = 2
 """Clips of a group: batch norm over one clip would leave little of it."""
 
 MIN_VIDEOS = 4
-"""Negatives come from other videos, and the queue may hold a quarter of them."""
+"""Negatives come from other videos, and a queue may hold a quarter of them."""
 
 
 class Classifier(nn.Module):
     """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
+    labels: (N,) int64, handed on as the targets.
 
     Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
     dropout: of the features before the classifier.
@@ -36,20 +37,20 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder_q = build_encoder(backbone, "linear", classes, dropout)
 
-    def forward(self, clips: Tensor) -> Scores:
+    def forward(self, clips: Tensor, labels: Tensor) -> Scores:
         logits = self.encoder_q(clips).flatten(1).float()
-        return Scores(logits, logits.new_tensor(float("nan")))
+        return Scores(logits, labels, logits.new_tensor(float("nan")))
 
 
 @dataclass(frozen=True)
 class Task:
     """A method at work: its model, and what becomes of a batch.
 
-    inputs: a batch of the loader -> the model's inputs, and the targets of its logits, (N,) int64.
+    model: of whose inputs come Scores. inputs: a batch of the loader -> the model's inputs.
     """
 
     model: nn.Module
-    inputs: Callable[[Any], tuple[tuple[Tensor, ...], Tensor]]
+    inputs: Callable[[Any], tuple[Tensor, ...]]
 
 
 def open_cache(settings: Settings) -> Cache:
@@ -88,25 +89,30 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
     views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
     if isinstance(clips, LabelledClips):
         model: nn.Module = Classifier(backbone, clips.classes, settings.dropout)
-        task = Task(model, lambda batch: ((views.query(batch[0]),), batch[1]))
+        task = Task(model, lambda batch: (views.query(batch[0]), batch[1]))
     else:
         model = MoCo(
             backbone,
             settings.head,
             settings.dim,
-            int(settings.queue),
+            int(settings.queue) if settings.negatives == "queue" else 0,
             settings.momentum,
             settings.temperature,
             norm_groups(settings),
         )
-        task = Task(model, lambda batch: _pair(views, batch))
+        task = Task(model, lambda batch: (views.query(batch[0]), views.key(batch[1])))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return task
 
 
 def chance(settings: Settings, clips: ClipSet) -> float:
-    """The top-1 share that guessing reaches: of the classes, or of a query's key among those of the queue."""
-    return 1 / (clips.classes if isinstance(clips, LabelledClips) else 1 + int(settings.queue))
+    """The top-1 share that guessing reaches: of the classes, or of a query's key among those it is told from."""
+    return 1 / clips.classes if isinstance(clips, LabelledClips) else contrastive_chance(settings)
+
+
+def contrastive_chance(settings: Settings) -> float:
+    """The same for a query's key, with resolved settings: among itself and the queue, or the keys of a step."""
+    return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
 
 
 def norm_groups(settings: Settings) -> int:
@@ -123,8 +129,3 @@ def online_flow(settings: Settings, device: torch.device) -> Flow:
         cache = open_cache(settings)
         return load_flow(cache.layout.flow, device, cache.settings.precision)
     return load_flow(settings.flow, device, "auto")
-
-
-def _pair(views: Views, batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
-    query, key = views.query(batch[0]), views.key(batch[1])
-    return (query, key), torch.zeros(len(query), dtype=torch.long, device=query.device)

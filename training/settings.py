@@ -6,7 +6,7 @@ Where paper and published code differ, the default is named, and the other is th
 import dataclasses
 import math
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ from pipeline.windows import MAX_CLIP
 from training.augment import COLOUR_JITTER
 from training.backbones import BACKBONES
 from training.clips import PAIRS
+from training.fields import converted, option
 from training.moco import HEADS
+from training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised")
+NEGATIVES = ("queue", "batch")
+SCHEDULES = ("step", "cosine")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -47,9 +51,9 @@ SHARDS_AT_HAND = 64
 """Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field with its help and, where it is one of a few words, those."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field that a regime sets; by itself it is the paper's."""
+    return option(REGIMES[PAPER][name], help, choices)
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,23 @@ class Settings:
     """Of one run. The command line is made from these fields."""
 
     cache: str = option("", "The cache trained on.")
+    regime: str = option(
+        AUTO,
+        f"Sets what is not given by name. auto: paper with a preset, {PAPER_VIDEOS:,} training videos, or "
+        f"{PAPER_STEPS:,} steps; else small, which teaches in hundreds of steps.",
+        (AUTO, *REGIMES),
+    )
 
     # What is learned
     method: str = option("s2vc", "moco: no S²VC; s2vc-online: the flow in the loop, as published.", METHODS)
     backbone: str = option("r3d18", "r3d18 or s3d.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.")
+    negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
     queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
     queue_limit: int = option(2048, "What --queue auto starts from.")
-    momentum: float = option(0.999, "Of the key encoder.")
-    temperature: float = option(0.07, "τ of eq. 6.")
+    momentum: float = by_regime("momentum", "Of the key encoder.")
+    temperature: float = by_regime("temperature", "τ of eq. 6.")
     norm_group: int = option(
         32,
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
@@ -96,8 +107,8 @@ class Settings:
 
     # Augmentation
     size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).")
-    query_scale: tuple[float, float] = option((0.2, 1.0), "Share of the frame that a crop of the query covers.")
-    key_scale: tuple[float, float] = option((0.2, 1.0), "The same of the key.")
+    query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
+    key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
     jitter: str = option(
         "per-clip",
@@ -108,9 +119,11 @@ class Settings:
     # Optimisation
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100).")
     batch: int = option(128, "Clips of a step, over all workers.")
-    lr: float = option(1e-3, "Learning rate of Adam; times 0.1 at 80 % and at 90 % of the epochs.")
+    lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.")
+    schedule: str = by_regime("schedule", "step: times 0.1 at 80 % and at 90 % of the epochs; cosine: to 0.", SCHEDULES)
     weight_decay: float = option(1e-5, "Of Adam.")
     warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.")
+    warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.")
 
     # How it is run; none of these changes what is learned but for rounding
@@ -128,16 +141,16 @@ class Settings:
         return None if self.split == AUTO else self.split
 
 
-RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
-"""These may differ when a run is gone on with."""
+RUN_ONLY = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
+"""These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
 
 LABELS_ONLY = ("dropout", "backbone_lr", "still")
 """These belong to method supervised."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "ucf101": {"epochs": 500},
-    "k200": {"epochs": 200, "queue_limit": 16384},
-    "k400": {"epochs": 100, "queue_limit": 16384},
+    "ucf101": {"regime": PAPER, "epochs": 500},
+    "k200": {"regime": PAPER, "epochs": 200, "queue_limit": 16384},
+    "k400": {"regime": PAPER, "epochs": 100, "queue_limit": 16384},
 }
 
 
@@ -162,7 +175,7 @@ def merge(*layers: dict[str, Any]) -> Settings:
         for name, value in layer.items():
             if name not in kinds:
                 raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            values[name] = _converted(name, value, kinds[name])
+            values[name] = converted(name, value, kinds[name])
     settings = Settings(**values)
     _check(settings)
     return settings
@@ -202,26 +215,6 @@ def settings_text(settings: Settings) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _converted(name: str, value: Any, kind: Any) -> Any:
-    """A value from YAML or from the command line in the type of its field; raises UserError."""
-    try:
-        if typing.get_origin(kind) is tuple:
-            kinds = typing.get_args(kind)
-            values = list(value) if isinstance(value, list | tuple) else [value]
-            if kinds[-1] is Ellipsis:
-                kinds = (kinds[0],) * len(values)
-            return tuple(_converted(name, v, k) for v, k in zip(values, kinds, strict=True))
-        if kind is bool or isinstance(value, bool):
-            if not (kind is bool and isinstance(value, bool)):
-                raise ValueError
-            return value
-        if kind is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return kind(value)  # text, too: YAML takes 1e-3 for text
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name} cannot be {value!r}") from None
-
-
 def _check(settings: Settings) -> None:
     for item in dataclasses.fields(Settings):
         value, choices = getattr(settings, item.name), item.metadata["choices"]
@@ -251,6 +244,10 @@ def _check(settings: Settings) -> None:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
     if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
         raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
+    if settings.queue != AUTO and settings.negatives != "queue":
+        raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
+    if not 0 <= settings.warmup_share < 1:
+        raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")

@@ -10,6 +10,8 @@ from typing import Any
 from eval.report.pictures import Picture, Pictures
 from manifests.errors import UserError
 from training.curves import plot_curves
+from training.methods import contrastive_chance
+from training.regimes import PAPER, SMALL
 from training.run import RunFolder, StepRecord, read_metrics
 from training.settings import AUTO, Settings, merge, read_settings_file, with_defaults_filled
 
@@ -72,6 +74,7 @@ def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], l
     """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
     plain = with_defaults_filled(Settings(backbone=settings.backbone, epochs=settings.epochs))
     defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs}
+    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # whose settings the defaults are
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:
@@ -136,8 +139,8 @@ def _curves(folder: Path, settings: Settings, records: list[StepRecord], picture
         return pictures.take(path, title)
     if not records:
         return None
-    contrastive = settings.method != "supervised" and settings.queue != AUTO
-    chance = 1 / (1 + int(settings.queue)) if contrastive else math.nan
+    known = settings.method != "supervised" and (settings.negatives == "batch" or settings.queue != AUTO)
+    chance = contrastive_chance(settings) if known else math.nan
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch) / path.name
         plot_curves(records, chance, drawn)

@@ -23,6 +23,7 @@ from eval.report.recorded import Result, read_results
 from eval.results import describe, save_result
 from pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
+from training.regimes import REGIMES
 from training.settings import Settings, merge, settings_text, with_defaults_filled
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -52,7 +53,8 @@ def trained(cache_path: Path, train_cli: Callable[..., CliResult], tmp_path_fact
     """A real run of six steps. Not to be written into."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     small = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--epochs", 3]
-    made = train_cli(cache_path, *small, "--alpha", 0.5, "--loader-workers", 0, "--out", folder)
+    small += ["--alpha", 0.5, "--loader-workers", 0, "--regime", "paper"]
+    made = train_cli(cache_path, *small, "--out", folder)
     assert made.exit_code == 0, made.output
     return folder
 
@@ -127,6 +129,15 @@ def test_curves_are_drawn_anew_where_there_are_none(trained: Path, tmp_path: Pat
     report = write_report([run], tmp_path / "r.html")
     assert report.pictures.count == 1 and "Curves of run" in Page(tmp_path / "r.html").text
     assert not (run / "curves.png").exists()
+
+
+def test_a_run_of_the_small_regime_is_shown_against_the_papers(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "run", done=3, alpha=[0.5], regime="small", queue="auto", **REGIMES["small"])
+    report = write_report([run], tmp_path / "r.html")
+    differing, _ = Page(tmp_path / "r.html").text.split("settings as by default")
+    for told in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
+        assert told in differing
+    assert report.pictures.count == 1  # curves, with chance within a batch
 
 
 def test_a_run_before_its_first_step_is_reported(tmp_path: Path) -> None:
