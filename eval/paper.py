@@ -199,6 +199,7 @@ def pretrained(row: PaperRow) -> dict[str, Any]:
     contrastive = {
         "head": "linear",
         "key_augment": "full",
+        "negatives": "queue",
         "queue": "2048" if row.ours["dataset"] == "ucf101" else "16384",
         "dim": 128,
         "temperature": 0.07,

@@ -1,4 +1,8 @@
-"""Where a computation runs: its device, and this process's place among several."""
+"""Where a computation runs: its device, its cores, and this process's place among several."""
+
+import math
+import os
+from pathlib import Path
 
 import torch
 from torch import distributed
@@ -14,6 +18,25 @@ def choose_device(name: str | None = None) -> torch.device:
         return device
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error
+
+
+def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: those it is bound to, as many as a container's quota allows, 1 at least."""
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _quota(cgroup)
+    except (OSError, ValueError):  # no quota, or none that is told
+        return bound
+    return max(1, min(bound, math.ceil(quota / period))) if quota > 0 else bound
+
+
+def _quota(cgroup: Path) -> tuple[int, int]:
+    """Microseconds of processor time, and of the period in which they may be used, of version 2 or 1 of cgroups."""
+    if (cgroup / "cpu.max").exists():
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    else:
+        quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+    return int(quota), int(period)
 
 
 def place() -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """A fit in several processes, each with its part of every batch."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from pipeline import files
 from pipeline.fit import Fit, FitFolder, Show, run_fit
 from pipeline.flow import Architecture
 from pipeline.flow.fitting import FitRecord, FitSettings
-from pipeline.processes import follower, run_processes
+from pipeline.processes import follower, run_processes, share_cores
 from pipeline.steps import StepReader
 
 
@@ -55,8 +54,7 @@ def _worker(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     device = get_device()
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // config["workers"]))
+    share_cores(device)
     settings, architecture = FitSettings(**config["settings"]), Architecture(**config["architecture"])
     fit, folder = Fit(settings, architecture, config["init"], config["source"]), FitFolder(Path(config["flow"]))
     with np.load(folder.images) as arrays:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from manifests.errors import Stopped, UserError
 from pipeline import files
+from pipeline.device import available_cpus
 from pipeline.stages import cluster
 from pipeline.steps import Record, StepReader
 
@@ -52,6 +55,15 @@ def run_processes(
             beside(lambda: _fit(trainer), poll)
         finally:
             files.remove(storage)
+
+
+def share_cores(device: torch.device) -> None:
+    """In a process of `run_processes`, on a CPU: as many threads as are its share of the cores of its node."""
+    import ray.train
+
+    if device.type == "cpu":
+        processes = ray.train.get_context().get_local_world_size()
+        torch.set_num_threads(max(1, available_cpus() // processes))
 
 
 def follower(

@@ -75,6 +75,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     # Its usage report would go to the network, and its dashboard is a server nobody asked for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
+    # Ray's workers would stand back by 15 behind any other process, and a job beside a training would hardly move.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     already = ray.is_initialized()
     if not already:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifests.errors import UserError
 from pipeline.windows import MAX_CLIP
+from training.regimes import PAPER
 
 if TYPE_CHECKING:
     from training.settings import Settings
@@ -19,11 +20,13 @@ PAIRS_ONLY = ("head", "dim", "pair", "key_augment", "jitter")
 DPC_BACKBONE = "r2d3d18"
 
 DPC_DEFAULTS: dict[str, Any] = {
+    "regime": PAPER,
     "backbone": DPC_BACKBONE,
     "epochs": 300,  # the supplement's, on UCF101
+    "schedule": "constant",  # the published code never changes its learning rate
     "warmup_epochs": 0,
 }
-"""Where they differ from the other methods'."""
+"""Where they differ from the other methods': DPC's paper regime."""
 
 
 def defaults_of(method: object) -> dict[str, Any]:

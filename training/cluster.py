@@ -1,14 +1,11 @@
 """The training function in several processes."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from pipeline.processes import follower, run_processes
+from pipeline.processes import follower, run_processes, share_cores
 from pipeline.steps import StepReader
 from training.methods import open_clips
 from training.run import RunFolder, StepRecord
@@ -43,6 +40,5 @@ def _worker(config: dict[str, Any]) -> None:
     settings = Settings(**config["settings"])
     folder = RunFolder(Path(config["folder"]))
     device = get_device()
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.workers))
+    share_cores(device)
     train(settings, open_clips(settings), folder, device, stop=(folder.root / STOP).exists)

@@ -87,7 +87,9 @@ class DPC(nn.Module):
         score = self.score(clips)  # N x P x S x N x P x S
         same = torch.diagonal(torch.diagonal(score.detach(), dim1=1, dim2=4), dim1=1, dim2=3)  # N x N x P x S
         own = torch.arange(len(clips), device=score.device)[:, None, None]
-        return Scores(score.flatten(3).flatten(0, 2), (same.argmax(dim=1) == own).float().mean())
+        logits = score.flatten(3).flatten(0, 2)
+        found = (same.argmax(dim=1) == own).float().mean()
+        return Scores(logits, torch.arange(len(logits), device=logits.device), found)
 
     def score(self, clips: Tensor) -> Tensor:
         """Dot products of predicted and true features, (N, P, S, N, P, S): clip, block and place of both."""

@@ -1,7 +1,6 @@
 """Batches of clips for one process: which videos each step reads, and the processes that read them ahead."""
 
 import ctypes
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from manifests.errors import UserError
+from pipeline.device import available_cpus
 from training.clips import ClipSet
 
 MAX_LOADER_WORKERS = 8
@@ -163,7 +163,7 @@ def keep_freed_memory() -> None:
 
 def spare_cpus() -> int:
     """CPUs for reading, beside the one that trains."""
-    return max(1, min(MAX_LOADER_WORKERS, len(os.sched_getaffinity(0)) - 1))
+    return max(1, min(MAX_LOADER_WORKERS, available_cpus() - 1))
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from manifests.errors import UserError
 from pipeline.cache import Cache
-from pipeline.flow import Flow, choose_precision, load_flow
+from pipeline.flow import Flow, load_flow
 from training.backbones import build_backbone
 from training.backbones.checkpoints import find_backbone
 from training.block_methods import BLOCK_METHODS
@@ -24,11 +24,12 @@ MIN_GROUP = 2
 """Clips of a group: batch norm over one clip would leave little of it."""
 
 MIN_VIDEOS = 4
-"""Negatives come from other videos, and the queue may hold a quarter of them."""
+"""Negatives come from other videos, and a queue may hold a quarter of them."""
 
 
 class Classifier(nn.Module):
     """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
+    labels: (N,) int64, handed on as the targets.
 
     Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
     dropout: of the features before the classifier.
@@ -38,20 +39,20 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder_q = build_encoder(backbone, "linear", classes, dropout)
 
-    def forward(self, clips: Tensor) -> Scores:
+    def forward(self, clips: Tensor, labels: Tensor) -> Scores:
         logits = self.encoder_q(clips).flatten(1).float()
-        return Scores(logits, logits.new_tensor(float("nan")))
+        return Scores(logits, labels, logits.new_tensor(float("nan")))
 
 
 @dataclass(frozen=True)
 class Task:
     """A method at work: its model, and what becomes of a batch.
 
-    inputs: a batch of the loader -> the model's inputs, and the targets of its logits, (N,) int64.
+    model: of whose inputs come Scores. inputs: a batch of the loader -> the model's inputs.
     """
 
     model: nn.Module
-    inputs: Callable[[Any], tuple[tuple[Tensor, ...], Tensor]]
+    inputs: Callable[[Any], tuple[Tensor, ...]]
 
 
 def open_cache(settings: Settings) -> Cache:
@@ -95,28 +96,33 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
     views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
     if isinstance(clips, LabelledClips):
         model: nn.Module = Classifier(backbone, clips.classes, settings.dropout)
-        task = Task(model, lambda batch: ((views.query(batch[0]),), batch[1]))
+        task = Task(model, lambda batch: (views.query(batch[0]), batch[1]))
     else:
         model = MoCo(
             backbone,
             settings.head,
             settings.dim,
-            int(settings.queue),
+            int(settings.queue) if settings.negatives == "queue" else 0,
             settings.momentum,
             settings.temperature,
             norm_groups(settings),
         )
-        task = Task(model, lambda batch: _pair(views, batch))
+        task = Task(model, lambda batch: (views.query(batch[0]), views.key(batch[1])))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return task
 
 
 def chance(settings: Settings, clips: ClipSet) -> float:
-    """The top-1 share that guessing reaches: of the classes, of a query's key among those of the queue, or of the true
-    features of DPC's places."""
+    """The top-1 share that guessing reaches: of the classes, of a query's key among those it is told from, or of the
+    true features of DPC's places."""
     if isinstance(clips, SingleClips):
         return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * map_cells(settings))
-    return 1 / (clips.classes if isinstance(clips, LabelledClips) else 1 + int(settings.queue))
+    return 1 / clips.classes if isinstance(clips, LabelledClips) else contrastive_chance(settings)
+
+
+def contrastive_chance(settings: Settings) -> float:
+    """The same for a query's key, with resolved settings: among itself and the queue, or the keys of a step."""
+    return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
 
 
 def norm_groups(settings: Settings) -> int:
@@ -128,9 +134,11 @@ def norm_groups(settings: Settings) -> int:
 
 
 def online_flow(settings: Settings, device: torch.device) -> Flow:
-    """The flow that s2vc-online runs: the cache's own unless told otherwise."""
-    own = open_cache(settings).layout.flow
-    return load_flow(own if settings.flow == "cache" else settings.flow, device, choose_precision("auto", device))
+    """The flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
+    if settings.flow == "cache":
+        cache = open_cache(settings)
+        return load_flow(cache.layout.flow, device, cache.settings.precision)
+    return load_flow(settings.flow, device, "auto")
 
 
 def map_cells(settings: Settings) -> int:
@@ -139,18 +147,7 @@ def map_cells(settings: Settings) -> int:
 
 
 def _dpc(settings: Settings, backbone: nn.Module, device: torch.device) -> Task:
-    """The target of each predicted place is its own number."""
     model = DPC(backbone, settings.blocks, settings.block_length, settings.predicted).to(device)
     model.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    views, of_a_clip = DPCViews(settings.size).to(device), settings.predicted * map_cells(settings)
-
-    def inputs(batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
-        clips = views(batch)
-        return (clips,), torch.arange(len(clips) * of_a_clip, device=device)
-
-    return Task(model, inputs)
-
-
-def _pair(views: Views, batch: Any) -> tuple[tuple[Tensor, ...], Tensor]:
-    query, key = views.query(batch[0]), views.key(batch[1])
-    return (query, key), torch.zeros(len(query), dtype=torch.long, device=query.device)
+    views = DPCViews(settings.size).to(device)
+    return Task(model, lambda batch: (views(batch),))

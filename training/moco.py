@@ -1,4 +1,5 @@
-"""MoCo (He et al., CVPR 2020) as S²VC integrates it: eq. 6 with a momentum dictionary.
+"""MoCo as S²VC integrates it, eq. 6: with a momentum dictionary (He et al., CVPR 2020), or with the keys of the same
+step as negatives (MoCo v3, Chen et al., ICCV 2021).
 
 N clips of a process, N' clips of all processes, C features, K keys in the queue.
 """
@@ -14,7 +15,8 @@ HEADS = ("mlp", "linear")
 
 
 class Scores(NamedTuple):
-    """What a model says of a batch. logits: (N, classes) float32, or (N, 1 + K) with the positive in column 0.
+    """What a model says of a batch. logits: (N, classes) float32; of MoCo (N, 1 + K) with the positive in column 0, or
+    (N, N') without a queue. targets: (N,) int64, the column that is right.
     batch_top1: (), share of queries whose own key is the nearest of the N' keys of this step, NaN where there are none.
 
     Keys drift, and the newest in a queue can be told by its age; those of one step are of one age, so that batch_top1
@@ -22,6 +24,7 @@ class Scores(NamedTuple):
     """
 
     logits: Tensor
+    targets: Tensor
     batch_top1: Tensor
 
 
@@ -45,14 +48,15 @@ def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0
 
 
 class MoCo(nn.Module):
-    """Query encoder, momentum encoder, and a queue of the latest keys.
+    """Query encoder, momentum encoder, and what a query's key is told from.
 
-    backbone: what both encoders start from. dim: of the embeddings. queue: keys kept, K. momentum: of the key encoder.
+    backbone: what both encoders start from. dim: of the embeddings. queue: K, the latest keys, which are kept as
+    negatives; 0 keeps none: a query's negatives are the other keys of its step. momentum: of the key encoder.
     temperature: τ of eq. 6. groups: parts of a process's clips that are normalised apart, keys after a shuffle: were
-    a query and its key normalised among the same clips, their statistics would tell the key from the queue's.
+    a query and its key normalised among the same clips, their statistics would tell the key from the others.
     """
 
-    queue: Tensor
+    queue: Tensor | None
     pointer: Tensor
 
     def __init__(
@@ -69,23 +73,26 @@ class MoCo(nn.Module):
         self.momentum, self.temperature, self.groups = momentum, temperature, groups
         self.encoder_q = build_encoder(backbone, head, dim)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
-        self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0))
-        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+        # Of no queue, a state dict has neither.
+        self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0) if queue else None)
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long) if queue else None)
 
     def forward(self, query: Tensor, key: Tensor) -> Scores:
-        """Clips query and key (N, 3, T, H, W) -> logits (N, 1 + K), and where the key lies among the step's."""
+        """Clips query and key (N, 3, T, H, W) -> logits (N, 1 + K) or (N, N'), and where the right ones lie in them."""
         q = self._embed(self.encoder_q, query)  # N x dim
         with torch.no_grad():
             self._update_key_encoder()
-            k = self._embed_keys(key)  # N x dim
+            keys = self._embed_keys(key)  # N' x dim
+        own = _rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
         with torch.autocast(query.device.type, enabled=False):
-            positive = (q * k).sum(dim=1, keepdim=True)  # N x 1
+            similarity = q @ keys.T  # N x N'
+            found = (similarity.argmax(dim=1) == own).float().mean()
+            if self.queue is None:
+                return Scores(similarity / self.temperature, own, found)
+            positive = (q * keys[own]).sum(dim=1, keepdim=True)  # N x 1
             negative = q @ self.queue.clone()  # N x K; the queue changes below, before the backward pass
-            everyone = _gather(k)  # N' x dim
-            nearest = (q.detach() @ everyone.T).argmax(dim=1)  # N
-        self._enqueue(everyone)
-        own = _rank() * len(k) + torch.arange(len(k), device=k.device)
-        return Scores(torch.cat([positive, negative], dim=1) / self.temperature, (nearest == own).float().mean())
+        self._enqueue(self.queue, keys)
+        return Scores(torch.cat([positive, negative], dim=1) / self.temperature, torch.zeros_like(own), found)
 
     def _embed(self, encoder: nn.Module, clips: Tensor) -> Tensor:
         parts = [encoder(part).flatten(1).float() for part in clips.tensor_split(self.groups)]
@@ -98,7 +105,10 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
-        """Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs."""
+        """Key clips (N, 3, T, H, W) -> the embeddings of all processes' keys, (N', dim), by rank.
+
+        Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs.
+        """
         count, rank = len(key), _rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
@@ -106,15 +116,15 @@ class MoCo(nn.Module):
             distributed.broadcast(order, src=0)
         mine = slice(rank * count, (rank + 1) * count)
         k = _gather(self._embed(self.encoder_k, everyone[order[mine]]))
-        return k[order.argsort()[mine]]
+        return k[order.argsort()]
 
     @torch.no_grad()
-    def _enqueue(self, keys: Tensor) -> None:
-        """Put keys (N', dim) in the place of the oldest ones; the queue wraps, whatever the batch size."""
-        size = self.queue.shape[1]
+    def _enqueue(self, queue: Tensor, keys: Tensor) -> None:
+        """Put keys (N', dim) in the place of the oldest of queue (dim, K), which wraps, whatever the batch size."""
+        size = queue.shape[1]
         keys = keys[-size:]
         places = (self.pointer + torch.arange(len(keys), device=keys.device)) % size
-        self.queue[:, places] = keys.T
+        queue[:, places] = keys.T
         self.pointer.copy_((self.pointer + len(keys)) % size)
 
 

@@ -4,9 +4,8 @@ Where paper and published code differ, the default is named, and the other is th
 """
 
 import dataclasses
-import math
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,13 @@ from training.augment import COLOUR_JITTER
 from training.backbones import BACKBONES
 from training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
 from training.clips import PAIRS
+from training.fields import check_fields, converted, option
 from training.moco import HEADS
+from training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
+NEGATIVES = ("queue", "batch")
+SCHEDULES = ("step", "cosine", "constant")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -49,9 +52,15 @@ SHARDS_AT_HAND = 64
 """Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field with its help and, where it is one of a few words, those."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
+    """A field that a regime sets; by itself it is the paper's."""
+    return option(REGIMES[PAPER][name], help, choices)
+
+
+def is_contrastive(method: str) -> bool:
+    """Whether a method tells a query's key from others: it has negatives, a key encoder's momentum, and crops by
+    scale. Learning with labels has none of these, and dense predictive coding has its own."""
+    return method not in ("supervised", *BLOCK_METHODS)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,12 @@ class Settings:
     """Of one run. The command line is made from these fields."""
 
     cache: str = option("", "The cache trained on.")
+    regime: str = option(
+        AUTO,
+        f"Sets what is not given by name. auto: paper with a preset, {PAPER_VIDEOS:,} training videos, or "
+        f"{PAPER_STEPS:,} steps; else small, which teaches in hundreds of steps. dpc takes paper.",
+        (AUTO, *REGIMES),
+    )
 
     # What is learned
     method: str = option(
@@ -69,50 +84,53 @@ class Settings:
     )
     backbone: str = option("r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
-    dim: int = option(128, "Size of the embeddings.")
+    dim: int = option(128, "Size of the embeddings.", at_least=1)
+    negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
     queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
-    queue_limit: int = option(2048, "What --queue auto starts from.")
-    momentum: float = option(0.999, "Of the key encoder.")
-    temperature: float = option(0.07, "τ of eq. 6.")
+    queue_limit: int = option(2048, "What --queue auto starts from.", at_least=1)
+    momentum: float = by_regime("momentum", "Of the key encoder.")
+    temperature: float = by_regime("temperature", "τ of eq. 6.")
     norm_group: int = option(
         32,
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
+        at_least=2,
     )
     init: str = option("", "Start from the backbone of this checkpoint.")
 
     # Classes, for method supervised
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
-    backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.")
+    backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.", at_least=0)
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
     # Blocks, for methods dpc and dpc-s2vc
-    blocks: int = option(8, "dpc: in a clip.")
-    block_length: int = option(5, "dpc: frames of a block.")
-    predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.")
+    blocks: int = option(8, "dpc: in a clip.", at_least=2)
+    block_length: int = option(5, "dpc: frames of a block.", at_least=2)
+    predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.", at_least=1)
     preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
 
     # Pairs
     alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
     keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
     variant: tuple[str, ...] = option((), "Or from a variant by its name; repeatable.")
-    draws: int = option(1, "Draws 0 to N-1 of each variant of a random strategy.")
+    draws: int = option(1, "Draws 0 to N-1 of each variant of a random strategy.", at_least=1)
     flow: str = option("cache", "s2vc-online: 'cache', 'default', or a file.")
     split: str = option(AUTO, "Split column; auto: the first, or all rows where there is none; all: all rows.")
     clip_length: int = option(
-        0, "Frames; 0: the paper's for the backbone (16, S3D 32), of dpc --blocks x --block-length."
+        0, "Frames; 0: the paper's for the backbone (16, S3D 32), of dpc --blocks x --block-length.", at_least=0
     )
-    frame_step: int = option(0, "Between the frames of a clip; 0: 1, with r2d3d18 3.")
+    frame_step: int = option(0, "Between the frames of a clip; 0: 1, with r2d3d18 3.", at_least=0)
     shards_at_hand: int = option(
         0,
         "Shards are shuffled, and samples over this many shards at a time; 0: over all, of a cache at a URL over "
         f"{SHARDS_AT_HAND}, so that each shard is fetched about once an epoch.",
+        at_least=0,
     )
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIRS)
 
     # Augmentation
-    size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).")
-    query_scale: tuple[float, float] = option((0.2, 1.0), "Share of the frame that a crop of the query covers.")
-    key_scale: tuple[float, float] = option((0.2, 1.0), "The same of the key.")
+    size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
+    query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
+    key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
     jitter: str = option(
         "per-clip",
@@ -121,19 +139,27 @@ class Settings:
     )
 
     # Optimisation
-    epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).")
-    batch: int = option(128, "Clips of a step, over all workers.")
-    lr: float = option(1e-3, "Learning rate of Adam; times 0.1 at 80 % and at 90 % of the epochs.")
-    weight_decay: float = option(1e-5, "Of Adam.")
-    warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.")
-    seed: int = option(0, "Of weights, order, pairs and augmentation.")
+    epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
+    batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
+    lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
+    schedule: str = by_regime(
+        "schedule", "step: times 0.1 at 80 % and at 90 % of the epochs; cosine: to 0; constant: dpc's.", SCHEDULES
+    )
+    weight_decay: float = option(1e-5, "Of Adam.", at_least=0)
+    warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.", at_least=0)
+    warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
+    seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
 
     # How it is run; none of these changes what is learned but for rounding
     precision: str = option("auto", "auto: bfloat16 autocast on a GPU or with AMX, else float32.", PRECISIONS)
     compile: bool = option(False, "torch.compile the encoders.")
-    workers: int = option(0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.")
-    loader_workers: int = option(-1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.")
-    checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.")
+    workers: int = option(
+        0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.", at_least=0
+    )
+    loader_workers: int = option(
+        -1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.", at_least=-1
+    )
+    checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.", at_least=0)
     local_cache: str = option("", "Cache at a URL: folder for copies of its shards; empty: s2vc in your cache folder.")
     local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
 
@@ -143,16 +169,16 @@ class Settings:
         return None if self.split == AUTO else self.split
 
 
-RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
-"""These may differ when a run is gone on with."""
+RUN_ONLY = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
+"""These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
 
 LABELS_ONLY = ("dropout", "backbone_lr", "still")
 """These belong to method supervised."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "ucf101": {"epochs": 500},
-    "k200": {"epochs": 200, "queue_limit": 16384},
-    "k400": {"epochs": 100, "queue_limit": 16384},
+    "ucf101": {"regime": PAPER, "epochs": 500},
+    "k200": {"regime": PAPER, "epochs": 200, "queue_limit": 16384},
+    "k400": {"regime": PAPER, "epochs": 100, "queue_limit": 16384},
 }
 
 
@@ -178,7 +204,7 @@ def merge(*layers: dict[str, Any]) -> Settings:
         for name, value in layer.items():
             if name not in kinds:
                 raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            values[name] = _converted(name, value, kinds[name])
+            values[name] = converted(name, value, kinds[name])
     settings = Settings(**values)
     _check(settings)
     return settings
@@ -220,37 +246,8 @@ def settings_text(settings: Settings) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _converted(name: str, value: Any, kind: Any) -> Any:
-    """A value from YAML or from the command line in the type of its field; raises UserError."""
-    try:
-        if typing.get_origin(kind) is tuple:
-            kinds = typing.get_args(kind)
-            values = list(value) if isinstance(value, list | tuple) else [value]
-            if kinds[-1] is Ellipsis:
-                kinds = (kinds[0],) * len(values)
-            return tuple(_converted(name, v, k) for v, k in zip(values, kinds, strict=True))
-        if kind is bool or isinstance(value, bool):
-            if not (kind is bool and isinstance(value, bool)):
-                raise ValueError
-            return value
-        if kind is int and isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return kind(value)  # text, too: YAML takes 1e-3 for text
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name} cannot be {value!r}") from None
-
-
 def _check(settings: Settings) -> None:
-    for item in dataclasses.fields(Settings):
-        value, choices = getattr(settings, item.name), item.metadata["choices"]
-        if choices and value not in choices:
-            raise UserError(f"{item.name} is one of {', '.join(choices)}, not {value!r}")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise UserError(f"{item.name} cannot be {number}")
-    for name, low in _AT_LEAST.items():
-        if getattr(settings, name) < low:
-            raise UserError(f"{name} is {low} or more, not {getattr(settings, name)}")
+    check_fields(settings)
     for name in ("query_scale", "key_scale"):
         low, high = getattr(settings, name)
         if not 0 < low <= high <= 1:
@@ -269,36 +266,15 @@ def _check(settings: Settings) -> None:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
     if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
         raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
+    if settings.queue != AUTO and settings.negatives != "queue":
+        raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
+    if not 0 <= settings.warmup_share < 1:
+        raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
     _check_source(settings)
     check_blocks(settings, shortest)
-
-
-_AT_LEAST = {
-    "dim": 1,
-    "queue_limit": 1,
-    "norm_group": 2,
-    "draws": 1,
-    "clip_length": 0,
-    "frame_step": 0,
-    "blocks": 2,
-    "block_length": 2,
-    "predicted": 1,
-    "size": 0,
-    "epochs": 1,
-    "batch": 2,
-    "lr": 0,
-    "backbone_lr": 0,
-    "weight_decay": 0,
-    "warmup_epochs": 0,
-    "seed": 0,
-    "workers": 0,
-    "loader_workers": -1,
-    "checkpoint_minutes": 0,
-    "shards_at_hand": 0,
-}
 
 
 def _check_source(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""How a run begins: settings made whole, clips opened, weights looked at, its folder opened; or a refusal."""
+"""How a run begins: clips opened, a regime chosen for them, settings resolved, its folder opened; or a refusal."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,16 +9,18 @@ import torch
 
 from pipeline.cache.opening import open_layout
 from pipeline.flow.checkpoints import NAMES
+from training.block_methods import defaults_of
 from training.clips import ClipSet
 from training.methods import check_weights, open_clips
+from training.regimes import PAPER, SMALL, choose_regime, regime_layer
 from training.run import RunFolder
-from training.settings import Settings, merge, wanted_variants, with_defaults_filled
-from training.trainer import resolve
+from training.settings import AUTO, Settings, is_contrastive, merge, wanted_variants, with_defaults_filled
+from training.trainer import DECAYS, resolve, total_steps
 
 
 @dataclass(frozen=True)
 class Run:
-    """Ready to be trained. settings: resolved. told: sentences on what is not as it was asked for."""
+    """Ready to be trained. settings: resolved. told: sentences on the regime, and on what is not as was asked for."""
 
     settings: Settings
     clips: ClipSet
@@ -31,13 +33,39 @@ def start(layers: list[dict[str, Any]], out: Path | None, device: torch.device) 
 
     layers: of named settings, later ones on top. Raises UserError for whatever keeps it from training.
     """
-    settings = with_whole_paths(with_defaults_filled(merge(*layers)))
-    clips = open_clips(settings)
-    settings, told = resolve(settings, len(clips))
+    asked = with_whole_paths(with_defaults_filled(merge(*layers)))
+    clips = open_clips(asked)  # of which no setting of a regime changes anything
+    settings, told = resolve(with_whole_paths(with_regime(layers, len(clips))), len(clips))
+    regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     check_weights(settings, device)
     folder = RunFolder(out or Path("runs") / default_name(settings))
     folder.open(settings)
-    return Run(settings, clips, folder, told)
+    return Run(settings, clips, folder, [regime, *told])
+
+
+def with_regime(layers: list[dict[str, Any]], videos: int) -> Settings:
+    """The settings of layers over those of their regime, which is chosen by the number of training videos where it is
+    `auto`; not resolved. The paper's regime of a method is that method's own where it has one. Raises UserError for
+    nonsense."""
+    asked = merge(*layers)
+    regime = asked.regime
+    if regime == AUTO:
+        regime = choose_regime(videos, total_steps(resolve(asked, videos)[0], videos))
+    given = {name for layer in layers for name in layer}
+    own = defaults_of(asked.method) if regime == PAPER else {}
+    return with_defaults_filled(merge(regime_layer(regime, given), own, *layers, {"regime": regime}))
+
+
+def describe_regime(settings: Settings, videos: int, chosen: bool) -> str:
+    """The regime of resolved settings in one line. chosen: nobody asked for it; the small one then names the other."""
+    steps = "steps at " + " and ".join(f"{d:.0%}" for d in DECAYS)
+    schedule = steps if settings.schedule == "step" else settings.schedule
+    parts = [schedule]
+    if is_contrastive(settings.method):
+        negatives = "the batch" if settings.negatives == "batch" else f"a queue of {settings.queue}"
+        parts = [f"negatives from {negatives}", f"momentum {settings.momentum:g}", schedule]
+    line = f"regime {settings.regime} ({videos:,} videos, {total_steps(settings, videos):,} steps): {', '.join(parts)}"
+    return line + f"; --regime {PAPER} for the paper's" if chosen and settings.regime == SMALL else line
 
 
 def with_whole_paths(settings: Settings) -> Settings:

@@ -15,18 +15,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manifests.errors import Stopped, UserError
 from pipeline.device import place
-from pipeline.flow import choose_precision
+from pipeline.flow import choose_dtype
 from pipeline.steps import StepLog
 from training.backbones.checkpoints import ENCODER_PREFIX
-from training.block_methods import BLOCK_METHODS
 from training.clips import ClipSet
 from training.loader import EpochBatches, Loader, spare_cpus
 from training.methods import Task, build_task
 from training.run import Position, RunFolder, StepRecord
-from training.settings import AUTO, Settings, shards_at_hand
+from training.settings import AUTO, Settings, is_contrastive, shards_at_hand
 
 DECAYS = (0.8, 0.9)
 """Of the epochs; at each the learning rate falls to a tenth."""
+
+FEW_NEGATIVES = 16
+"""With fewer, a query finds its key by little."""
 
 Show = Callable[[StepRecord], None]
 
@@ -34,10 +36,12 @@ Show = Callable[[StepRecord], None]
 def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
     """Batch and queue for a number of training videos, with a sentence on each that is not what was asked for.
 
-    A batch is as large as the set at most. The automatic queue is at most a quarter of the videos, since keys of a
-    query's own video would be false negatives, and whole batches where one fits.
+    A batch is as large as the set at most; its videos are all different, so that no key of a query's own video is a
+    negative within it. The automatic queue is at most a quarter of the videos, since such keys would be false
+    negatives, and whole batches where one fits.
     """
     told = []
+    contrastive = is_contrastive(settings.method)
     processes = max(settings.workers, 1)
     batch = min(settings.batch, videos) // processes * processes
     if batch < 2 * processes:
@@ -45,10 +49,13 @@ def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
     if batch != settings.batch:
         told.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
     queue = settings.queue
-    if queue == AUTO and settings.method not in BLOCK_METHODS:
+    if settings.negatives == "batch":
+        if contrastive and batch <= FEW_NEGATIVES:
+            told.append(f"only {batch - 1} negatives, a batch's other keys: fewer than {FEW_NEGATIVES} teach little")
+    elif queue == AUTO:
         room = min(settings.queue_limit, videos // 4)
         queue = str(room // batch * batch or room)
-        if int(queue) < settings.queue_limit:
+        if contrastive and int(queue) < settings.queue_limit:
             told.append(f"queue {queue}: at most a quarter of {videos} training videos")
     return dataclasses.replace(settings, batch=batch, queue=queue), told
 
@@ -58,12 +65,27 @@ def total_steps(settings: Settings, videos: int) -> int:
     return videos // settings.batch * settings.epochs
 
 
+def warmup_steps(settings: Settings, steps: int) -> int:
+    """Steps over which the learning rate rises, with `steps` an epoch."""
+    if settings.warmup_share:
+        return round(settings.warmup_share * settings.epochs * steps)
+    return settings.warmup_epochs * steps
+
+
 def learning_rate(settings: Settings, steps: int, done: int) -> float:
-    """Of the step after `done` steps, with `steps` an epoch: linear warm-up, then a tenth at each of DECAYS."""
-    warmup = settings.warmup_epochs * steps
+    """Of the step after `done` steps, with `steps` an epoch: a linear warm-up to lr, and a decay.
+
+    schedule `constant`: no decay. `step`: a tenth at each of DECAYS. `cosine` (Loshchilov and Hutter, ICLR 2017,
+    without restarts): from lr at the end of the warm-up by half a cosine to 0 at the end of the run.
+    """
+    total, warmup = settings.epochs * steps, warmup_steps(settings, steps)
     rate = settings.lr * min(1.0, (done + 1) / max(warmup, 1))
-    passed = sum(done >= round(share * settings.epochs * steps) for share in DECAYS)
-    return float(rate * 0.1**passed)
+    if settings.schedule == "constant":
+        return float(rate)
+    if settings.schedule == "cosine":
+        past = max(done - warmup, 0) / max(total - warmup, 1)
+        return float(rate * (1 + math.cos(math.pi * past)) / 2)
+    return float(rate * 0.1 ** sum(done >= round(share * total) for share in DECAYS))
 
 
 def train(
@@ -101,8 +123,7 @@ class _Training:
         workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
         self.steps = batches.steps
         self.loader = Loader(clips, batches, device, workers)
-        precision = settings.precision
-        self.half = (choose_precision("auto", device) if precision == AUTO else precision) == "bfloat16"
+        self.half = choose_dtype(settings.precision, device) == "bfloat16"
         self.model: nn.Module = self._prepared()
         self.saved_at = time.monotonic()
         self.stopping = False
@@ -158,10 +179,10 @@ class _Training:
         """A step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes: (5,)."""
         for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
             group["lr"] = rate * share
-        inputs, targets = self.task.inputs(batch)
+        inputs = self.task.inputs(batch)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
-            logits, batch_top1 = self.model(*inputs)
+            logits, targets, batch_top1 = self.model(*inputs)
         loss = functional.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -14,7 +14,7 @@ from eval.subject import load_subject
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
-from pipeline.cli.options import FOLDER, cache_argument
+from pipeline.cli.options import FOLDER, cache_argument, threads_option
 from pipeline.windows import MAX_CLIP
 from training.backbones import BACKBONES
 from training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
@@ -55,6 +55,7 @@ _OPTIONS = (
     click.option("--frame-step", type=click.IntRange(1), help="[default: 1, with r2d3d18 3]"),
     seed_option,
     out_option,
+    threads_option,
 )
 
 

@@ -1,6 +1,5 @@
 """`s2vc-eval motion`."""
 
-import os
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from eval.videos import class_names, stored_rows
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
 from pipeline.cli.options import cache_argument
+from pipeline.device import available_cpus
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
 
@@ -40,7 +40,7 @@ def motion_command(cache: Path | Layout, threshold: float, every: int, out: Path
     console, opened = Console(), Cache(cache)
     rows = stored_rows(opened, 2)
     with progress("motion", len(rows), "videos", console) as advance:
-        shares = moving_shares(opened, rows, threshold, every, len(os.sched_getaffinity(0)), advance)
+        shares = moving_shares(opened, rows, threshold, every, available_cpus(), advance)
     ids = opened.index["video_id"].to_numpy()[rows]
     per_class = class_means(shares, class_names(opened)[rows].tolist())
     described = describe("motion", opened, ALL_ROWS, threshold=threshold, every=every, videos=len(rows))

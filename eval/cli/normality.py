@@ -15,7 +15,7 @@ from eval.videos import encoded_rows
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
-from pipeline.cli.options import cache_argument
+from pipeline.cli.options import cache_argument, threads_option
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
 
@@ -30,6 +30,7 @@ TITLES = ("pixels", "static latents", "control")
 @click.option("--dims", type=click.IntRange(1, 1024), default=8, help="Pixels and latents drawn of each video.")
 @seed_option
 @out_option
+@threads_option
 def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
     """Whether pixels and latents of CACHE are normal over the frames of a video (supplement, Fig. 5).
 

@@ -26,7 +26,7 @@ from eval.videos import encoded_rows
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
-from pipeline.cli.options import cache_argument
+from pipeline.cli.options import cache_argument, threads_option
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
 
@@ -38,6 +38,7 @@ from training.choice import ALL_ROWS
 @click.option("--pairs", type=click.IntRange(1), default=100, help="Of frames, a comparison and class.")
 @seed_option
 @out_option
+@threads_option
 def similarity_command(cache: Path | Layout, alpha: float, classes: int, pairs: int, seed: int, out: Path) -> None:
     """Cosine similarity of frames of CACHE in the latent space, before and after static cues are suppressed.
 

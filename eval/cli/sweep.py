@@ -30,6 +30,7 @@ from pipeline.variants import Variant
 from training.block_methods import BLOCKS_ONLY
 from training.cli.run import settings_options
 from training.settings import LABELS_ONLY, PRESETS, read_settings_file
+from training.start import describe_regime
 
 
 def numbers(kind: type) -> Any:
@@ -58,7 +59,7 @@ def numbers(kind: type) -> Any:
 @click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: CPUs over the trials that fit at a time]")
 @click.option("--evict", "evicting", is_flag=True, help="Render one variant at a time, and drop it once it is used.")
 @click.option("--dry-run", is_flag=True, help="Print bytes and hours, and stop there.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's epochs and queue for a dataset.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
 @address_option
 @settings_options(without=(*DECIDED, *LABELS_ONLY, *BLOCKS_ONLY, "flow"))
@@ -129,7 +130,7 @@ def tell_cost(
     evicting: bool,
     console: Console,
 ) -> None:
-    """Bytes and hours of what is left, from what this machine did just now."""
+    """The regime of the runs, and bytes and hours of what is left, from what this machine did just now."""
     needed = {t.variant for t in left}
     missing = [v for v in variants if v.name in needed and cache.unrendered_shards(v)]
     console.print(
@@ -137,6 +138,8 @@ def tell_cost(
         f"{share.at_once} at a time, each with {share.cpus} CPUs" + (", 1 GPU" if share.gpus else ""),
         highlight=False,
     )
+    resolved, videos, _ = planned(example_settings(shared))
+    console.print(describe_regime(resolved, videos, chosen=False), highlight=False)
     torch.set_num_threads(share.cpus)
     cost = cost_of_trial(cache, missing, example_settings(shared), tasks, choose_device())
     rendered = cost.variant_bytes // max(len(missing), 1) if evicting else cost.variant_bytes
@@ -191,7 +194,7 @@ class Sweep:
         if self.stop():
             return {}
         note_kept(self.folder, self.cache, variants)
-        settings, steps = planned(example_settings(self.shared))
+        settings, _, steps = planned(example_settings(self.shared))
         done = dict.fromkeys(left, 0)
         with progress("sweep", steps * len(left), "steps", self.console, counted="clips") as advance:
 

@@ -11,8 +11,10 @@ from eval.report.pictures import Picture, Pictures
 from manifests.errors import UserError
 from training.block_methods import defaults_of
 from training.curves import plot_curves
+from training.methods import contrastive_chance
+from training.regimes import PAPER, SMALL
 from training.run import RunFolder, StepRecord, read_metrics
-from training.settings import AUTO, Settings, merge, read_settings_file, with_defaults_filled
+from training.settings import AUTO, Settings, is_contrastive, merge, read_settings_file, with_defaults_filled
 
 LAST = 10
 """Metrics are means over the last tenth of the steps, as the end of a run tells them."""
@@ -74,6 +76,7 @@ def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], l
     own = defaults_of(settings.method)
     plain = with_defaults_filled(Settings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
     defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs} | own
+    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # whose settings the defaults are
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:
@@ -138,8 +141,8 @@ def _curves(folder: Path, settings: Settings, records: list[StepRecord], picture
         return pictures.take(path, title)
     if not records:
         return None
-    contrastive = settings.method != "supervised" and settings.queue != AUTO
-    chance = 1 / (1 + int(settings.queue)) if contrastive else math.nan
+    known = is_contrastive(settings.method) and (settings.negatives == "batch" or settings.queue != AUTO)
+    chance = contrastive_chance(settings) if known else math.nan
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch) / path.name
         plot_curves(records, chance, drawn)

@@ -41,11 +41,11 @@ class Cost:
     test_seconds: float
 
 
-def planned(settings: Settings) -> tuple[Settings, int]:
-    """The settings of a run, resolved for its videos, and the steps of all its epochs."""
+def planned(settings: Settings) -> tuple[Settings, int, int]:
+    """The settings of a run, resolved for its videos; how many those are, and the steps of all its epochs."""
     videos = len(open_clips(settings))
     resolved, _ = resolve(settings, videos)
-    return resolved, total_steps(resolved, videos)
+    return resolved, videos, total_steps(resolved, videos)
 
 
 def cost_of_trial(
@@ -55,7 +55,7 @@ def cost_of_trial(
 
     missing: variants to be rendered. settings: of one run, those that all have in common.
     """
-    resolved, steps = planned(settings)
+    resolved, _, steps = planned(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(

@@ -11,7 +11,9 @@ from manifests.errors import UserError, refuse_other_settings
 from pipeline import files
 from pipeline.cache import Cache
 from pipeline.variants import Variant
+from training.methods import open_clips
 from training.settings import Settings, merge, settings_text, with_defaults_filled
+from training.start import with_regime
 
 BASELINE = "moco"
 """MoCo without S²VC: what every variant is compared with, seed by seed."""
@@ -96,11 +98,15 @@ def _settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str, Any]:
-    """The settings that all trials have, as plain values, checked; raises UserError for those that a sweep decides."""
+    """The settings that all trials have, as plain values, checked; raises UserError for those that a sweep decides.
+
+    The regime is chosen here, once: its settings are every arm's.
+    """
     given = {name: value for layer in layers for name, value in layer.items()}
     if wrong := [name for name in given if name in DECIDED]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
-    settings = with_defaults_filled(merge(*layers, {"method": BASELINE, "cache": cache.layout.location}))
+    layers = [*layers, {"method": BASELINE, "cache": cache.layout.location}]
+    settings = with_regime(layers, len(open_clips(with_defaults_filled(merge(*layers)))))
     values: dict[str, Any] = yaml.safe_load(settings_text(settings))
     return {name: value for name, value in values.items() if name not in DECIDED} | {"cache": settings.cache}
 

@@ -14,7 +14,7 @@ from manifests.sample import SAMPLE_CLASSES
 from pipeline import files
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
-from pipeline.cli.options import CACHE, FOLDER, with_local_cache
+from pipeline.cli.options import CACHE, FOLDER, threads_option, with_local_cache
 from pipeline.comparison import ALPHAS, LENGTHS, POINTS, FlowReport, report
 from pipeline.comparison_sheet import comparison_bands
 from pipeline.device import choose_device
@@ -32,6 +32,7 @@ from pipeline.sheet import write_png
 @click.option("--out", type=FOLDER, default=Path("flows"), help="Folder for flows.csv and flows.png.")
 @click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", help="Of the subnets.")
 @click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
+@threads_option
 def compare_flows_command(
     flows: tuple[str, ...], cache: Path | Layout, videos: int, out: Path, precision: str, device: str | None
 ) -> None:

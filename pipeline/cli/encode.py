@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     with_local_cache,
     workers_option,
 )
+from pipeline.flow.model import PRECISIONS
 from pipeline.jobs import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
 from pipeline.progress import clock, progress, size
 from pipeline.quantise import FLOAT16, KINDS
@@ -39,9 +40,9 @@ from pipeline.video import SILENCE_SECONDS
 @click.option("--flow", help=f"'default', 'steady', a safetensors file or a published checkpoint.  [default: {FLOW}]")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
+    type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
-    help="Of the flow's subnets. auto: bfloat16 on a GPU or with AMX, else float32.",
+    help="Of the flow's subnets. auto: bfloat16-centred on a GPU or with AMX, else float32.",
 )
 @click.option(
     "--latents",

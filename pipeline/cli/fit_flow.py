@@ -14,13 +14,13 @@ from rich.console import Console
 from manifests.errors import UserError
 from pipeline.cli import EXIT_INTERRUPTED
 from pipeline.cli.fit_session import fit_shown, tell_figures
-from pipeline.cli.options import OUTPUT
+from pipeline.cli.options import OUTPUT, threads_option
 from pipeline.device import choose_device
 from pipeline.fit import Fit, FitFolder, digest
-from pipeline.flow import Architecture, choose_precision, load_flow
+from pipeline.flow import Architecture, choose_dtype, load_flow
 from pipeline.flow.checkpoints import NAMES
 from pipeline.flow.fitting import FitSettings
-from pipeline.flow.model import PRECISIONS, SMALL_FLOW
+from pipeline.flow.model import DTYPES, SMALL_FLOW
 from pipeline.flow_figures import judge, sample_sheet
 from pipeline.images import read_images
 from pipeline.progress import progress
@@ -57,9 +57,10 @@ DEFAULTS = FitSettings()
 @click.option("--decay", type=click.FloatRange(0, 1), default=DEFAULTS.decay, help="Of the moving average of weights.")
 @click.option("--judge-every", type=click.IntRange(1), default=DEFAULTS.judge_every, help="Steps.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=DEFAULTS.seed)
-@click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", help="Of the subnets.")
+@click.option("--precision", type=click.Choice(["auto", *DTYPES]), default="auto", help="Of the subnets.")
 @click.option("--resize", is_flag=True, help="Cut and resize images that are not 64x64.")
 @click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
+@threads_option
 @click.option(
     "--workers", type=click.IntRange(0), default=0, help="Processes under Ray Train, a GPU each; 0: this one."
 )
@@ -96,7 +97,7 @@ def fit_flow_command(
         init = init if init in NAMES else str(Path(init).absolute())  # workers elsewhere mean the same file
     on = choose_device(device)
     rest = {k: v for k, v in given.items() if k not in names}
-    settings = FitSettings(**rest, precision=choose_precision(precision, on))
+    settings = FitSettings(**rest, precision=choose_dtype(precision, on))
     images, held = _read(source, validation, resize, settings, console)
     fit = Fit(settings, architecture, init, digest(images))
     if minutes:

@@ -7,6 +7,7 @@ import click
 import torch
 from rich.console import Console
 
+from pipeline.cli.options import threads_option
 from pipeline.device import choose_device
 from pipeline.flow import choose_precision, fingerprint, load_flow
 from pipeline.flow.checkpoints import flow_record
@@ -17,6 +18,7 @@ TIMED_FRAMES = 64
 
 @click.command("flow-info")
 @click.argument("flow", metavar="FILE")
+@threads_option
 def flow_info_command(flow: str) -> None:
     """What the flow in FILE is (or 'default', 'steady', the built-in ones): architecture, figures of its fit, speed."""
     console = Console()
@@ -38,4 +40,6 @@ def flow_info_command(flow: str) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         speed = TIMED_FRAMES / (time.perf_counter() - started)
-        console.print(f"{what}: {speed:.0f} frames/s here, {precision} subnets, {device.type}", highlight=False)
+        cores = torch.get_num_threads()
+        on = f"on {cores} core{'s' * (cores > 1)}" if device.type == "cpu" else f"on {device.type}"
+        console.print(f"{what}: {speed:.0f} frames/s here, {on}, {precision} subnets", highlight=False)

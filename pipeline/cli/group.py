@@ -1,6 +1,7 @@
 """How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,10 @@ from importlib import import_module
 from typing import Any
 
 import click
+
+# OpenMP reads it when torch is imported. Threads that wait for each other spinning lose whole time slices as soon as
+# another process has one of the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 EXIT_USER_ERROR = 2
 EXIT_STORAGE_FAILS = 1

@@ -80,4 +80,23 @@ cache_argument = with_local_cache(click.argument("cache", type=CACHE))
 address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Join this Ray cluster; 'auto': the one that runs on this machine."
 )
+
+
+def _set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if ctx.resilient_parsing:  # a shell that completes a line
+        return
+    import torch
+
+    from pipeline.device import available_cpus
+
+    torch.set_num_threads(value or available_cpus())
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    expose_value=False,
+    callback=_set_threads,
+    help="Cores that this process computes on.  [default: all that it may use]",
+)
 workers_option = click.option("--workers", type=click.IntRange(1), help="CPU workers at most.  [default: all CPUs]")

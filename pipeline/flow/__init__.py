@@ -1,6 +1,13 @@
 """The normalizing flow: the model, and its files."""
 
-from pipeline.flow.checkpoints import FlowFileError, choose_precision, fingerprint, load_flow, save_flow
+from pipeline.flow.checkpoints import (
+    FlowFileError,
+    choose_dtype,
+    choose_precision,
+    fingerprint,
+    load_flow,
+    save_flow,
+)
 from pipeline.flow.model import LATENTS, Architecture, Flow
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "Architecture",
     "Flow",
     "FlowFileError",
+    "choose_dtype",
     "choose_precision",
     "fingerprint",
     "load_flow",

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.flow.model import SMALL_FLOW, Architecture, Flow, new_flow
+from pipeline.flow.model import CENTRED, SMALL_FLOW, Architecture, Flow, new_flow
 
 BUILT_IN = ("default", "steady")
 """Flows that come with the package. steady: the default, fitted on with twice the published noise, whose choice of
@@ -37,7 +37,8 @@ def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", prec
     name_or_path: one of BUILT_IN; "untrained" for the control, of their architecture, whose couplings are the identity,
     so that latents are pixels, turned and permuted, at their own scale; a safetensors file that `save_flow` wrote; or a
     checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its shapes.
-    precision: "float32", "bfloat16" (subnets only), or "auto", see `choose_precision`.
+    precision: "float32", "bfloat16" or "bfloat16-centred" (subnets only; `Flow.for_inference`), or "auto", see
+    `choose_precision`.
     Raises FlowFileError where the file is missing, damaged, or something else.
     """
     flow = new_flow(SMALL_FLOW, seed=0) if str(name_or_path) == UNTRAINED else _read_flow(name_or_path)
@@ -103,9 +104,19 @@ def fingerprint(flow: Flow) -> str:
 
 
 def choose_precision(precision: str, device: str | torch.device = "cpu") -> str:
-    """`auto` becomes bfloat16 where the processor multiplies it in hardware (a GPU, AMX), else float32."""
+    """Of a flow that encodes: `auto` becomes bfloat16-centred where bfloat16 is fast, else float32."""
     if precision != "auto":
         return precision
+    return CENTRED if choose_dtype("auto", device) == "bfloat16" else "float32"
+
+
+def choose_dtype(dtype: str, device: str | torch.device = "cpu") -> str:
+    """Of whatever is trained: `auto` becomes bfloat16 where the processor multiplies it in hardware, else float32.
+
+    A GPU and a CPU with AMX do.
+    """
+    if dtype != "auto":
+        return dtype
     fast = torch.device(device).type != "cpu" or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if fast else "float32"
 

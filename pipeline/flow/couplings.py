@@ -24,9 +24,11 @@ class Subnet(nn.Module):
     """A plain network inside a coupling; it may run in another precision than the coupling around it.
 
     autocast: compute in this dtype with weights that stay float32, for fitting (`Flow.for_fitting`).
+    centre: what `centre_on` took out of the last layer, (C, 1, 1) float32.
     """
 
     autocast: torch.dtype | None = None
+    centre: Tensor | None = None
 
     def __init__(self, layers: dict[str, nn.Conv2d] | dict[str, nn.Linear], activation: Callable[[Tensor], Tensor]):
         super().__init__()
@@ -41,13 +43,25 @@ class Subnet(nn.Module):
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         return layer
 
+    def centre_on(self, mean: Tensor) -> None:
+        """Let the last convolution give the difference from `mean` (C,), and add the mean to it in float32.
+
+        What the last layer rounds to is then a step of a small number. The bias comes to lie on a bfloat16, and what it
+        loses by that is added with the mean.
+        """
+        bias = self.last.bias.data  # type: ignore[union-attr]
+        rounded = (bias - mean).bfloat16().to(bias.dtype)
+        self.centre = (bias - rounded)[:, None, None]
+        self.last.bias.data = rounded  # type: ignore[union-attr]
+
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, self.autocast) if self.autocast else nullcontext():
             *hidden, last = self.children()
             x = x.to(self.last.weight.dtype)
             for layer in hidden:
                 x = self.activation(layer(x))
-            return cast(Tensor, last(x))
+            x = cast(Tensor, last(x))
+        return x if self.centre is None else x.to(self.centre.dtype) + self.centre
 
 
 def convolutional(channels_in: int, channels_out: int, hidden: int) -> Subnet:

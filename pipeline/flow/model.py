@@ -28,7 +28,10 @@ DEEP_LATENTS = LATENTS // 4
 
 MAX_WIDTH, MAX_BLOCKS = 4096, 64
 
-PRECISIONS = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16")
+CENTRED = "bfloat16-centred"
+PRECISIONS = (*DTYPES, CENTRED)
+"""What subnets compute in at inference; see `Flow.for_inference` for the last. A cache records its own."""
 
 FIRST_WEIGHTS = 0.03
 """Standard deviation of a new subnet's weights; its last layer starts at zero, so that a coupling is the identity."""
@@ -130,22 +133,49 @@ class Flow(nn.Module):
 
     @property
     def precision(self) -> str:
-        """`float32` or `bfloat16`: what the subnets compute in; scales and shifts are applied in float32 always."""
+        """One of PRECISIONS: what the subnets compute in; scales and shifts are applied in float32 always."""
+        if self._subnets[0].centre is not None:
+            return CENTRED
         return str(self._subnets[0].last.weight.dtype).removeprefix("torch.")
 
     def for_inference(self, device: torch.device | str, precision: str) -> "Flow":
-        """Frozen, channels-last, on a device, the subnets in `float32` or `bfloat16`; returns itself."""
+        """Frozen, channels-last, on a device, the subnets in one of PRECISIONS; returns itself.
+
+        `bfloat16-centred`: in bfloat16, with the last convolution of each subnet giving the difference from a constant
+        that is added in float32. Its scales and shifts lie around values far from 0, where 8 bits round coarsely: the
+        latents are then off by about 0.6 of what they are with `bfloat16`, at the same speed.
+        """
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.requires_grad_(False).eval().to(device)
+        if precision == CENTRED:
+            self._centre_last_layers()
+        dtype = getattr(torch, precision.removesuffix("-centred"))
         for subnet in self._subnets:
-            subnet.to(dtype=getattr(torch, precision)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            subnet.to(dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
+    def _centre_last_layers(self) -> None:
+        """Centre each convolutional subnet on the mean that its last layer gives for a grey image.
+
+        Grey, since the image hardly matters: means over natural clips left errors of the latents 5 % smaller.
+        """
+        means: dict[Subnet, Tensor] = {}
+        watched = [
+            s.last.register_forward_hook(lambda layer, x, y, s=s: means.update({s: y.mean(dim=(0, 2, 3))}))
+            for s in self._subnets
+            if isinstance(s.last, nn.Conv2d)
+        ]
+        self.forward(torch.full((1, *IMAGE_SHAPE), 0.5, device=self.device))
+        for handle in watched:
+            handle.remove()
+        for subnet, mean in means.items():
+            subnet.centre_on(mean)
+
     def for_fitting(self, device: torch.device | str, precision: str) -> "Flow":
-        """Float32 weights that take gradients, on a device; the subnets compute in `precision`. Returns itself."""
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+        """Float32 weights that take gradients, on a device; the subnets compute in one of DTYPES. Returns itself."""
+        if precision not in DTYPES:
+            raise ValueError(f"precision is one of {', '.join(DTYPES)}, not {precision!r}")
         self.float().requires_grad_(True).train().to(device)
         for subnet in self._subnets:
             subnet.autocast = torch.bfloat16 if precision == "bfloat16" else None

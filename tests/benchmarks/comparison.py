@@ -77,6 +77,7 @@ def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argpa
         "pair": "same",
         "query_scale": [0.5, 1.0],
         "key_scale": [0.5, 1.0],
+        "regime": "paper",
     }
     out = arguments.out / "runs" / f"{method}-{split}-seed{seed}"
     run = start([settings], out, torch.device("cpu"))

@@ -24,7 +24,9 @@ from eval.results import describe, save_result
 from pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
 from training.backbones import BACKBONES
+from training.regimes import REGIMES
 from training.settings import Settings, merge, settings_text, with_defaults_filled
+from training.start import with_regime
 
 HOSTILE = "<script>document.title='owned'</script>"
 
@@ -53,7 +55,8 @@ def trained(cache_path: Path, train_cli: Callable[..., CliResult], tmp_path_fact
     """A real run of six steps. Not to be written into."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     small = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--epochs", 3]
-    made = train_cli(cache_path, *small, "--alpha", 0.5, "--loader-workers", 0, "--out", folder)
+    small += ["--alpha", 0.5, "--loader-workers", 0, "--regime", "paper"]
+    made = train_cli(cache_path, *small, "--out", folder)
     assert made.exit_code == 0, made.output
     return folder
 
@@ -128,6 +131,15 @@ def test_curves_are_drawn_anew_where_there_are_none(trained: Path, tmp_path: Pat
     report = write_report([run], tmp_path / "r.html")
     assert report.pictures.count == 1 and "Curves of run" in Page(tmp_path / "r.html").text
     assert not (run / "curves.png").exists()
+
+
+def test_a_run_of_the_small_regime_is_shown_against_the_papers(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "run", done=3, alpha=[0.5], regime="small", queue="auto", **REGIMES["small"])
+    report = write_report([run], tmp_path / "r.html")
+    differing, _ = Page(tmp_path / "r.html").text.split("settings as by default")
+    for told in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
+        assert told in differing
+    assert report.pictures.count == 1  # curves, with chance within a batch
 
 
 def test_a_run_before_its_first_step_is_reported(tmp_path: Path) -> None:
@@ -464,7 +476,18 @@ def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str
     write_report([Path(str(dpc_as_the_paper["checkpoint"]))], tmp_path / "r.html")
     differing, same = Page(tmp_path / "r.html").text.split("settings as by default")
     assert "method dpc-s2vc s2vc" in differing and "frame_step" not in differing
-    assert "backbone r2d3d18" in same and "frame_step 3" in same
+    assert "backbone r2d3d18" in same and "frame_step 3" in same and "schedule constant" in same
+
+
+def test_a_run_of_dpc_in_the_small_regime_is_shown_against_its_own(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.yaml").write_text(settings_text(with_regime([{"method": "dpc", "regime": "small"}], 720)))
+    (run / "metrics.csv").write_text("step,epoch,loss\n1,1,1.0,0.5,0.5,0.5,0.001,9.0,0.0\n")
+    report = write_report([run], tmp_path / "r.html")
+    differing, same = Page(tmp_path / "r.html").text.split("settings as by default")
+    assert "regime small paper" in differing and "schedule cosine constant" in differing
+    assert "epochs 300" in same and report.pictures.count == 1  # curves, without a chance
 
 
 def test_other_works_are_never_comparable(as_the_paper: dict[str, Any], tmp_path: Path) -> None:

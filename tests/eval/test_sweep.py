@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from eval.sweep.plan import SweepFolder, Trial, plan_trials, unfinished
+from eval.sweep.cost import planned
+from eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
 from eval.sweep.run import Share, share_out
 from eval.sweep.table import main_numbers, markdown, plot_curve, summary
 from manifests.errors import UserError
+from pipeline.cache import Cache
 from pipeline.variants import Variant
+from training.regimes import REGIMES
 from training.run import read_metrics
+from training.settings import PRESETS
+from training.start import with_regime
 
 LIMIT = 400.0
 EPOCHS, STEPS = 4, 8
@@ -104,6 +110,22 @@ def test_one_seed_has_no_error() -> None:
     assert "±" not in markdown(summary(made_up().query("seed == 0")))
 
 
+@pytest.mark.parametrize(
+    ("layers", "regime"),
+    [([{"epochs": 5}], "small"), ([PRESETS["ucf101"]], "paper"), ([{"epochs": 10_000}], "paper")],
+)
+def test_one_regime_is_chosen_for_all_arms(layers: list[dict[str, Any]], regime: str, labelled_cache: Path) -> None:
+    shared = shared_settings([*layers, {"temperature": 0.2}], Cache(labelled_cache))
+    expected = REGIMES[regime] | {"regime": regime, "temperature": 0.2}
+    for trial in plan_trials([HALF, SOME], seeds=2):
+        # Whatever a trial would choose by itself: it takes what the sweep chose.
+        for videos in (6, 100_000):
+            settings = with_regime([trial.settings(shared)], videos)
+            assert {name: getattr(settings, name) for name in expected} == expected
+    assert planned(example_settings(shared))[1] == 6
+    assert {"regime", "negatives", "momentum", "schedule"} <= shared.keys()
+
+
 def command(cache: Path, out: Path, *more: object) -> list[str]:
     arguments = [
         cache, "--alphas", "0.5", "--seeds", 1, "--out", out, "--backbone", "s3d", "--size", 32, "--clip-length", 8,
@@ -144,6 +166,7 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
 
     dry = subprocess.run(command(cache, out, "--dry-run"), capture_output=True, text=True, timeout=LIMIT)
     assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "regime small (6 videos, 8 steps)" in dry.stdout
     assert "2 runs: 1 variants and MoCo" in dry.stdout and "for 1 variants to render" in dry.stdout
     assert not out.exists() and not variant.exists()
 

@@ -18,16 +18,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tests.processes import below
 from training.moco import MoCo
+from training.regimes import REGIMES
 from training.run import RunFolder, read_metrics
 from training.settings import merge
 from training.trainer import learning_rate
 
 LIMIT = 300.0
-BATCH, QUEUE = 4, 6
+BATCH = 4
+QUEUES = (6, 0)
+"""Keys kept; 0: negatives from the batch."""
 EPOCHS = 16
 
 
-def small_moco() -> nn.Module:
+def small_moco(queue: int) -> nn.Module:
     """MoCo over a backbone of two layers, batch norm in evaluation mode."""
 
     class Backbone(nn.Sequential):
@@ -35,7 +38,7 @@ def small_moco() -> nn.Module:
 
     torch.manual_seed(0)
     backbone = Backbone(nn.Conv3d(3, 5, 3), nn.BatchNorm3d(5), nn.ReLU())
-    return MoCo(backbone, dim=7, queue=QUEUE).eval()
+    return MoCo(backbone, dim=7, queue=queue).eval()
 
 
 def pairs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +48,8 @@ def pairs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gradients(model: nn.Module, query: torch.Tensor, key: torch.Tensor) -> dict[str, torch.Tensor]:
-    functional.cross_entropy(model(query, key).logits, torch.zeros(len(query), dtype=torch.long)).backward()
+    logits, targets, _ = model(query, key)
+    functional.cross_entropy(logits, targets).backward()
     inner = model.module if isinstance(model, DistributedDataParallel) else model
     return {name: p.grad.clone() for name, p in inner.named_parameters() if p.grad is not None}
 
@@ -57,9 +61,10 @@ def half(config: dict[str, Any]) -> None:
     rank = distributed.get_rank()
     mine = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
     query, key = pairs()
-    model = small_moco()
-    found = gradients(DistributedDataParallel(model), query[mine], key[mine])
-    torch.save((found, model.queue), Path(config["folder"]) / f"{rank}.pt")
+    for queue in QUEUES:
+        model = small_moco(queue)
+        found = gradients(DistributedDataParallel(model), query[mine], key[mine])
+        torch.save((found, model.queue), Path(config["folder"]) / f"{queue}-{rank}.pt")
 
 
 def train_halves(folder: str) -> None:
@@ -83,14 +88,16 @@ def test_two_ray_workers_have_the_gradients_of_one_process_with_both_halves(tmp_
     # In a process of its own: after a run of Ray Train, a driver that has forked hangs in ray.shutdown.
     code = f"from tests.training.test_cluster import train_halves; train_halves({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT, cwd=Path(__file__).parents[2])
-    alone = small_moco()
-    expected = gradients(alone, *pairs())
-    for rank in range(2):
-        found, queue = torch.load(tmp_path / f"{rank}.pt")
-        assert found.keys() == expected.keys()
-        for name, gradient in expected.items():
-            torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4)
-        torch.testing.assert_close(queue, alone.queue, atol=1e-6, rtol=1e-4)
+    for size in QUEUES:
+        alone = small_moco(size)
+        expected = gradients(alone, *pairs())
+        for rank in range(2):
+            found, queue = torch.load(tmp_path / f"{size}-{rank}.pt")
+            assert found.keys() == expected.keys()
+            for name, gradient in expected.items():
+                torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4)
+            if size:
+                torch.testing.assert_close(queue, alone.queue, atol=1e-6, rtol=1e-4)
 
 
 def command(cache: Path, out: Path) -> list[str]:
@@ -145,7 +152,7 @@ def test_a_run_survives_a_killed_worker_and_an_interrupt(cache_path: Path, tmp_p
     assert process.returncode == 0, output
     records = read_metrics(run.metrics)
     assert [r.step for r in records] == list(range(1, EPOCHS + 1))
-    settings = merge({"alpha": [0.5], "epochs": EPOCHS, "warmup_epochs": EPOCHS // 10})
+    settings = merge(REGIMES["small"], {"alpha": [0.5], "epochs": EPOCHS})
     assert [r.lr for r in records] == pytest.approx([learning_rate(settings, 1, n) for n in range(EPOCHS)])
     position = torch.load(run.checkpoint, weights_only=True)["position"]
     assert position == {"epoch": EPOCHS, "step": 0, "total": EPOCHS}

@@ -19,8 +19,8 @@ from training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE, con
 from training.methods import build_task, open_clips
 from training.run import read_metrics
 from training.settings import merge, with_defaults_filled
-from training.start import start
-from training.trainer import train
+from training.start import start, with_regime
+from training.trainer import learning_rate, resolve, train
 
 SEED = 20240
 WIDTH = 5
@@ -225,7 +225,10 @@ def test_the_command_trains_and_says_what_it_does(
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     assert "dpc-s2vc with r2d3d18 on 5 videos, 15 frames of 32x32" in said and "2 of 2 steps done" in said
-    assert "queue" not in said
+    assert "regime paper (5 videos, 2 steps): constant" in said
+    assert "own clip first among 2: " in said and " (chance 50.0%), top-1 " in said
+    assert " (chance 25.0%), top-5 " in said  # 2 clips, 2 predicted blocks, 1 place
+    assert "queue" not in said and "negatives" not in said
 
 
 def test_the_target_of_each_predicted_place_is_its_true_feature(cache_path: Path) -> None:
@@ -233,11 +236,26 @@ def test_the_target_of_each_predicted_place_is_its_true_feature(cache_path: Path
     dataset = open_clips(settings)
     task = build_task(settings, dataset, CPU)
     frames = torch.stack([dataset[i][0] for i in range(3)])
-    inputs, targets = task.inputs([frames])
-    logits = task.model(*inputs).logits
+    inputs = task.inputs([frames])
+    logits, targets, _ = task.model(*inputs)
     assert inputs[0].shape == (3, 3, 15, 48, 48) and logits.shape == (24, 24)  # 3 clips, 2 blocks, 2 x 2 places
     kinds = contrasts(3, 2, 4).flatten(3).flatten(0, 2)
     assert (kinds[torch.arange(24), targets] == POSITIVE).all() and int((kinds == POSITIVE).sum()) == 24
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_the_learning_rate_stays_as_it_is(warmup: int) -> None:
+    settings = with_regime([{"method": "dpc", "lr": 0.3, "epochs": 20, "warmup_epochs": warmup}], 720)
+    expected = np.concatenate([np.linspace(0, 0.3, 3 * warmup + 1)[1:], np.full(60 - 3 * warmup, 0.3)])
+    np.testing.assert_allclose([learning_rate(settings, 3, done) for done in range(60)], expected)
+
+
+@pytest.mark.parametrize("regime", ["paper", "small"])
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_is_said_of_negatives_or_a_queue(method: str, regime: str) -> None:
+    chosen = {"method": method, "regime": regime, "batch": 4}  # of which MoCo would be told
+    assert resolve(with_regime([chosen, METHODS[method]], 90), 90)[1] == []
+    assert len(resolve(with_regime([chosen | {"method": "moco"}], 90), 90)[1]) == 1
 
 
 def test_published_checkpoints_start_a_run(cache_path: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""MoCo against a plain reference, written out on arrays; and its batch norm shuffled over processes."""
+"""MoCo, with a queue and without, against a plain reference on arrays; its batch norm shuffled over processes."""
 
 import copy
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 
 from training.moco import MoCo, build_encoder
 
@@ -43,13 +44,55 @@ def embed(encoder: nn.Module, x: Tensor) -> np.ndarray:
     return v / np.linalg.norm(v, axis=1, keepdims=True)
 
 
+def loss_by_loops(q: np.ndarray, k: np.ndarray, queue: np.ndarray | None, temperature: float) -> float:
+    """The reference for eq. 6, mean over queries: q, k (N, dim); queue (dim, K), or None: the step's other keys."""
+    losses = []
+    for i in range(len(q)):
+        others = [k[j] for j in range(len(k)) if j != i] if queue is None else list(queue.T)
+        positive = np.exp(np.dot(q[i], k[i]) / temperature)
+        losses.append(-np.log(positive / (positive + sum(np.exp(np.dot(q[i], n) / temperature) for n in others))))
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("size", [0, 10], ids=["batch", "queue"])
+def test_loss_and_gradient_are_those_of_a_plain_computation(size: int) -> None:
+    model, step = tiny_moco(size, temperature=0.1, momentum=1.0), 1e-3
+    query, key = clips(6), clips(6, seed=1)
+    k = embed(model.encoder_k, key)
+    queue = None if model.queue is None else model.queue.double().numpy()
+    weight = model.encoder_q[2].weight
+    found = []
+    for change in (0, step, -2 * step, step):  # of one weight; the keys stay, as no gradient goes through them
+        weight.data[0, 0] += change
+        found.append(loss_by_loops(embed(model.encoder_q, query), k, queue, 0.1))
+    scores = model(query, key)
+    loss = functional.cross_entropy(scores.logits, scores.targets)
+    loss.backward()
+    assert weight.grad is not None
+    np.testing.assert_allclose(loss.item(), found[0], rtol=1e-5)
+    np.testing.assert_allclose(weight.grad[0, 0].item(), (found[1] - found[2]) / (2 * step), rtol=2e-3)
+    assert all(p.grad is None for p in model.encoder_k.parameters())
+
+
+def test_without_a_queue_negatives_are_the_other_keys_of_the_step() -> None:
+    model = tiny_moco(queue=0, temperature=0.1)
+    query, key = clips(5), clips(5, seed=1)
+    q, k = embed(model.encoder_q, query), embed(model.encoder_k, key)
+    for _ in range(2):  # nothing is kept from one step to the next
+        scores = model(query, key)
+        np.testing.assert_allclose(scores.logits.detach(), q @ k.T / 0.1, atol=1e-4)
+        assert scores.targets.tolist() == [0, 1, 2, 3, 4]
+    assert {"queue", "pointer"} & model.state_dict().keys() == set()
+    assert model.state_dict().keys() | {"queue", "pointer"} == tiny_moco(queue=3).state_dict().keys()
+
+
 def test_logits_are_the_positive_and_the_queue_over_the_temperature() -> None:
     model = tiny_moco(temperature=0.07)
     query, key = clips(4), clips(4, seed=1)
     q, k, queue = embed(model.encoder_q, query), embed(model.encoder_k, key), model.queue.double().numpy().copy()
     expected = np.concatenate([(q * k).sum(1, keepdims=True), q @ queue], axis=1) / 0.07
-    logits = model(query, key).logits
-    assert logits.shape == (4, 11)
+    logits, targets, _ = model(query, key)
+    assert logits.shape == (4, 11) and targets.tolist() == [0, 0, 0, 0]
     np.testing.assert_allclose(logits.detach(), expected, atol=1e-4)
 
 
@@ -126,22 +169,44 @@ def test_groups_are_normalised_apart_and_keys_after_a_shuffle() -> None:
     assert not np.allclose(k, embed(model.encoder_k, key), atol=1e-3)
 
 
-def shuffled(rank: int, folder: str) -> None:
+def shuffled(rank: int, folder: str, queue: int) -> None:
     """One of two processes: embeds its half of the keys, and writes what came of it down."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    model = tiny_moco()
+    model = tiny_moco(queue)
     torch.manual_seed(rank)  # the order is the first process's, whatever the others would draw
     key = clips(8, seed=1)[4 * rank : 4 * rank + 4]
-    logits, within = model(clips(8)[4 * rank : 4 * rank + 4], key)
-    kept = {"queue": model.queue, "logits": logits.detach(), "pointer": model.pointer, "within": float(within)}
-    torch.save(kept, f"{folder}/{rank}.pt")
+    scores = model(clips(8)[4 * rank : 4 * rank + 4], key)
+    loss = functional.cross_entropy(scores.logits, scores.targets)
+    loss.backward()
+    gradient = model.encoder_q[2].weight.grad
+    kept = {**scores._asdict(), "loss": loss.detach(), "gradient": gradient, **dict(model.named_buffers())}
+    torch.save({name: value.detach() for name, value in kept.items()}, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
 
+def in_two_processes(folder: Path, queue: int) -> list[dict[str, Tensor]]:
+    torch.multiprocessing.spawn(shuffled, (str(folder), queue), nprocs=2)  # type: ignore[no-untyped-call]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("queue", [0, 10], ids=["batch", "queue"])
+def test_two_processes_have_logits_loss_and_gradient_of_one(queue: int, tmp_path: Path) -> None:
+    both = in_two_processes(tmp_path, queue)
+    alone = tiny_moco(queue, groups=2)  # which normalises halves, as the two do
+    torch.manual_seed(0)
+    scores = alone(clips(8), clips(8, seed=1))
+    loss = functional.cross_entropy(scores.logits, scores.targets)
+    loss.backward()
+    expected = {**scores._asdict(), "loss": loss, "gradient": alone.encoder_q[2].weight.grad}
+    for name in ("logits", "targets"):
+        torch.testing.assert_close(torch.cat([part[name] for part in both]), expected[name].detach())
+    for name in ("loss", "gradient", "batch_top1"):
+        torch.testing.assert_close((both[0][name] + both[1][name]) / 2, expected[name].detach(), atol=1e-5, rtol=1e-4)
+
+
 def test_batch_norm_is_shuffled_over_processes_and_keys_come_back_in_order(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(shuffled, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
-    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    both = in_two_processes(tmp_path, queue=10)
     assert torch.equal(both[0]["queue"], both[1]["queue"])
     assert int(both[0]["pointer"]) == 8
     # Computed apart: the keys in the order drawn, normalised in halves of that order, and put back.
@@ -158,4 +223,4 @@ def test_batch_norm_is_shuffled_over_processes_and_keys_come_back_in_order(tmp_p
     for rank in range(2):
         q = embed(model.encoder_q, clips(8)[4 * rank : 4 * rank + 4])
         nearest = (q @ expected.T).argmax(axis=1)  # among the keys of both processes
-        assert both[rank]["within"] == np.mean(nearest == 4 * rank + np.arange(4))
+        assert float(both[rank]["batch_top1"]) == np.mean(nearest == 4 * rank + np.arange(4))

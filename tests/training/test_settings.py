@@ -8,8 +8,10 @@ import yaml
 
 from manifests.errors import UserError
 from training.settings import (
+    METHODS,
     PRESETS,
     Settings,
+    is_contrastive,
     merge,
     read_settings_file,
     settings_text,
@@ -65,6 +67,11 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"alpha": []}, "say which key clips"),
         ({"method": "moco"}, "takes no motion-preserved clips"),
         ({"method": "s2vc-online", "keep": [0.2]}, "takes --alpha only"),
+        ({"regime": "large"}, "regime is one of auto, paper, small"),
+        ({"negatives": "both"}, "negatives is one of queue, batch"),
+        ({"schedule": "linear"}, "schedule is one of step, cosine, constant"),
+        ({"warmup_share": 1}, "warmup_share lies in 0 to 1, below 1"),
+        ({"negatives": "batch", "queue": "9"}, "queue 9, but negatives from the batch"),
         ({"dropout": 0.5}, "dropout belongs to --method supervised"),
         ({"still": True}, "still belongs to --method supervised"),
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
@@ -80,6 +87,7 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
     assert (settings.blocks, settings.block_length, settings.predicted) == (8, 5, 3)
     assert (settings.backbone, settings.clip_length, settings.frame_step, settings.size) == ("r2d3d18", 40, 3, 128)
     assert (settings.epochs, settings.warmup_epochs, settings.lr, settings.weight_decay) == (300, 0, 1e-3, 1e-5)
+    assert (settings.regime, settings.schedule) == ("paper", "constant")
     assert merge({"epochs": 7, "frame_step": 2}, {"method": "dpc-s2vc", "alpha": 0.5}).epochs == 7
     assert merge(yaml.safe_load(settings_text(settings))) == settings
     assert with_defaults_filled(merge(ALPHA)).frame_step == 1
@@ -105,6 +113,11 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
 def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
         merge({"method": "dpc", **wrong})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_tell_keys_from_others_are_those_of_pairs(method: str) -> None:
+    assert is_contrastive(method) == (method in ("s2vc", "moco", "s2vc-online"))
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2\n", "epochs: [", "just words", "a: &a [*a, *a]\n: ? {"])

@@ -41,6 +41,9 @@ def test_batch_and_queue_fit_the_videos() -> None:
     assert (fewer.batch, fewer.queue, len(told)) == (90, "22", 2)
     assert resolve(merge({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
     two = merge({"alpha": [0.5], "workers": 2, "batch": 32})
+    asked = {"alpha": [0.5], "negatives": "batch", "batch": 17}
+    assert resolve(merge(asked), 90)[0].queue == "auto" and resolve(merge(asked), 90)[1] == []
+    assert "only 15 negatives" in resolve(merge({**asked, "batch": 16}), 90)[1][0]
     assert resolve(two, 31)[0].batch == 30
     with pytest.raises(UserError, match="4 clips or more"):
         resolve(two, 3)
@@ -72,6 +75,25 @@ def test_the_rate_warms_up_and_falls_twice() -> None:
     assert short.warmup_epochs == 1
 
 
+@pytest.mark.parametrize(("epochs", "steps", "share"), [(100, 3, 0.05), (7, 5, 0.2), (4, 1, 0.0)])
+def test_the_cosine_warms_up_by_a_share_and_ends_at_nothing(epochs: int, steps: int, share: float) -> None:
+    settings = merge({"alpha": [0.5], "epochs": epochs, "schedule": "cosine", "warmup_share": share, "lr": 0.5})
+    settings = with_defaults_filled(settings)  # of 4 epochs, a tenth is none
+    total, warmup = epochs * steps, round(share * epochs * steps)
+    rates = [learning_rate(settings, steps, done) for done in range(total + 1)]
+    np.testing.assert_allclose(rates[:warmup], 0.5 * np.arange(1, warmup + 1) / max(warmup, 1))
+    angles = np.linspace(0, np.pi / 2, total - warmup + 1)
+    np.testing.assert_allclose(rates[warmup:], 0.5 * np.cos(angles) ** 2, atol=1e-12)
+
+
+def test_warm_up_by_share_and_by_epochs_hold_for_either_schedule() -> None:
+    given = {"alpha": [0.5], "epochs": 100, "lr": 1.0}
+    by_share = merge({**given, "warmup_share": 0.05})
+    assert [learning_rate(by_share, 2, n) for n in (0, 9, 10, 159, 160)] == pytest.approx([0.1, 1, 1, 1, 0.1])
+    by_epochs = merge({**given, "schedule": "cosine", "warmup_epochs": 10})
+    assert [learning_rate(by_epochs, 2, n) for n in (0, 19, 20, 110)] == pytest.approx([0.05, 1, 1, 0.5])
+
+
 def test_accuracy_counts_targets_among_the_highest() -> None:
     logits = torch.tensor([[3.0, 1, 2, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7], [9, 8, 7, 6, 5, 4, 3]])
     top1, top5 = accuracy(logits, torch.tensor([0, 2, 4]))
@@ -94,11 +116,12 @@ def test_dropout_leaves_the_keys_of_a_checkpoint_as_they_are() -> None:
     torch.manual_seed(0)
     plain, dropped = Classifier(build_backbone("s3d"), 3), Classifier(build_backbone("s3d"), 3, dropout=0.9)
     dropped.load_state_dict(plain.state_dict())
-    clips = torch.rand(2, 3, 8, 32, 32)
-    assert torch.equal(plain.eval()(clips).logits, dropped.eval()(clips).logits)
+    clips, labels = torch.rand(2, 3, 8, 32, 32), torch.tensor([2, 0])
+    assert torch.equal(plain.eval()(clips, labels).logits, dropped.eval()(clips, labels).logits)
+    assert torch.equal(plain(clips, labels).targets, labels)
     dropped.encoder_q[0].eval()
     dropped.encoder_q[1].train()
-    draws = torch.stack([dropped(clips).logits for _ in range(3)])
+    draws = torch.stack([dropped(clips, labels).logits for _ in range(3)])
     assert (draws.std(dim=0) > 0).all()
 
 
@@ -160,32 +183,56 @@ def wait_for_steps(run: Path, steps: int, process: "subprocess.Popen[str]") -> N
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs, four steps, that nothing disturbed."""
-    run = tmp_path_factory.mktemp("quiet") / "run"
-    code, output = finish(start(command(cache_path, run)))
+def undisturbed(run: Path, *arguments: object) -> Path:
+    """A run of two epochs, four steps, that nothing stops."""
+    code, output = finish(start(command(*arguments)))
     assert code == 0, output
     assert len(losses(run)) == 4
     return run
 
 
-@pytest.mark.parametrize(("sign", "steps", "code"), [("KILL", 2, -9), ("INT", 1, 130)])
+@pytest.fixture(scope="module")
+def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In the small regime, which is chosen for so few videos: negatives from the batch."""
+    run = tmp_path_factory.mktemp("quiet") / "run"
+    return undisturbed(run, cache_path, run)
+
+
+@pytest.fixture(scope="module")
+def quiet_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("queue") / "run"
+    return undisturbed(run, cache_path, run, "--regime", "paper")
+
+
+@pytest.mark.parametrize(
+    ("regime", "sign", "steps", "code"),
+    [("small", "KILL", 2, -9), ("small", "INT", 1, 130), ("paper", "KILL", 2, -9)],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
-    sign: str, steps: int, code: int, quiet: Path, cache_path: Path, tmp_path: Path
+    regime: str,
+    sign: str,
+    steps: int,
+    code: int,
+    cache_path: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    run = tmp_path / "run"
-    process = start(command(cache_path, run))
+    quiet = request.getfixturevalue("quiet" if regime == "small" else "quiet_with_queue")
+    run, chosen = tmp_path / "run", ["--regime", regime]
+    process = start(command(cache_path, run, *chosen))
     wait_for_steps(run, steps, process)
     os.kill(process.pid, getattr(signal, f"SIG{sign}"))
     ended, output = finish(process)
     assert ended == code
     assert sign == "KILL" or "run the same command again" in output
     assert len(losses(run)) < 4
-    ended, output = finish(start(command(cache_path, run)))
+    ended, output = finish(start(command(cache_path, run, *chosen)))
     assert ended == 0, output
     assert losses(run) == losses(quiet)
-    assert all(torch.equal(a, b) for a, b in zip(weights(run).values(), weights(quiet).values(), strict=True))
+    found, expected = weights(run), weights(quiet)
+    assert ("queue" in found) == (regime == "paper")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
 def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:

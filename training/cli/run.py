@@ -14,6 +14,7 @@ from pipeline.cli import EXIT_INTERRUPTED
 from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option
 from pipeline.device import choose_device
 from training.cli.session import train_shown
+from training.regimes import REGIMES, SMALL
 from training.settings import PRESETS, Settings, read_settings_file
 from training.start import start
 
@@ -34,9 +35,9 @@ def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callabl
 def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     name, choices = "--" + item.name.replace("_", "-"), item.metadata["choices"]
     told = item.metadata["help"]
-    default = " ".join(map(str, item.default)) if isinstance(item.default, tuple) else str(item.default)
+    default, small = _shown(item.default), REGIMES[SMALL].get(item.name)
     if default and kind is not bool:
-        told += f"  [default: {default}]"
+        told += f"  [default: {default}]" if small is None else f"  [default: {default}; regime small: {_shown(small)}]"
     if kind is bool:
         return click.option(name, is_flag=True, default=None, help=told)
     if typing.get_origin(kind) is tuple:
@@ -47,10 +48,14 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     return click.option(name, type=click.Choice(choices) if choices else kind, default=None, help=told)
 
 
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 @click.command("run")
 @click.argument("cache")
 @click.option("--out", type=FOLDER, default=None, help="Folder of the run.  [default: runs/, named by the settings]")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's epochs and queue for a dataset.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings; flags go over it.")
 @click.option("--device", default=None, help="[default: cuda where there is a GPU, else cpu]")
 @address_option

@@ -9,17 +9,20 @@ import torch
 from rich.console import Console
 
 from pipeline.cli.ending import stopping
-from pipeline.progress import Advance, clock, progress
-from training.block_methods import BLOCK_METHODS
+from pipeline.progress import clock, progress
 from training.curves import plot_curves
+from training.learning import JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
 from training.methods import chance
 from training.run import RunFolder, StepRecord, read_metrics
-from training.settings import Settings
+from training.settings import Settings, is_contrastive
 from training.start import Run
-from training.trainer import total_steps, train
+from training.trainer import total_steps, train, warmup_steps
 
 CURVES_SECONDS = 30.0
 """Between two drawings of the curves."""
+
+SLOW_READING = 0.05
+"""Share of a step spent waiting for data, from which on the progress line says it."""
 
 
 def train_shown(run: Run, device: torch.device, console: Console, ray_address: str | None = None) -> bool:
@@ -28,15 +31,15 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
     for sentence in run.told:
         console.print(sentence, highlight=False)
     steps = total_steps(settings, len(clips))
-    queue = "" if settings.method in ("supervised", *BLOCK_METHODS) else f", queue {settings.queue}"
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
-        f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips"
-        f"{queue}; {folder.root}",
+        f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips; "
+        f"{folder.root}",
         highlight=False,
     )
     started = time.monotonic()
-    with _shown(folder, steps, settings, chance(settings, clips), console) as show, stopping(console) as stop:
+    guessed = chance(settings, clips)
+    with _shown(folder, steps, settings, guessed, console) as show, stopping(console) as stop:
         if settings.workers:
             from training.cluster import train_on_ray
 
@@ -44,7 +47,7 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
         else:
             train(settings, clips, folder, device, show, stop)
         stopped = stop()
-    done = _tell_end(folder, steps, time.monotonic() - started, console)
+    done = _tell_end(folder, settings, steps, guessed, time.monotonic() - started, console)
     if stopped and not done:
         console.print("Stopped. The checkpoint is written: run the same command again to go on.")
     return done
@@ -54,13 +57,16 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
 def _shown(
     folder: RunFolder, steps: int, settings: Settings, guessed: float, console: Console
 ) -> Iterator[Callable[[StepRecord], None]]:
-    """Progress on the screen, and the curves on disk now and then."""
+    """Progress on the screen, a warning where nothing is learned, and the curves on disk now and then."""
     drawn = time.monotonic()
-    with progress("train", steps, "steps", console, counted="clips") as advance:
+    watch = LearningWatch(candidates_of(settings), warmup_steps(settings, steps // settings.epochs))
+    with progress("train", steps, "steps", console, counted="steps") as advance:
 
         def show(record: StepRecord) -> None:
             nonlocal drawn
-            _advance(advance, record, settings)
+            if watch.add(record):
+                console.print(_warning(settings, record.step, watch.mean), highlight=False)
+            advance(1, 1, progress_note(record, watch.mean, settings, guessed), record.step)
             if time.monotonic() - drawn > CURVES_SECONDS:
                 plot_curves(read_metrics(folder.metrics), guessed, folder.curves)
                 drawn = time.monotonic()
@@ -69,24 +75,59 @@ def _shown(
     plot_curves(read_metrics(folder.metrics), guessed, folder.curves)
 
 
-def _advance(advance: Advance, record: StepRecord, settings: Settings) -> None:
-    advance(
-        1,
-        settings.batch,
-        f"epoch {record.epoch}, loss {record.loss:.3f}, top-1 {record.top1:.2f}, waiting {record.data_wait:.0%}",
-        record.step,
+def progress_note(record: StepRecord, batch_top1: float, settings: Settings, guessed: float) -> str:
+    """A step for the progress line. batch_top1: mean over the latest steps, NaN with classes, whose chance is guessed.
+
+    Short, so that a line of a log has 100 columns at most.
+    """
+    if math.isnan(batch_top1):
+        learned = f"top-1 {record.top1:.0%} (chance {guessed:.1%})"
+    else:
+        learned = f"own {_sought(settings)} first: {batch_top1:.1%} (chance {1 / candidates_of(settings):.1%})"
+    waiting = f", waiting {record.data_wait:.0%}" if record.data_wait >= SLOW_READING else ""
+    return f"loss {record.loss:.2f}, {learned}{waiting}"
+
+
+def _warning(settings: Settings, step: int, mean: float) -> str:
+    among = candidates_of(settings)
+    return (
+        f"step {step}: over the last {JUDGED_OVER} steps a query found its own {_sought(settings)} first among {among} "
+        f"in {mean:.1%}, which guessing reaches as well ({1 / among:.1%}). Try {what_to_try(settings)}"
     )
 
 
-def _tell_end(folder: RunFolder, steps: int, seconds: float, console: Console) -> bool:
+def _sought(settings: Settings) -> str:
+    """What a query looks for; with DPC, a query is a predicted place."""
+    return "key" if is_contrastive(settings.method) else "clip"
+
+
+def _tell_end(
+    folder: RunFolder, settings: Settings, steps: int, guessed: float, seconds: float, console: Console
+) -> bool:
+    """How far the run is, and whether it learned, over its last tenth; True where it is done."""
     records = read_metrics(folder.metrics)
     last = records[-max(1, len(records) // 10) :]
-    means = {name: sum(getattr(r, name) for r in last) / len(last) for name in ("loss", "top1", "top5", "batch_top1")}
-    within = "" if math.isnan(means["batch_top1"]) else f", among a batch's keys {means['batch_top1']:.1%}"
+    done = records[-1].step >= steps
     console.print(
-        f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: loss "
-        f"{means['loss']:.3f}, top-1 {means['top1']:.1%}{within}, top-5 {means['top5']:.1%}",
+        f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: "
+        f"{_learned(last, settings, guessed)}",
         highlight=False,
     )
+    if done and at_chance([r.batch_top1 for r in last], candidates_of(settings)):
+        console.print(f"Guessing may reach that as well. Try {what_to_try(settings)}", highlight=False)
     console.print(f"{folder.checkpoint}, {folder.metrics.name}, {folder.curves.name}", highlight=False)
-    return records[-1].step >= steps
+    return done
+
+
+def _learned(records: list[StepRecord], settings: Settings, guessed: float) -> str:
+    """Means of steps: loss, and top-1 beside chance, within the batch and, where it is another one, of the logits."""
+    loss, top1, top5, own = (
+        sum(getattr(r, name) for r in records) / len(records) for name in ("loss", "top1", "top5", "batch_top1")
+    )
+    told = [f"loss {loss:.3f}"]
+    if not math.isnan(own):
+        among = candidates_of(settings)
+        told.append(f"own {_sought(settings)} first among {among}: {own:.1%} (chance {1 / among:.1%})")
+    if not is_contrastive(settings.method) or settings.negatives == "queue":
+        told.append(f"top-1 {top1:.1%} (chance {guessed:.1%})")
+    return ", ".join([*told, f"top-5 {top5:.1%}"])

@@ -140,11 +140,11 @@ def test_a_flow_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_auto_precision_is_bfloat16_on_a_gpu_only_or_with_amx() -> None:
-    assert choose_precision("auto", "cuda") == "bfloat16"
+    assert choose_precision("auto", "cuda") == "bfloat16-centred"
     assert choose_precision("float32", "cuda") == "float32"
     with open("/proc/cpuinfo") as cpu:
         amx = "amx_bf16" in cpu.read()
-    assert choose_precision("auto", "cpu") == ("bfloat16" if amx else "float32")
+    assert choose_precision("auto", "cpu") == ("bfloat16-centred" if amx else "float32")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from pipeline.flow import LATENTS, Architecture, Flow, load_flow
+from pipeline.flow.couplings import convolutional
+from pipeline.flow.model import CENTRED, PRECISIONS
 from pipeline.static_cues import motion_preserved
+from tests.rounding import MARGIN, perturbed, rms
 
 SEED = 20240
 
@@ -152,11 +156,33 @@ def test_round_trip_on_real_frames(shared: Path) -> None:
     clip = shared / "data" / "interaction" / "1_hug" / "set1_seq01_2_1.avi"
     decode_video(clip, 128, 171, lambda frames: taken.append(pool_small(frames)))
     x = torch.from_numpy(np.concatenate(taken)[::10]).permute(0, 3, 1, 2).float() / 255
-    limits = {"float32": 5e-5, "bfloat16": 1e-3}
-    for precision, limit in limits.items():
+    exact, z = load_flow("default"), load_flow("default").encode(x)[0]
+    errors = {}
+    for precision in PRECISIONS:
         flow = load_flow("default", precision=precision)
-        error = flow.decode(flow.encode(x)[0]) - x
-        assert float(error.square().mean().sqrt()) < limit
+        assert flow.precision == precision
+        found = flow.encode(x)[0]
+        assert rms(flow.decode(found) - x) < (5e-5 if precision == "float32" else 1e-3)
+        errors[precision] = rms(found - z), rms(flow.decode(z) - exact.decode(z))
+    assert 0 < errors[CENTRED][0] < 0.8 * errors["bfloat16"][0], "what centring is for"
+    drawn = perturbed(exact)
+    allowed = rms(drawn.encode(x)[0] - z), rms(drawn.decode(z) - exact.decode(z))
+    for precision in ("bfloat16", CENTRED):
+        assert all(off <= MARGIN * limit for off, limit in zip(errors[precision], allowed, strict=True))
+
+
+def test_a_centred_subnet_gives_what_it_gave() -> None:
+    """In float64 nothing is rounded but the bias, and what that loses is added with the mean."""
+    torch.manual_seed(0)
+    subnet = convolutional(2, 6, hidden=5).double()
+    x = torch.randn(3, 2, 8, 8, dtype=torch.float64)
+    before = subnet(x)
+    subnet.centre_on(before.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(subnet(x), before, atol=1e-12, rtol=0)
+    left = functional.conv2d(
+        torch.zeros(1, 5, 1, 1, dtype=torch.float64), subnet.last.weight, subnet.last.bias, padding=1
+    )
+    assert torch.equal(left, left.bfloat16().double()), "the bias is one that bfloat16 has"
 
 
 def test_gradients_flow_through_forward() -> None:
