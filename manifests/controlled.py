@@ -62,7 +62,7 @@ def plan_part(part: str, per_class: int, shift: float, seed: int) -> list[Contro
 
 def _plan(part: str, place: int, shift: float, seed: int) -> ControlledVideo:
     motion = place % len(MOTIONS)
-    rng = default_rng(_streams(part, place, seed)[0])
+    rng = default_rng(random_streams(part, place, seed)[0])
     chance, other = rng.random(), int(rng.integers(len(SCENES) - 1))
     partner = motion
     if part == "swapped":
@@ -74,7 +74,7 @@ def _plan(part: str, place: int, shift: float, seed: int) -> ControlledVideo:
     return ControlledVideo(part, place, MOTIONS[motion], SCENES[scene], seed)
 
 
-def _streams(part: str, place: int, seed: int) -> list[SeedSequence]:
+def random_streams(part: str, place: int, seed: int) -> list[SeedSequence]:
     """Of the scene's choice, the background, the toy, its motion, and the camera: no two videos share one."""
     return SeedSequence((seed, 1 + PARTS.index(part), place)).spawn(5)
 
@@ -85,7 +85,9 @@ def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tu
     Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses.
     """
     check_size(size)
-    _, look, toy, motion, camera = (default_rng(stream) for stream in _streams(video.part, video.place, video.seed))
+    _, look, toy, motion, camera = (
+        default_rng(stream) for stream in random_streams(video.part, video.place, video.seed)
+    )
     unit = min(size)
     time = np.arange(frames) / SAMPLE_FPS
     sprite = draw_toy(toy, size)

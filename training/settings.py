@@ -21,6 +21,7 @@ from pipeline.windows import MAX_CLIP
 from training.augment import COLOUR_JITTER
 from training.backbones import BACKBONES
 from training.clips import PAIRS
+from training.labels import LABEL
 from training.moco import HEADS
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised")
@@ -76,6 +77,7 @@ class Settings:
     # Classes, for method supervised
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
     backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.")
+    label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
     # Pairs
@@ -131,7 +133,7 @@ class Settings:
 RUN_ONLY = ("compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
 """These may differ when a run is gone on with."""
 
-LABELS_ONLY = ("dropout", "backbone_lr", "still")
+LABELS_ONLY = ("dropout", "backbone_lr", "still", "label")
 """These belong to method supervised."""
 
 PRESETS: dict[str, dict[str, Any]] = {
