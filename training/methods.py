@@ -63,7 +63,9 @@ def open_clips(settings: Settings) -> ClipSet:
     cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipSet = LabelledClips(cache, *where, settings.split_asked, settings.seed, settings.still)
+        clips: ClipSet = LabelledClips(
+            cache, *where, settings.split_asked, settings.seed, settings.still, settings.label
+        )
     else:
         variants = wanted_variants(settings) if settings.method == "s2vc" else []
         clips = PairClips(cache, variants, *where, settings.pair, settings.split_asked, settings.seed)
