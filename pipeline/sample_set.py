@@ -23,8 +23,8 @@ from pipeline.video import die_with_parent
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What decides every byte of a set. per_class, test_per_class: videos of each motion in training, and in each test
-    part. shift: RHO, the probability of the motion's own scene in training. size: (height, width)."""
+    """What decides every byte of a set. per_class, test_per_class: videos of each motion in training, and in each of
+    the tests. shift: RHO, the probability of the motion's own scene in training. size: (height, width)."""
 
     per_class: int
     test_per_class: int
@@ -33,6 +33,7 @@ class SampleSettings:
     size: tuple[int, int] = (96, 128)
     seed: int = 0
     crf: int = CRF
+    tests: tuple[str, ...] = TEST_PARTS
 
     def check(self) -> None:
         """Raise UserError for what cannot be drawn."""
@@ -45,7 +46,7 @@ class SampleSettings:
 
     def plan(self) -> list[ControlledVideo]:
         """All videos, training first, then the test parts in their order."""
-        counts = {TRAIN: self.per_class, **dict.fromkeys(TEST_PARTS, self.test_per_class)}
+        counts = {TRAIN: self.per_class, **dict.fromkeys(self.tests, self.test_per_class)}
         return [v for part, count in counts.items() for v in plan_part(part, count, self.shift, self.seed)]
 
 
@@ -67,7 +68,7 @@ class SampleFolder(DrawnFolder):
 
     def open(self, settings: SampleSettings) -> None:
         """Begin a set here, or go on with it. Raises UserError for a folder of something else, or other settings."""
-        wanted = {**dataclasses.asdict(settings), "size": list(settings.size)}
+        wanted = {**dataclasses.asdict(settings), "size": list(settings.size), "tests": list(settings.tests)}
         if self.settings.exists():
             refuse_other_settings(self.root, "set", _read_settings(self.settings), wanted)
             for left in self.root.rglob(f"*{files.ATTEMPT}*"):
@@ -120,13 +121,14 @@ def _draw(folder: SampleFolder, video: ControlledVideo, settings: SampleSettings
 
 
 def manifest_of(videos: Sequence[ControlledVideo]) -> pd.DataFrame:
-    """The manifest: label and class_name are the motion; a split column for each test part; part, motion and scene."""
+    """The manifest: label and class_name are the motion; a split column for each test; part, motion and scene."""
     columns = {
         "video_id": [v.video_id for v in videos],
         "label": [str(MOTIONS.index(v.motion)) for v in videos],
         "class_name": [v.motion for v in videos],
     }
-    for part in TEST_PARTS:
+    drawn = {v.part for v in videos}
+    for part in (p for p in TEST_PARTS if p in drawn):
         roles = {TRAIN: "train", part: "test"}
         columns[f"split_{part}"] = [roles.get(v.part, "") for v in videos]
     for name in ("part", "motion", "scene"):

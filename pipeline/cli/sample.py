@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from manifests.controlled import TEST_PARTS
 from manifests.errors import UserError
 from pipeline import files
 from pipeline.cli.ending import interruptible
@@ -26,8 +27,9 @@ MOST = 9999
 @click.option(
     "--test-per-class",
     type=click.IntRange(1, MOST),
-    help="Videos of each motion in each of the five tests.  [default: a quarter of --per-class]",
+    help="Videos of each motion in each of the tests.  [default: a quarter of --per-class]",
 )
+@click.option("--test", "tests", type=click.Choice(TEST_PARTS), multiple=True, help="Repeatable.  [default: all]")
 @click.option(
     "--shift", type=float, default=0.0, help="RHO: how often, in training, the scene goes with the motion, 0 to 1."
 )
@@ -40,6 +42,7 @@ def sample_command(
     out: Path,
     per_class: int,
     test_per_class: int | None,
+    tests: tuple[str, ...],
     shift: float,
     frames: int,
     size: tuple[int, int],
@@ -54,7 +57,9 @@ def sample_command(
     the toys' masks, manifest.csv, and sheet.png to look at. Run again, it goes on where it was stopped.
     """
     console = Console()
-    settings = SampleSettings(per_class, test_per_class or max(per_class // 4, 1), shift, frames, size, seed, crf)
+    tests = tuple(part for part in TEST_PARTS if part in tests or not tests)
+    counts = per_class, test_per_class or max(per_class // 4, 1)
+    settings = SampleSettings(*counts, shift, frames, size, seed, crf, tests)
     settings.check()
     folder = SampleFolder(out)
     out.mkdir(parents=True, exist_ok=True)
