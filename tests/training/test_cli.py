@@ -41,6 +41,17 @@ def test_mistakes_are_told_in_one_line(
     assert len(last) == 1
 
 
+def test_bfloat16_is_refused_where_the_processor_does_not_multiply_it(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    with open("/proc/cpuinfo") as cpu:
+        amx = "amx_bf16" in cpu.read()
+    how = ["--method", "moco", "--precision", "bfloat16", "--device", "cpu", "--loader-workers", 0]
+    result = train_cli(cache_path, *SMALL, *how, "--out", tmp_path / "run")
+    assert result.exit_code == (0 if amx else 2), result.output
+    assert amx or "s2vc-train: precision bfloat16 wants a GPU or a CPU with AMX" in result.output
+
+
 def test_supervised_training_takes_its_classes_from_another_column(
     cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the study: a CSV that is committed as it grows, so that another day, on another machine, goes on with it."""
+"""The rows of the study, a CSV that is committed as it grows: another day, on another machine, goes on with it."""
 
 import csv
 import os
