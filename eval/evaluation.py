@@ -12,12 +12,14 @@ from torch import nn
 
 from eval.batch_statistics import fix_statistics
 from eval.features import Features, extract
+from eval.labelled import label_note
 from eval.results import describe, save_result
 from eval.subject import Subject
 from eval.view import View
 from pipeline.cache import Cache
 from pipeline.device import choose_device
 from pipeline.progress import Advance, progress
+from training.labels import LABEL
 from training.loader import spare_cpus
 
 
@@ -35,6 +37,7 @@ class Evaluation:
     seed: int
     out: Path
     console: Console
+    label: str = LABEL
 
     @property
     def device(self) -> torch.device:
@@ -75,6 +78,7 @@ class Evaluation:
             frame_step=self.frame_step,
             eval_seed=self.seed,
             **self.subject.made,
+            **label_note(self.label),
             **how,
         )
         return save_result(self.out, described, numbers, details)

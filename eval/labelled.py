@@ -1,23 +1,30 @@
 """The rows of a cache that a task with labels works on."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
-from eval.videos import class_names
 from manifests.errors import UserError
 from pipeline.cache import Cache
 from training.choice import split_column
+from training.labels import LABEL, read_labels
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """rows: numbers of rows of the cache's index, (N,); labels: their classes, (N,) int64."""
+    """rows: numbers of rows of the cache's index, (N,); labels: their classes, (N,) int64, by the column `label`."""
 
     cache: Cache
     split: str
     rows: np.ndarray
     labels: np.ndarray
+    label: str = LABEL
+
+    @property
+    def names(self) -> np.ndarray:
+        """Of the class of each row: (N,) of text."""
+        return read_labels(self.cache, self.label).names[self.rows]
 
 
 def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndarray]:
@@ -35,23 +42,34 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
     return column, chosen
 
 
-def labelled_rows(cache: Cache, split: str | None, part: str) -> Labelled:
+def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> Labelled:
     """The rows that `split` (None: the first column) assigns to a part (train, test, val), with frames and a label.
 
-    Raises UserError where there are none, where labels are missing, and where there is one class only.
+    label: the column of the classes (training.labels). Raises UserError where it is not there, where there are no rows,
+    where labels are missing, and where there is one class only.
     """
     column, chosen = split_rows(cache, split, part)
-    labels = cache.index["label"].iloc[chosen]
-    if labels.isna().any():
-        video = cache.index["video_id"].iloc[chosen[int(labels.isna().to_numpy().argmax())]]
-        raise UserError(f"{int(labels.isna().sum())} {part} videos have no label, first {video}")
-    if labels.nunique() < 2:
+    labels = read_labels(cache, label).numbers[chosen]
+    if len(unlabelled := chosen[labels < 0]):
+        video = cache.index["video_id"].iloc[unlabelled[0]]
+        raise UserError(f"{len(unlabelled)} {part} videos have no {label}, first {video}")
+    if len(np.unique(labels)) < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
-    return Labelled(cache, column, chosen, labels.to_numpy(np.int64))
+    return Labelled(cache, column, chosen, labels, label)
 
 
 def classes_of(*parts: Labelled) -> tuple[np.ndarray, list[str]]:
     """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names."""
     labels, first = np.unique(np.concatenate([part.labels for part in parts]), return_index=True)
-    rows = np.concatenate([part.rows for part in parts])[first]
-    return labels, [str(name) for name in class_names(parts[0].cache)[rows]]
+    return labels, [str(name) for name in np.concatenate([part.names for part in parts])[first]]
+
+
+def numbered_together(*parts: Labelled) -> list[Labelled]:
+    """Parts of several caches, with classes of one name under one number: each cache numbers its own names."""
+    known = np.unique(np.concatenate([part.names for part in parts]).astype(str))
+    return [dataclasses.replace(part, labels=np.searchsorted(known, part.names.astype(str))) for part in parts]
+
+
+def label_note(label: str) -> dict[str, str]:
+    """What the description of a result says of the column of labels: nothing of the usual one."""
+    return {} if label == LABEL else {"label": label}

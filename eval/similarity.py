@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from eval.videos import class_names, reading
+from eval.videos import reading
 from manifests.errors import UserError
 from pipeline import files
 from pipeline.cache import Cache
 from pipeline.progress import Advance
 from pipeline.static_cues import suppressed_set
+from training.labels import LABEL, read_labels
 
 INTRA_CLASS, INTRA_VIDEO, INTER_CLASS = COMPARISONS = ("intra-class", "intra-video", "inter-class")
 MEANING = {
@@ -57,19 +58,19 @@ class Groups:
     frames: np.ndarray
 
 
-def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int) -> Groups:
+def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int, label: str = LABEL) -> Groups:
     """The videos of `classes` classes at random (all, where there are fewer), in the order of their names.
 
     Classes of two videos or more are taken before others, which have no intra-class pair. Without labels all videos are
-    one group, ALL_VIDEOS. Raises UserError where some videos have a label and some have none.
+    one group, ALL_VIDEOS. label: the column of the classes. Raises UserError where only some videos have one.
     """
-    names = class_names(cache)[rows]
+    names = read_labels(cache, label).names[rows]
     frames = cache.index["frames"].to_numpy()
     if (names == "").all():
         return Groups({ALL_VIDEOS: rows}, frames)
     if (names == "").any():
         first = cache.index["video_id"].iloc[rows[int((names == "").argmax())]]
-        raise UserError(f"{int((names == '').sum())} of {len(rows)} videos have no label, first {first}")
+        raise UserError(f"{int((names == '').sum())} of {len(rows)} videos have no {label}, first {first}")
     known, counts = np.unique(names.astype(str), return_counts=True)
     order = np.random.default_rng([seed, 0]).permutation(len(known))
     order = order[np.argsort(counts[order] < 2, kind="stable")]

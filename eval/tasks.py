@@ -9,11 +9,12 @@ from eval.classification import Classification
 from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
 from eval.evaluation import Evaluation
 from eval.features import Features
-from eval.labelled import Labelled, classes_of, labelled_rows, split_rows
+from eval.labelled import Labelled, classes_of, labelled_rows, numbered_together, split_rows
 from eval.probe import Sample, fit_probe, scores_of_video, scores_of_videos
 from eval.retrieval import hit_ranks
 from pipeline.cache import Cache
 from pipeline.progress import progress
+from training.labels import LABEL
 
 KS = (1, 5, 10, 20, 50)
 ORDERS = ["natural", "shuffled"]
@@ -28,8 +29,11 @@ def retrieval(
     per: `video`: features averaged over its windows; `clip`: every window of a test video is a query. The JSON has the
     rank of each query's nearest of its class, from 0.
     """
-    query = labelled_rows(evaluation.cache, evaluation.split, "test")
-    among = labelled_rows(gallery or query.cache, None if gallery else query.split, "train")
+    label = evaluation.label
+    query = labelled_rows(evaluation.cache, evaluation.split, "test", label)
+    among = labelled_rows(gallery or query.cache, None if gallery else query.split, "train", label)
+    if gallery and label != LABEL:
+        query, among = numbered_together(query, among)
     ks = [k for k in KS if k <= len(among.rows)]
     features = evaluation.features(query.rows, evaluation.view(), "queries")
     q, q_labels = _vectors(features, query, per)
@@ -57,8 +61,8 @@ def linear(
     evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
 ) -> tuple[Path, Classification]:
     """A linear classifier on augmented clips of the training videos, tested on ten crops of every test window."""
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     result = probed(evaluation, trained, tested, epochs, train_views)
     how = {"epochs_linear": epochs, "train_views": train_views}
     return save_classification(evaluation, "linear", tested, result, **how), result

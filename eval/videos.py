@@ -37,13 +37,6 @@ def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     return rows
 
 
-def class_names(cache: Cache) -> np.ndarray:
-    """Of each row of the index: (N,) of text. Where the manifest names no class its label is its name; "" is none."""
-    labels = cache.index["label"].astype("string").fillna("").to_numpy(dtype=object)
-    names = cache.index["class_name"].to_numpy(dtype=object)
-    return np.where(labels == "", "", np.where(names == "", labels, names))
-
-
 def short_id(video_id: str) -> str:
     """As much of the end of an id, which tells videos apart, as a figure has room for."""
     return video_id if len(video_id) <= SHORT_ID else "…" + video_id[1 - SHORT_ID :]

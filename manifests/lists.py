@@ -22,7 +22,9 @@ def read_lists(root: Path, lists: Sequence[tuple[str, str, Path]], class_names_f
     listing = Listing()
     for split, role, path in lists:
         if not SPLIT_COLUMN.fullmatch(split) or role not in SPLIT_VALUES:
-            raise UserError(f"{split}:{role} is not split1, split2, ... and one of {', '.join(SPLIT_VALUES)}")
+            raise UserError(
+                f"{split}:{role} is not split1, split2, ..., split_NAME and one of {', '.join(SPLIT_VALUES)}"
+            )
         for where, line in read_lines(path):
             video_id, label = _parse(line, where)
             if names and label >= len(names):

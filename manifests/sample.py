@@ -9,6 +9,7 @@ occlusion edges at every scale, a 1/f amplitude spectrum and strongly correlated
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ BORDER = 3  # pixels between an object and the edge of the frame
 MIN_SIDE, MAX_ASPECT = 48, 2.0  # frames in which every object fits
 SPRITE_SIDE = 176  # about twice the size at which objects appear: enough for crisp resampling
 LEAVES = 480  # shapes painted one over the other in a background
+HUE_SPREAD = 2.0  # radians around the background's opposite hue in which an object's colour lies
 
 # Axes of natural colour (log scale): luminance, yellow against blue, red against green (Ruderman 1998).
 OPPONENT = np.array([[1, 1, 1], [0.5, 0.5, -1], [1, -1, 0]], dtype=np.float32)
@@ -54,7 +56,31 @@ class Sprite:
     """An object to paste, centred on its centroid."""
 
     pixels: Floats  # (4, S, S): RGB (0 to 255) times coverage, and coverage (0 to 1)
-    outline: Floats  # (2, N) offsets (y, x) of covered sprite pixels from the centroid
+
+    @cached_property
+    def outline(self) -> Floats:
+        """Offsets (y, x) of covered sprite pixels from the centroid, (2, N)."""
+        return np.argwhere(self.pixels[3] > 0).T - (self.pixels.shape[1] - 1) / 2
+
+    def shrunk(self, factor: int) -> "Sprite":
+        """At a smaller size, each pixel the mean of factor x factor: what is pasted still smaller would flicker."""
+        side = self.pixels.shape[1] // factor
+        return Sprite(self.pixels.reshape(4, side, factor, side, factor).mean(axis=(2, 4)))
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """What a background is painted with, at twice its size.
+
+    palette: (n, 3) on the OPPONENT axes; grain: noise on the same axes, (2H, 2W, 3); habit: see `_paint_leaf`; radii:
+    of the smallest and the largest leaf, in pixels of the painting; leaves: how many.
+    """
+
+    palette: Floats
+    grain: Floats
+    habit: list[float]
+    radii: tuple[float, float]
+    leaves: int = LEAVES
 
 
 def draw_sample(
@@ -76,35 +102,46 @@ def _draw_video(place: int, frames: int, size: tuple[int, int], seed: int) -> Sa
     class_name = SAMPLE_CLASSES[label]
     look, motion = default_rng((seed, place)).spawn(2)
     background = draw_background(look, size)
-    sprite = _draw_sprite(look, background)
+    sprite = draw_sprite(look, opposite_hue(background), HUE_SPREAD)
     video = np.repeat(background[None], frames, axis=0)
     masks = np.zeros(video.shape[:3], dtype=bool)
     poses = _poses(class_name, np.arange(frames) / SAMPLE_FPS, sprite, size, motion)
     for frame, mask, pose in zip(video, masks, poses, strict=True):
-        _paste(frame, mask, sprite, pose)
+        paste(frame, mask, sprite, pose)
     video_id = f"{class_name}/{class_name}_{number:02d}.mp4"
     return SampleVideo(video_id, class_name, label, SPLITS[number % len(SPLITS)], video, masks)
 
 
 def draw_background(rng: Generator, size: tuple[int, int]) -> Bytes:
-    """Draw a photograph-like still scene, uint8 (H, W, 3): leaves over noise, painted at twice the size."""
-    height, width = 2 * size[0], 2 * size[1]
+    """Draw a photograph-like still scene, uint8 (H, W, 3): leaves over noise."""
+    height = 2 * size[0]
     hues = rng.choice(PIGMENTS, 3, replace=False)[rng.integers(3, size=6)]
     palette = np.column_stack([rng.normal(0, 0.75, 6), hues]).astype(np.float32)
-    grain = np.dstack([amount * _pink_noise(rng, (height, width)) for amount in (0.6, 0.05, 0.03)])
+    grain = draw_grain(rng, size)
     habit = rng.uniform((-np.pi, -np.pi, 0.2, 1, 1.2), (np.pi, np.pi, 1.5, 3.5, 4)).tolist()
+    return paint_background(rng, Scenery(palette, grain, habit, (height / 36, height / 2.5)))
+
+
+def draw_grain(rng: Generator, size: tuple[int, int], contrast: float = 0.6) -> Floats:
+    """Noise on the OPPONENT axes at twice a size, (2H, 2W, 3); contrast: deviation of its luminance."""
+    return np.dstack([amount * pink_noise(rng, (2 * size[0], 2 * size[1])) for amount in (contrast, 0.05, 0.03)])
+
+
+def paint_background(rng: Generator, scenery: Scenery) -> Bytes:
+    """Paint a background at twice its size and expose it: uint8 (H, W, 3)."""
+    palette, grain, leaves = scenery.palette, scenery.grain, scenery.leaves
     canvas = palette[0] + 2 * grain
     # Radii with density r^-3 look alike at every scale, as sizes in photographs do.
-    smallest, largest = height / 36, height / 2.5
-    radii = rng.uniform(largest**-2.0, smallest**-2.0, LEAVES) ** -0.5
-    colours = palette[rng.integers(6, size=LEAVES)] + rng.normal(0, (0.3, 0.05, 0.03), (LEAVES, 3))
-    leaves = zip(radii.tolist(), colours.astype(np.float32), strict=True)
-    for place, (radius, colour) in enumerate(leaves):
-        if place in (LEAVES // 3, LEAVES // 2):  # a lens blurs what lies behind the plane of focus
+    smallest, largest = scenery.radii
+    radii = rng.uniform(largest**-2.0, smallest**-2.0, leaves) ** -0.5
+    colours = palette[rng.integers(len(palette), size=leaves)] + rng.normal(0, (0.3, 0.05, 0.03), (leaves, 3))
+    for place, (radius, colour) in enumerate(zip(radii.tolist(), colours.astype(np.float32), strict=True)):
+        if place in (leaves // 3, leaves // 2):  # a lens blurs what lies behind the plane of focus
             canvas = ndimage.gaussian_filter(canvas, (2, 2, 0))
-        _paint_leaf(canvas, grain, habit, radius, colour, rng)
+        _paint_leaf(canvas, grain, scenery.habit, radius, colour, rng)
     # Exposed like a photograph: pixels average light, contrast is full, and the extremes roll off.
-    exposure = np.log(np.exp(canvas @ OPPONENT).reshape(size[0], 2, size[1], 2, 3).mean(axis=(1, 3)))
+    height, width = canvas.shape[0] // 2, canvas.shape[1] // 2
+    exposure = np.log(np.exp(canvas @ OPPONENT).reshape(height, 2, width, 2, 3).mean(axis=(1, 3)))
     low, high = np.percentile(exposure.mean(axis=-1), (2, 98))
     tone = np.tanh(1.2 * (2 * (exposure - low) / (high - low) - 1))
     return np.asarray(np.round(127.5 + 127.5 * tone), dtype=np.uint8)
@@ -135,7 +172,7 @@ def _paint_leaf(
     np.copyto(box, leaf, where=(distance < 1)[..., None])
 
 
-def _pink_noise(rng: Generator, shape: tuple[int, int]) -> Floats:
+def pink_noise(rng: Generator, shape: tuple[int, int]) -> Floats:
     """Noise with a 1/f amplitude spectrum, mean 0 and deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
     frequency[0, 0] = np.inf
@@ -149,8 +186,11 @@ def _turned(first: Floats, second: Floats, angle: float) -> tuple[Floats, Floats
     return cos * first + sin * second, cos * second - sin * first
 
 
-def _draw_sprite(rng: Generator, background: Bytes) -> Sprite:
-    """Draw a toy: a silhouette without rotational symmetry, a two-colour pattern, a lit rounded edge."""
+def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
+    """Draw a toy: a silhouette without rotational symmetry, a two-colour pattern, a lit rounded edge.
+
+    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given.
+    """
     y, x = np.mgrid[-1.15 : 1.15 : SPRITE_SIDE * 1j, -1.15 : 1.15 : SPRITE_SIDE * 1j]
     # Blurring and cutting rounds the corners, as on anything made to be held.
     solid = ndimage.gaussian_filter(_silhouette(rng, x, y).astype(float), 3) > 0.5
@@ -158,12 +198,10 @@ def _draw_sprite(rng: Generator, background: Bytes) -> Sprite:
     solid = ndimage.shift(solid.astype(float), -off_centre, order=1) > 0.5
     height = np.sqrt(np.minimum(ndimage.distance_transform_edt(solid) / 14, 1))
     slope_y, slope_x = np.gradient(ndimage.gaussian_filter(height, 2))
-    light = (1 + 8 * (0.8 * slope_y + 0.6 * slope_x)) * (1 + 0.08 * _pink_noise(rng, solid.shape))
-    colour = 255 * np.clip(_paintwork(rng, background, x, y) * light[..., None], 0, 1)
+    light = (1 + 8 * (0.8 * slope_y + 0.6 * slope_x)) * (1 + 0.08 * pink_noise(rng, solid.shape))
+    colour = 255 * np.clip(_paintwork(rng, hue, spread, x, y) * light[..., None], 0, 1)
     layers = np.dstack([colour, np.ones_like(light)]) * solid[..., None]
-    pixels = ndimage.gaussian_filter(layers.transpose(2, 0, 1), (0, 0.8, 0.8), truncate=2.5)
-    outline = np.argwhere(pixels[3] > 0).T - (SPRITE_SIDE - 1) / 2
-    return Sprite(pixels, outline)
+    return Sprite(ndimage.gaussian_filter(layers.transpose(2, 0, 1), (0, 0.8, 0.8), truncate=2.5))
 
 
 def _silhouette(rng: Generator, x: Floats, y: Floats) -> NDArray[np.bool_]:
@@ -181,8 +219,14 @@ def _silhouette(rng: Generator, x: Floats, y: Floats) -> NDArray[np.bool_]:
     return shapes[rng.integers(len(shapes))]
 
 
-def _paintwork(rng: Generator, background: Bytes, x: Floats, y: Floats) -> Floats:
-    """A pattern of a vivid colour, in a hue unlike the background's, and a plain one: (S, S, 3), 0 to 1."""
+def opposite_hue(background: Bytes) -> float:
+    """The hue across the colour circle from a background's mean colour, in radians."""
+    red, green, blue = background.mean(axis=(0, 1))
+    return math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue) + np.pi
+
+
+def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) -> Floats:
+    """A pattern of a vivid colour, within `spread` of a hue, and a plain one: (S, S, 3), 0 to 1."""
     pitch = rng.uniform(9, 14)
     u, v = _turned(pitch * x, pitch * y, rng.uniform(0, np.pi))
     waves = (  # stripes, checks, dots, rings, zigzags, marble
@@ -191,12 +235,10 @@ def _paintwork(rng: Generator, background: Bytes, x: Floats, y: Floats) -> Float
         np.sin(u) + np.sin(v) - 0.4,
         np.sin(np.hypot(u - 4, v)),
         np.sin(u + 1.5 * np.sin(v)),
-        np.sin(u + 3 * ndimage.gaussian_filter(_pink_noise(rng, x.shape), 4)),
+        np.sin(u + 3 * ndimage.gaussian_filter(pink_noise(rng, x.shape), 4)),
     )
     blend = 0.5 + 0.5 * np.tanh(6 * waves[rng.integers(len(waves))])[..., None]
-    red, green, blue = background.mean(axis=(0, 1))
-    hue = math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue) + np.pi + rng.uniform(-2, 2)
-    tint = np.cos(hue - np.array([0, 2, 4]) * np.pi / 3)
+    tint = np.cos(hue + rng.uniform(-spread, spread) - np.array([0, 2, 4]) * np.pi / 3)
     vivid, plain = np.clip(0.5 + 0.5 * tint, 0.05, 0.95), rng.choice((0.12, 0.9)) + 0.06 * tint
     return np.asarray(vivid * blend + plain * (1 - blend))
 
@@ -212,7 +254,7 @@ def _poses(class_name: str, time: Floats, sprite: Sprite, size: tuple[int, int],
     y, x = (np.full_like(time, rest) for rest in rng.uniform(-room, room))
     way, phase = rng.choice((-1, 1)), rng.uniform()
     if class_name == "slide":
-        x = room[1] * _triangle(rng.uniform(0.35, 0.6) * time + phase)
+        x = room[1] * triangle(rng.uniform(0.35, 0.6) * time + phase)
     elif class_name == "bounce":
         fall = (rng.uniform(0.6, 1.0) * time + phase) % 1 * 2 - 1
         y = room[0] * (2 * fall**2 - 1)
@@ -227,12 +269,12 @@ def _poses(class_name: str, time: Floats, sprite: Sprite, size: tuple[int, int],
         scale *= (ZOOM_AREA[0] / ZOOM_AREA[1]) ** (swing / 2)
     else:
         beat = rng.uniform(0.3, 0.4)
-        x = room[1] * _triangle(beat * time + phase)
-        y = room[0] * rng.uniform(0.7, 1.0) * _triangle(rng.uniform(4, 5) * beat * time + phase)
+        x = room[1] * triangle(beat * time + phase)
+        y = room[0] * rng.uniform(0.7, 1.0) * triangle(rng.uniform(4, 5) * beat * time + phase)
     return np.stack([y + (size[0] - 1) / 2, x + (size[1] - 1) / 2, angle, scale], axis=1)
 
 
-def _triangle(phase: Floats) -> Floats:
+def triangle(phase: Floats) -> Floats:
     """A wave of period 1 that goes from 1 to -1 and back at constant speed."""
     return np.abs(phase % 1 * 4 - 2) - 1
 
@@ -242,15 +284,18 @@ def _reach(sprite: Sprite, angle: float) -> Floats:
     return np.array([np.abs(side).max() for side in _turned(sprite.outline[0], sprite.outline[1], -angle)])
 
 
-def _paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -> None:
-    """Blend the sprite into one frame, and mark its mask, in place; only the object's box is touched."""
+def paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -> None:
+    """Blend the sprite into one frame, and mark its mask, in place; only the object's box is touched.
+
+    pose: centre y, centre x, angle, scale. What lies outside the frame is cut off.
+    """
     centre, angle, scale = pose[:2], float(pose[2]), float(pose[3])
     reach = scale * _reach(sprite, angle) + 1
     top, left = np.maximum(centre - reach, 0).astype(int)
     bottom, right = (centre + reach + 2).astype(int)
     box = frame[top:bottom, left:right]
     matrix = np.array(_turned(np.array([1, 0]), np.array([0, 1]), angle)) / scale
-    offset = (SPRITE_SIDE - 1) / 2 + matrix @ (np.array([top, left]) - centre)
+    offset = (sprite.pixels.shape[1] - 1) / 2 + matrix @ (np.array([top, left]) - centre)
     colour = [ndimage.affine_transform(p, matrix, offset, box.shape[:2], order=1) for p in sprite.pixels]
     cover = colour.pop()
     box[:] = np.round(np.dstack(colour) + (1 - cover[..., None]) * box)

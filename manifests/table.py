@@ -2,8 +2,8 @@
 
 Columns, all of them text: `video_id` (path relative to the root, POSIX, with its extension; unique), `path`
 (where the file is, relative to the root), `label` (class number from 0, or empty), `class_name` (or empty),
-split columns (`split`, `split1`, `split2`, ...: train, test, val or empty), then whatever else the user keeps
-there.
+split columns (`split`, `split1`, `split2`, ..., then those with names, `split_NAME`: train, test, val or empty), then
+whatever else the user keeps there.
 """
 
 import os
@@ -20,7 +20,7 @@ from manifests.errors import UserError, text_problem
 from manifests.text import read_csv, whole_number
 
 FIRST_COLUMNS = ("video_id", "path", "label", "class_name")
-SPLIT_COLUMN = re.compile(r"split[0-9]{0,3}")
+SPLIT_COLUMN = re.compile(r"split([0-9]{0,3}|_[a-z0-9_]+)")
 SPLIT_VALUES = ("train", "test", "val")
 
 
@@ -48,7 +48,7 @@ def number_classes(class_names: Sequence[str]) -> list[str]:
 
 
 def split_columns(table: pd.DataFrame) -> list[str]:
-    """The names of the split columns, by their numbers."""
+    """The names of the split columns: numbered ones by their numbers, then others in the table's order."""
     return _split_names(table.columns)
 
 
@@ -149,7 +149,9 @@ def _parquet_columns(path: Path) -> dict[str, list[str]]:
 
 def _split_names(names: Sequence[str]) -> list[str]:
     splits = [name for name in names if SPLIT_COLUMN.fullmatch(name)]
-    return sorted(splits, key=lambda name: int(name.removeprefix("split") or 0))
+    numbered = [name for name in splits if not name.startswith("split_")]
+    numbered.sort(key=lambda name: int(name.removeprefix("split") or 0))
+    return [*numbered, *(name for name in splits if name not in numbered)]
 
 
 def _in_order(names: Mapping[str, object]) -> list[str]:

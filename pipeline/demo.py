@@ -8,28 +8,17 @@ import numpy as np
 import pandas as pd
 
 from manifests import build_table, write_manifest
-from manifests.sample import SAMPLE_CLASSES, SAMPLE_FPS, draw_sample
-from pipeline import files
+from manifests.sample import SAMPLE_CLASSES, draw_sample
 from pipeline.cache import Cache
-from pipeline.video import write_video
+from pipeline.drawn import DrawnFolder
 
 VIDEOS_PER_CLASS = 4
 """24 videos of 48 frames in all."""
 
 
 @dataclass(frozen=True)
-class DemoPaths:
+class DemoPaths(DrawnFolder):
     """What lies where in a demo folder."""
-
-    root: Path
-
-    @property
-    def videos(self) -> Path:
-        return self.root / "videos"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.csv"
 
     @property
     def cache(self) -> Path:
@@ -39,22 +28,13 @@ class DemoPaths:
     def preview(self) -> Path:
         return self.root / "preview.png"
 
-    def mask(self, video_id: str) -> Path:
-        """The mover's mask: `mask` (T, H, W) bool in an .npz."""
-        return (self.root / "masks" / video_id).with_suffix(".npz")
-
 
 def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> Iterator[str]:
     """Draw the sample, encode it with ffmpeg and write its manifest; yields the video_id of each as it is there."""
     rows = []
     for video in draw_sample(videos_per_class):
-        path = paths.videos / video.video_id
         rows.append((video.video_id, str(video.label), video.class_name, video.split))
-        height, width = video.frames.shape[1:3]
-        with files.attempt(path) as aside, write_video(aside, height, width, str(SAMPLE_FPS)) as write:
-            write(video.frames)
-        with files.attempt(paths.mask(video.video_id)) as aside, aside.open("wb") as file:
-            np.savez_compressed(file, mask=video.masks)
+        paths.write(video.video_id, video.frames, video.masks)
         yield video.video_id
     columns = ("video_id", "label", "class_name", "split1")
     write_manifest(build_table(dict(zip(columns, zip(*rows, strict=True), strict=True))), paths.manifest)

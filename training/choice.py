@@ -13,6 +13,7 @@ from pipeline.advice import how_to_render
 from pipeline.cache import Cache
 from pipeline.variants import Variant
 from pipeline.windows import WindowRule
+from training.labels import LABEL, read_labels
 
 ALL_ROWS = "all"
 """Given as a split: every row is a training row."""
@@ -40,7 +41,7 @@ class StoredVideos:
         self._ids = self.index["video_id"].to_numpy(dtype=object)
         columns = ("shard", "row", "first_frame", "frames")
         self._places = self.index[list(columns)].to_numpy(np.int64)
-        self.labels = self.index["label"].fillna(-1).to_numpy(np.int64)
+        self.labels = self.index["label"].to_numpy(np.int64)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -65,10 +66,14 @@ def split_column(cache: Cache, split: str | None) -> str:
     return split
 
 
-def training_videos(cache: Cache, split: str | None = None) -> StoredVideos:
-    """The videos whose `split` column says train, and that have frames; raises UserError where there are none."""
+def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) -> StoredVideos:
+    """The videos whose `split` column says train, and that have frames, with the classes that a column of labels gives.
+
+    Raises UserError where there are none, and for a column that is not there.
+    """
     column = split_column(cache, split)
-    index = cache.index.assign(row=cache.index.groupby("shard").cumcount())
+    numbers = read_labels(cache, label).numbers
+    index = cache.index.assign(row=cache.index.groupby("shard").cumcount(), label=numbers)
     rows = index if column == ALL_ROWS else index[index[column] == TRAIN]
     if rows.empty:
         raise UserError(f"{cache.layout} has no training rows: no video has {TRAIN!r} in column {column}")

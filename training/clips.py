@@ -21,6 +21,7 @@ from pipeline.static_cues import SMALL, upsample
 from pipeline.variants import Variant
 from pipeline.windows import WindowRule
 from training.choice import StoredVideo, check_variants, training_videos
+from training.labels import LABEL
 
 PAIRS = ("independent", "same")
 
@@ -55,10 +56,18 @@ class ClipSet(Dataset):
     What is drawn depends on seed, epoch and i alone. Shards are opened by the process that reads them.
     """
 
-    def __init__(self, cache: Cache | str | Path, clip_length: int, frame_step: int, split: str | None, seed: int):
+    def __init__(
+        self,
+        cache: Cache | str | Path,
+        clip_length: int,
+        frame_step: int,
+        split: str | None,
+        seed: int,
+        label: str = LABEL,
+    ):
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.clip_length, self.frame_step, self.seed = clip_length, frame_step, seed
-        self.videos = training_videos(self.cache, split)
+        self.videos = training_videos(self.cache, split, label)
         # In shared memory, so that loader workers that live on see the epoch change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -202,7 +211,8 @@ class SingleClips(ClipSet):
 class LabelledClips(ClipSet):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
 
-    still: a clip is one frame throughout, its middle one. Raises UserError where a training video has no label.
+    still: a clip is one frame throughout, its middle one. label: the column of the classes (training.labels). Raises
+    UserError where a training video has no label, and for a column that is not there.
     """
 
     def __init__(
@@ -213,13 +223,14 @@ class LabelledClips(ClipSet):
         split: str | None,
         seed: int,
         still: bool = False,
+        label: str = LABEL,
     ):
-        super().__init__(cache, clip_length, frame_step, split, seed)
+        super().__init__(cache, clip_length, frame_step, split, seed, label)
         self.still = still
         unlabelled = np.flatnonzero(self.videos.labels < 0)
         if len(unlabelled):
             raise UserError(
-                f"{len(unlabelled)} training videos have no label, first {self.videos[int(unlabelled[0])].video_id}"
+                f"{len(unlabelled)} training videos have no {label}, first {self.videos[int(unlabelled[0])].video_id}"
             )
 
     @property

@@ -65,7 +65,9 @@ def open_clips(settings: Settings) -> ClipSet:
     cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipSet = LabelledClips(cache, *where, settings.split_asked, settings.seed, settings.still)
+        clips: ClipSet = LabelledClips(
+            cache, *where, settings.split_asked, settings.seed, settings.still, settings.label
+        )
     elif settings.method in BLOCK_METHODS:
         variants, preserved = wanted_variants(settings), settings.preserved
         clips = SingleClips(cache, variants, preserved, *where, settings.split_asked, settings.seed)

@@ -22,6 +22,7 @@ from training.backbones import BACKBONES
 from training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
 from training.clips import PAIRS
 from training.fields import check_fields, converted, option
+from training.labels import LABEL
 from training.moco import HEADS
 from training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
 
@@ -100,6 +101,7 @@ class Settings:
     # Classes, for method supervised
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
     backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.", at_least=0)
+    label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
     # Blocks, for methods dpc and dpc-s2vc
@@ -172,7 +174,7 @@ class Settings:
 RUN_ONLY = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
 """These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
 
-LABELS_ONLY = ("dropout", "backbone_lr", "still")
+LABELS_ONLY = ("dropout", "backbone_lr", "still", "label")
 """These belong to method supervised."""
 
 PRESETS: dict[str, dict[str, Any]] = {

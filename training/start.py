@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from manifests.errors import UserError
 from pipeline.cache.opening import open_layout
+from pipeline.flow import choose_dtype
 from pipeline.flow.checkpoints import NAMES
 from training.block_methods import defaults_of
 from training.clips import ClipSet
@@ -38,9 +40,21 @@ def start(layers: list[dict[str, Any]], out: Path | None, device: torch.device) 
     settings, told = resolve(with_whole_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     check_weights(settings, device)
+    check_precision(settings, device)
     folder = RunFolder(out or Path("runs") / default_name(settings))
     folder.open(settings)
     return Run(settings, clips, folder, [regime, *told])
+
+
+def check_precision(settings: Settings, device: torch.device) -> None:
+    """Raise UserError for bfloat16 on a processor that does not multiply it in hardware.
+
+    It would be slow, and wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D convolutions in bfloat16
+    differed from run to run, and losses became NaN.
+    """
+    on_driver = not settings.workers  # a cluster has processors of its own
+    if on_driver and settings.precision == "bfloat16" and choose_dtype(AUTO, device) != "bfloat16":
+        raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")
 
 
 def with_regime(layers: list[dict[str, Any]], videos: int) -> Settings:

@@ -17,6 +17,7 @@ from pipeline.cache.layout import Layout
 from pipeline.cli.options import FOLDER, cache_argument, threads_option
 from pipeline.windows import MAX_CLIP
 from training.backbones import BACKBONES
+from training.labels import LABEL
 from training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
 
 LARGEST_ALPHA = 1e6
@@ -39,6 +40,9 @@ alpha_option = click.option(
     callback=_refuse_nan,
     help="Latents with STD < alpha are static.",
 )
+label_option = click.option(
+    "--label", default=LABEL, help="Column of the classes; another than label holds their names."
+)
 out_option = click.option("--out", type=FOLDER, default=Path("results"), help="Folder for numbers and features.")
 
 _OPTIONS = (
@@ -60,7 +64,10 @@ _OPTIONS = (
 
 
 def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them."""
+    """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them.
+
+    One that looks at labels has `label_option` as well, which becomes part of the Evaluation.
+    """
 
     @functools.wraps(command)
     def with_evaluation(
@@ -73,6 +80,7 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         frame_step: int | None,
         seed: int,
         out: Path,
+        label: str = LABEL,
         **own: Any,
     ) -> None:
         opened = Cache(cache)
@@ -84,7 +92,8 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
                 f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"
             )
         console = Console()
-        command(Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console), **own)
+        asked = Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console, label)
+        command(asked, **own)
 
     for option in reversed(_OPTIONS):
         with_evaluation = option(with_evaluation)

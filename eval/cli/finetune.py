@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from eval.classification import Classification
-from eval.cli.evaluation import takes_checkpoint
+from eval.cli.evaluation import label_option, takes_checkpoint
 from eval.cli.telling import tell_classification
 from eval.defaults import (
     BATCH,
@@ -19,7 +19,7 @@ from eval.defaults import (
     WEIGHT_DECAY,
 )
 from eval.evaluation import Evaluation
-from eval.labelled import Labelled, classes_of, labelled_rows
+from eval.labelled import Labelled, classes_of, label_note, labelled_rows
 from eval.probe import scores_of_videos
 from eval.results import result_name
 from eval.supervised import scores_of_labels, starting_weights, trained_classifier
@@ -31,6 +31,7 @@ from training.start import start
 
 @click.command("finetune")
 @takes_checkpoint
+@label_option
 @click.option("--epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
 @click.option("--batch", type=click.IntRange(2), default=BATCH)
 def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
@@ -39,8 +40,8 @@ def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
     A linear classifier with dropout on the pooled features; the backbone learns at a tenth of its rate. The last
     epoch's weights are tested as in `linear`. Stopped and run again, it goes on from its checkpoint.
     """
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     chosen = {
         "init": starting_weights(evaluation.checkpoint),
         "dropout": FINETUNE_DROPOUT,
@@ -79,6 +80,7 @@ def train_and_test(
         "lr": LEARNING_RATE,
         "weight_decay": WEIGHT_DECAY,
         "warmup_epochs": 0,
+        **label_note(evaluation.label),
         **chosen,
     }
     # By what it is trained on: a classifier from scratch is the same for every checkpoint.

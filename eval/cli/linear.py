@@ -2,7 +2,7 @@
 
 import click
 
-from eval.cli.evaluation import takes_checkpoint
+from eval.cli.evaluation import label_option, takes_checkpoint
 from eval.cli.telling import tell_classification
 from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
 from eval.evaluation import Evaluation
@@ -11,6 +11,7 @@ from eval.tasks import linear
 
 @click.command("linear")
 @takes_checkpoint
+@label_option
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS)
 @click.option(
     "--train-views",

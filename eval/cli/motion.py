@@ -8,17 +8,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.cli.evaluation import out_option
+from eval.cli.evaluation import label_option, out_option
+from eval.labelled import label_note
 from eval.motion import class_means, examples, moving_shares, plot_motion
 from eval.optical_flow import MOVING
 from eval.results import TABLE, describe, save_result
-from eval.videos import class_names, stored_rows
+from eval.videos import stored_rows
 from pipeline.cache import Cache
 from pipeline.cache.layout import Layout
 from pipeline.cli.options import cache_argument
 from pipeline.device import available_cpus
 from pipeline.progress import progress
 from training.choice import ALL_ROWS
+from training.labels import read_labels
 
 
 @click.command("motion")
@@ -30,20 +32,23 @@ from training.choice import ALL_ROWS
     help="Pixels of the stored frame: what goes further from one frame to the next moves.",
 )
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
+@label_option
 @out_option
-def motion_command(cache: Path | Layout, threshold: float, every: int, out: Path) -> None:
+def motion_command(cache: Path | Layout, threshold: float, every: int, label: str, out: Path) -> None:
     """Share of pixels that move in the videos of CACHE, by Farneback's optical flow (supplement, Fig. 1).
 
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked
     at, whatever their split.
     """
     console, opened = Console(), Cache(cache)
+    names = read_labels(opened, label).names
     rows = stored_rows(opened, 2)
     with progress("motion", len(rows), "videos", console) as advance:
         shares = moving_shares(opened, rows, threshold, every, available_cpus(), advance)
     ids = opened.index["video_id"].to_numpy()[rows]
-    per_class = class_means(shares, class_names(opened)[rows].tolist())
-    described = describe("motion", opened, ALL_ROWS, threshold=threshold, every=every, videos=len(rows))
+    per_class = class_means(shares, names[rows].tolist())
+    how = {"threshold": threshold, "every": every, "videos": len(rows), **label_note(label)}
+    described = describe("motion", opened, ALL_ROWS, **how)
     numbers = {"moving": float(shares.mean()), "moving_median": float(np.median(shares))}
     details = {"per_class": per_class, "per_video": dict(zip(ids.tolist(), shares.tolist(), strict=True))}
     path = save_result(out, described, numbers, details)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from eval.cli.evaluation import takes_checkpoint
+from eval.cli.evaluation import label_option, takes_checkpoint
 from eval.evaluation import Evaluation
 from eval.results import TABLE
 from eval.tasks import KS, retrieval
@@ -16,6 +16,7 @@ from pipeline.cli.options import CACHE
 
 @click.command("retrieval")
 @takes_checkpoint
+@label_option
 @click.option("--gallery", type=CACHE, help="Cache whose training rows are the gallery.  [default: CACHE]")
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."

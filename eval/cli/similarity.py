@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.cli.evaluation import alpha_option, out_option, seed_option
+from eval.cli.evaluation import alpha_option, label_option, out_option, seed_option
+from eval.labelled import label_note
 from eval.results import TABLE, describe, save_result
 from eval.similarity import (
     COMPARISONS,
@@ -37,9 +38,12 @@ from training.choice import ALL_ROWS
 @click.option("--classes", type=click.IntRange(1), default=10, help="Drawn at random; all, where there are fewer.")
 @click.option("--pairs", type=click.IntRange(1), default=100, help="Of frames, a comparison and class.")
 @seed_option
+@label_option
 @out_option
 @threads_option
-def similarity_command(cache: Path | Layout, alpha: float, classes: int, pairs: int, seed: int, out: Path) -> None:
+def similarity_command(
+    cache: Path | Layout, alpha: float, classes: int, pairs: int, seed: int, label: str, out: Path
+) -> None:
     """Cosine similarity of frames of CACHE in the latent space, before and after static cues are suppressed.
 
     Of two videos of a class, of adjacent frames of a video, and of videos of two classes (paper, Fig. 4; supplement,
@@ -47,7 +51,7 @@ def similarity_command(cache: Path | Layout, alpha: float, classes: int, pairs: 
     alone. All videos are looked at, whatever their split.
     """
     console, opened = Console(), Cache(cache)
-    groups = choose_groups(opened, encoded_rows(opened), classes, seed)
+    groups = choose_groups(opened, encoded_rows(opened), classes, seed, label)
     missing = left_out(groups)
     for comparison, reason in missing.items():
         console.print(f"{comparison} is left out: {reason}", highlight=False)
@@ -61,9 +65,8 @@ def similarity_command(cache: Path | Layout, alpha: float, classes: int, pairs: 
     if undefined == len(drawn):
         raise UserError(f"alpha {alpha:g} keeps no latent of any video that was drawn: take a smaller one")
     means = group_means(drawn, found)
-    described = describe(
-        "similarity", opened, ALL_ROWS, alpha=alpha, classes=len(groups.rows), pairs=pairs, eval_seed=seed
-    )
+    how = {"alpha": alpha, "classes": len(groups.rows), "pairs": pairs, "eval_seed": seed, **label_note(label)}
+    described = describe("similarity", opened, ALL_ROWS, **how)
     numbers = {**overall(means), "kept": kept, "undefined_pairs": undefined}
     path = save_result(out, described, numbers, {"per_class": means, "left_out": missing})
     title = f"alpha {alpha:g}, which keeps {kept:.1%} of the latents"

@@ -6,7 +6,7 @@ import click
 import numpy as np
 from rich.table import Table
 
-from eval.cli.evaluation import takes_checkpoint
+from eval.cli.evaluation import label_option, takes_checkpoint
 from eval.cli.finetune import train_and_test
 from eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
 from eval.evaluation import Evaluation
@@ -21,6 +21,7 @@ RELATIVE, OVER_MOCO = "relative gain, (a - s) / s", "gain over MoCo, a - a_moco"
 
 @click.command("static-bias")
 @takes_checkpoint
+@label_option
 @click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for the gain over it.")
 @click.option("--still-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS, help="Of the classifier of stills.")
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of the linear classifiers.")
@@ -35,8 +36,8 @@ def static_bias_command(
     s: accuracy of a backbone trained from scratch on clips of one repeated frame; a: that of a linear classifier on
     CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion.
     """
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train")
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test")
+    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
+    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
     still = stills.per_class
     accuracy = probed(evaluation, trained, tested, epochs, train_views).per_class

@@ -7,6 +7,7 @@ import pandas as pd
 
 from manifests import split_columns
 from manifests.errors import UserError
+from manifests.table import FIRST_COLUMNS
 from pipeline import files
 from pipeline.cache.layout import Layout
 from pipeline.cache.receipts import MAX_FRAMES, Receipt
@@ -14,6 +15,9 @@ from pipeline.cache.settings import MAX_ROWS, Settings
 
 NUMBERS = {"shard": MAX_ROWS, "first_frame": MAX_FRAMES * MAX_ROWS, "frames": MAX_FRAMES}
 """Columns of numbers from 0 to this."""
+
+OWN = (*NUMBERS, "status", "reason")
+"""Columns that are the cache's: a manifest's of the same name is not taken over."""
 
 MAX_INDEX = 2 << 30
 """Bytes of an index that are read."""
@@ -24,8 +28,9 @@ def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[in
 
     A video of a shard without a receipt has an empty status: it is still to be done.
     """
-    index = manifest[["video_id", "label", "class_name", *split_columns(manifest)]].copy()
-    columns: dict[str, list[object]] = {c: [] for c in (*NUMBERS, "status", "reason")}
+    notes = ["video_id", "label", "class_name", *split_columns(manifest), *further_columns(manifest)]
+    index = manifest[notes].copy()
+    columns: dict[str, list[object]] = {c: [] for c in OWN}
     for number, rows in enumerate(settings.shards()):
         receipt = ingested.get(number)
         first = 0
@@ -37,6 +42,12 @@ def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[in
                 column.append(value)
             first += frames
     return index.assign(**columns)
+
+
+def further_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of text in which a manifest or an index says more of videos than class and splits, in their order."""
+    known = {*FIRST_COLUMNS, *split_columns(table), *OWN}
+    return [name for name in table.columns if name.strip() and name not in known]
 
 
 def write_index(layout: Layout, index: pd.DataFrame) -> None:

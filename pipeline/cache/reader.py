@@ -32,7 +32,8 @@ class Cache:
         self.layout = open_layout(place, local_cache, local_cache_size)
         self.settings = read_settings(self.layout)
         self.index: pd.DataFrame = read_index(self.layout)
-        """One row per video: video_id, label, class_name, split columns, shard, first_frame, frames, status, reason."""
+        """One row per video: video_id, label, class_name, split columns, the manifest's further ones, shard,
+        first_frame, frames, status, reason."""
         self._rows = {video_id: row for row, video_id in enumerate(self.index["video_id"])}
         self._row_in_shard = self.index.groupby("shard").cumcount().to_numpy()
 

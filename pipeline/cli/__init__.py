@@ -9,6 +9,7 @@ EXIT_INTERRUPTED = 130
 # In the order of the work.
 COMMANDS = {
     "demo": "Draw a small set of videos and take it through all stages.",
+    "sample": "Draw a set with two labels, motion and scene, whose correlation tests break.",
     "manifest": "Write the table of videos: from a folder, or a dataset's official lists.",
     "encode": "Decode every video once and cache frames, latents and STDs.",
     "render": "Write motion-preserved clips, per alpha, from the cached latents.",

@@ -26,13 +26,17 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 SIZE = (128, 171)
 
 
-def print_machine() -> None:
+def machine() -> str:
     """Processor, cores, AMX, torch: a figure means little without them."""
     info = Path("/proc/cpuinfo")
     names = [s for s in info.read_text().splitlines() if s.startswith("model name")] if info.exists() else []
     name = names[0].split(":")[1].strip() if names else platform.processor()
     amx = "yes" if torch.cpu._is_amx_tile_supported() else "no"
-    print(f"machine: {name}, {os.cpu_count()} cores, AMX {amx}, torch {torch.__version__}")
+    return f"{name}, {os.cpu_count()} cores, AMX {amx}, torch {torch.__version__}"
+
+
+def print_machine() -> None:
+    print(f"machine: {machine()}")
 
 
 def print_row(what: str, figure: str, ratio: float | None = None, target: str = "") -> None:

@@ -40,3 +40,25 @@ def labelled_cache(cli: Callable[..., Result], tmp_path_factory: pytest.TempPath
     made = cli(*arguments)
     assert made.exit_code == 0, made.output
     return folder / "cache"
+
+
+@pytest.fixture(scope="session")
+def two_label_cache(cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos whose `colour` (red, blue; empty in the last) is to be seen, and whose label is not.
+
+    Splits: split_far and split_near, each with another half of the test videos.
+    """
+    folder = tmp_path_factory.mktemp("two-labels")
+    rows = ["video_id,class_name,split_far,split_near,colour,frames"]
+    rng = np.random.default_rng(0)
+    for number in range(13):
+        colour = ("red", "blue", "")[number % 4 // 2 if number < 12 else 2]
+        frames = np.array({"red": (220, 40, 40)}.get(colour, (40, 40, 220))) + rng.integers(-30, 30, (20, 64, 80, 3))
+        write_clip(folder / "videos" / f"{number:02d}.mp4", np.clip(frames, 0, 255).astype(np.uint8))
+        far, near = ("train", "train") if number < 8 else (("test", ""), ("", "test"))[number % 2]
+        rows.append(f"{number:02d}.mp4,{'some' if number % 3 else 'third'},{far},{near},{colour},many")
+    (folder / "m.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["encode", folder / "m.csv", "--root", folder / "videos", "--out", folder / "cache", "--size", "64x80"]
+    made = cli(*arguments)
+    assert made.exit_code == 0, made.output
+    return folder / "cache"

@@ -92,6 +92,15 @@ def test_columns_come_in_their_usual_order(place):
     assert table.iloc[0].tolist() == ["1.avi", "1.avi", "3", "", "val", "test", "train", "x", "any"]
 
 
+def test_named_splits_follow_the_numbered_ones_in_the_tables_order(place):
+    header = "path,split_swapped,split2,split_a1,split,split_Upper,part"
+    table = read_manifest(place.write("m.csv", [header, "1.avi,test,train,,val,any,test"]))
+    assert split_columns(table) == ["split", "split2", "split_swapped", "split_a1"]
+    assert table.columns[-2:].tolist() == ["split_Upper", "part"]
+    with pytest.raises(UserError, match="row 1: split_a1 'maybe' is none of train"):
+        read_manifest(place.write("n.csv", ["path,split_a1", "1.avi,maybe"]))
+
+
 def test_parquet_columns_of_other_types_come_as_text(tmp_path):
     frame = pd.DataFrame(
         {"path": ["1.avi", "2.avi", "3.avi"], "label": [3, None, 0], "size": [7, 8, 9]}, index=[5, 6, 7]

@@ -1,5 +1,6 @@
 """The command line of training: a mistake gives one line and exit code 2; export writes what others read."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,36 @@ def test_mistakes_are_told_in_one_line(
     assert told in result.output
     last = [line for line in result.output.splitlines() if line.startswith("s2vc-train: ")]
     assert len(last) == 1
+
+
+def test_bfloat16_is_refused_where_the_processor_does_not_multiply_it(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    with open("/proc/cpuinfo") as cpu:
+        amx = "amx_bf16" in cpu.read()
+    how = ["--method", "moco", "--precision", "bfloat16", "--device", "cpu", "--loader-workers", 0]
+    result = train_cli(cache_path, *SMALL, *how, "--out", tmp_path / "run")
+    assert result.exit_code == (0 if amx else 2), result.output
+    assert amx or "s2vc-train: precision bfloat16 wants a GPU or a CPU with AMX" in result.output
+
+
+def test_supervised_training_takes_its_classes_from_another_column(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    shutil.copytree(cache_path, tmp_path / "cache")
+    index = tmp_path / "cache" / "index.csv"
+    header, *rows = index.read_text().splitlines()
+    scenes = ["sea", "ice", "", "dusk", "sea", "moss"]  # the third video has no frames
+    named = [re.sub("(,train|,test)", rf"\1,{scene}", row) for row, scene in zip(rows, scenes, strict=True)]
+    index.write_text("\n".join([header.replace("split1,", "split1,scene,"), *named]) + "\n")
+    how = [*SMALL, "--method", "supervised", "--label", "scene", "--loader-workers", 0, "--out", tmp_path / "run"]
+    result = train_cli(tmp_path / "cache", *how)
+    assert result.exit_code == 0, result.output
+    assert "\nlabel: scene\n" in (tmp_path / "run" / "settings.yaml").read_text()
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["state_dict"]
+    assert len(state["encoder_q.2.bias"]) == 4
+    result = train_cli(tmp_path / "cache", *how, "--label", "place")
+    assert result.exit_code == 2 and "no column 'place' of labels; it has label, class_name, scene" in result.output
 
 
 def test_no_cache_is_told(tmp_path: Path, train_cli: Callable[..., Result]) -> None:

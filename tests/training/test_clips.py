@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import Result
@@ -350,3 +351,22 @@ def test_over_shards_at_hand_epochs_differ_and_are_gone_on_with() -> None:
     sampler.start, sampler.epoch = 0, 1
     assert list(sampler) != first
     assert {i for step in first for i in step} != {i for step in sampler for i in step}, "others are left out"
+
+
+def test_labelled_clips_take_their_classes_from_the_column_that_is_asked_for(cache_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache_path, tmp_path / "cache")
+    index = pd.read_csv(tmp_path / "cache" / "index.csv", dtype=str, keep_default_na=False)
+    index.insert(4, "row", ["zoo", "bar", "", "bar", "zoo", "arc"])  # a name that our own tables have, too
+    index.to_csv(tmp_path / "cache" / "index.csv", index=False)
+    cache = Cache(tmp_path / "cache")
+    clips = LabelledClips(cache, LENGTH, 1, "all", seed=0, label="row")
+    assert clips.classes == 3
+    labels = {i: int(clips[n][1]) for n, i in enumerate(clips.videos.index["video_id"])}
+    names = dict(zip(index["video_id"], index["row"], strict=True))
+    assert labels == {video: sorted({"arc", "bar", "zoo"}).index(names[video]) for video in labels} and len(labels) == 5
+    index.loc[0, "row"] = ""
+    index.to_csv(tmp_path / "cache" / "index.csv", index=False)
+    with pytest.raises(UserError, match=r"1 training videos have no row, first slide/a\.mp4"):
+        LabelledClips(Cache(tmp_path / "cache"), LENGTH, 1, "all", seed=0, label="row")
+    with pytest.raises(UserError, match="no column 'mood'"):
+        LabelledClips(cache, LENGTH, 1, "all", seed=0, label="mood")

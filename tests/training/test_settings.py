@@ -74,6 +74,7 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"negatives": "batch", "queue": "9"}, "queue 9, but negatives from the batch"),
         ({"dropout": 0.5}, "dropout belongs to --method supervised"),
         ({"still": True}, "still belongs to --method supervised"),
+        ({"label": "scene"}, "label belongs to --method supervised"),
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
     ],
 )

@@ -1,0 +1,176 @@
+"""The controlled set: videos with two labels, a motion and a scene, whose correlation is set in training and broken in
+tests.
+
+A toy moves in one of twelve ways (manifests.motions) over a background of one of twelve families (manifests.scenes).
+The i-th scene is the partner of the i-th motion: in training a video has its motion's partner with probability RHO,
+else any of the twelve, each as likely. Tests hold partners only (`matched`), others only (`swapped`), or any
+(`neutral`), and any under a camera that is not still (`shake`, `pan`). The toy's look comes from a stream of random
+numbers that sees neither label.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator, SeedSequence, default_rng
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from manifests.motions import AREA, MOTIONS, draw_poses, fold
+from manifests.sample import (
+    BORDER,
+    MAX_ASPECT,
+    MIN_SIDE,
+    SAMPLE_FPS,
+    SPRITE_SIDE,
+    Bytes,
+    Floats,
+    Sprite,
+    draw_sprite,
+    paste,
+)
+from manifests.scenes import SCENES, draw_scene
+
+TRAIN = "train"
+TEST_PARTS = ("neutral", "matched", "swapped", "shake", "pan")
+"""In the order of their split columns: where none is asked for, the first is meant."""
+PARTS = (TRAIN, *TEST_PARTS)
+
+SHAKE, PAN = "shake", "pan"
+REACH = 0.15
+"""How far a camera goes from the middle, in shorter sides of the frame."""
+
+
+@dataclass(frozen=True)
+class ControlledVideo:
+    """A video of the set, not drawn yet; place: its number in its part, motions in turn."""
+
+    part: str
+    place: int
+    motion: str
+    scene: str
+    seed: int
+
+    @property
+    def video_id(self) -> str:
+        return f"{self.part}/{self.motion}/{self.motion}_{self.place // len(MOTIONS):04d}.mp4"
+
+
+def plan_part(part: str, per_class: int, shift: float, seed: int) -> list[ControlledVideo]:
+    """The videos of a part, `per_class` of each motion. Fewer are a prefix of more; only training scenes know shift."""
+    return [_plan(part, place, shift, seed) for place in range(per_class * len(MOTIONS))]
+
+
+def _plan(part: str, place: int, shift: float, seed: int) -> ControlledVideo:
+    motion = place % len(MOTIONS)
+    rng = default_rng(random_streams(part, place, seed)[0])
+    chance, other = rng.random(), int(rng.integers(len(SCENES) - 1))
+    partner = motion
+    if part == "swapped":
+        scene = (partner + 1 + other) % len(SCENES)
+    elif part == "matched" or (part == TRAIN and chance < shift):
+        scene = partner
+    else:
+        scene = int(rng.integers(len(SCENES)))
+    return ControlledVideo(part, place, MOTIONS[motion], SCENES[scene], seed)
+
+
+def random_streams(part: str, place: int, seed: int) -> list[SeedSequence]:
+    """Of the scene's choice, the background, the toy, its motion, and the camera: no two videos share one."""
+    return SeedSequence((seed, 1 + PARTS.index(part), place)).spawn(5)
+
+
+def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tuple[Bytes, NDArray[np.bool_]]:
+    """Frames uint8 (T, H, W, 3) RGB, and masks bool (T, H, W), true where the toy is seen.
+
+    Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses.
+    """
+    check_size(size)
+    _, look, toy, motion, camera = (
+        default_rng(stream) for stream in random_streams(video.part, video.place, video.seed)
+    )
+    unit = min(size)
+    time = np.arange(frames) / SAMPLE_FPS
+    sprite = draw_toy(toy, size)
+    poses = draw_poses(video.motion, time, room(sprite, size), motion)
+    offsets = unit * camera_path(video.part, time, camera)
+    margin = _margin(size)
+    canvas = draw_scene(video.scene, (size[0] + 2 * margin, size[1] + 2 * margin), unit, look)
+    pictures = seen_by_camera(canvas, offsets, size)
+    masks = np.zeros(pictures.shape[:3], dtype=bool)
+    scales = np.exp(poses[:, 3] / 2) * _side_of_whole(sprite, size)
+    centres = (np.array(size) - 1) / 2 + unit * poses[:, :2] + offsets
+    for frame, mask, centre, angle, scale in zip(pictures, masks, centres, poses[:, 2], scales, strict=True):
+        paste(frame, mask, sprite, np.array([*centre, angle, scale]))
+    return pictures, masks
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raise ValueError for a frame (height, width) in which the toys have no room, or that H.264 has none for."""
+    if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size) or any(side % 2 for side in size):
+        raise ValueError(
+            f"sides are even, {MIN_SIDE} pixels or more and {MAX_ASPECT:g}:1 at most, not {size[0]}x{size[1]}"
+        )
+
+
+def draw_toy(rng: Generator, size: tuple[int, int]) -> Sprite:
+    """A toy of any hue, at no more than about three times the size it is seen at."""
+    sprite = draw_sprite(rng, 0.0, np.pi)
+    factor = 1
+    while SPRITE_SIDE % (4 * factor) == 0 and 2 * factor * _side_of_whole(sprite, size) * AREA[1] ** 0.5 < 0.7:
+        factor *= 2
+    return sprite.shrunk(factor)
+
+
+def _side_of_whole(sprite: Sprite, size: tuple[int, int]) -> float:
+    """The scale at which a sprite covers as many pixels as the frame has."""
+    return float(np.sqrt(size[0] * size[1] / sprite.pixels[3].sum()))
+
+
+def room(sprite: Sprite, size: tuple[int, int]) -> tuple[float, float]:
+    """How far a toy's centre may go, up or down and left or right, in shorter sides of the frame.
+
+    At its largest it is inside then, however it is turned: place tells nothing of size, angle or motion.
+    """
+    reach = np.hypot(*sprite.outline).max() * _side_of_whole(sprite, size) * AREA[1] ** 0.5
+    half_y, half_x = ((side - 1) / 2 - BORDER - reach for side in size)
+    return half_y / min(size), half_x / min(size)
+
+
+def camera_path(part: str, time: Floats, rng: Generator) -> Floats:
+    """Where the camera moves the picture at times (T,) in seconds: (T, 2) of y, x in shorter sides of the frame.
+
+    shake: a hand that holds it, three slow waves each way; pan: a straight way at constant speed through the middle,
+    and back where it would go further than REACH. Other parts: zeros.
+    """
+    if part == SHAKE:
+        rates, phases = rng.uniform(0.7, 3.5, (2, 3, 1)), rng.uniform(0, 2 * np.pi, (2, 3, 1))
+        sizes = rng.uniform(0.005, 0.015, (2, 3, 1))
+        return (sizes * np.sin(2 * np.pi * rates * time + phases)).sum(axis=1).T
+    if part == PAN:
+        direction, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.19)
+        way = fold(speed * time - REACH, REACH)
+        return way[:, None] * np.array([np.sin(direction), np.cos(direction)])
+    return np.zeros((len(time), 2))
+
+
+def seen_by_camera(canvas: Bytes, offsets: Floats, size: tuple[int, int]) -> Bytes:
+    """The middle of a canvas, moved by offsets (T, 2) in pixels: (T, H, W, 3); whole frames are the same where none is.
+
+    Between pixels by cubic splines, which keep a moving picture as sharp as a still one.
+    """
+    margin = _margin(size)
+    still = canvas[margin : margin + size[0], margin : margin + size[1]]
+    if not offsets.any():
+        return np.repeat(still[None], len(offsets), axis=0)
+    filtered = [ndimage.spline_filter(canvas[..., c].astype(np.float32), output=np.float32) for c in range(3)]
+    frames = np.empty((len(offsets), *still.shape), dtype=np.uint8)
+    for frame, offset in zip(frames, offsets, strict=True):
+        for c, plane in enumerate(filtered):
+            moved = ndimage.affine_transform(plane, np.ones(2), margin - offset, size, prefilter=False)
+            frame[..., c] = np.clip(np.round(moved), 0, 255)
+    return frames
+
+
+def _margin(size: tuple[int, int]) -> int:
+    """Pixels of a canvas around the frame: where a camera may go, and two for the splines."""
+    return int(np.ceil(REACH * min(size))) + 2

@@ -1,0 +1,88 @@
+"""`s2vc-prep sample`."""
+
+import fcntl
+import shlex
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from manifests.controlled import TEST_PARTS
+from manifests.errors import UserError
+from pipeline import files
+from pipeline.cli.ending import interruptible
+from pipeline.cli.options import FOLDER, Size, workers_option
+from pipeline.drawn import CRF
+from pipeline.progress import progress
+from pipeline.sample_set import SampleFolder, SampleSettings, draw_missing, write_labels
+from pipeline.sample_sheet import write_sheet
+
+MOST = 9999
+"""Videos of a class, as their names have four digits."""
+
+
+@click.command("sample")
+@click.argument("out", type=FOLDER)
+@click.option("--per-class", type=click.IntRange(1, MOST), required=True, help="Training videos of each motion.")
+@click.option(
+    "--test-per-class",
+    type=click.IntRange(1, MOST),
+    help="Videos of each motion in each of the tests.  [default: a quarter of --per-class]",
+)
+@click.option("--test", "tests", type=click.Choice(TEST_PARTS), multiple=True, help="Repeatable.  [default: all]")
+@click.option(
+    "--shift", type=float, default=0.0, help="RHO: how often, in training, the scene goes with the motion, 0 to 1."
+)
+@click.option("--frames", type=click.IntRange(1, 10_000), default=36, help="Of a video, at 24 a second.")
+@click.option("--size", type=Size(), default="96x128")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0)
+@click.option("--crf", type=click.IntRange(0, 51), default=CRF, help="Of H.264: 0 is lossless, 51 the worst.")
+@workers_option
+def sample_command(
+    out: Path,
+    per_class: int,
+    test_per_class: int | None,
+    tests: tuple[str, ...],
+    shift: float,
+    frames: int,
+    size: tuple[int, int],
+    seed: int,
+    crf: int,
+    workers: int | None,
+) -> None:
+    """Draw the controlled set into OUT: toys that move in 12 ways over 12 families of background.
+
+    Two labels for each video, motion and scene. In training the scene goes with the motion with probability RHO; five
+    tests break that: neutral, matched, swapped, and neutral ones under a camera that shakes or pans. Writes videos,
+    the toys' masks, manifest.csv, and sheet.png to look at. Run again, it goes on where it was stopped.
+    """
+    console = Console()
+    tests = tuple(part for part in TEST_PARTS if part in tests or not tests)
+    counts = per_class, test_per_class or max(per_class // 4, 1)
+    settings = SampleSettings(*counts, shift, frames, size, seed, crf, tests)
+    settings.check()
+    folder = SampleFolder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.flocked(folder.lock, fcntl.LOCK_EX | fcntl.LOCK_NB), interruptible(console):
+            folder.open(settings)
+            draw(folder, settings, workers, console)
+    except BlockingIOError:
+        raise UserError(f"{out} is in use by another job; wait for it") from None
+    words = ["s2vc-prep", "encode", str(folder.manifest), "--root", str(folder.videos), "--out", str(out / "cache")]
+    console.print(f"Look at {folder.sheet}. Next:", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"  {shlex.join(words)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, console: Console) -> None:
+    """What is missing of a set's videos, with progress; then its sheet, and last its manifest."""
+    videos = settings.plan()
+    missing = [v for v in videos if not folder.has(v.video_id)]
+    with progress("draw", len(missing), "videos", console) as advance:
+        for _ in draw_missing(folder, settings, missing, workers):
+            advance(1, settings.frames)
+    if not folder.sheet.exists():
+        write_sheet(folder, settings)
+    write_labels(folder, videos)
+    counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
+    console.print(f"{counted}, {folder.manifest}", markup=False, highlight=False, soft_wrap=True)

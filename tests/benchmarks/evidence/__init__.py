@@ -1,0 +1,1 @@
+"""The study: does S²VC do on the controlled set what the paper says, and by which of its parts?"""

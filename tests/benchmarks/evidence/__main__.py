@@ -1,0 +1,50 @@
+"""Draw the controlled set, train every arm on it, and retrieve: the paper's claim, with intervals.
+
+python -m tests.benchmarks.evidence WORK [--short] [--minutes 120]
+
+WORK keeps videos, cache and runs. Every figure is a row of docs/evidence/rows.csv, and what has its rows there is not
+done again: stopped, or on another machine, the same command goes on. --short: three arms, two seeds, a table of its own
+in WORK, and half an hour on two cores.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from tests.benchmarks.evidence.arms import ARMS, PREDICTIONS
+from tests.benchmarks.evidence.report import write_report
+from tests.benchmarks.evidence.runs import Study
+from tests.benchmarks.evidence.table import ROWS, add_rows, read_rows
+from tests.benchmarks.measure import machine, print_machine
+
+SEEDS_CORE, SEEDS = 3, 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--minutes", type=float, default=600, help="no run is begun after so many")
+    parser.add_argument("--shift", type=float, default=0.0, help="RHO of the set")
+    options = parser.parse_args()
+    print_machine()
+    tests = ("neutral",) if options.short else ("neutral", "matched", "swapped", "shake", "pan")
+    study = Study(options.work, options.shift, 60, 20 if options.short else 10, tests, 24, 11, machine())
+    rows = options.work / "rows.csv" if options.short else ROWS
+    deadline = time.monotonic() + 60 * options.minutes
+    for prediction in PREDICTIONS if not options.short else ():
+        print(f"predicted: {prediction}")
+    study.prepare()
+    chosen = [arm for arm in ARMS if arm.core or not options.short]
+    for seed in range(2 if options.short else SEEDS_CORE):
+        for arm in (a for a in chosen if a.core or seed < SEEDS):
+            known = {(row.arm, row.shift, row.seed, row.steps > 0) for row in read_rows(rows)}
+            if (arm.name, study.shift, seed, arm.method != "random") in known or time.monotonic() > deadline:
+                continue
+            add_rows(study.run(arm, seed), rows)
+            write_report(read_rows(rows), rows.parent)
+    print(write_report(read_rows(rows), rows.parent))
+
+
+if __name__ == "__main__":
+    main()

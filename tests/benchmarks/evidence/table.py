@@ -1,0 +1,54 @@
+"""The rows of the study, a CSV that is committed as it grows: another day, on another machine, goes on with it."""
+
+import csv
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import files
+
+ROWS = Path(__file__).parents[3] / "docs" / "evidence" / "rows.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of one run. shift: RHO of the set; steps: of training; part: the test; label: what is retrieved.
+
+    outcomes: for each test video, in the order of their ids, 1 where its nearest training video is of its class, or 0;
+    value: their mean.
+    """
+
+    arm: str
+    shift: float
+    seed: int
+    steps: int
+    part: str
+    label: str
+    value: float
+    outcomes: str
+    train_seconds: float
+    machine: str
+
+    @property
+    def hits(self) -> np.ndarray:
+        return np.array([int(c) for c in self.outcomes])
+
+
+def read_rows(path: Path = ROWS) -> list[Row]:
+    """All rows, none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        kinds = {f.name: f.type for f in fields(Row)}
+        return [Row(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]  # type: ignore[operator]
+
+
+def add_rows(rows: list[Row], path: Path = ROWS) -> None:
+    """Write the file anew with rows at its end, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.attempt(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator=os.linesep)
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in [*read_rows(path), *rows])
