@@ -11,7 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from tests.benchmarks.evidence.arms import ARMS, PREDICTIONS
+from tests.benchmarks.evidence.arms import ARMS, PREDICTIONS, Arm
 from tests.benchmarks.evidence.report import write_report
 from tests.benchmarks.evidence.runs import Study
 from tests.benchmarks.evidence.table import ROWS, add_rows, read_rows
@@ -35,15 +35,19 @@ def main() -> None:
     for prediction in PREDICTIONS if not options.short else ():
         print(f"predicted: {prediction}")
     study.prepare()
-    chosen = [arm for arm in ARMS if arm.core or not options.short]
-    for seed in range(2 if options.short else SEEDS_CORE):
-        for arm in (a for a in chosen if a.core or seed < SEEDS):
-            known = {(row.arm, row.shift, row.seed, row.steps > 0) for row in read_rows(rows)}
-            if (arm.name, study.shift, seed, arm.method != "random") in known or time.monotonic() > deadline:
-                continue
+    for arm, seed in planned(options.short):
+        known = {(row.arm, row.shift, row.seed) for row in read_rows(rows)}
+        if (arm.name, study.shift, seed) not in known and time.monotonic() < deadline:
             add_rows(study.run(arm, seed), rows)
             write_report(read_rows(rows), rows.parent)
     print(write_report(read_rows(rows), rows.parent))
+
+
+def planned(short: bool) -> list[tuple[Arm, int]]:
+    """Arms and seeds in the order they are run: what is compared first, with all its seeds, then the rest."""
+    core = [(arm, seed) for seed in range(SEEDS if short else SEEDS_CORE) for arm in ARMS if arm.core]
+    rest = [(arm, seed) for seed in range(SEEDS) for arm in ARMS if not arm.core]
+    return core if short else core + rest
 
 
 if __name__ == "__main__":
