@@ -15,6 +15,7 @@ from manifests.controlled import (
     draw_video,
     plan_part,
     random_streams,
+    room,
     seen_by_camera,
 )
 from manifests.motions import AREA, MOTIONS, draw_poses, fold
@@ -151,6 +152,20 @@ def test_masks_cover_what_differs_from_the_background_under_every_camera(part: s
             assert not (changed & ~ndimage.binary_dilation(mask, iterations=3)).any()
         if part not in ("shake", "pan"):
             assert (frames[:, ~masks.any(axis=0) & ~differs.any(axis=0)].std(axis=0) == 0).all()
+
+
+@pytest.mark.parametrize("part", ["neutral", "shake", "pan"])
+def test_the_toy_is_moved_by_the_camera_as_its_background_is(part: str) -> None:
+    time = np.arange(30) / SAMPLE_FPS
+    for video in plan_part(part, 1, 0.0, 2)[:4]:
+        _, _, toy, motion, camera = map(np.random.default_rng, random_streams(part, video.place, 2))
+        sprite = draw_toy(toy, SIZE)
+        seen_from_here = draw_poses(video.motion, time, room(sprite, SIZE), motion)[:, :2]
+        expected = (np.array(SIZE) - 1) / 2 + min(SIZE) * (seen_from_here + camera_path(part, time, camera))
+        masks = draw_video(video, 30, SIZE)[1]
+        whole = [m.sum() == m[1:-1, 1:-1].sum() for m in masks]
+        found = np.array([np.argwhere(mask).mean(axis=0) for mask in masks])
+        assert np.abs(found - expected)[whole].max() < 1 and np.mean(whole) > 0.4
 
 
 def without_toy(video: ControlledVideo, frames: int) -> np.ndarray:
