@@ -62,8 +62,8 @@ def frames_of(path: Path) -> np.ndarray:
 
 def test_one_frame_tells_the_scene(decoded: Decoded) -> None:
     looks = np.stack([colours_and_gradients(video[12].astype(float)) for video in decoded.frames])
-    told = linear_discriminant(looks[decoded.trained], decoded.scenes[decoded.trained], looks[~decoded.trained])
-    assert (told == decoded.scenes[~decoded.trained]).mean() >= 0.95
+    predicted = linear_discriminant(looks[decoded.trained], decoded.scenes[decoded.trained], looks[~decoded.trained])
+    assert (predicted == decoded.scenes[~decoded.trained]).mean() >= 0.95
 
 
 def colours_and_gradients(frame: np.ndarray) -> np.ndarray:
@@ -82,8 +82,8 @@ def test_one_frame_does_not_tell_the_motion(decoded: Decoded) -> None:
     right = []
     for k in range(6):
         seen, asked = (part.reshape(-1, looks.shape[-1]) for part in (looks[fold != k], looks[fold == k]))
-        told = linear_discriminant(seen, np.repeat(decoded.motions[fold != k], len(numbers)), asked, ridge=1.0)
-        right.append(told == np.repeat(decoded.motions[fold == k], len(numbers)))
+        predicted = linear_discriminant(seen, np.repeat(decoded.motions[fold != k], len(numbers)), asked, ridge=1.0)
+        right.append(predicted == np.repeat(decoded.motions[fold == k], len(numbers)))
     assert np.concatenate(right).mean() <= CHANCE + 0.03
 
 
@@ -102,8 +102,8 @@ def test_a_clip_tells_the_motion(decoded: Decoded) -> None:
     for line in training(network, decoded):
         print(line)
     tested = decoded.frames[~decoded.trained]
-    told = [int(scores(network, video).argmax()) for video in tested]
-    assert (told == decoded.motions[~decoded.trained]).mean() >= 0.95
+    predicted = [int(scores(network, video).argmax()) for video in tested]
+    assert (predicted == decoded.motions[~decoded.trained]).mean() >= 0.95
 
 
 def motion_network(width: int = 16) -> nn.Sequential:
