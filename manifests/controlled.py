@@ -15,6 +15,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from manifests.backgrounds import Bytes, Floats
 from manifests.motions import AREA, MOTIONS, draw_poses, fold
 from manifests.sample import (
     BORDER,
@@ -22,8 +23,6 @@ from manifests.sample import (
     MIN_SIDE,
     SAMPLE_FPS,
     SPRITE_SIDE,
-    Bytes,
-    Floats,
     Sprite,
     draw_sprite,
     paste,
