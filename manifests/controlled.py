@@ -15,6 +15,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from manifests.backgrounds import Bytes, Floats
 from manifests.motions import AREA, MOTIONS, draw_poses, fold
 from manifests.sample import (
     BORDER,
@@ -22,8 +23,6 @@ from manifests.sample import (
     MIN_SIDE,
     SAMPLE_FPS,
     SPRITE_SIDE,
-    Bytes,
-    Floats,
     Sprite,
     draw_sprite,
     paste,
@@ -42,27 +41,27 @@ REACH = 0.15
 
 @dataclass(frozen=True)
 class ControlledVideo:
-    """A video of the set, not drawn yet; place: its number in its part, motions in turn."""
+    """A video of the set, not drawn yet; number: its own in its part, motions in turn."""
 
     part: str
-    place: int
+    number: int
     motion: str
     scene: str
     seed: int
 
     @property
     def video_id(self) -> str:
-        return f"{self.part}/{self.motion}/{self.motion}_{self.place // len(MOTIONS):04d}.mp4"
+        return f"{self.part}/{self.motion}/{self.motion}_{self.number // len(MOTIONS):04d}.mp4"
 
 
 def plan_part(part: str, per_class: int, shift: float, seed: int) -> list[ControlledVideo]:
     """The videos of a part, `per_class` of each motion. Fewer are a prefix of more; only training scenes know shift."""
-    return [_plan(part, place, shift, seed) for place in range(per_class * len(MOTIONS))]
+    return [_plan(part, number, shift, seed) for number in range(per_class * len(MOTIONS))]
 
 
-def _plan(part: str, place: int, shift: float, seed: int) -> ControlledVideo:
-    motion = place % len(MOTIONS)
-    rng = default_rng(random_streams(part, place, seed)[0])
+def _plan(part: str, number: int, shift: float, seed: int) -> ControlledVideo:
+    motion = number % len(MOTIONS)
+    rng = default_rng(random_streams(part, number, seed)[0])
     chance, other = rng.random(), int(rng.integers(len(SCENES) - 1))
     partner = motion
     if part == "swapped":
@@ -71,12 +70,12 @@ def _plan(part: str, place: int, shift: float, seed: int) -> ControlledVideo:
         scene = partner
     else:
         scene = int(rng.integers(len(SCENES)))
-    return ControlledVideo(part, place, MOTIONS[motion], SCENES[scene], seed)
+    return ControlledVideo(part, number, MOTIONS[motion], SCENES[scene], seed)
 
 
-def random_streams(part: str, place: int, seed: int) -> list[SeedSequence]:
+def random_streams(part: str, number: int, seed: int) -> list[SeedSequence]:
     """Of the scene's choice, the background, the toy, its motion, and the camera: no two videos share one."""
-    return SeedSequence((seed, 1 + PARTS.index(part), place)).spawn(5)
+    return SeedSequence((seed, 1 + PARTS.index(part), number)).spawn(5)
 
 
 def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tuple[Bytes, NDArray[np.bool_]]:
@@ -86,7 +85,7 @@ def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tu
     """
     check_size(size)
     _, look, toy, motion, camera = (
-        default_rng(stream) for stream in random_streams(video.part, video.place, video.seed)
+        default_rng(stream) for stream in random_streams(video.part, video.number, video.seed)
     )
     unit = min(size)
     time = np.arange(frames) / SAMPLE_FPS
@@ -95,7 +94,7 @@ def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tu
     offsets = unit * camera_path(video.part, time, camera)
     margin = _margin(size)
     canvas = draw_scene(video.scene, (size[0] + 2 * margin, size[1] + 2 * margin), unit, look)
-    pictures = seen_by_camera(canvas, offsets, size)
+    pictures = camera_view(canvas, offsets, size)
     masks = np.zeros(pictures.shape[:3], dtype=bool)
     scales = np.exp(poses[:, 3] / 2) * _side_of_whole(sprite, size)
     centres = (np.array(size) - 1) / 2 + unit * poses[:, :2] + offsets
@@ -153,7 +152,7 @@ def camera_path(part: str, time: Floats, rng: Generator) -> Floats:
     return np.zeros((len(time), 2))
 
 
-def seen_by_camera(canvas: Bytes, offsets: Floats, size: tuple[int, int]) -> Bytes:
+def camera_view(canvas: Bytes, offsets: Floats, size: tuple[int, int]) -> Bytes:
     """The middle of a canvas, moved by offsets (T, 2) in pixels: (T, H, W, 3); whole frames are the same where none is.
 
     Between pixels by cubic splines, which keep a moving picture as sharp as a still one.

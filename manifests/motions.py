@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from manifests.sample import Floats, triangle
+from manifests.backgrounds import Floats
+from manifests.sample import triangle
 
 AREA = (0.02, 0.045)
 """Share of the frame that an object covers, from the smallest to the largest."""

@@ -56,6 +56,6 @@ def _stills(video: ControlledVideo, settings: SampleSettings) -> np.ndarray:
 
 def _instances(scene: str, settings: SampleSettings) -> list[np.ndarray]:
     """First frames (H, W, 3) uint8 of training videos, were they of this scene."""
-    places = [len(MOTIONS) * (1 + k) + 5 * k for k in range(INSTANCES)]
-    videos = [ControlledVideo(TRAIN, p, MOTIONS[p % len(MOTIONS)], scene, settings.seed) for p in places]
+    numbers = [len(MOTIONS) * (1 + k) + 5 * k for k in range(INSTANCES)]
+    videos = [ControlledVideo(TRAIN, n, MOTIONS[n % len(MOTIONS)], scene, settings.seed) for n in numbers]
     return [draw_video(v, 1, settings.size)[0][0] for v in videos]

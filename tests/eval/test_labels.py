@@ -129,7 +129,7 @@ def test_names_of_two_caches_are_compared_not_their_numbers(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--label", "colour"], "1 test videos have no colour, first 12.mp4"),
         (["--label", "mood"], "no column 'mood' of labels; it has label, class_name, colour"),
@@ -137,8 +137,8 @@ def test_names_of_two_caches_are_compared_not_their_numbers(
     ],
 )
 def test_mistakes_are_told_in_one_line(
-    evaluate: Evaluate, arguments: list[str], told: str, two_label_cache: Path, tmp_path: Path
+    evaluate: Evaluate, arguments: list[str], message: str, two_label_cache: Path, tmp_path: Path
 ) -> None:
     done = evaluate("retrieval", two_label_cache, "random", *SMALL, *arguments, "--out", tmp_path)
     assert done.exit_code == 2, done.output
-    assert told in done.output and done.output.count("s2vc-eval: ") == 1
+    assert message in done.output and done.output.count("s2vc-eval: ") == 1

@@ -11,11 +11,12 @@ from manifests.controlled import (
     TEST_PARTS,
     ControlledVideo,
     camera_path,
+    camera_view,
     draw_toy,
     draw_video,
     plan_part,
     random_streams,
-    seen_by_camera,
+    room,
 )
 from manifests.motions import AREA, MOTIONS, draw_poses, fold
 from manifests.sample import SAMPLE_FPS
@@ -153,21 +154,35 @@ def test_masks_cover_what_differs_from_the_background_under_every_camera(part: s
             assert (frames[:, ~masks.any(axis=0) & ~differs.any(axis=0)].std(axis=0) == 0).all()
 
 
+@pytest.mark.parametrize("part", ["neutral", "shake", "pan"])
+def test_the_toy_is_moved_by_the_camera_as_its_background_is(part: str) -> None:
+    time = np.arange(30) / SAMPLE_FPS
+    for video in plan_part(part, 1, 0.0, 2)[:4]:
+        _, _, toy, motion, camera = map(np.random.default_rng, random_streams(part, video.number, 2))
+        sprite = draw_toy(toy, SIZE)
+        from_the_middle = draw_poses(video.motion, time, room(sprite, SIZE), motion)[:, :2]
+        expected = (np.array(SIZE) - 1) / 2 + min(SIZE) * (from_the_middle + camera_path(part, time, camera))
+        masks = draw_video(video, 30, SIZE)[1]
+        whole = [m.sum() == m[1:-1, 1:-1].sum() for m in masks]
+        found = np.array([np.argwhere(mask).mean(axis=0) for mask in masks])
+        assert np.abs(found - expected)[whole].max() < 1 and np.mean(whole) > 0.4
+
+
 def without_toy(video: ControlledVideo, frames: int) -> np.ndarray:
     """The frames of a video as they would be with nothing in front of its background."""
-    streams = random_streams(video.part, video.place, video.seed)
+    streams = random_streams(video.part, video.number, video.seed)
     margin = int(np.ceil(0.15 * min(SIZE))) + 2  # as far as cameras go
     canvas = draw_scene(
         video.scene, (SIZE[0] + 2 * margin, SIZE[1] + 2 * margin), min(SIZE), np.random.default_rng(streams[1])
     )
     path = camera_path(video.part, np.arange(frames) / SAMPLE_FPS, np.random.default_rng(streams[4]))
-    return seen_by_camera(canvas, min(SIZE) * path, SIZE)
+    return camera_view(canvas, min(SIZE) * path, SIZE)
 
 
 def test_cameras_move_the_background_and_still_ones_do_not() -> None:
     rng = np.random.default_rng(0)
     canvas = rng.integers(0, 256, (48 + 20, 64 + 20, 3)).astype(np.uint8)
-    there = seen_by_camera(canvas, np.array([[0.0, 0.0], [3, -2]]), SIZE).astype(int)
+    there = camera_view(canvas, np.array([[0.0, 0.0], [3, -2]]), SIZE).astype(int)
     assert np.abs(there[0] - canvas[10:58, 10:74]).max() <= 1
     assert np.abs(there[1] - canvas[7:55, 12:76]).max() <= 1  # what was 3 above and 2 to the right is here now
     still = plan_part("neutral", 1, 0.0, 0)[0]
@@ -213,8 +228,8 @@ def test_colours_and_gradients_of_a_still_tell_the_scene() -> None:
     }
     looks = np.array([[colours_and_gradients(still) for still in of] for of in stills.values()])
     seen, asked = (part.reshape(-1, looks.shape[-1]) for part in (looks[:, :8], looks[:, 8:]))
-    told = linear_discriminant(seen, np.repeat(np.arange(12), 8), asked)
-    assert (told == np.repeat(np.arange(12), 4)).mean() > 0.93
+    classes = linear_discriminant(seen, np.repeat(np.arange(12), 8), asked)
+    assert (classes == np.repeat(np.arange(12), 4)).mean() > 0.93
 
 
 def colours_and_gradients(still: np.ndarray) -> np.ndarray:

@@ -132,7 +132,7 @@ def _state(process: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         (["--shift", 0.5], "shift is 1.0 there, 0.5 here"),
         (["--per-class", 3], "per_class is 1 there, 3 here"),
@@ -142,11 +142,11 @@ def _state(process: int) -> str:
     ],
 )
 def test_other_settings_are_refused_with_the_difference(
-    changed: list[object], told: str, drawn: tuple[SampleFolder, str], cli: Callable[..., Result]
+    changed: list[object], message: str, drawn: tuple[SampleFolder, str], cli: Callable[..., Result]
 ) -> None:
     before = bytes_of(drawn[0])
     result = cli("sample", drawn[0].root, *SMALL, *changed)
-    assert result.exit_code == 2 and told in result.output, result.output
+    assert result.exit_code == 2 and message in result.output, result.output
     assert bytes_of(drawn[0]) == before
 
 
