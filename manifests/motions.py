@@ -16,7 +16,7 @@ from numpy.random import Generator
 from manifests.backgrounds import Floats
 from manifests.sample import triangle
 
-AREA = (0.02, 0.045)
+AREA = (0.035, 0.075)
 """Share of the frame that an object covers, from the smallest to the largest."""
 
 _LOG_AREAS = np.log(AREA)
@@ -28,48 +28,48 @@ the frame, `angle` in radians, `area` as a logarithm. Frequencies are in Hz: 0.6
 
 
 def _slide(time: Floats, rng: Generator) -> dict[str, Floats]:
-    return {"x": rng.uniform(0.3, 0.55) * time}
+    return {"x": rng.uniform(0.42, 0.77) * time}
 
 
 def _climb(time: Floats, rng: Generator) -> dict[str, Floats]:
-    return {"y": rng.uniform(0.25, 0.45) * time}
+    return {"y": rng.uniform(0.35, 0.63) * time}
 
 
 def _diagonal(time: Floats, rng: Generator) -> dict[str, Floats]:
-    speed, slope = rng.uniform(0.3, 0.55), rng.uniform(0.2, 0.3) * np.pi
+    speed, slope = rng.uniform(0.42, 0.77), rng.uniform(0.2, 0.3) * np.pi
     return {"y": speed * np.sin(slope) * time, "x": speed * np.cos(slope) * time}
 
 
 def _orbit(time: Floats, rng: Generator) -> dict[str, Floats]:
-    radius, turn = rng.uniform(0.045, 0.07), _turn(time, rng, 1.4, 2.0)
+    radius, turn = rng.uniform(0.063, 0.098), _turn(time, rng, 1.4, 2.0)
     return {"y": radius * np.sin(turn), "x": radius * np.cos(turn)}
 
 
 def _eight(time: Floats, rng: Generator) -> dict[str, Floats]:
     turn = _turn(time, rng, 1.1, 1.6)
-    return {"y": rng.uniform(0.04, 0.055) * np.sin(2 * turn), "x": rng.uniform(0.07, 0.1) * np.sin(turn)}
+    return {"y": rng.uniform(0.056, 0.077) * np.sin(2 * turn), "x": rng.uniform(0.098, 0.14) * np.sin(turn)}
 
 
 def _swing(time: Floats, rng: Generator) -> dict[str, Floats]:
-    return {"x": rng.uniform(0.045, 0.075) * np.sin(_turn(time, rng, 1.7, 2.5))}
+    return {"x": rng.uniform(0.063, 0.105) * np.sin(_turn(time, rng, 1.7, 2.5))}
 
 
 def _bounce(time: Floats, rng: Generator) -> dict[str, Floats]:
     """Parabolas, one after another, as of a ball; mirrored half of the time, as under a ceiling."""
     fall = _turn(time, rng, 1.7, 2.5) / np.pi % 2 - 1
-    return {"y": rng.uniform(0.1, 0.16) * fall**2}
+    return {"y": rng.uniform(0.14, 0.224) * fall**2}
 
 
 def _zigzag(time: Floats, rng: Generator) -> dict[str, Floats]:
-    sides = rng.uniform(0.045, 0.065) * triangle(_turn(time, rng, 1.8, 2.6) / (2 * np.pi))
-    return {"y": sides, "x": rng.uniform(0.25, 0.4) * time}
+    sides = rng.uniform(0.063, 0.091) * triangle(_turn(time, rng, 1.8, 2.6) / (2 * np.pi))
+    return {"y": sides, "x": rng.uniform(0.35, 0.56) * time}
 
 
 def _hop(time: Floats, rng: Generator) -> dict[str, Floats]:
     """In some direction, by jumps with a rest after each."""
     beat = _turn(time, rng, 1.7, 2.4) / (2 * np.pi)
     jump = np.clip((beat % 1) / 0.35, 0, 1)
-    way = rng.uniform(0.12, 0.2) * (np.floor(beat) + jump**2 * (3 - 2 * jump))
+    way = rng.uniform(0.168, 0.28) * (np.floor(beat) + jump**2 * (3 - 2 * jump))
     direction = rng.uniform(0, 2 * np.pi)
     return {"y": way * np.sin(direction), "x": way * np.cos(direction)}
 

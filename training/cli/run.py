@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pipeline.cli import EXIT_INTERRUPTED
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option
+from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, threads_option
 from pipeline.device import choose_device
 from training.cli.session import train_shown
 from training.regimes import REGIMES, SMALL
@@ -58,6 +58,7 @@ def _shown(value: Any) -> str:
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings; flags go over it.")
 @click.option("--device", default=None, help="[default: cuda where there is a GPU, else cpu]")
+@threads_option
 @address_option
 @settings_options()
 def run_command(
