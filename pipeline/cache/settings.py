@@ -143,4 +143,5 @@ def software_versions(ffmpeg: str) -> dict[str, str]:
 def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return "x".join(map(str, value))
-    return value[:12] if isinstance(value, str) else str(value)
+    text = str(value)
+    return text if len(text) < 64 else text[:12]  # a fingerprint is told apart by less

@@ -36,9 +36,10 @@ def main() -> None:
         print(f"predicted: {prediction}")
     study.prepare()
     for arm, seed in planned(options.short):
-        known = {(row.arm, row.shift, row.seed) for row in read_rows(rows)}
-        if (arm.name, study.shift, seed) not in known and time.monotonic() < deadline:
-            add_rows(study.run(arm, seed), rows)
+        known = {row.part for row in read_rows(rows) if (row.arm, row.shift, row.seed) == (arm.name, study.shift, seed)}
+        missing = [part for part in study.tests if part not in known]
+        if missing and time.monotonic() < deadline:
+            add_rows(study.run(arm, seed, missing), rows)
             write_report(read_rows(rows), rows.parent)
     print(write_report(read_rows(rows), rows.parent))
 

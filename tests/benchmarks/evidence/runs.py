@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,13 +71,13 @@ class Study:
         size = ("--size", "96x128", "--precision", "float32")
         call("s2vc-prep", "encode", folder / "manifest.csv", "--root", root, "--out", self.cache, *size)
 
-    def run(self, arm: Arm, seed: int) -> list[Row]:
-        """Train an arm with a seed, and its rows."""
+    def run(self, arm: Arm, seed: int, parts: Sequence[str]) -> list[Row]:
+        """Train an arm with a seed, and its rows on these parts of the set."""
         checkpoint, seconds = "random", 0.0
         if arm.method != "random":
             checkpoint, seconds = self._train(arm, seed)
         rows = []
-        for part in self.tests:
+        for part in parts:
             for label in ("label", "scene"):
                 outcomes = self._retrieve(checkpoint, seed, part, label)
                 value = outcomes.count("1") / len(outcomes)
