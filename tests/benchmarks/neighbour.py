@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.benchmarks.measure import prep, print_machine, print_row, ratio, real_clips, scratch, write_manifest
 
 CORES = os.cpu_count() or 1
-CLIPS = 4
+CLIPS = 2
 
 
 @contextmanager
