@@ -144,9 +144,12 @@ class Flow(nn.Module):
         `bfloat16-centred`: in bfloat16, with the last convolution of each subnet giving the difference from a constant
         that is added in float32. Its scales and shifts lie around values far from 0, where 8 bits round coarsely: the
         latents are then off by about 0.6 of what they are with `bfloat16`, at the same speed.
+        Raises ValueError for another precision, and for a flow that is centred already.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if self.precision == CENTRED:
+            raise ValueError("a centred flow has rounded its weights for good: load it anew for another precision")
         self.requires_grad_(False).eval().to(device)
         if precision == CENTRED:
             self._centre_last_layers()

@@ -185,6 +185,11 @@ def test_a_centred_subnet_gives_what_it_gave() -> None:
     assert torch.equal(left, left.bfloat16().double()), "the bias is one that bfloat16 has"
 
 
+def test_a_centred_flow_is_not_centred_again() -> None:
+    with pytest.raises(ValueError, match="load it anew"):
+        load_flow("default", precision=CENTRED).for_inference("cpu", CENTRED)
+
+
 def test_gradients_flow_through_forward() -> None:
     flow = Flow(Architecture(2, 2, 1, 1, 1))
     z, log_det = flow(torch.rand(2, 3, 64, 64))
