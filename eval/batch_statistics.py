@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from eval.videos import stored_rows
-from eval.view import Crops, StoredWindows, View
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from training.choice import TRAIN, split_column
-from training.loader import Telling, begin_worker, collate_told
+from s2vc.eval.videos import stored_rows
+from s2vc.eval.view import Crops, StoredWindows, View
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.training.loader import Telling, begin_worker, collate_told
+from s2vc.training.selection import TRAIN, split_column
 
 VIDEOS = 128
 """Training videos that are measured, by a window from the middle of each. Which ones depends on nothing but the set."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files
+from s2vc.pipeline.storage import files
 
 TOP = 5
 SHOWN_NAMES = 60

@@ -10,17 +10,17 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from eval.batch_statistics import fix_statistics
-from eval.features import Features, extract
-from eval.labelled import label_note
-from eval.results import describe, save_result
-from eval.subject import Subject
-from eval.view import View
-from pipeline.cache import Cache
-from pipeline.device import choose_device
-from pipeline.progress import Advance, progress
-from training.labels import LABEL
-from training.loader import spare_cpus
+from s2vc.eval.batch_statistics import fix_statistics
+from s2vc.eval.features import Features, extract
+from s2vc.eval.labelled import label_note
+from s2vc.eval.results import describe, save_result
+from s2vc.eval.subject import Subject
+from s2vc.eval.view import View
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.console.progress import Advance, progress
+from s2vc.pipeline.device import choose_device
+from s2vc.training.labels import LABEL
+from s2vc.training.loader import spare_cpus
 
 
 @dataclass(frozen=True)

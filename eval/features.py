@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from eval.view import Crops, StoredWindows, View
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cache.layout import INGEST
-from pipeline.hdf5 import read_array, read_dataset, write_shard
-from pipeline.progress import Advance, unseen
-from training.loader import Telling, begin_worker, collate_told
+from s2vc.eval.view import Crops, StoredWindows, View
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import INGEST
+from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
+from s2vc.training.loader import Telling, begin_worker, collate_told
 
 BATCH = 16
 CHUNK_WINDOWS = 4

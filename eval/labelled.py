@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from training.choice import split_column
-from training.labels import LABEL, read_labels
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.training.labels import LABEL, read_labels
+from s2vc.training.selection import split_column
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.block_methods import BLOCK_METHODS
-from training.settings import CLIP_LENGTHS, FRAME_STEPS, SIZES
+from s2vc.training.block_methods import BLOCK_METHODS
+from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, SIZES
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eval.defaults import (
+from s2vc.eval.defaults import (
     BATCH,
     LEARNING_RATE,
     LINEAR_DECAYS,
@@ -16,8 +16,8 @@ from eval.defaults import (
     LINEAR_MIN_STEPS,
     WEIGHT_DECAY,
 )
-from eval.features import Features
-from pipeline.progress import Advance
+from s2vc.eval.features import Features
+from s2vc.pipeline.console.progress import Advance
 
 
 class Sample(NamedTuple):
@@ -43,7 +43,7 @@ class Probe(nn.Module):
 def fit_probe(samples: Sequence[Sample], classes: int, epochs: int, seed: int, advance: Advance) -> Probe:
     """Train a classifier: every epoch each video once, by a clip and a view of it that are drawn at random.
 
-    Adam by eval.defaults; the last epoch's weights are what comes back, in evaluation mode: nothing is selected.
+    Adam by s2vc.eval.defaults; the last epoch's weights are what comes back, in evaluation mode: nothing is selected.
     Two samples or more. What comes of it depends on the samples, epochs and seed alone. advance: by epochs.
     """
     width = samples[0].features.of(samples[0].row).shape[2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from manifests.errors import UserError
-from pipeline import files
-from pipeline.cache import Cache
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.storage import files
 
 TABLE = "results.csv"
 LOCK = ".lock"

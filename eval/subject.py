@@ -8,9 +8,9 @@ import torch
 import yaml
 from torch import nn
 
-from training.backbones import BACKBONES, build_backbone
-from training.backbones.checkpoints import find_backbone, read_checkpoint
-from training.block_methods import BLOCK_METHODS, PAIRS_ONLY
+from s2vc.training.backbones import BACKBONES, build_backbone
+from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint
+from s2vc.training.block_methods import BLOCK_METHODS, PAIRS_ONLY
 
 RANDOM = "random"
 """Given as a checkpoint: fresh weights by the seed."""

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from eval.subject import RANDOM, Subject, load_subject
-from training.backbones.checkpoints import read_checkpoint
-from training.run import RunFolder
+from s2vc.eval.subject import RANDOM, Subject, load_subject
+from s2vc.training.backbones.checkpoints import read_checkpoint
+from s2vc.training.run_folder import RunFolder
 
 HEAD = "encoder_q.2."
 """Where the classifier's names begin in a checkpoint of method supervised."""

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from eval.classification import Classification
-from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
-from eval.evaluation import Evaluation
-from eval.features import Features
-from eval.labelled import Labelled, classes_of, labelled_rows, numbered_together, split_rows
-from eval.probe import Sample, fit_probe, scores_of_video, scores_of_videos
-from eval.retrieval import hit_ranks
-from pipeline.cache import Cache
-from pipeline.progress import progress
-from training.labels import LABEL
+from s2vc.eval.classification import Classification
+from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.features import Features
+from s2vc.eval.labelled import Labelled, classes_of, labelled_rows, numbered_together, split_rows
+from s2vc.eval.probe import Sample, fit_probe, scores_of_video, scores_of_videos
+from s2vc.eval.retrieval import hit_ranks
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.console.progress import progress
+from s2vc.training.labels import LABEL
 
 KS = (1, 5, 10, 20, 50)
 ORDERS = ["natural", "shuffled"]

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cache.layout import ENCODE
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import ENCODE
 
 SHORT_ID = 26
 """Letters of an id in a figure."""

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.frames import read_picked_frames
-from pipeline.windows import WindowRule
-from training.augment import Colour, Crop, Normalise
-from training.clips import as_video
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.frames import read_picked_frames
+from s2vc.pipeline.windows import WindowRule
+from s2vc.training.augment import Colour, Crop, Normalise
+from s2vc.training.clips import as_video
 
 CENTRE = 0.875
 """A crop shows this share of the shorter side: 112 of the 128 pixels that are stored by default."""

@@ -15,9 +15,9 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from manifests.backgrounds import Bytes, Floats
-from manifests.motions import AREA, MOTIONS, draw_poses, fold
-from manifests.sample import (
+from s2vc.manifests.backgrounds import Bytes, Floats
+from s2vc.manifests.motions import AREA, MOTIONS, draw_poses, fold
+from s2vc.manifests.sample import (
     BORDER,
     MAX_ASPECT,
     MIN_SIDE,
@@ -27,7 +27,7 @@ from manifests.sample import (
     draw_sprite,
     paste,
 )
-from manifests.scenes import SCENES, draw_scene
+from s2vc.manifests.scenes import SCENES, draw_scene
 
 TRAIN = "train"
 TEST_PARTS = ("neutral", "matched", "swapped", "shake", "pan")

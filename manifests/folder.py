@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manifests.errors import UserError, printable, text_problem
-from manifests.found import Reading, is_video
-from manifests.listing import ROLES
-from manifests.table import build_table
+from s2vc.manifests.errors import UserError, printable, text_problem
+from s2vc.manifests.found import Reading, is_video
+from s2vc.manifests.listing import ROLES
+from s2vc.manifests.table import build_table
 
 
 @dataclass

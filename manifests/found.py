@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from manifests.errors import UserError
-from manifests.table import write_whole
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import write_whole
 
 # In the order in which they are preferred where one stem is there under several.
 VIDEO_EXTENSIONS = (

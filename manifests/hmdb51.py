@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from manifests.errors import UserError, text_problem
-from manifests.found import Disk, Reading, find_listed
-from manifests.listing import Listing
-from manifests.text import read_lines
+from s2vc.manifests.errors import UserError, text_problem
+from s2vc.manifests.found import Disk, Reading, find_listed
+from s2vc.manifests.listing import Listing
+from s2vc.manifests.text import read_lines
 
 _LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<number>[1-3])\.txt")
 _ROLES = {"0": "", "1": "train", "2": "test"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.errors import UserError, text_problem
-from manifests.found import Disk, Reading, find_listed
-from manifests.listing import ROLES, SPELLINGS, Listing
-from manifests.table import number_classes
-from manifests.text import read_csv, whole_number
+from s2vc.manifests.errors import UserError, text_problem
+from s2vc.manifests.found import Disk, Reading, find_listed
+from s2vc.manifests.listing import ROLES, SPELLINGS, Listing
+from s2vc.manifests.table import number_classes
+from s2vc.manifests.text import read_csv, whole_number
 
 _COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 _K200_CLASSES, _K200_VIDEOS = 200, {"train": 400, "val": 25}

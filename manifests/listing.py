@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from manifests.errors import UserError
-from manifests.table import build_table
-from manifests.text import read_lines, whole_number
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import build_table
+from s2vc.manifests.text import read_lines, whole_number
 
 # How published data sets spell the roles of a split; those with several folders are looked at in this order.
 SPELLINGS = {

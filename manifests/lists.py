@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from manifests.errors import UserError
-from manifests.found import Disk, Reading, find_listed
-from manifests.listing import Listing, read_class_names
-from manifests.table import SPLIT_COLUMN, SPLIT_VALUES
-from manifests.text import read_lines, whole_number
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.found import Disk, Reading, find_listed
+from s2vc.manifests.listing import Listing, read_class_names
+from s2vc.manifests.table import SPLIT_COLUMN, SPLIT_VALUES
+from s2vc.manifests.text import read_lines, whole_number
 
 
 def read_lists(root: Path, lists: Sequence[tuple[str, str, Path]], class_names_file: Path | None = None) -> Reading:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from manifests.backgrounds import Floats
-from manifests.sample import triangle
+from s2vc.manifests.backgrounds import Floats
+from s2vc.manifests.sample import triangle
 
 AREA = (0.035, 0.075)
 """Share of the frame that an object covers, from the smallest to the largest."""

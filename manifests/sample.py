@@ -14,7 +14,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, turned
+from s2vc.manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, turned
 
 SAMPLE_FPS = 24
 SAMPLE_CLASSES: tuple[str, ...] = ("slide", "bounce", "orbit", "spin", "zoom", "zigzag")

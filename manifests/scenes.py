@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from manifests.backgrounds import LEAVES, Bytes, Scenery, draw_grain, paint_background
+from s2vc.manifests.backgrounds import LEAVES, Bytes, Scenery, draw_grain, paint_background
 
 TONES = 6
 """Colours of a scene, of the family's hues in turn."""

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.errors import UserError, text_problem
-from manifests.text import read_csv, whole_number
+from s2vc.manifests.errors import UserError, text_problem
+from s2vc.manifests.text import read_csv, whole_number
 
 FIRST_COLUMNS = ("video_id", "path", "label", "class_name")
 SPLIT_COLUMN = re.compile(r"split([0-9]{0,3}|_[a-z0-9_]+)")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from manifests.errors import UserError, text_problem
+from s2vc.manifests.errors import UserError, text_problem
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from manifests.errors import UserError
-from manifests.found import Disk, Reading, find_listed
-from manifests.listing import Listing, read_class_names
-from manifests.text import read_lines, whole_number
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.found import Disk, Reading, find_listed
+from s2vc.manifests.listing import Listing, read_class_names
+from s2vc.manifests.text import read_lines, whole_number
 
 
 def read_ucf101(root: Path, lists: Path) -> Reading:

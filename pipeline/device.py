@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from manifests.errors import UserError
+from s2vc.manifests.errors import UserError
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.flow.model import Flow
+from s2vc.pipeline.flow.model import Flow
 
 RANDOM_STRATEGIES = ("noise", "shuffle-clip", "shuffle-frame", "random")
 """These draw random numbers; rendered, a draw is frozen, so each of several draws is a variant of its own."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
-from pipeline.windows import WindowRule
+from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from s2vc.pipeline.windows import WindowRule
 
 MAX_NAME = 200
 """Characters; a file system takes 255, and what is being written has a longer name than in the end."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.flow.model import CENTRED
-from tests.clips import moving_square, write_clip
-from tests.object_store import choose_server, served
+from s2vc.pipeline.flow.model import CENTRED
+from tests.support.clips import moving_square, write_clip
+from tests.support.object_store import choose_server, served
 
 if TYPE_CHECKING:
     import s3fs
@@ -76,7 +76,7 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def cli(ray_session: None) -> Callable[..., Result]:
     """Runs `s2vc-prep` in this process: cli("encode", …) -> result with exit_code and output."""
-    from pipeline.cli import main
+    from s2vc.pipeline.cli import main
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(main, [str(a) for a in arguments])

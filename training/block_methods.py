@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from manifests.errors import UserError
-from pipeline.windows import MAX_CLIP
-from training.regimes import PAPER
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training.regimes import PAPER
 
 if TYPE_CHECKING:
-    from training.settings import Settings
+    from s2vc.training.settings import Settings
 
 BLOCK_METHODS = ("dpc", "dpc-s2vc")
 

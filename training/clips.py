@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.frames import read_picked_frames
-from pipeline.motion import MotionShard, read_motion
-from pipeline.static_cues import SMALL, upsample
-from pipeline.variants import Variant
-from pipeline.windows import WindowRule
-from training.choice import StoredVideo, check_variants, training_videos
-from training.labels import LABEL
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.corrections import MotionShard, read_motion
+from s2vc.pipeline.cache.frames import read_picked_frames
+from s2vc.pipeline.static_cues import SMALL, upsample
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
+from s2vc.training.labels import LABEL
+from s2vc.training.selection import StoredVideo, check_variants, training_videos
 
 PAIRS = ("independent", "same")
 

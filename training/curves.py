@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import files
-from training.run import StepRecord
+from s2vc.pipeline.storage import files
+from s2vc.training.run_folder import StepRecord
 
 SMOOTHED = 50
 """Points of a curve: means over equal stretches of the run."""

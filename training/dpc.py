@@ -7,7 +7,7 @@ S = h w.
 import torch
 from torch import Tensor, nn
 
-from training.moco import Scores
+from s2vc.training.moco import Scores
 
 DROPOUT = 0.1
 """Of the ConvGRU's state, at every block."""

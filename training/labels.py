@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cache.index import further_columns
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.index import further_columns
 
 LABEL = "label"
 """The column that is meant unless another is asked for: class numbers, whose names are in class_name."""

@@ -4,8 +4,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from training.run import StepRecord
-from training.settings import Settings, is_contrastive
+from s2vc.training.run_folder import StepRecord
+from s2vc.training.settings import Settings, is_contrastive
 
 JUDGED_OVER = 100
 """Steps, the latest, over which batch top-1 is averaged."""

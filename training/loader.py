@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from manifests.errors import UserError
-from pipeline.device import available_cpus
-from training.clips import ClipSet
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.device import available_cpus
+from s2vc.training.clips import ClipSet
 
 MAX_LOADER_WORKERS = 8
 KEPT_BYTES = 128 << 20

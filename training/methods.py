@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.flow import Flow, load_flow
-from training.backbones import build_backbone
-from training.backbones.checkpoints import find_backbone
-from training.block_methods import BLOCK_METHODS
-from training.clips import ClipSet, LabelledClips, PairClips, SingleClips
-from training.dpc import DPC
-from training.moco import MoCo, Scores, build_encoder
-from training.settings import Settings, wanted_variants
-from training.views import DPCViews, Views
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.training.backbones import build_backbone
+from s2vc.training.backbones.checkpoints import find_backbone
+from s2vc.training.block_methods import BLOCK_METHODS
+from s2vc.training.clips import ClipSet, LabelledClips, PairClips, SingleClips
+from s2vc.training.dpc import DPC
+from s2vc.training.moco import MoCo, Scores, build_encoder
+from s2vc.training.settings import Settings, wanted_variants
+from s2vc.training.views import DPCViews, Views
 
 MIN_GROUP = 2
 """Clips of a group: batch norm over one clip would leave little of it."""

@@ -11,20 +11,20 @@ from typing import Any
 
 import yaml
 
-from manifests.errors import UserError
-from pipeline.cache.opening import LOCAL_CACHE_SIZE, bytes_of
-from pipeline.cache.store import is_url
-from pipeline.static_cues import RANDOM_STRATEGIES
-from pipeline.variants import Variant
-from pipeline.windows import MAX_CLIP
-from training.augment import COLOUR_JITTER
-from training.backbones import BACKBONES
-from training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
-from training.clips import PAIRS
-from training.fields import check_fields, converted, option
-from training.labels import LABEL
-from training.moco import HEADS
-from training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.opening import LOCAL_CACHE_SIZE, bytes_of
+from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
+from s2vc.pipeline.storage.object_store import is_url
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training.augment import COLOUR_JITTER
+from s2vc.training.backbones import BACKBONES
+from s2vc.training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
+from s2vc.training.clips import PAIRS
+from s2vc.training.labels import LABEL
+from s2vc.training.moco import HEADS
+from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
+from s2vc.training.setting_fields import check_fields, converted, option
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
 NEGATIVES = ("queue", "batch")

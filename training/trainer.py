@@ -13,16 +13,16 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from manifests.errors import Stopped, UserError
-from pipeline.device import place
-from pipeline.flow import choose_dtype
-from pipeline.steps import StepLog
-from training.backbones.checkpoints import ENCODER_PREFIX
-from training.clips import ClipSet
-from training.loader import EpochBatches, Loader, spare_cpus
-from training.methods import Task, build_task
-from training.run import Position, RunFolder, StepRecord
-from training.settings import AUTO, Settings, is_contrastive, shards_at_hand
+from s2vc.manifests.errors import Stopped, UserError
+from s2vc.pipeline.device import place
+from s2vc.pipeline.flow import choose_dtype
+from s2vc.pipeline.storage.step_log import StepLog
+from s2vc.training.backbones.checkpoints import ENCODER_PREFIX
+from s2vc.training.clips import ClipSet
+from s2vc.training.loader import EpochBatches, Loader, spare_cpus
+from s2vc.training.methods import Task, build_task
+from s2vc.training.run_folder import Position, RunFolder, StepRecord
+from s2vc.training.settings import AUTO, Settings, is_contrastive, shards_at_hand
 
 DECAYS = (0.8, 0.9)
 """Of the epochs; at each the learning rate falls to a tenth."""

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.flow import Flow
-from pipeline.static_cues import motion_preserved
-from training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
-from training.clips import MotionClip, as_video, motion_preserved_video
-from training.settings import Settings
+from s2vc.pipeline.flow import Flow
+from s2vc.pipeline.static_cues import motion_preserved
+from s2vc.training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
+from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
+from s2vc.training.settings import Settings
 
 
 class Views(nn.Module):

@@ -1,6 +1,6 @@
 """`s2vc-eval`: what a pre-trained backbone is worth."""
 
-from pipeline.cli.group import command_line
+from s2vc.pipeline.console.commands import command_line
 
 COMMANDS = {
     "retrieval": "Recall@k of test videos among the training videos (paper, Tables 2 and 3).",
@@ -16,7 +16,7 @@ COMMANDS = {
 }
 
 
-@command_line("s2vc-eval", COMMANDS, "eval.cli")
+@command_line("s2vc-eval", COMMANDS, "s2vc.eval.cli")
 def main() -> None:
     """Downstream tasks of the paper, on the stored frames of a cache.
 

@@ -1,6 +1,6 @@
-"""`python -m eval.cli` is `s2vc-eval`."""
+"""`python -m s2vc.eval.cli` is `s2vc-eval`."""
 
-from eval.cli import main
+from s2vc.eval.cli import main
 
 if __name__ == "__main__":
     main(prog_name="s2vc-eval")

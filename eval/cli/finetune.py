@@ -7,10 +7,10 @@ from typing import Any
 import click
 import numpy as np
 
-from eval.classification import Classification
-from eval.cli.evaluation import label_option, takes_checkpoint
-from eval.cli.telling import tell_classification
-from eval.defaults import (
+from s2vc.eval.classification import Classification
+from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.cli.print_classification import tell_classification
+from s2vc.eval.defaults import (
     BATCH,
     FINETUNE_BACKBONE_LR,
     FINETUNE_DROPOUT,
@@ -18,15 +18,15 @@ from eval.defaults import (
     LEARNING_RATE,
     WEIGHT_DECAY,
 )
-from eval.evaluation import Evaluation
-from eval.labelled import Labelled, classes_of, label_note, labelled_rows
-from eval.probe import scores_of_videos
-from eval.results import result_name
-from eval.supervised import scores_of_labels, starting_weights, trained_classifier
-from eval.tasks import save_classification
-from pipeline.cli import EXIT_INTERRUPTED
-from training.cli.session import train_shown
-from training.start import start
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.labelled import Labelled, classes_of, label_note, labelled_rows
+from s2vc.eval.probe import scores_of_videos
+from s2vc.eval.results import result_name
+from s2vc.eval.supervised import scores_of_labels, starting_weights, trained_classifier
+from s2vc.eval.tasks import save_classification
+from s2vc.pipeline.cli import EXIT_INTERRUPTED
+from s2vc.training.cli.session import train_shown
+from s2vc.training.prepare import start
 
 
 @click.command("finetune")

@@ -2,11 +2,11 @@
 
 import click
 
-from eval.cli.evaluation import label_option, takes_checkpoint
-from eval.cli.telling import tell_classification
-from eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
-from eval.evaluation import Evaluation
-from eval.tasks import linear
+from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.cli.print_classification import tell_classification
+from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.tasks import linear
 
 
 @click.command("linear")

@@ -8,19 +8,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.cli.evaluation import label_option, out_option
-from eval.labelled import label_note
-from eval.motion import class_means, examples, moving_shares, plot_motion
-from eval.optical_flow import MOVING
-from eval.results import TABLE, describe, save_result
-from eval.videos import stored_rows
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import cache_argument
-from pipeline.device import available_cpus
-from pipeline.progress import progress
-from training.choice import ALL_ROWS
-from training.labels import read_labels
+from s2vc.eval.analyses.moving_pixels import class_means, examples, moving_shares, plot_motion
+from s2vc.eval.analyses.optical_flow import MOVING
+from s2vc.eval.cli.checkpoint_options import label_option, out_option
+from s2vc.eval.labelled import label_note
+from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.videos import stored_rows
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import cache_argument
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.device import available_cpus
+from s2vc.training.labels import read_labels
+from s2vc.training.selection import ALL_ROWS
 
 
 @click.command("motion")

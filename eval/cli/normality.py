@@ -7,17 +7,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eval.cli.evaluation import alpha_option, out_option, seed_option
-from eval.normality import FEWEST, KINDS, LEVEL, STATIC_LATENTS, Findings, Fit, Series, draw_series
-from eval.normality_figure import plot_normality
-from eval.results import TABLE, describe, save_result
-from eval.videos import encoded_rows
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import cache_argument, threads_option
-from pipeline.progress import progress
-from training.choice import ALL_ROWS
+from s2vc.eval.analyses.latent_normality import FEWEST, KINDS, LEVEL, STATIC_LATENTS, Findings, Fit, Series, draw_series
+from s2vc.eval.analyses.normality_figure import plot_normality
+from s2vc.eval.cli.checkpoint_options import alpha_option, out_option, seed_option
+from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.videos import encoded_rows
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import cache_argument, threads_option
+from s2vc.pipeline.console.progress import progress
+from s2vc.training.selection import ALL_ROWS
 
 TITLES = ("pixels", "static latents", "control")
 """Of the kinds, in their order."""

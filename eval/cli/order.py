@@ -2,11 +2,11 @@
 
 import click
 
-from eval.cli.evaluation import takes_checkpoint
-from eval.cli.telling import tell_classification
-from eval.defaults import LINEAR_EPOCHS
-from eval.evaluation import Evaluation
-from eval.tasks import order
+from s2vc.eval.cli.checkpoint_options import takes_checkpoint
+from s2vc.eval.cli.print_classification import tell_classification
+from s2vc.eval.defaults import LINEAR_EPOCHS
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.tasks import order
 
 
 @click.command("order")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from eval.report import write_report
-from manifests.errors import UserError
-from pipeline.cli.options import FOLDER, OUTPUT
-from pipeline.progress import size
+from s2vc.eval.report.page import write_report
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.options import FOLDER, OUTPUT
+from s2vc.pipeline.console.progress import size
 
 
 @click.command("report")

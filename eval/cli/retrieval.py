@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from eval.cli.evaluation import label_option, takes_checkpoint
-from eval.evaluation import Evaluation
-from eval.results import TABLE
-from eval.tasks import KS, retrieval
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import CACHE
+from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.results import TABLE
+from s2vc.eval.tasks import KS, retrieval
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import CACHE
 
 
 @click.command("retrieval")

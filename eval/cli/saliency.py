@@ -6,16 +6,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.cli.evaluation import takes_checkpoint
-from eval.evaluation import Evaluation
-from eval.labelled import split_rows
-from eval.results import TABLE
-from eval.saliency import Saliency, look, with_other_flows, with_own_flow
-from eval.saliency_figure import Sheet
-from eval.videos import stored_rows
-from eval.view import StoredWindows
-from pipeline.progress import progress
-from training.choice import ALL_ROWS, split_column
+from s2vc.eval.analyses.saliency_figure import Sheet
+from s2vc.eval.analyses.saliency_maps import Saliency, look, with_other_flows, with_own_flow
+from s2vc.eval.cli.checkpoint_options import takes_checkpoint
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.labelled import split_rows
+from s2vc.eval.results import TABLE
+from s2vc.eval.videos import stored_rows
+from s2vc.eval.view import StoredWindows
+from s2vc.pipeline.console.progress import progress
+from s2vc.training.selection import ALL_ROWS, split_column
 
 
 @click.command("saliency")

@@ -8,10 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eval.cli.evaluation import alpha_option, label_option, out_option, seed_option
-from eval.labelled import label_note
-from eval.results import TABLE, describe, save_result
-from eval.similarity import (
+from s2vc.eval.analyses.frame_similarity import (
     COMPARISONS,
     Compared,
     Groups,
@@ -23,13 +20,16 @@ from eval.similarity import (
     overall,
     plot_similarity,
 )
-from eval.videos import encoded_rows
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import cache_argument, threads_option
-from pipeline.progress import progress
-from training.choice import ALL_ROWS
+from s2vc.eval.cli.checkpoint_options import alpha_option, label_option, out_option, seed_option
+from s2vc.eval.labelled import label_note
+from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.videos import encoded_rows
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import cache_argument, threads_option
+from s2vc.pipeline.console.progress import progress
+from s2vc.training.selection import ALL_ROWS
 
 
 @click.command("similarity")

@@ -6,15 +6,15 @@ import click
 import numpy as np
 from rich.table import Table
 
-from eval.cli.evaluation import label_option, takes_checkpoint
-from eval.cli.finetune import train_and_test
-from eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
-from eval.evaluation import Evaluation
-from eval.labelled import classes_of, labelled_rows
-from eval.results import TABLE
-from eval.static_bias import MIN_CLASSES, Correlation, correlation, plot_gains, relative_gain
-from eval.subject import load_subject
-from eval.tasks import probed
+from s2vc.eval.analyses.static_classes import MIN_CLASSES, Correlation, correlation, plot_gains, relative_gain
+from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.cli.finetune import train_and_test
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.labelled import classes_of, labelled_rows
+from s2vc.eval.results import TABLE
+from s2vc.eval.subject import load_subject
+from s2vc.eval.tasks import probed
 
 RELATIVE, OVER_MOCO = "relative gain, (a - s) / s", "gain over MoCo, a - a_moco"
 

@@ -10,27 +10,27 @@ import click
 import torch
 from rich.console import Console
 
-from eval.sweep.cost import cost_of_trial, planned
-from eval.sweep.plan import DECIDED, SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
-from eval.sweep.run import Share, cpus_of_nodes, evict, note_kept, run_trials, share_out
-from eval.sweep.table import main_numbers, markdown, write_tables
-from eval.sweep.trial import TASKS
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.cli.ending import interruptible, stopping
-from pipeline.cli.group import OneCommand
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option
-from pipeline.cli.render import run_render, wanted_variants, window_rule
-from pipeline.device import choose_device
-from pipeline.progress import clock, progress, size
-from pipeline.stages import cluster, gpus
-from pipeline.static_cues import STRATEGIES
-from pipeline.variants import Variant
-from training.block_methods import BLOCKS_ONLY
-from training.cli.run import settings_options
-from training.settings import LABELS_ONLY, PRESETS, read_settings_file
-from training.start import describe_regime
+from s2vc.eval.sweep.cost import cost_of_trial, planned
+from s2vc.eval.sweep.plan import DECIDED, SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
+from s2vc.eval.sweep.run import Share, cpus_of_nodes, evict, note_kept, run_trials, share_out
+from s2vc.eval.sweep.table import main_numbers, markdown, write_tables
+from s2vc.eval.sweep.trial import TASKS
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
+from s2vc.pipeline.cli.render import run_render, wanted_variants, window_rule
+from s2vc.pipeline.cluster.scheduler import cluster, gpus
+from s2vc.pipeline.console.commands import OneCommand
+from s2vc.pipeline.console.endings import interruptible, stopping
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
+from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.static_cues import STRATEGIES
+from s2vc.pipeline.variants import Variant
+from s2vc.training.block_methods import BLOCKS_ONLY
+from s2vc.training.cli.run import settings_options
+from s2vc.training.prepare import describe_regime
+from s2vc.training.settings import LABELS_ONLY, PRESETS, read_settings_file
 
 
 def numbers(kind: type) -> Any:

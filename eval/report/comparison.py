@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluated, pretrained
-from eval.report.recorded import Result
-from training.settings import Settings, wanted_variants
+from s2vc.eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluated, pretrained
+from s2vc.eval.report.recorded import Result
+from s2vc.training.settings import Settings, wanted_variants
 
 OTHER_WORK = "another work's: the paper says too little of how it was made"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eval.results import TABLE
-from manifests.errors import UserError
-from pipeline.files import ATTEMPT
+from s2vc.eval.results import TABLE
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.storage.files import ATTEMPT
 
 RUN, SWEEP = "settings.yaml", "sweep.csv"
 PICTURES = (".png", ".gif", ".jpg", ".jpeg")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from manifests.errors import printable
-from pipeline.progress import size
+from s2vc.manifests.errors import printable
+from s2vc.pipeline.console.progress import size
 
 LIMIT = 20_000_000
 """Bytes of all pictures of a page. What would go beyond is left out, and said to be."""

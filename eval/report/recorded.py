@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.report.runs import epochs_done, run_records, run_settings
-from eval.results import TABLE, read_table
-from manifests.errors import UserError
-from pipeline import files
-from training.run import RunFolder
-from training.settings import Settings
+from s2vc.eval.report.runs import epochs_done, run_records, run_settings
+from s2vc.eval.results import TABLE, read_table
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.storage import files
+from s2vc.training.run_folder import RunFolder
+from s2vc.training.settings import Settings
 
 DESCRIPTION = (
     "result", "task", "cache", "split", "stored", "checkpoint", "backbone", "size", "frames", "frame_step", "eval_seed",

@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eval.report.pictures import Picture, Pictures
-from manifests.errors import UserError
-from training.block_methods import defaults_of
-from training.curves import plot_curves
-from training.methods import contrastive_chance
-from training.regimes import PAPER, SMALL
-from training.run import RunFolder, StepRecord, read_metrics
-from training.settings import AUTO, Settings, is_contrastive, merge, read_settings_file, with_defaults_filled
+from s2vc.eval.report.pictures import Picture, Pictures
+from s2vc.manifests.errors import UserError
+from s2vc.training.block_methods import defaults_of
+from s2vc.training.curves import plot_curves
+from s2vc.training.methods import contrastive_chance
+from s2vc.training.regimes import PAPER, SMALL
+from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
+from s2vc.training.settings import AUTO, Settings, is_contrastive, merge, read_settings_file, with_defaults_filled
 
 LAST = 10
 """Metrics are means over the last tenth of the steps, as the end of a run tells them."""

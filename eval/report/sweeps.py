@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from eval.report.pictures import Picture, Pictures
-from eval.report.tables import Cell, heading, number_cell
-from eval.sweep.plan import BASELINE, SweepFolder
-from eval.sweep.table import summary
-from manifests.errors import UserError
+from s2vc.eval.report.pictures import Picture, Pictures
+from s2vc.eval.report.tables import Cell, heading, number_cell
+from s2vc.eval.sweep.plan import BASELINE, SweepFolder
+from s2vc.eval.sweep.table import summary
+from s2vc.manifests.errors import UserError
 
 
 @dataclass(frozen=True)

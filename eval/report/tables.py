@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eval.paper import ANEW, DATASETS, TABLES, PaperRow, PaperTable, evaluated, pretrained
-from eval.report.comparison import differences
-from eval.report.recorded import Result
-from training.settings import RUN_ONLY
+from s2vc.eval.paper import ANEW, DATASETS, TABLES, PaperRow, PaperTable, evaluated, pretrained
+from s2vc.eval.report.comparison import differences
+from s2vc.eval.report.recorded import Result
+from s2vc.training.settings import RUN_ONLY
 
 TITLES = {
     "retrieval": "Video retrieval",

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import torch
 
-from eval.defaults import TRAIN_VIEWS
-from eval.labelled import split_rows
-from eval.view import StoredWindows, View
-from pipeline.cache import Cache
-from pipeline.estimate import estimate_render
-from pipeline.jobs import plan_render
-from pipeline.variants import Variant
-from training.backbones import build_backbone
-from training.methods import open_clips
-from training.moco import MoCo, build_encoder
-from training.settings import Settings
-from training.trainer import resolve, total_steps
+from s2vc.eval.defaults import TRAIN_VIEWS
+from s2vc.eval.labelled import split_rows
+from s2vc.eval.view import StoredWindows, View
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.jobs.encode_job import plan_render
+from s2vc.pipeline.jobs.estimate import estimate_render
+from s2vc.pipeline.variants import Variant
+from s2vc.training.backbones import build_backbone
+from s2vc.training.methods import open_clips
+from s2vc.training.moco import MoCo, build_encoder
+from s2vc.training.settings import Settings
+from s2vc.training.trainer import resolve, total_steps
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
-from manifests.errors import UserError, refuse_other_settings
-from pipeline import files
-from pipeline.cache import Cache
-from pipeline.variants import Variant
-from training.methods import open_clips
-from training.settings import Settings, merge, settings_text, with_defaults_filled
-from training.start import with_regime
+from s2vc.manifests.errors import UserError, refuse_other_settings
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import Variant
+from s2vc.training.methods import open_clips
+from s2vc.training.prepare import with_regime
+from s2vc.training.settings import Settings, merge, settings_text, with_defaults_filled
 
 BASELINE = "moco"
 """MoCo without S²VC: what every variant is compared with, seed by seed."""

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from eval.sweep.plan import SweepFolder, Trial, unfinished
-from eval.sweep.trial import run_trial
-from manifests.errors import UserError
-from pipeline import files
-from pipeline.cache import Cache
-from pipeline.cache.layout import motion_stage
-from pipeline.cache.lock import locked
-from pipeline.hdf5 import read_part
-from pipeline.processes import beside
-from pipeline.steps import StepReader
-from pipeline.variants import Variant
-from training.run import RunFolder, StepRecord
+from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished
+from s2vc.eval.sweep.trial import run_trial
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import motion_stage
+from s2vc.pipeline.cache.lock import locked
+from s2vc.pipeline.cluster.train_processes import beside
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.hdf5 import read_part
+from s2vc.pipeline.storage.step_log import StepReader
+from s2vc.pipeline.variants import Variant
+from s2vc.training.run_folder import RunFolder, StepRecord
 
 
 @dataclass(frozen=True)

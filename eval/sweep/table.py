@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.sweep.plan import BASELINE, SweepFolder, Trial
-from pipeline import files
-from pipeline.variants import Variant
+from s2vc.eval.sweep.plan import BASELINE, SweepFolder, Trial
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import Variant
 
 MAIN = ("recall@1", "top1")
 """What the curve shows of a task."""

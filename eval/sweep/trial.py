@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from eval.evaluation import Evaluation
-from eval.subject import load_subject
-from eval.sweep.plan import SweepFolder, Trial
-from eval.tasks import linear, order, retrieval
-from pipeline.device import choose_device
-from training.curves import plot_curves
-from training.methods import chance, open_cache
-from training.run import read_metrics
-from training.start import start
-from training.trainer import train
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.subject import load_subject
+from s2vc.eval.sweep.plan import SweepFolder, Trial
+from s2vc.eval.tasks import linear, order, retrieval
+from s2vc.pipeline.device import choose_device
+from s2vc.training.curves import plot_curves
+from s2vc.training.methods import chance, open_cache
+from s2vc.training.prepare import start
+from s2vc.training.run_folder import read_metrics
+from s2vc.training.trainer import train
 
 Numbers = dict[str, float]
 

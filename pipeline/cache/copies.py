@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.cache.layout import ENCODE, INGEST, Layout
-from pipeline.cache.receipts import read_receipt
-from pipeline.cache.remote import RemoteLayout
-from pipeline.files import flocked
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
+from s2vc.pipeline.cache.receipts import read_receipt
+from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.storage.files import flocked
 
 LOCK = ".in-use"
 

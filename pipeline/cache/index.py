@@ -5,13 +5,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from manifests import split_columns
-from manifests.errors import UserError
-from manifests.table import FIRST_COLUMNS
-from pipeline import files
-from pipeline.cache.layout import Layout
-from pipeline.cache.receipts import MAX_FRAMES, Receipt
-from pipeline.cache.settings import MAX_ROWS, Settings
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import FIRST_COLUMNS, split_columns
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.receipts import MAX_FRAMES, Receipt
+from s2vc.pipeline.cache.settings import MAX_ROWS, Settings
+from s2vc.pipeline.storage import files
 
 NUMBERS = {"shard": MAX_ROWS, "first_frame": MAX_FRAMES * MAX_ROWS, "frames": MAX_FRAMES}
 """Columns of numbers from 0 to this."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from pipeline import files
-from pipeline.cache.store import RemoteGroup
-from pipeline.variants import Variant
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.object_store import RemoteGroup
+from s2vc.pipeline.variants import Variant
 
 INGEST = "ingest"
 ENCODE = "encode"

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from manifests.errors import UserError
-from pipeline.cache.layout import Layout
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import Layout
 
 FOLDERS = (".", "motion", "receipts", "receipts/motion", "latents.zarr")
 """What holds folders into which jobs write."""

@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from manifests.errors import UserError
-from pipeline.cache.layout import Layout
-from pipeline.cache.lease import leased
-from pipeline.cache.remote import RemoteLayout
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.storage.lease import leased
 
 
 @contextmanager

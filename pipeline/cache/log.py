@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.layout import Layout
 
 
 def record(layout: Layout, lines: Sequence[str]) -> None:

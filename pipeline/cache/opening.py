@@ -5,10 +5,10 @@ import os
 import re
 from pathlib import Path
 
-from manifests.errors import UserError
-from pipeline.cache.layout import Layout
-from pipeline.cache.remote import RemoteLayout
-from pipeline.cache.store import Store, is_url
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.storage.object_store import Store, is_url
 
 LOCAL_CACHE_SIZE = "50GB"
 

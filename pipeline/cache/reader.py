@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from manifests.errors import UserError
-from pipeline import frames, latents, motion
-from pipeline.cache.index import read_index
-from pipeline.cache.layout import Layout, motion_stage
-from pipeline.cache.opening import open_layout
-from pipeline.cache.settings import read_settings
-from pipeline.static_cues import upsample
-from pipeline.variants import Variant
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import corrections as motion
+from s2vc.pipeline.cache import frames, latents
+from s2vc.pipeline.cache.index import read_index
+from s2vc.pipeline.cache.layout import Layout, motion_stage
+from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.static_cues import upsample
+from s2vc.pipeline.variants import Variant
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
 """What damaged files, and those made to do harm, have their readers raise."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from manifests.errors import text_problem
-from pipeline import files
-from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
-from pipeline.variants import Variant
+from s2vc.manifests.errors import text_problem
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import Variant
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 

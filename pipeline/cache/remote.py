@@ -20,12 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from pipeline import files
-from pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage, part_of
-from pipeline.cache.local_objects import LocalObjects
-from pipeline.cache.receipts import Receipt, attempts_of, drop_stale_motion, read_receipt
-from pipeline.cache.store import RemoteGroup, Store
-from pipeline.variants import Variant
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage, part_of
+from s2vc.pipeline.cache.receipts import Receipt, attempts_of, drop_stale_motion, read_receipt
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.local_objects import LocalObjects
+from s2vc.pipeline.storage.object_store import RemoteGroup, Store
+from s2vc.pipeline.variants import Variant
 
 _IN_ATTEMPT = re.compile(r"attempts/.+?/\d{5,}/[0-9a-f]{16}/")
 

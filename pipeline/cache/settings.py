@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from manifests.errors import UserError, text_problem
-from pipeline import files
-from pipeline.cache.layout import Layout
-from pipeline.quantise import FLOAT16, KINDS
+from s2vc.manifests.errors import UserError, text_problem
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
+from s2vc.pipeline.storage import files
 
 FORMAT_VERSION = 1
 """With latents in float16; there, cache.json does not speak of latents."""
@@ -27,7 +27,7 @@ PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 @dataclass(frozen=True)
 class Settings:
     """frame_size: (height, width) of the stored frames. segments: manifest rows at the start, then at each growth;
-    shards are cut within a segment, so that appended rows become new shards. latents: of pipeline.quantise.KINDS."""
+    shards are cut within a segment, so that appended rows become new shards. latents: of cache.quantise.KINDS."""
 
     frame_size: tuple[int, int]
     jpeg_quality: int

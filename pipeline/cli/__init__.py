@@ -1,6 +1,6 @@
 """`s2vc-prep`: from videos to motion-preserved clips."""
 
-from pipeline.cli.group import command_line
+from s2vc.pipeline.console.commands import command_line
 
 EXIT_FAILED_VIDEOS = 3
 EXIT_UNFINISHED = 1
@@ -23,7 +23,7 @@ COMMANDS = {
 }
 
 
-@command_line("s2vc-prep", COMMANDS, "pipeline.cli")
+@command_line("s2vc-prep", COMMANDS, "s2vc.pipeline.cli")
 def main() -> None:
     """Motion-preserved video datasets, computed once (S²VC, AAAI 2022).
 

@@ -9,20 +9,28 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from manifests.errors import UserError
-from manifests.sample import SAMPLE_CLASSES
-from pipeline import files
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import CACHE, FOLDER, threads_option, with_local_cache
-from pipeline.comparison import ALPHAS, LENGTHS, POINTS, FlowReport, report
-from pipeline.comparison_sheet import comparison_bands
-from pipeline.device import choose_device
-from pipeline.flow import Flow, load_flow
-from pipeline.flow.model import PRECISIONS
-from pipeline.footage import CRFS, SAMPLE_VIDEOS, Footage, cache_footage, clips_of_cache, even_size, sample_footage
-from pipeline.progress import progress
-from pipeline.sheet import write_png
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.sample import SAMPLE_CLASSES
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import CACHE, FOLDER, threads_option, with_local_cache
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.flow.model import PRECISIONS
+from s2vc.pipeline.flow_fitting.compare import ALPHAS, LENGTHS, POINTS, FlowReport, report
+from s2vc.pipeline.flow_fitting.compare_clips import (
+    CRFS,
+    SAMPLE_VIDEOS,
+    Footage,
+    cache_footage,
+    clips_of_cache,
+    even_size,
+    sample_footage,
+)
+from s2vc.pipeline.flow_fitting.compare_sheet import comparison_bands
+from s2vc.pipeline.preview.contact_sheet import write_png
+from s2vc.pipeline.storage import files
 
 
 @click.command("compare-flows")

@@ -7,18 +7,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.cli.encode import run_encode
-from pipeline.cli.ending import interruptible
-from pipeline.cli.options import FOLDER, workers_option
-from pipeline.cli.render import run_render
-from pipeline.demo import DemoPaths, contrast_left, sample_size, write_sample
-from pipeline.jobs import EncodeOptions
-from pipeline.preview import write_preview
-from pipeline.progress import clock, progress
-from pipeline.stages import cluster
-from pipeline.variants import Variant
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cli.encode import run_encode
+from s2vc.pipeline.cli.render import run_render
+from s2vc.pipeline.cluster.scheduler import cluster
+from s2vc.pipeline.console.endings import interruptible
+from s2vc.pipeline.console.options import FOLDER, workers_option
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.demo.sample_files import DemoPaths, contrast_left, sample_size, write_sample
+from s2vc.pipeline.jobs.encode_job import EncodeOptions
+from s2vc.pipeline.preview.pictures import write_preview
+from s2vc.pipeline.variants import Variant
 
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
 SHARD_SIZE = 4

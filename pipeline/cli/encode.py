@@ -7,11 +7,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.cache import Cache
-from pipeline.cache.layout import ENCODE, Layout
-from pipeline.cache.receipts import Receipt
-from pipeline.cli.ending import interruptible, tell_failed, tell_notes, tell_unfinished
-from pipeline.cli.options import (
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import ENCODE, Layout
+from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
+from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cluster.scheduler import Step
+from s2vc.pipeline.console.endings import interruptible, tell_failed, tell_notes, tell_unfinished
+from s2vc.pipeline.console.options import (
     CACHE,
     EXISTING_FILE,
     FOLDER,
@@ -20,12 +22,10 @@ from pipeline.cli.options import (
     with_local_cache,
     workers_option,
 )
-from pipeline.flow.model import PRECISIONS
-from pipeline.jobs import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
-from pipeline.progress import clock, progress, size
-from pipeline.quantise import FLOAT16, KINDS
-from pipeline.stages import Step
-from pipeline.video import SILENCE_SECONDS
+from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.flow.model import PRECISIONS
+from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
+from s2vc.pipeline.stages.video import SILENCE_SECONDS
 
 
 @click.command("encode")

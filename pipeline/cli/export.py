@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED
-from pipeline.cli.options import FOLDER, cache_argument
-from pipeline.export import FORMATS, ORIGINAL, Export, plan_export
-from pipeline.progress import clock, progress
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED
+from s2vc.pipeline.console.options import FOLDER, cache_argument
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_export
 
 
 @click.command("export")

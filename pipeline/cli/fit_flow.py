@@ -11,19 +11,19 @@ import click
 import torch
 from rich.console import Console
 
-from manifests.errors import UserError
-from pipeline.cli import EXIT_INTERRUPTED
-from pipeline.cli.fit_session import fit_shown, tell_figures
-from pipeline.cli.options import OUTPUT, threads_option
-from pipeline.device import choose_device
-from pipeline.fit import Fit, FitFolder, digest
-from pipeline.flow import Architecture, choose_dtype, load_flow
-from pipeline.flow.checkpoints import NAMES
-from pipeline.flow.fitting import FitSettings
-from pipeline.flow.model import DTYPES, SMALL_FLOW
-from pipeline.flow_figures import judge, sample_sheet
-from pipeline.images import read_images
-from pipeline.progress import progress
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cli import EXIT_INTERRUPTED
+from s2vc.pipeline.cli.fit_session import fit_shown, tell_figures
+from s2vc.pipeline.console.options import OUTPUT, threads_option
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
+from s2vc.pipeline.flow.checkpoints import NAMES
+from s2vc.pipeline.flow.model import DTYPES, SMALL_FLOW
+from s2vc.pipeline.flow_fitting.figures import judge, sample_sheet
+from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, digest
+from s2vc.pipeline.flow_fitting.fitting import FitSettings
+from s2vc.pipeline.flow_fitting.images import read_images
 
 FEWEST = 256
 """Images that a flow is fitted to at least."""

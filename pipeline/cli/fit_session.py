@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from pipeline.cli.ending import stopping
-from pipeline.fit import Fit, FitFolder, Show, run_fit
-from pipeline.fit_cluster import fit_on_ray
-from pipeline.flow.fitting import FitRecord
-from pipeline.flow_figures import FlowFigures, plot_bits
-from pipeline.progress import clock, progress
-from pipeline.steps import StepReader
+from s2vc.pipeline.console.endings import stopping
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.flow_fitting.figures import FlowFigures, plot_bits
+from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, Show, run_fit
+from s2vc.pipeline.flow_fitting.fit_processes import fit_on_ray
+from s2vc.pipeline.flow_fitting.fitting import FitRecord
+from s2vc.pipeline.storage.step_log import StepReader
 
 AVERAGED = 50
 """Steps whose mean is shown."""

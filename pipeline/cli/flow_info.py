@@ -7,11 +7,11 @@ import click
 import torch
 from rich.console import Console
 
-from pipeline.cli.options import threads_option
-from pipeline.device import choose_device
-from pipeline.flow import choose_precision, fingerprint, load_flow
-from pipeline.flow.checkpoints import flow_record
-from pipeline.flow.model import LATENTS
+from s2vc.pipeline.console.options import threads_option
+from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.flow import choose_precision, fingerprint, load_flow
+from s2vc.pipeline.flow.checkpoints import flow_record
+from s2vc.pipeline.flow.model import LATENTS
 
 TIMED_FRAMES = 64
 

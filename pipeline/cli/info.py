@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from manifests.errors import UserError, printable
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cache.reader import UNREADABLE
-from pipeline.cli.options import OUTPUT, cache_argument
-from pipeline.info import facts, survey
-from pipeline.progress import Advance, progress, size
-from pipeline.shares import PAPER, SCOPES, check_plot, plot_shares
+from s2vc.manifests.errors import UserError, printable
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.reader import UNREADABLE
+from s2vc.pipeline.console.options import OUTPUT, cache_argument
+from s2vc.pipeline.console.progress import Advance, progress, size
+from s2vc.pipeline.info.cache_facts import facts, survey
+from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
 
 REASONS = 10
 """Reasons of failures that are shown, the most frequent first."""

@@ -6,19 +6,15 @@ from typing import Any
 
 import click
 
-from manifests import (
-    Reading,
-    kinetics200,
-    read_folder,
-    read_hmdb51,
-    read_kinetics,
-    read_lists,
-    read_ucf101,
-    write_manifest,
-    write_missing,
-)
-from manifests.errors import UserError
-from pipeline.cli.options import EXISTING_FILE, FOLDER, OUTPUT
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.folder import read_folder
+from s2vc.manifests.found import Reading, write_missing
+from s2vc.manifests.hmdb51 import read_hmdb51
+from s2vc.manifests.kinetics import kinetics200, read_kinetics
+from s2vc.manifests.lists import read_lists
+from s2vc.manifests.table import write_manifest
+from s2vc.manifests.ucf101 import read_ucf101
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
 
 videos_argument = click.argument("videos", type=FOLDER)
 out_option = click.option("--out", type=OUTPUT, required=True, help="CSV, or Parquet where it ends in .parquet.")

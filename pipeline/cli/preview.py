@@ -6,14 +6,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from manifests.errors import UserError
-from pipeline.bands import Band
-from pipeline.cache import Cache
-from pipeline.cache.layout import Layout
-from pipeline.cli.options import OUTPUT, cache_argument
-from pipeline.preview import COLUMNS, SECONDS, VIDEOS, write_preview
-from pipeline.progress import Advance, progress
-from pipeline.variants import Variant
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import OUTPUT, cache_argument
+from s2vc.pipeline.console.progress import Advance, progress
+from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
+from s2vc.pipeline.preview.strips import Band
+from s2vc.pipeline.variants import Variant
 
 
 @click.command("preview")

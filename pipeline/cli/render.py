@@ -6,19 +6,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from manifests.errors import UserError
-from pipeline.cache.layout import Layout
-from pipeline.cache.opening import open_layout
-from pipeline.cache.receipts import Receipt
-from pipeline.cli.ending import interruptible, tell_notes, tell_unfinished
-from pipeline.cli.options import address_option, cache_argument, workers_option
-from pipeline.estimate import estimate_render
-from pipeline.jobs import plan_render, render_job
-from pipeline.progress import clock, progress, size
-from pipeline.stages import Step
-from pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
-from pipeline.variants import Variant
-from pipeline.windows import WindowRule
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cluster.scheduler import Step
+from s2vc.pipeline.console.endings import interruptible, tell_notes, tell_unfinished
+from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
+from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.jobs.encode_job import plan_render, render_job
+from s2vc.pipeline.jobs.estimate import estimate_render
+from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
 
 TFD_KEEP = 0.2
 """The share the paper's pixel-space baseline keeps."""

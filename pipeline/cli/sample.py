@@ -7,15 +7,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from manifests.controlled import TEST_PARTS
-from manifests.errors import UserError
-from pipeline import files
-from pipeline.cli.ending import interruptible
-from pipeline.cli.options import FOLDER, Size, workers_option
-from pipeline.drawn import CRF
-from pipeline.progress import progress
-from pipeline.sample_set import SampleFolder, SampleSettings, draw_missing, write_labels
-from pipeline.sample_sheet import write_sheet
+from s2vc.manifests.controlled import TEST_PARTS
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.endings import interruptible
+from s2vc.pipeline.console.options import FOLDER, Size, workers_option
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings, draw_missing, write_labels
+from s2vc.pipeline.demo.controlled_sheet import write_sheet
+from s2vc.pipeline.demo.drawn_videos import CRF
+from s2vc.pipeline.storage import files
 
 MOST = 9999
 """Videos of a class, as their names have four digits."""

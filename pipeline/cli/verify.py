@@ -8,16 +8,16 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from manifests import read_manifest
-from pipeline.cache.index import refuse_changed_rows
-from pipeline.cache.layout import Layout
-from pipeline.cache.opening import open_layout
-from pipeline.cache.settings import read_settings
-from pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
-from pipeline.progress import clock, progress
-from pipeline.verify import Problem, verify_cache
-from pipeline.verify.sources import check_sources
+from s2vc.manifests.table import read_manifest
+from s2vc.pipeline.cache.index import refuse_changed_rows
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.verify.check_sources import check_sources
+from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
 Videos = tuple[pd.DataFrame, Path]
 """A manifest, and the folder its paths start from."""
@@ -103,8 +103,8 @@ def run_repair(
 ) -> None:
     """Do what is damaged again, with progress; leaves with exit code 1 where a shard could not be done."""
     # These bring Ray with them, which a check does not wait for.
-    from pipeline.cli.ending import tell_unfinished
-    from pipeline.repair import repair
+    from s2vc.pipeline.console.endings import tell_unfinished
+    from s2vc.pipeline.jobs.repair import repair
 
     names = ", ".join(f"{stage} of shard {shard:05d}" for shard, stage in damaged)
     console.print(f"to be done again: {names}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """The normalizing flow: the model, and its files."""
 
-from pipeline.flow.checkpoints import (
+from s2vc.pipeline.flow.checkpoints import (
     FlowFileError,
     choose_dtype,
     choose_precision,
@@ -8,7 +8,7 @@ from pipeline.flow.checkpoints import (
     load_flow,
     save_flow,
 )
-from pipeline.flow.model import LATENTS, Architecture, Flow
+from s2vc.pipeline.flow.model import LATENTS, Architecture, Flow
 
 __all__ = [
     "LATENTS",

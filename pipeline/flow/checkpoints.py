@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.flow.model import CENTRED, SMALL_FLOW, Architecture, Flow, new_flow
+from s2vc.pipeline.flow.model import CENTRED, SMALL_FLOW, Architecture, Flow, new_flow
 
 BUILT_IN = ("default", "steady")
 """Flows that come with the package. steady: the default, fitted on with twice the published noise, whose choice of

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pipeline.flow.couplings import (
+from s2vc.pipeline.flow.couplings import (
     AffineCoupling,
     Chain,
     FixedConvolution,

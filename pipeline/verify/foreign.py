@@ -5,11 +5,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from pipeline.cache.layout import ENCODE, INGEST, Layout
-from pipeline.cache.links import outward_links
-from pipeline.files import ATTEMPT
-from pipeline.variants import Variant
-from pipeline.verify.problem import Problem
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
+from s2vc.pipeline.cache.links import outward_links
+from s2vc.pipeline.storage.files import ATTEMPT
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.verify.problem import Problem
 
 _NUMBER = re.compile(r"[0-9]{5,9}")
 

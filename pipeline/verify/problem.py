@@ -4,8 +4,8 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from manifests.errors import printable
-from pipeline.files import Malformed
+from s2vc.manifests.errors import printable
+from s2vc.pipeline.storage.files import Malformed
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -19,16 +19,16 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from eval.cli import main as evaluate
-from eval.evaluation import Evaluation
-from eval.subject import RANDOM, load_subject
-from eval.tasks import linear, order, retrieval
-from pipeline.cache import Cache
-from pipeline.variants import Variant
-from pipeline.windows import WindowRule
+from s2vc.eval.cli import main as evaluate
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.subject import RANDOM, load_subject
+from s2vc.eval.tasks import linear, order, retrieval
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
+from s2vc.training.cli.session import train_shown
+from s2vc.training.prepare import start
 from tests.benchmarks.measure import SHARED, print_machine, run_prep
-from training.cli.session import train_shown
-from training.start import start
 
 METHODS = ("random", "moco", "s2vc", "supervised")
 SPLITS = ("split1", "split2")

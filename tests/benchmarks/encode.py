@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from pipeline.batches import BATCH
-from pipeline.cache.layout import INGEST, Layout
-from pipeline.cache.receipts import read_receipt
-from pipeline.encode import as_images
-from pipeline.flow import load_flow
-from pipeline.ingest import Source, ingest_shard
+from s2vc.pipeline.cache.layout import INGEST, Layout
+from s2vc.pipeline.cache.receipts import read_receipt
+from s2vc.pipeline.flow import load_flow
+from s2vc.pipeline.stages.adaptive_batches import BATCH
+from s2vc.pipeline.stages.encode_shard import as_images
+from s2vc.pipeline.stages.ingest_shard import Source, ingest_shard
 from tests.benchmarks.measure import (
     one_thread,
     print_machine,

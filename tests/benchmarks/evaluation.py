@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eval.features import BATCH, embedded
-from eval.retrieval import recall_at_k
-from eval.view import StoredWindows, View
-from pipeline.cache import Cache
+from s2vc.eval.features import BATCH, embedded
+from s2vc.eval.retrieval import recall_at_k
+from s2vc.eval.view import StoredWindows, View
+from s2vc.pipeline.cache import Cache
+from s2vc.training.backbones import build_backbone
+from s2vc.training.loader import spare_cpus
 from tests.benchmarks.measure import (
     alternate,
     print_machine,
@@ -26,8 +28,6 @@ from tests.benchmarks.measure import (
     scratch,
     write_manifest,
 )
-from training.backbones import build_backbone
-from training.loader import spare_cpus
 
 VIEW = View(112, 16)
 QUERIES, GALLERY, WIDTH, CLASSES = 10_000, 250_000, 1024, 101

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pipeline.flow import Flow
-from pipeline.flow.fitting import CPU_SLICE, FitSettings, Fitting, bits_of, dequantised, learning_rate
-from pipeline.flow.model import SMALL_FLOW, new_flow
+from s2vc.pipeline.flow import Flow
+from s2vc.pipeline.flow.model import SMALL_FLOW, new_flow
+from s2vc.pipeline.flow_fitting.fitting import CPU_SLICE, FitSettings, Fitting, bits_of, dequantised, learning_rate
 from tests.benchmarks.flow import AMX, freia_flow
 from tests.benchmarks.measure import alternate, print_machine, print_row, ratio
 

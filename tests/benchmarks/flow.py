@@ -15,11 +15,11 @@ import torch
 from FrEIA import framework, modules
 from torch import Tensor, nn
 
-from pipeline.encode import as_images
-from pipeline.flow import Architecture, Flow, load_flow
-from pipeline.flow.couplings import CLAMP, AffineCoupling, FixedConvolution
-from pipeline.frames import pool_small
-from pipeline.video import decode_video
+from s2vc.pipeline.cache.frames import pool_small
+from s2vc.pipeline.flow import Architecture, Flow, load_flow
+from s2vc.pipeline.flow.couplings import CLAMP, AffineCoupling, FixedConvolution
+from s2vc.pipeline.stages.encode_shard import as_images
+from s2vc.pipeline.stages.video import decode_video
 from tests.benchmarks.measure import SIZE, alternate, print_machine, print_row, ratio, real_clips, scratch, seconds
 
 FREIA_BATCHES = (8, 32)

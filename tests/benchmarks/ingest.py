@@ -12,9 +12,9 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from pipeline.cache.layout import Layout
-from pipeline.ingest import Source, ingest_shard
-from pipeline.video import ffmpeg_binary
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.stages.ingest_shard import Source, ingest_shard
+from s2vc.pipeline.stages.video import ffmpeg_binary
 from tests.benchmarks.measure import (
     SIZE,
     alternate,

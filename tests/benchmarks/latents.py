@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.cache.layout import Layout
-from pipeline.cache.receipts import Receipt
-from pipeline.cache.settings import Settings
-from pipeline.encode import cache_flow, encode_shard
-from pipeline.flow import fingerprint, load_flow, save_flow
-from pipeline.ingest import Source, ingest_shard
-from pipeline.latents import create_root, read_latents
-from pipeline.motion import WindowRecord
-from pipeline.quantise import FLOAT32, KINDS
-from pipeline.render import Window, render_windows, shard_windows
-from pipeline.static_cues import standard_deviation
-from pipeline.variants import Variant
+from s2vc.pipeline.cache.corrections import WindowRecord
+from s2vc.pipeline.cache.latents import create_root, read_latents
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.quantise import FLOAT32, KINDS
+from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.flow import fingerprint, load_flow, save_flow
+from s2vc.pipeline.stages.encode_shard import cache_flow, encode_shard
+from s2vc.pipeline.stages.ingest_shard import Source, ingest_shard
+from s2vc.pipeline.stages.render_shard import Window, render_windows, shard_windows
+from s2vc.pipeline.static_cues import standard_deviation
+from s2vc.pipeline.variants import Variant
 from tests.benchmarks.measure import SHARED, one_thread, print_machine, scratch, settings
 
 ENDINGS = (".avi", ".mp4", ".mov", ".mkv", ".webm")

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from manifests.sample import draw_sample
-from pipeline.cache.settings import Settings
-from pipeline.video import decode_video, write_video
-from tests.clips import write_clip
+from s2vc.manifests.sample import draw_sample
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.stages.video import decode_video, write_video
+from tests.support.clips import write_clip
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SIZE = (128, 171)
@@ -111,7 +111,7 @@ def settings(videos: int, shard_size: int) -> Settings:
 
 def prep(*arguments: object) -> list[str]:
     """The command line of `s2vc-prep`, in this Python."""
-    return [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from s2vc.pipeline.cli import main; main()", *map(str, arguments)]
 
 
 @contextmanager

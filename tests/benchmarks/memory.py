@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.flow import Architecture, Flow, save_flow
+from s2vc.pipeline.flow import Architecture, Flow, save_flow
 from tests.benchmarks.measure import (
     long_video,
     print_machine,

@@ -16,8 +16,10 @@ from functools import partial
 
 import torch
 
-from manifests.sample import draw_sample
-from pipeline.cache import Cache
+from s2vc.manifests.sample import draw_sample
+from s2vc.pipeline.cache import Cache
+from s2vc.training.clips import PairClips
+from s2vc.training.loader import EpochBatches, Loader
 from tests.benchmarks.measure import (
     print_machine,
     print_row,
@@ -30,9 +32,7 @@ from tests.benchmarks.measure import (
 )
 from tests.benchmarks.memory import peak
 from tests.benchmarks.scale import OPEN, VARIANT, grow, one_shard
-from tests.object_store import BUCKET, choose_server, served
-from training.clips import PairClips
-from training.loader import EpochBatches, Loader
+from tests.support.object_store import BUCKET, choose_server, served
 
 SHARD_SIZE = 4
 FRAMES = 96

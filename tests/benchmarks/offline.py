@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.cache import Cache
-from pipeline.demo import DemoPaths, resized_masks, write_sample
-from pipeline.flow import Flow, load_flow
-from pipeline.motion import read_motion
-from pipeline.static_cues import motion_preserved
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.corrections import read_motion
+from s2vc.pipeline.demo.sample_files import DemoPaths, resized_masks, write_sample
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.static_cues import motion_preserved
+from s2vc.training.clips import MotionClip, PairClips, as_video, motion_preserved_video
 from tests.benchmarks.measure import print_machine, run_prep, scratch
-from training.clips import MotionClip, PairClips, as_video, motion_preserved_video
 
 SCALES = (1.0, 0.8, 0.6, 0.4, 0.2)
 SIZE = 112

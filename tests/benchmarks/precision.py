@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.encode import as_images
-from pipeline.flow import Flow, load_flow
-from pipeline.frames import pool_small
-from pipeline.static_cues import standard_deviation
-from pipeline.video import decode_video
+from s2vc.pipeline.cache.frames import pool_small
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.stages.encode_shard import as_images
+from s2vc.pipeline.stages.video import decode_video
+from s2vc.pipeline.static_cues import standard_deviation
 from tests.benchmarks.measure import SIZE, alternate, print_machine, ratio, real_clips, scratch
 
 WINDOW = 16

@@ -17,13 +17,13 @@ from subprocess import run
 from typing import Any
 from unittest.mock import patch
 
-from pipeline import render
-from pipeline.cache.layout import Layout
-from pipeline.cache.settings import read_settings
-from pipeline.encode import cache_flow
-from pipeline.flow import Flow
-from pipeline.motion import MotionWriter
-from pipeline.variants import Variant
+from s2vc.pipeline.cache.corrections import MotionWriter
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.flow import Flow
+from s2vc.pipeline.stages import render_shard as render
+from s2vc.pipeline.stages.encode_shard import cache_flow
+from s2vc.pipeline.variants import Variant
 from tests.benchmarks.measure import (
     one_thread,
     print_machine,
@@ -114,7 +114,7 @@ def main() -> None:
         print_row("4 calls / one call", "", ratio([t for t, _ in apart], [t for t, _ in together]))
         without = [[t - start for t, start in both] for both in (apart, together)]
         print_row("4 calls / one call, start-ups taken off", "", ratio(*without))
-        importing = partial(run, [sys.executable, "-c", "import pipeline.jobs"], check=True)
+        importing = partial(run, [sys.executable, "-c", "import s2vc.pipeline.jobs.encode_job"], check=True)
         print_row("of a start-up, imports", f"{seconds(importing):.1f} s")
         where_time_goes(folder / "a", ALPHAS[-1:])
         where_time_goes(folder / "b", ALPHAS)

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.layout import Layout
 from tests.benchmarks.measure import prep, print_machine, print_row, scratch
 from tests.benchmarks.memory import peak
-from tests.clips import moving_square, write_clip
+from tests.support.clips import moving_square, write_clip
 
 VIDEOS = 16
 FRAMES = 16
@@ -31,10 +31,10 @@ CODES = (0, 1)
 
 OPEN = """
 import resource, sys, time
-import training.clips
+import s2vc.training.clips
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
-pairs = training.clips.PairClips(sys.argv[1], [sys.argv[2]])
+pairs = s2vc.training.clips.PairClips(sys.argv[1], [sys.argv[2]])
 spent, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(len(pairs), spent, after / 1000, before / 1000)
 """

@@ -14,10 +14,16 @@ import psutil
 import simplejpeg
 import torch
 
-from pipeline.cache import Cache
-from pipeline.flow import Architecture, Flow
-from pipeline.flow.checkpoints import save_flow
-from pipeline.frames import read_jpegs
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.frames import read_jpegs
+from s2vc.pipeline.flow import Architecture, Flow
+from s2vc.pipeline.flow.checkpoints import save_flow
+from s2vc.training.clips import PairClips
+from s2vc.training.loader import EpochBatches, Loader, keep_freed_memory
+from s2vc.training.methods import open_clips
+from s2vc.training.run_folder import RunFolder, read_metrics
+from s2vc.training.settings import merge, with_defaults_filled
+from s2vc.training.trainer import resolve, train
 from tests.benchmarks.measure import (
     alternate,
     prep,
@@ -28,12 +34,6 @@ from tests.benchmarks.measure import (
     scratch,
     write_manifest,
 )
-from training.clips import PairClips
-from training.loader import EpochBatches, Loader, keep_freed_memory
-from training.methods import open_clips
-from training.run import RunFolder, read_metrics
-from training.settings import merge, with_defaults_filled
-from training.trainer import resolve, train
 
 VIDEOS = 16
 ALPHA = 0.5
@@ -112,7 +112,7 @@ def operations(flow: Flow | None) -> float:
     """Floating-point operations of the flow's encoding of a frame, or of R3D-18's forward pass of a clip (None)."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from training.backbones import build_backbone
+    from s2vc.training.backbones import build_backbone
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         if flow is None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.sample import draw_sample
-from pipeline.files import hashes
-from pipeline.flow.model import LATENTS
-from pipeline.latents import HISTOGRAM_BINS, write_latents
+from s2vc.manifests.sample import draw_sample
+from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, write_latents
+from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.storage.files import hashes
 from tests.benchmarks.measure import (
     print_machine,
     print_row,

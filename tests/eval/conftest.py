@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.clips import write_clip
+from tests.support.clips import write_clip
 
 Evaluate = Callable[..., Result]
 
@@ -15,7 +15,7 @@ Evaluate = Callable[..., Result]
 @pytest.fixture(scope="session")
 def evaluate() -> Evaluate:
     """Runs `s2vc-eval` in this process: evaluate("retrieval", CACHE, …) -> result with exit_code and output."""
-    from eval.cli import main
+    from s2vc.eval.cli import main
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(main, [str(a) for a in arguments])

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eval.batch_statistics import BATCH, fix_statistics
-from eval.features import extract
-from eval.view import Crops, View
-from pipeline.cache import Cache
+from s2vc.eval.batch_statistics import BATCH, fix_statistics
+from s2vc.eval.features import extract
+from s2vc.eval.view import Crops, View
+from s2vc.pipeline.cache import Cache
+from s2vc.training.backbones import build_backbone
+from s2vc.training.prepare import start
+from s2vc.training.trainer import train
 from tests.eval.conftest import Evaluate
-from training.backbones import build_backbone
-from training.start import start
-from training.trainer import train
 
 CPU = torch.device("cpu")
 VIEW = View(32, 10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.classification import Classification
+from s2vc.eval.classification import Classification
 
 
 def hand_made() -> Classification:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eval.features import extract, fingerprint
-from eval.view import Crops, StoredWindows, View, crop, window_count
-from pipeline.cache import Cache
+from s2vc.eval.features import extract, fingerprint
+from s2vc.eval.view import Crops, StoredWindows, View, crop, window_count
+from s2vc.pipeline.cache import Cache
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None, None]
@@ -106,7 +106,7 @@ def test_shuffled_and_still_windows_hold_the_same_frames_in_another_order(cache_
 
 
 def test_two_frames_are_shuffled_into_the_other_order() -> None:
-    from eval.view import frame_order
+    from s2vc.eval.view import frame_order
 
     assert all(frame_order(View(32, 2, order="shuffled"), row, 0).tolist() == [1, 0] for row in range(20))
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from tests.clips import write_clip
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.training.labels import label_columns, read_labels
 from tests.eval.conftest import Evaluate
-from training.labels import label_columns, read_labels
+from tests.support.clips import write_clip
 
 SMALL = ["--backbone", "s3d", "--size", 32, "--frames", 8]
 COLOUR = ["--label", "colour", "--split", "split_near"]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from eval.features import Features
-from eval.probe import Probe, Sample, fit_probe, scores_of_video
-from pipeline.hdf5 import write_shard
-from pipeline.progress import unseen
+from s2vc.eval.features import Features
+from s2vc.eval.probe import Probe, Sample, fit_probe, scores_of_video
+from s2vc.pipeline.console.progress import unseen
+from s2vc.pipeline.storage.hdf5 import write_shard
 
 WIDTH, CROPS = 12, 3
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from eval import retrieval
-from eval.retrieval import recall_at_k
+from s2vc.eval import retrieval
+from s2vc.eval.retrieval import recall_at_k
 from tests.eval.conftest import Evaluate
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from manifests.controlled import (
+from s2vc.manifests.controlled import (
     PARTS,
     TEST_PARTS,
     ControlledVideo,
@@ -18,10 +18,10 @@ from manifests.controlled import (
     random_streams,
     room,
 )
-from manifests.motions import AREA, MOTIONS, draw_poses, fold
-from manifests.sample import SAMPLE_FPS
-from manifests.scenes import SCENES, draw_scene
-from tests.classifiers import linear_discriminant
+from s2vc.manifests.motions import AREA, MOTIONS, draw_poses, fold
+from s2vc.manifests.sample import SAMPLE_FPS
+from s2vc.manifests.scenes import SCENES, draw_scene
+from tests.support.classifiers import linear_discriminant
 
 SIZE = (48, 64)
 ROOM = (0.18, 0.35)

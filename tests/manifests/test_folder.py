@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from manifests.errors import UserError
-from manifests.folder import read_folder
-from manifests.table import check_manifest
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.folder import read_folder
+from s2vc.manifests.table import check_manifest
 
 
 def test_the_first_folder_is_the_class(place):

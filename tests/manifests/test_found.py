@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from manifests.errors import UserError
-from manifests.found import Disk, find_listed, write_missing
-from manifests.table import build_table, read_manifest, write_manifest
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.found import Disk, find_listed, write_missing
+from s2vc.manifests.table import build_table, read_manifest, write_manifest
 
 
 def find(place, *listed, **columns):

@@ -1,7 +1,7 @@
 import pytest
 
-from manifests.errors import UserError
-from manifests.hmdb51 import read_hmdb51
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.hmdb51 import read_hmdb51
 
 ODD = "#437_How_To_Ride_A_Bike_(&_Fall!)_[HQ]_ride_bike_f_cm_np1_ba_med_0.avi"
 WAVE = "50_FIRST_DATES_wave_f_cm_np1_fr_med_0.avi"

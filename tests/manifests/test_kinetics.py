@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from manifests.errors import UserError
-from manifests.found import Reading
-from manifests.kinetics import kinetics200, read_kinetics
-from manifests.table import build_table
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.found import Reading
+from s2vc.manifests.kinetics import kinetics200, read_kinetics
+from s2vc.manifests.table import build_table
 
 HEADER = "label,youtube_id,time_start,time_end,split"
 TRAIN = ["riding a bike,-AbC_d-0123,7,17,train", '"abseiling","nan",0,10,train']

@@ -1,8 +1,8 @@
 import pytest
 
-from manifests.errors import UserError
-from manifests.listing import read_class_names
-from manifests.lists import read_lists
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.listing import read_class_names
+from s2vc.manifests.lists import read_lists
 
 
 def test_paths_may_hold_spaces_and_several_lists_make_one_table(place):

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from manifests.sample import SAMPLE_CLASSES, SAMPLE_FPS, SampleVideo, draw_sample
+from s2vc.manifests.sample import SAMPLE_CLASSES, SAMPLE_FPS, SampleVideo, draw_sample
 
 Floats = NDArray[np.floating[Any]]
 SMALL = (72, 96)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.errors import UserError
-from manifests.table import build_table, check_manifest, read_manifest, split_columns, write_manifest
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import build_table, check_manifest, read_manifest, split_columns, write_manifest
 
 AWKWARD = ("00123", "null", "NA", "nan", "1e5", "True", "-x", "=1+1", '"', "a,b", "'", "#", " a ", "日本")
 TEXT = st.one_of(st.sampled_from(AWKWARD), st.text(st.characters(exclude_categories=("Cc", "Cs"))))

@@ -1,7 +1,7 @@
 import pytest
 
-from manifests.errors import UserError
-from manifests.text import read_csv, read_lines, whole_number
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.text import read_csv, read_lines, whole_number
 
 
 def test_lines_end_in_lf_or_crlf_and_blank_ones_do_not_count(place):

@@ -1,7 +1,7 @@
 import pytest
 
-from manifests.errors import UserError
-from manifests.ucf101 import read_ucf101
+from s2vc.manifests.errors import UserError
+from s2vc.manifests.ucf101 import read_ucf101
 
 CLASSES = ["1 ApplyEyeMakeup", "2 Archery", "3 YoYo"]
 EYE, ARCHERY, YOYO = (

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.flow import LATENTS, load_flow
-from pipeline.static_cues import (
+from s2vc.pipeline.flow import LATENTS, load_flow
+from s2vc.pipeline.static_cues import (
     STRATEGIES,
     RunningStd,
     alpha_to_keep,

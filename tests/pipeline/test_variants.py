@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
-from pipeline.variants import Variant
-from pipeline.windows import WindowRule
+from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
 
 RULES = st.one_of(
     st.just(WindowRule()),

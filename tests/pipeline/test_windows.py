@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.windows import WindowRule
+from s2vc.pipeline.windows import WindowRule
 
 
 def test_scope_video_is_one_window_of_all_frames() -> None:

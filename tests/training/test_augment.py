@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
+from s2vc.training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
 
 
 def still_clips(n: int, frames: int = 5, height: int = 40, width: int = 56) -> Tensor:

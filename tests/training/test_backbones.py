@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from manifests.errors import UserError
-from training.backbones import build_backbone
-from training.backbones.checkpoints import find_backbone, published_format, read_backbone
-from training.moco import MoCo
+from s2vc.manifests.errors import UserError
+from s2vc.training.backbones import build_backbone
+from s2vc.training.backbones.checkpoints import find_backbone, published_format, read_backbone
+from s2vc.training.moco import MoCo
 
 SEED = 20240
 

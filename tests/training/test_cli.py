@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from training.backbones import build_backbone
+from s2vc.training.backbones import build_backbone
 
 SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--epochs", 1]
 
@@ -99,7 +99,7 @@ def test_constant_frames_are_refused(
 ) -> None:
     import numpy as np
 
-    from tests.clips import write_clip
+    from tests.support.clips import write_clip
 
     for number in range(4):
         write_clip(tmp_path / "videos" / f"{number}.mp4", np.full((8, 96, 128, 3), 90, np.uint8))

@@ -11,16 +11,16 @@ import torch
 from click.testing import Result
 from torch import Tensor
 
-from manifests.errors import UserError
-from pipeline.cache import Cache
-from pipeline.flow import Flow, load_flow
-from pipeline.flow.model import CENTRED
-from pipeline.frames import pool_small
-from pipeline.static_cues import upsample
-from pipeline.variants import Variant
-from tests.rounding import MARGIN, perturbed, rms
-from training.clips import LabelledClips, MotionClip, PairClips, SingleClips, as_video, motion_preserved_video
-from training.loader import EpochBatches, Loader
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.frames import pool_small
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.flow.model import CENTRED
+from s2vc.pipeline.static_cues import upsample
+from s2vc.pipeline.variants import Variant
+from s2vc.training.clips import LabelledClips, MotionClip, PairClips, SingleClips, as_video, motion_preserved_video
+from s2vc.training.loader import EpochBatches, Loader
+from tests.support.rounding import MARGIN, perturbed, rms
 
 LENGTH = 8
 VIDEO, CLIP16 = "alpha0.5-zero-video", "alpha0.5-zero-clip16"

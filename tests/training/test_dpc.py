@@ -13,14 +13,14 @@ from click.testing import Result
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import build_backbone
-from training.backbones.checkpoints import find_backbone
-from training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE, contrasts
-from training.methods import build_task, open_clips
-from training.run import read_metrics
-from training.settings import merge, with_defaults_filled
-from training.start import start, with_regime
-from training.trainer import learning_rate, resolve, train
+from s2vc.training.backbones import build_backbone
+from s2vc.training.backbones.checkpoints import find_backbone
+from s2vc.training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE, contrasts
+from s2vc.training.methods import build_task, open_clips
+from s2vc.training.prepare import start, with_regime
+from s2vc.training.run_folder import read_metrics
+from s2vc.training.settings import merge, with_defaults_filled
+from s2vc.training.trainer import learning_rate, resolve, train
 
 SEED = 20240
 WIDTH = 5

@@ -9,12 +9,12 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.cli.session import _learned, _shown, progress_note
-from training.learning import JUDGED_AFTER, JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
-from training.moco import MoCo
-from training.regimes import REGIMES
-from training.run import RunFolder, StepRecord
-from training.settings import merge
+from s2vc.training.cli.session import _learned, _shown, progress_note
+from s2vc.training.learning import JUDGED_AFTER, JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
+from s2vc.training.moco import MoCo
+from s2vc.training.regimes import REGIMES
+from s2vc.training.run_folder import RunFolder, StepRecord
+from s2vc.training.settings import merge
 
 BATCH = 16
 SMALL = merge(REGIMES["small"], {"alpha": [0.5], "batch": BATCH})

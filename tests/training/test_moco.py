@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from training.moco import MoCo, build_encoder
+from s2vc.training.moco import MoCo, build_encoder
 
 DIM, WIDTH = 8, 6
 

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from click.testing import Result
 
-from manifests.errors import UserError
-from training.regimes import PAPER_STEPS, PAPER_VIDEOS, REGIMES
-from training.run import RunFolder
-from training.settings import PRESETS, Settings, merge, read_settings_file, settings_text
-from training.start import describe_regime, with_regime
-from training.trainer import resolve
+from s2vc.manifests.errors import UserError
+from s2vc.training.prepare import describe_regime, with_regime
+from s2vc.training.regimes import PAPER_STEPS, PAPER_VIDEOS, REGIMES
+from s2vc.training.run_folder import RunFolder
+from s2vc.training.settings import PRESETS, Settings, merge, read_settings_file, settings_text
+from s2vc.training.trainer import resolve
 
 ALPHA = {"alpha": [0.5]}
 GIVEN = {

@@ -9,12 +9,12 @@ import s3fs
 import torch
 from click.testing import Result
 
-from pipeline.cache import Cache
-from tests.object_store import BUCKET, requests
-from training.clips import PairClips
-from training.loader import EpochBatches, Loader
-from training.run import read_metrics
-from training.settings import merge, read_settings_file
+from s2vc.pipeline.cache import Cache
+from s2vc.training.clips import PairClips
+from s2vc.training.loader import EpochBatches, Loader
+from s2vc.training.run_folder import read_metrics
+from s2vc.training.settings import merge, read_settings_file
+from tests.support.object_store import BUCKET, requests
 
 Prep = Callable[..., Result]
 VARIANT = "alpha0.5-zero-video"
@@ -102,7 +102,7 @@ def test_a_checkpoint_is_evaluated_on_a_cache_at_a_url(both: tuple[Path, str], t
     """By the same numbers as on the cache on disk."""
     from click.testing import CliRunner
 
-    from eval.cli import main
+    from s2vc.eval.cli import main
 
     numbers = []
     for number, place in enumerate(both):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.errors import UserError
-from training.settings import (
+from s2vc.manifests.errors import UserError
+from s2vc.training.settings import (
     METHODS,
     PRESETS,
     Settings,

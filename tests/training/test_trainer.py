@@ -15,14 +15,14 @@ import pytest
 import torch
 from click.testing import Result
 
-from manifests.errors import UserError
-from pipeline.steps import StepLog, StepReader
-from training.backbones import build_backbone
-from training.backbones.checkpoints import read_backbone
-from training.methods import Classifier, norm_groups
-from training.run import RunFolder, StepRecord, read_metrics
-from training.settings import merge, with_defaults_filled
-from training.trainer import accuracy, learning_rate, parameter_groups, resolve
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.storage.step_log import StepLog, StepReader
+from s2vc.training.backbones import build_backbone
+from s2vc.training.backbones.checkpoints import read_backbone
+from s2vc.training.methods import Classifier, norm_groups
+from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
+from s2vc.training.settings import merge, with_defaults_filled
+from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve
 
 SMALL = [
     "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
@@ -159,7 +159,7 @@ def test_every_method_trains(
 
 def command(cache: Path, out: Path, *more: object) -> list[str]:
     arguments = [cache, *SMALL, "--alpha", 0.5, "--epochs", 2, "--checkpoint-minutes", 0, "--out", out, *more]
-    return [sys.executable, "-m", "training.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "s2vc.training.cli", *map(str, arguments)]
 
 
 def start(command: list[str], file_limit: int | None = None) -> "subprocess.Popen[str]":

@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from training.backbones.r2d3d import R2D3D18
-from training.backbones.r3d import R3D18
-from training.backbones.s3d import S3D
+from s2vc.training.backbones.r2d3d import R2D3D18
+from s2vc.training.backbones.r3d import R3D18
+from s2vc.training.backbones.s3d import S3D
 
 BACKBONES: dict[str, type[nn.Module]] = {"r3d18": R3D18, "s3d": S3D, "r2d3d18": R2D3D18}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from manifests.errors import UserError
-from training.backbones import BACKBONES, build_backbone
+from s2vc.manifests.errors import UserError
+from s2vc.training.backbones import BACKBONES, build_backbone
 
 ENCODER_PREFIX = "encoder_q.0."
 

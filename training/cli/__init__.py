@@ -1,6 +1,6 @@
 """`s2vc-train`: contrastive pre-training on cached pairs."""
 
-from pipeline.cli.group import command_line
+from s2vc.pipeline.console.commands import command_line
 
 COMMANDS = {
     "run": "Pre-train on a cache (the default: s2vc-train CACHE …).",
@@ -8,7 +8,7 @@ COMMANDS = {
 }
 
 
-@command_line("s2vc-train", COMMANDS, "training.cli", default="run")
+@command_line("s2vc-train", COMMANDS, "s2vc.training.cli", default="run")
 def main() -> None:
     """Contrastive pre-training on a cache of s2vc-prep, at the speed of plain MoCo: s2vc-train CACHE --alpha 0.5
 

@@ -6,11 +6,11 @@ import click
 import torch
 from rich.console import Console
 
-from manifests.errors import UserError
-from pipeline import files
-from pipeline.cli.options import OUTPUT
-from training.backbones import BACKBONES
-from training.backbones.checkpoints import find_backbone, published_format
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.options import OUTPUT
+from s2vc.pipeline.storage import files
+from s2vc.training.backbones import BACKBONES
+from s2vc.training.backbones.checkpoints import find_backbone, published_format
 
 FORMATS = ("plain", "published")
 

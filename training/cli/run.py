@@ -10,13 +10,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pipeline.cli import EXIT_INTERRUPTED
-from pipeline.cli.options import EXISTING_FILE, FOLDER, address_option, threads_option
-from pipeline.device import choose_device
-from training.cli.session import train_shown
-from training.regimes import REGIMES, SMALL
-from training.settings import PRESETS, Settings, read_settings_file
-from training.start import start
+from s2vc.pipeline.cli import EXIT_INTERRUPTED
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
+from s2vc.pipeline.device import choose_device
+from s2vc.training.cli.session import train_shown
+from s2vc.training.prepare import start
+from s2vc.training.regimes import REGIMES, SMALL
+from s2vc.training.settings import PRESETS, Settings, read_settings_file
 
 
 def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import torch
 from rich.console import Console
 
-from pipeline.cli.ending import stopping
-from pipeline.progress import clock, progress
-from training.curves import plot_curves
-from training.learning import JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
-from training.methods import chance
-from training.run import RunFolder, StepRecord, read_metrics
-from training.settings import Settings, is_contrastive
-from training.start import Run
-from training.trainer import total_steps, train, warmup_steps
+from s2vc.pipeline.console.endings import stopping
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.training.curves import plot_curves
+from s2vc.training.learning import JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
+from s2vc.training.methods import chance
+from s2vc.training.prepare import Run
+from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
+from s2vc.training.settings import Settings, is_contrastive
+from s2vc.training.trainer import total_steps, train, warmup_steps
 
 CURVES_SECONDS = 30.0
 """Between two drawings of the curves."""
@@ -41,7 +41,7 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
     guessed = chance(settings, clips)
     with _shown(folder, steps, settings, guessed, console) as show, stopping(console) as stop:
         if settings.workers:
-            from training.cluster import train_on_ray
+            from s2vc.training.distributed import train_on_ray
 
             train_on_ray(settings, folder, ray_address, show, stop)
         else:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.variants import Variant
-from pipeline.windows import WindowRule
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
 
 CLIP = ("--clip-length", "8", "--frame-step", "2")
 """Of training, rendering and evaluation."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import files
+from s2vc.pipeline.storage import files
 from tests.benchmarks.evidence.arms import ARMS, BASELINE, OURS
 from tests.benchmarks.evidence.intervals import Interval, difference, interval
 from tests.benchmarks.evidence.table import Row

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.results import read_table
-from pipeline.advice import how_to_render
+from s2vc.eval.results import read_table
+from s2vc.pipeline.render_command import how_to_render
 from tests.benchmarks.evidence.arms import CLIP, TRAINING, Arm
 from tests.benchmarks.evidence.table import Row
 
 COMMANDS = {
-    "s2vc-prep": "pipeline.cli",
-    "s2vc-train": "training.cli",
-    "s2vc-eval": "eval.cli",
+    "s2vc-prep": "s2vc.pipeline.cli",
+    "s2vc-train": "s2vc.training.cli",
+    "s2vc-eval": "s2vc.eval.cli",
 }
 
 WINDOW = ("--frames", CLIP[1], "--frame-step", CLIP[3], "--size", TRAINING[TRAINING.index("--size") + 1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import files
+from s2vc.pipeline.storage import files
 
 ROWS = Path(__file__).parents[3] / "docs" / "evidence" / "rows.csv"
 

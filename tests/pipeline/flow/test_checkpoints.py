@@ -8,8 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.flow import Architecture, Flow, FlowFileError, choose_precision, fingerprint, load_flow, save_flow
-from pipeline.flow.checkpoints import BUILT_IN, flow_record
+from s2vc.pipeline.flow import (
+    Architecture,
+    Flow,
+    FlowFileError,
+    choose_precision,
+    fingerprint,
+    load_flow,
+    save_flow,
+)
+from s2vc.pipeline.flow.checkpoints import BUILT_IN, flow_record
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.flow.couplings import (
+from s2vc.pipeline.flow.couplings import (
     AffineCoupling,
     Chain,
     FixedConvolution,

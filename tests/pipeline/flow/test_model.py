@@ -12,11 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.flow import LATENTS, Architecture, Flow, load_flow
-from pipeline.flow.couplings import convolutional
-from pipeline.flow.model import CENTRED, PRECISIONS
-from pipeline.static_cues import motion_preserved
-from tests.rounding import MARGIN, perturbed, rms
+from s2vc.pipeline.flow import (
+    LATENTS,
+    Architecture,
+    Flow,
+    load_flow,
+)
+from s2vc.pipeline.flow.couplings import convolutional
+from s2vc.pipeline.flow.model import CENTRED, PRECISIONS
+from s2vc.pipeline.static_cues import motion_preserved
+from tests.support.rounding import MARGIN, perturbed, rms
 
 SEED = 20240
 
@@ -123,7 +128,7 @@ def test_log_det_of_a_whole_flow_is_that_of_its_jacobian_and_of_its_inverse(
     tiny = {"IMAGE_SHAPE": (3, 4, 4), "SQUEEZED_SHAPE": (12, 2, 2), "LATENTS": 48, "DEEP_LATENTS": 12}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in tiny.items():
-            patch.setattr(f"pipeline.flow.model.{name}", value)
+            patch.setattr(f"s2vc.pipeline.flow.model.{name}", value)
         flow = drawn_flow(architecture, seed).double()
         x = torch.rand(3, 4, 4, dtype=torch.float64)
         z, log_det = flow(x[None])
@@ -149,8 +154,8 @@ def test_batch_size_changes_rounding_only() -> None:
 
 
 def test_round_trip_on_real_frames(shared: Path) -> None:
-    from pipeline.frames import pool_small
-    from pipeline.video import decode_video
+    from s2vc.pipeline.cache.frames import pool_small
+    from s2vc.pipeline.stages.video import decode_video
 
     taken: list[np.ndarray] = []
     clip = shared / "data" / "interaction" / "1_hug" / "set1_seq01_2_1.avi"

@@ -1,0 +1,1 @@
+"""Analyses of caches and checkpoints that are no downstream task: figures of the paper and its supplement."""

@@ -1,0 +1,67 @@
+"""How `s2vc-eval normality` looks: histograms with fitted normals, of pixels and of latents (supplement, Fig. 5)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from s2vc.eval.analyses.latent_normality import BINS, EDGES, LEVEL, PIXELS, RANGE, STATIC_LATENTS, Findings, Fit, Series
+from s2vc.pipeline.storage import files
+
+SHOWN, ACROSS = 8, 4
+"""Series of a video that are drawn at most, and how many side by side."""
+
+COLOURS = {PIXELS: "C0", STATIC_LATENTS: "C2"}
+WHAT = {PIXELS: "pixels of X'", STATIC_LATENTS: "latents with STD < alpha"}
+
+
+def plot_normality(shown: Sequence[tuple[Series, Fit | None]], tested: Mapping[str, Findings], path: Path) -> None:
+    """Above, series of one video, each with its MSE and the published test's verdict; below, all series of all videos
+    together, standardised; as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    verdicts = f"H1: rejected as normal by Kolmogorov-Smirnov at {LEVEL:g}, H0: not rejected"
+    figure.suptitle(f"{shown[0][0].video_id} ({verdicts})", fontsize=12)
+    parts: Any = figure.subfigures(1, 2, wspace=0.03)
+    for part, kind in zip(parts, (PIXELS, STATIC_LATENTS), strict=True):
+        own = [pair for pair in shown if pair[0].kind == kind][:SHOWN]
+        part.suptitle(WHAT[kind], fontsize=12)
+        grid = part.add_gridspec(-(-SHOWN // ACROSS) + 1, ACROSS)
+        for number, (series, fit) in enumerate(own):
+            _series(part.add_subplot(grid[number // ACROSS, number % ACROSS]), series, fit, COLOURS[kind])
+        _all(part.add_subplot(grid[-1, :]), tested[kind], COLOURS[kind])
+    with files.attempt(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def _series(axes: Any, series: Series, fit: Fit | None, colour: str) -> None:
+    """In its own unit, in the bins that the MSE is of; H0: normal by the published test, H1: rejected."""
+    axes.set_yticks([])
+    axes.tick_params(labelsize=7)
+    axes.locator_params(axis="x", nbins=4)
+    if fit is None:
+        axes.set_xticks([])
+        axes.set_title(f"{series.place}: constant, {series.values[0]:.3g}", fontsize=8)
+        return
+    edges = fit.mean + fit.std * EDGES
+    axes.hist(series.values, edges, density=True, color=colour, alpha=0.55)
+    x = np.linspace(edges[0], edges[-1], 200)
+    axes.plot(x, stats.norm.pdf(x, fit.mean, fit.std), color="0.2", linewidth=1)
+    axes.set_title(f"{series.place}: MSE {fit.mse:.4f}, {fit.verdict}", fontsize=8)
+
+
+def _all(axes: Any, tested: Findings, colour: str) -> None:
+    numbers = tested.numbers
+    if tested.fits:
+        axes.stairs(tested.counts / (tested.values * np.diff(EDGES)), EDGES, fill=True, color=colour, alpha=0.55)
+        x = np.linspace(-RANGE, RANGE, 20 * BINS)
+        axes.plot(x, stats.norm.pdf(x), color="0.2", linewidth=1)
+        passed = f"H0 in {numbers['published_h0']:.0%} (Lilliefors {numbers['lilliefors_h0']:.0%})"
+        title = f"{len(tested.fits)} series of all videos drawn: mean MSE {numbers['mse']:.4f}, {passed}"
+        axes.set_title(title, fontsize=9)
+    axes.set_ylim(0, 0.65)
+    axes.set_xlabel("less mean, over STD")
+    axes.set_ylabel("density")

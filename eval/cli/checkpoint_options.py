@@ -1,0 +1,100 @@
+"""What the commands on a checkpoint share: their options, and what comes of them."""
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.subject import load_subject
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
+from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training.backbones import BACKBONES
+from s2vc.training.labels import LABEL
+from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
+
+LARGEST_ALPHA = 1e6
+
+
+def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which no range keeps out
+        raise click.BadParameter("it is no number")
+    return value
+
+
+split_option = click.option("--split", default=None, help="Split column.  [default: the first]")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all that is drawn at random."
+)
+alpha_option = click.option(
+    "--alpha",
+    type=click.FloatRange(0, LARGEST_ALPHA),
+    default=0.5,
+    callback=_refuse_nan,
+    help="Latents with STD < alpha are static.",
+)
+label_option = click.option(
+    "--label", default=LABEL, help="Column of the classes; another than label holds their names."
+)
+out_option = click.option("--out", type=FOLDER, default=Path("results"), help="Folder for numbers and features.")
+
+_OPTIONS = (
+    cache_argument,
+    click.argument("checkpoint"),
+    split_option,
+    click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in the checkpoint]"),
+    click.option(
+        "--size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels.  [default: the paper's for the backbone]"
+    ),
+    click.option(
+        "--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: the paper's for the backbone]"
+    ),
+    click.option("--frame-step", type=click.IntRange(1), help="[default: 1, with r2d3d18 3]"),
+    seed_option,
+    out_option,
+    threads_option,
+)
+
+
+def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them.
+
+    One that looks at labels has `label_option` as well, which becomes part of the Evaluation.
+    """
+
+    @functools.wraps(command)
+    def with_evaluation(
+        cache: Path | Layout,
+        checkpoint: str,
+        split: str | None,
+        backbone: str | None,
+        size: int | None,
+        frames: int | None,
+        frame_step: int | None,
+        seed: int,
+        out: Path,
+        label: str = LABEL,
+        **own: Any,
+    ) -> None:
+        opened = Cache(cache)
+        subject = load_subject(checkpoint, backbone, seed)
+        size, frames = size or SIZES[subject.name], frames or CLIP_LENGTHS[subject.name]
+        frame_step = frame_step or FRAME_STEPS[subject.name]
+        if frames < SHORTEST_CLIPS[subject.name]:
+            raise UserError(
+                f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"
+            )
+        console = Console()
+        asked = Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console, label)
+        command(asked, **own)
+
+    for option in reversed(_OPTIONS):
+        with_evaluation = option(with_evaluation)
+    return with_evaluation

@@ -1,0 +1,87 @@
+"""What nodes of a cluster must have: the storage that all share, a free CPU, and a GPU where they say so."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from s2vc.manifests.errors import UserError
+
+GPU_LIMIT = 60.0
+"""Seconds a node with a GPU has to tell whether PyTorch finds it; one that is busy is asked by the first step."""
+
+
+class StorageNotShared(OSError):
+    """A node does not see what the others see; no video is to blame, and the shard stays unfinished."""
+
+
+def require(paths: Iterable[Path]) -> None:
+    """Raises StorageNotShared where one of the paths is not there on this node."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise StorageNotShared(
+                f"node {this_node()} has no {path}: cache and videos have to lie on storage that every node has, "
+                "under the same path"
+            )
+
+
+def this_node() -> str:
+    """Name and address of the node that this process runs on."""
+    return f"{os.uname().nodename} ({ray.util.get_node_ip_address()})"
+
+
+class Waiting:
+    """Why nothing ends: a task that asks for as little as any step is sent ahead of them, and has it been run?"""
+
+    def __init__(self, gpu: bool):
+        self._gpu = gpu
+        self._told = ""
+        self._first = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(this_node).remote()
+
+    def why(self) -> str:
+        """A sentence, or nothing where steps do run, or where the same was told before."""
+        reason = self._reason()
+        new, self._told = reason != self._told, reason
+        return reason if new else ""
+
+    def _reason(self) -> str:
+        what = "a CPU and a GPU" if self._gpu else "a CPU"
+        if not any(_has(node, "CPU") and (not self._gpu or _has(node, "GPU")) for node in _alive()):
+            return f"no node of the cluster has {what} to work with; waiting for one to join (ray start --address=…)"
+        if not ray.wait([self._first], timeout=0)[0]:
+            return f"every node that has {what} is busy with other work; waiting for it"
+        return ""
+
+
+def refuse_gpus_that_are_none() -> None:
+    """Raises UserError where a node was started with a GPU and PyTorch finds none on it."""
+    found = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(_gpu_found)
+    asked = []
+    for node in _alive():
+        if _has(node, "GPU"):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            asked.append(found.options(scheduling_strategy=there).remote())
+    answers, _ = ray.wait(asked, num_returns=len(asked), timeout=GPU_LIMIT) if asked else ([], [])
+    for name, usable in ray.get(answers):
+        if not usable:
+            raise UserError(
+                f"node {name} was started with a GPU, and PyTorch finds none there: install PyTorch's CUDA build on "
+                "it, or start it with --num-gpus=0"
+            )
+
+
+def _gpu_found() -> tuple[str, bool]:
+    import torch
+
+    return this_node(), torch.cuda.is_available()
+
+
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _has(node: dict[str, Any], resource: str) -> bool:
+    return node["Resources"].get(resource, 0) >= 1

@@ -1,0 +1,244 @@
+"""Stages over all shards, on Ray: plain tasks in a bounded window. What travels are shard numbers and receipts."""
+
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.exceptions
+import torch
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cluster.nodes import StorageNotShared, Waiting, refuse_gpus_that_are_none, require
+from s2vc.pipeline.storage.files import told
+
+MAX_RETRIES = 2
+"""Times a task whose worker died is tried again."""
+
+MEMORY_RETRIES = 5
+"""Times a task is tried again that Ray killed since memory ran out, 1, 2, 4, … s later. Ray's own number has no end."""
+
+PATIENCE = 20.0
+"""Seconds without a step that ends, after which it is looked at whether anything can run."""
+
+AHEAD = 2
+"""Tasks in flight for each one that can run, so that no worker waits for the driver."""
+
+WORKER_DIED = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of one shard: function(*args) in a worker, with a CPU, and a GPU where `gpu`.
+
+    rescue: what to call in its place, with the same arguments, when the step has killed its worker every time.
+    sees: paths that are there on every node that shares the storage.
+    """
+
+    stage: str
+    shard: int
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    gpu: bool = False
+    rescue: Callable[..., Any] | None = None
+    sees: tuple[Path, ...] = ()
+
+
+Chain = deque[Step]
+"""The steps of a shard, one after another."""
+
+
+@dataclass
+class Outcome:
+    """How a run over the shards ended: what was left unfinished, by shard, each with its reason."""
+
+    unfinished: dict[int, str] = field(default_factory=dict)
+    storage_error: str = ""
+
+
+@contextmanager
+def cluster(address: str | None, workers: int | None) -> Iterator[None]:
+    """Ray for the time of the block: a cluster of our own (never one that happens to run), or the one at an address.
+
+    Raises UserError where no cluster answers at the address, or it wants a token.
+    """
+    # Its usage report would go to the network, and its dashboard is a server nobody asked for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
+    # Ray's workers would stand back by 15 behind any other process, and a job beside a training would hardly move.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    already = ray.is_initialized()
+    if not already:
+        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        if not address and not torch.cuda.is_available():
+            own["num_gpus"] = 0  # Ray counts those that a CPU build of PyTorch cannot use
+        try:
+            with _own_handlers():
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+            if address is None:
+                raise
+            if _wants_token(error):
+                raise UserError(
+                    f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and have the head's token "
+                    "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+                ) from error
+            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        if not already:
+            ray.shutdown()
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    # Ray wraps the answer of the cluster into errors that tell of a connection only.
+    while error is not None:
+        if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Signal handlers of ours stay what they are: Ray puts one of its own on SIGTERM, which aborts."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, handler)
+
+
+def gpus() -> int:
+    """GPUs of the cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def flow_device() -> str:
+    """Where the flow is to run: "cuda" where the cluster has GPUs, else "cpu".
+
+    Raises UserError where a node was started with a GPU that PyTorch does not find.
+    """
+    if not gpus():
+        return "cpu"
+    refuse_gpus_that_are_none()
+    return "cuda"
+
+
+def run_chains(chains: list[Chain], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:
+    """Run every chain; done(step, result) is called in the driver as steps end.
+
+    workers: CPUs to use at most, over the whole cluster; None for all there are. A shard whose worker keeps dying, or
+    whose step raises, is left unfinished and the others go on; where storage fails (OSError) nothing new is started.
+    """
+    return _Scheduler(chains, workers, done).run()
+
+
+@lru_cache(maxsize=1)
+def _remote() -> Any:
+    # max_calls=0: a process that holds a model on a GPU stays for the next task.
+    return ray.remote(num_cpus=1, max_retries=MAX_RETRIES, max_calls=0)(run_step)
+
+
+def run_step(sees: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
+    """In a worker: a step, where the node has what it works on. Raises OSError where it has not."""
+    require(sees)
+    return function(*args)
+
+
+class _Scheduler:
+    def __init__(self, chains: list[Chain], workers: int | None, done: Callable[[Step, Any], None]):
+        self._ready: dict[bool, deque[tuple[Chain, Step]]] = {False: deque(), True: deque()}
+        self._gpu = any(step.gpu for chain in chains for step in chain)
+        for chain in chains:
+            self._queue(chain)
+        self._done = done
+        self._workers = workers
+        self._flying: dict[ray.ObjectRef, tuple[Chain, Step]] = {}
+        self._outcome = Outcome()
+
+    def run(self) -> Outcome:
+        if not any(self._ready.values()):
+            return self._outcome
+        waiting = Waiting(self._gpu)
+        self._submit()
+        while self._flying:
+            ended, _ = ray.wait(list(self._flying), num_returns=1, timeout=PATIENCE)
+            if not ended:
+                if why := waiting.why():
+                    print(why, file=sys.stderr, flush=True)
+                continue
+            chain, step = self._flying.pop(ended[0])
+            try:
+                self._done(step, ray.get(ended[0]))
+                self._queue(chain, first=True)
+            except WORKER_DIED as error:
+                self._worker_died(chain, step, error)
+            except ray.exceptions.OutOfMemoryError:
+                self._outcome.unfinished[step.shard] = (
+                    f"{step.stage}: memory ran out on its node every time; "
+                    "give nodes with little memory fewer CPUs (ray start --num-cpus)"
+                )
+            except ray.exceptions.RayTaskError as error:
+                seen = tuple(path for path in step.sees if os.path.exists(path))
+                if isinstance(error.cause, StorageNotShared) and seen != step.sees:
+                    # Gone from here as well: not the node's fault, and the step can tell whose it is.
+                    self._launch(chain, dataclasses.replace(step, sees=seen))
+                else:
+                    self._failed(step, error.cause)
+            self._submit()
+        return self._outcome
+
+    def _queue(self, chain: Chain, first: bool = False) -> None:
+        """The next step of a chain is ready; a later stage goes before a first one, so that shards get finished."""
+        if chain:
+            step = chain.popleft()
+            queue = self._ready[step.gpu]
+            (queue.appendleft if first else queue.append)((chain, step))
+
+    def _submit(self) -> None:
+        if self._outcome.storage_error:
+            return
+        for gpu, queue in self._ready.items():
+            free = self._window(gpu) - sum(step.gpu == gpu for _, step in self._flying.values()) if queue else 0
+            while queue and free > 0:
+                self._launch(*queue.popleft())
+                free -= 1
+
+    def _window(self, gpu: bool) -> int:
+        """Steps that may be in flight, on GPUs or not; asked for each time, since nodes of a cluster come and go."""
+        # A bound on workers is kept by the window itself: a cluster we joined has CPUs of its own.
+        if self._workers and not gpu:
+            return self._workers
+        return AHEAD * max(int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)), 1)
+
+    def _launch(self, chain: Chain, step: Step) -> None:
+        task = _remote().options(num_gpus=1 if step.gpu else 0, name=f"{step.stage} {step.shard}")
+        self._flying[task.remote(step.sees, step.function, *step.args)] = (chain, step)
+
+    def _worker_died(self, chain: Chain, step: Step, error: Exception) -> None:
+        # While storage fails, a worker may die of that: no video is looked for then.
+        if step.rescue is not None and not self._outcome.storage_error:
+            self._launch(chain, dataclasses.replace(step, function=step.rescue, rescue=None))
+        else:
+            first_line = str(error).splitlines()[0]
+            self._outcome.unfinished[step.shard] = f"{step.stage}: its worker died every time: {first_line}"
+
+    def _failed(self, step: Step, cause: BaseException) -> None:
+        if isinstance(cause, OSError):
+            text = self._outcome.storage_error = told(cause)
+        else:
+            text = f"{type(cause).__name__}: {cause}".splitlines()[0]
+        self._outcome.unfinished[step.shard] = f"{step.stage}: {text}"

@@ -1,0 +1,143 @@
+"""A training function in several processes under Ray Train, on one machine or a cluster."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2vc.manifests.errors import Stopped, UserError
+from s2vc.pipeline.cluster.scheduler import cluster
+from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.step_log import Record, StepReader
+
+MAX_FAILURES = 3
+"""Times the processes are started anew, from the last checkpoint, after one of them died."""
+
+POLL_SECONDS = 1.0
+
+
+def run_processes(
+    worker: Callable[[dict[str, Any]], None],
+    config: dict[str, Any],
+    workers: int,
+    storage: Path,
+    address: str | None,
+    poll: Callable[[], None],
+) -> None:
+    """worker(config) in processes under torch.distributed, each with a GPU where the cluster has enough.
+
+    poll is called every POLL_SECONDS. A process that dies takes the others with it, and all are started again: the
+    worker goes on from its checkpoint. storage: a folder for Ray's notes, gone at the end. Raises UserError for what a
+    worker raises as one, and where the cluster is too small; Stopped where processes keep dying.
+    """
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    with cluster(address, None if address else max(workers, os.cpu_count() or 1)):
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        logging.getLogger("ray.train").setLevel(logging.ERROR)
+        trainer = TorchTrainer(
+            worker,
+            train_loop_config=config,
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=_gpu_for_each(workers)),
+            run_config=RunConfig(
+                name=storage.name,
+                storage_path=str(storage.parent.absolute()),
+                failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            ),
+        )
+        try:
+            beside(lambda: _fit(trainer), poll)
+        finally:
+            files.remove(storage)
+
+
+def share_cores(device: torch.device) -> None:
+    """In a process of `run_processes`, on a CPU: as many threads as are its share of the cores of its node."""
+    import ray.train
+
+    if device.type == "cpu":
+        processes = ray.train.get_context().get_local_world_size()
+        torch.set_num_threads(max(1, available_cpus() // processes))
+
+
+def follower(
+    log: StepReader[Record], show: Callable[[Record], None], stop: Callable[[], bool], asked: Path
+) -> Callable[[], None]:
+    """A poll that shows the steps that are new in a log, and hands on the wish to stop: by a file, `asked`."""
+    asked.unlink(missing_ok=True)
+    shown = max((record.step for record in log.new()), default=0)
+
+    def poll() -> None:
+        nonlocal shown
+        for record in log.new():
+            if record.step > shown:  # steps that were lost with a process are done again
+                shown = record.step
+                show(record)
+        if stop():
+            asked.touch()
+
+    return poll
+
+
+def beside(work: Callable[[], None], poll: Callable[[], None]) -> None:
+    """Do the work in a thread, and poll every POLL_SECONDS from this one; raises what the work raises.
+
+    In the main thread, Ray Train would take Ctrl-C for itself, and end without a checkpoint.
+    """
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        poll()
+    if failure:
+        raise failure[0]
+
+
+def _gpu_for_each(workers: int) -> bool:
+    """Whether there is a GPU for each worker; raises UserError where there is not even a CPU."""
+    import ray
+
+    resources = ray.cluster_resources()
+    if resources.get("CPU", 0) < workers:
+        raise UserError(f"{workers} workers need as many CPUs; the cluster has {resources.get('CPU', 0):.0f}")
+    return bool(resources.get("GPU", 0) >= workers)
+
+
+def _fit(trainer: Any) -> None:
+    from ray.train import TrainingFailedError
+
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        causes = [_users_error(e) for e in getattr(error, "worker_failures", {}).values()]
+        if told := next((c for c in causes if c), None):
+            raise told from error
+        raise Stopped(
+            f"the training processes died {MAX_FAILURES + 1} times: {_first_line(error)}; "
+            "the last checkpoint is whole: run the same command again to go on"
+        ) from error
+
+
+def _users_error(error: BaseException | None) -> UserError | None:
+    while error is not None and not isinstance(error, UserError):
+        error = getattr(error, "cause", None) or getattr(error, "_base_exc", None) or error.__cause__
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

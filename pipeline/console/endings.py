@@ -1,0 +1,103 @@
+"""How a job over shards ends on the screen, and with which exit code."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from s2vc.manifests.errors import printable
+from s2vc.pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED
+from s2vc.pipeline.cluster.scheduler import Outcome
+
+SHOWN = 20
+"""Rows of a table of troubles; the rest is counted."""
+
+
+@contextmanager
+def interruptible(console: Console) -> Iterator[None]:
+    """Ctrl-C, and SIGTERM, a scheduler's way to say it, end the job with a sentence on how to go on."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopped. What is finished is kept: run the same command again to go on.")
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stopping(console: Console) -> Iterator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed, or SIGTERM came; a second Ctrl-C is obeyed at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        console.print("stopping after this step; once more to stop at once", highlight=False)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    except KeyboardInterrupt:
+        console.print("Stopped. The last checkpoint is kept: run the same command again to go on.")
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def tell_notes(notes: Sequence[str], console: Console) -> None:
+    """What the steps of a job had to tell, such as memory that was short; all of it is in the cache's log.txt."""
+    more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
+    for line in [*notes[:SHOWN], *more]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def tell_unfinished(outcome: Outcome, console: Console) -> None:
+    """Name the shards that are not done, and leave with exit code 1 if there are any, or storage has failed."""
+    if not outcome.unfinished and not outcome.storage_error:
+        return
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for shard, reason in sorted(outcome.unfinished.items())[:SHOWN]:
+        line(f"shard {shard} is not done: {reason}")
+    if outcome.storage_error:
+        line(f"Stopped early, since storage fails: {outcome.storage_error}")
+    left = len(outcome.unfinished)
+    undone = f"{left} shard{' is' if left == 1 else 's are'} not done. " if left else ""
+    line(f"{undone}What is finished is kept: run the same command again to go on.")
+    sys.exit(EXIT_UNFINISHED)
+
+
+def tell_failed(index: pd.DataFrame, console: Console) -> None:
+    """A table of the videos that are not ok, and exit code 3 if any failed."""
+    trouble = index[index["status"].isin(["partial", "failed"])]
+    if trouble.empty:
+        return
+    # Failed ones first: they are why the exit code is not 0.
+    trouble = trouble.sort_values("status", kind="stable")
+    table = Table("video", "status", "frames", "reason", title="Videos with trouble", title_justify="left")
+    for row in trouble.head(SHOWN).itertuples():
+        table.add_row(
+            *(escape(printable(t)) for t in (row.video_id, row.status)), str(row.frames), escape(printable(row.reason))
+        )
+    console.print(table)
+    if len(trouble) > SHOWN:
+        console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")
+    if (index["status"] == "failed").any():
+        sys.exit(EXIT_FAILED_VIDEOS)

@@ -1,0 +1,102 @@
+"""Kinds of options that several commands share."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from s2vc.pipeline.cache.layout import Layout
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+OUTPUT = click.Path(path_type=Path)
+
+
+class Size(click.ParamType):
+    """HEIGHTxWIDTH, in pixels."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)x(\d+)", value)
+        height, width = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not (16 <= height <= 4096 and 16 <= width <= 4096):
+            self.fail(
+                f"{value!r} is no size; write HEIGHTxWIDTH in pixels of 16 to 4096, such as 128x171",
+                param,
+                ctx,
+            )
+        return height, width
+
+
+class CacheType(click.ParamType):
+    """A cache: a folder, as a path, or a URL, as a layout with the local cache that the two options name."""
+
+    name = "cache"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | Layout":
+        if "://" not in str(value):
+            return FOLDER.convert(value, param, ctx)
+        # Imported when it is needed, since it brings torch.
+        from s2vc.pipeline.cache.opening import open_layout
+
+        told = ctx.meta if ctx else {}
+        return open_layout(value, told.get("local_cache") or "", told.get("local_cache_size") or "")
+
+
+def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    ctx.meta[param.name or ""] = value
+
+
+local_cache_option = click.option(
+    "--local-cache",
+    type=FOLDER,
+    is_eager=True,
+    expose_value=False,
+    callback=_note,
+    help="Folder for copies of the shards of a cache at a URL.  [default: s2vc in your cache folder]",
+)
+local_cache_size_option = click.option(
+    "--local-cache-size",
+    is_eager=True,
+    expose_value=False,
+    callback=_note,
+    help="What they may take; the least recently used go first.  [default: 50GB]",
+)
+
+
+def with_local_cache(place: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The argument or option that names a cache, with the two on where its copies go."""
+    return lambda command: place(local_cache_option(local_cache_size_option(command)))
+
+
+CACHE = CacheType()
+cache_argument = with_local_cache(click.argument("cache", type=CACHE))
+address_option = click.option(
+    "--ray-address", metavar="ADDRESS", help="Join this Ray cluster; 'auto': the one that runs on this machine."
+)
+
+
+def _set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if ctx.resilient_parsing:  # a shell that completes a line
+        return
+    import torch
+
+    from s2vc.pipeline.device import available_cpus
+
+    torch.set_num_threads(value or available_cpus())
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    expose_value=False,
+    callback=_set_threads,
+    help="Cores that this process computes on.  [default: all that it may use]",
+)
+workers_option = click.option("--workers", type=click.IntRange(1), help="CPU workers at most.  [default: all CPUs]")

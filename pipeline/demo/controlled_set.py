@@ -1,0 +1,141 @@
+"""The controlled set on disk: its videos drawn by several processes, its manifest, and what it was drawn with."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from s2vc.manifests.controlled import TEST_PARTS, TRAIN, ControlledVideo, check_size, draw_video, plan_part
+from s2vc.manifests.errors import Stopped, UserError, refuse_other_settings
+from s2vc.manifests.motions import MOTIONS
+from s2vc.manifests.table import build_table, write_manifest
+from s2vc.pipeline.demo.drawn_videos import CRF, DrawnFolder
+from s2vc.pipeline.stages.video import die_with_parent
+from s2vc.pipeline.storage import files
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What decides every byte of a set. per_class, test_per_class: videos of each motion in training, and in each of
+    the tests. shift: RHO, the probability of the motion's own scene in training. size: (height, width)."""
+
+    per_class: int
+    test_per_class: int
+    shift: float = 0.0
+    frames: int = 36
+    size: tuple[int, int] = (96, 128)
+    seed: int = 0
+    crf: int = CRF
+    tests: tuple[str, ...] = TEST_PARTS
+
+    def check(self) -> None:
+        """Raise UserError for what cannot be drawn."""
+        if not 0 <= self.shift <= 1:
+            raise UserError(f"shift is a probability, 0 to 1, not {self.shift}")
+        try:
+            check_size(self.size)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def plan(self) -> list[ControlledVideo]:
+        """All videos, training first, then the test parts in their order."""
+        counts = {TRAIN: self.per_class, **dict.fromkeys(self.tests, self.test_per_class)}
+        return [v for part, count in counts.items() for v in plan_part(part, count, self.shift, self.seed)]
+
+
+@dataclass(frozen=True)
+class SampleFolder(DrawnFolder):
+    """What lies where in the folder of a controlled set."""
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "sample.json"
+
+    @property
+    def sheet(self) -> Path:
+        return self.root / "sheet.png"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    def open(self, settings: SampleSettings) -> None:
+        """Begin a set here, or go on with it. Raises UserError for a folder of something else, or other settings."""
+        wanted = {**dataclasses.asdict(settings), "size": list(settings.size), "tests": list(settings.tests)}
+        if self.settings.exists():
+            refuse_other_settings(self.root, "set", _read_settings(self.settings), wanted)
+            for left in self.root.rglob(f"*{files.ATTEMPT}*"):
+                files.remove(left)
+        elif any(path != self.lock for path in self.root.iterdir()):
+            raise UserError(f"{self.root} holds something else; choose another OUT")
+        else:
+            files.write_json(self.settings, wanted)
+
+
+def _read_settings(path: Path) -> dict[str, object]:
+    try:
+        content = files.read_json(path)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged; choose another OUT")
+    return content
+
+
+def draw_missing(
+    folder: SampleFolder, settings: SampleSettings, videos: Sequence[ControlledVideo], workers: int | None
+) -> Iterator[str]:
+    """Draw and write videos in `workers` processes (None: one for each CPU); yields each video_id as it is there.
+
+    Raises OSError where storage fails, and Stopped where a process was killed.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that run here
+    count = min(workers or len(os.sched_getaffinity(0)), len(videos))
+    with ProcessPoolExecutor(max(count, 1), context, _begin_worker) as pool:
+        try:
+            waiting = {pool.submit(_draw, folder, video, settings): video.video_id for video in videos}
+            for done in as_completed(waiting):
+                done.result()
+                yield waiting.pop(done)
+        except BrokenProcessPool:
+            raise Stopped("a process that draws was killed; run the same command again to go on") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to obey
+    die_with_parent()
+
+
+def _draw(folder: SampleFolder, video: ControlledVideo, settings: SampleSettings) -> None:
+    frames, masks = draw_video(video, settings.frames, settings.size)
+    folder.write(video.video_id, frames, masks, settings.crf)
+
+
+def manifest_of(videos: Sequence[ControlledVideo]) -> pd.DataFrame:
+    """The manifest: label and class_name are the motion; a split column for each test; part, motion and scene."""
+    columns = {
+        "video_id": [v.video_id for v in videos],
+        "label": [str(MOTIONS.index(v.motion)) for v in videos],
+        "class_name": [v.motion for v in videos],
+    }
+    drawn = {v.part for v in videos}
+    for part in (p for p in TEST_PARTS if p in drawn):
+        roles = {TRAIN: "train", part: "test"}
+        columns[f"split_{part}"] = [roles.get(v.part, "") for v in videos]
+    for name in ("part", "motion", "scene"):
+        columns[name] = [getattr(v, name) for v in videos]
+    return build_table(columns)
+
+
+def write_labels(folder: SampleFolder, videos: Sequence[ControlledVideo]) -> None:
+    """Write the manifest of a set."""
+    write_manifest(manifest_of(videos), folder.manifest)

@@ -1,0 +1,76 @@
+"""The built-in sample as files: real MP4s, the movers' masks beside them, and what suppression leaves of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from s2vc.manifests.sample import SAMPLE_CLASSES, draw_sample
+from s2vc.manifests.table import build_table, write_manifest
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.demo.drawn_videos import DrawnFolder
+
+VIDEOS_PER_CLASS = 4
+"""24 videos of 48 frames in all."""
+
+
+@dataclass(frozen=True)
+class DemoPaths(DrawnFolder):
+    """What lies where in a demo folder."""
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def preview(self) -> Path:
+        return self.root / "preview.png"
+
+
+def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> Iterator[str]:
+    """Draw the sample, encode it with ffmpeg and write its manifest; yields the video_id of each as it is there."""
+    rows = []
+    for video in draw_sample(videos_per_class):
+        rows.append((video.video_id, str(video.label), video.class_name, video.split))
+        paths.write(video.video_id, video.frames, video.masks)
+        yield video.video_id
+    columns = ("video_id", "label", "class_name", "split1")
+    write_manifest(build_table(dict(zip(columns, zip(*rows, strict=True), strict=True))), paths.manifest)
+
+
+def sample_size(videos_per_class: int = VIDEOS_PER_CLASS) -> int:
+    """How many videos `write_sample` writes."""
+    return videos_per_class * len(SAMPLE_CLASSES)
+
+
+def contrast_left(cache: Cache, paths: DemoPaths) -> pd.DataFrame:
+    """What each variant leaves, averaged over the videos: columns variant, kept, background, mover, all shares.
+
+    Contrast is the standard deviation of grey values over a region, frame by frame, against the original's there.
+    The mover is what the mask covers in a frame, the background what no frame's mask covers.
+    """
+    rows = []
+    for variant in cache.variants():
+        shares = [_contrast_left(cache, video_id, variant.name, paths) for video_id in cache.index["video_id"]]
+        background, mover = np.mean(shares, axis=0)
+        kept = np.mean([cache.kept(video_id, variant).mean() for video_id in cache.index["video_id"]])
+        rows.append((variant.name, float(kept), float(background), float(mover)))
+    return pd.DataFrame(rows, columns=["variant", "kept", "background", "mover"])
+
+
+def _contrast_left(cache: Cache, video_id: str, variant: str, paths: DemoPaths) -> tuple[float, float]:
+    original = cache.frames(video_id).mean(axis=-1)
+    rendered = cache.motion_preserved(video_id, variant).mean(axis=-1)
+    masks = resized_masks(np.load(paths.mask(video_id))["mask"], original.shape[1:])
+    still = ~masks.any(axis=0)
+    background = rendered[:, still].std(axis=1) / original[:, still].std(axis=1)
+    mover = [r[m].std() / o[m].std() for r, o, m in zip(rendered, original, masks, strict=True)]
+    return float(background.mean()), float(np.mean(mover))
+
+
+def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Masks (T, h, w) at another size, by the nearest pixel: (T, *size)."""
+    rows, columns = (np.arange(n) * masks.shape[i + 1] // n for i, n in enumerate(size))
+    return masks[:, rows][:, :, columns]

@@ -1,0 +1,1 @@
+"""Stand-alone clips of a cache for other programs."""

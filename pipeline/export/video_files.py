@@ -1,0 +1,264 @@
+"""Stand-alone clips of a cache for other programs: MP4s or folders of JPEGs, in the source's folder structure."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from s2vc.manifests.errors import UserError, text_problem
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.frames import encode_jpegs
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
+from s2vc.pipeline.cache.receipts import FAILED, is_done, read_receipt
+from s2vc.pipeline.render_command import how_to_render
+from s2vc.pipeline.stages.video import write_video
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import Variant
+
+ORIGINAL = "original"
+"""The name under which the stored frames are exported."""
+
+FORMATS = ("mp4", "frames")
+
+PIECE_FRAMES = 64
+"""Frames that are in memory at a time."""
+
+JPEG_QUALITY = 95
+USUAL_RATE = Fraction(25)
+MAX_RATE = 1000
+"""Frames per second; more is the clock of a container that has no rate (such as 90,000), not a rate."""
+
+MAX_NAME_BYTES = 220
+"""File systems stop at 255, and a file that is being written has a longer name than in the end."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip to write.
+
+    variant: None for the stored frames. window: its number in the video. frames: how many. fps: "25", "30000/1001".
+    target: file, or folder of JPEGs, relative to the output folder.
+    """
+
+    video_id: str
+    variant: Variant | None
+    window: int
+    frames: int
+    fps: str
+    target: PurePosixPath
+
+
+@dataclass
+class Export:
+    """What is to be exported. failed: videos without frames, skipped. refused: video_id -> why it is not written."""
+
+    cache: Cache
+    out: Path
+    form: str
+    clips: list[Clip] = field(default_factory=list)
+    failed: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def write(self, clip: Clip) -> Path:
+        """Write a clip; it appears whole or not at all. Raises UserError where it cannot be read or written."""
+        target = self.out / clip.target
+        try:
+            with files.attempt(target) as aside:
+                (_write_mp4 if self.form == "mp4" else _write_jpegs)(aside, clip, _pieces(self.cache, clip))
+        except OSError as error:
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+        return target
+
+
+def plan_export(
+    cache: Cache,
+    names: tuple[str, ...],
+    out: Path,
+    form: str = "mp4",
+    video_ids: tuple[str, ...] = (),
+    overwrite: bool = False,
+) -> Export:
+    """What an export of variants (or `original`) writes, of all videos or some; nothing is written yet.
+
+    Raises UserError for a name that is no variant, one that is not rendered completely, a video that is not in the
+    cache, clips that would be written at one place, and files that are there already (unless `overwrite`).
+    """
+    if out.resolve().is_relative_to(cache.layout.root.resolve()):
+        raise UserError(f"{out} lies in the cache, where no clips belong; choose another --out")
+    variants = list(dict.fromkeys(_variant(name) for name in names))
+    _refuse_unrendered(cache, [v for v in variants if v is not None])
+    export = Export(cache, out, form)
+    rates = _Rates(cache)
+    for video_id, shard, frames, status in _rows(cache, video_ids):
+        refusal = _name_problem(video_id)
+        if status == FAILED:
+            export.failed += 1
+        elif refusal:
+            export.refused[video_id] = refusal
+        else:
+            fps = rates.of(video_id, shard)
+            export.clips += [c for v in variants for c in _clips(video_id, v, frames, fps, form)]
+    _refuse_collisions(export.clips)
+    _refuse_standing(export, overwrite)
+    return export
+
+
+def _variant(name: str) -> Variant | None:
+    if name == ORIGINAL:
+        return None
+    try:
+        return Variant.parse(name)
+    except ValueError as error:
+        raise UserError(f"{error}; or {ORIGINAL}, for the stored frames") from None
+
+
+def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
+    """Raise UserError where a shard is not encoded, or lacks one of the variants."""
+    layout = cache.layout
+    for shard in range(len(cache.settings.shards())):
+        encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
+        if encoded is None:
+            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
+        for variant in variants:
+            if is_done(layout, motion_stage(variant), shard, encoded) is None:
+                raise UserError(
+                    f"{variant.name} is not rendered, or not for all videos: "
+                    f"run `{how_to_render(layout, variant)}` first"
+                )
+
+
+def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, int, str]]:
+    """video_id, shard, frames and status of the videos wanted, in the order of the index."""
+    known = set(cache.index["video_id"])
+    for video_id in video_ids:
+        if video_id not in known:
+            raise UserError(f"no video {video_id!r} in {cache.layout}")
+    wanted = cache.index[cache.index["video_id"].isin(video_ids)] if video_ids else cache.index
+    yield from wanted[["video_id", "shard", "frames", "status"]].itertuples(index=False, name=None)
+
+
+def _name_problem(video_id: str) -> str:
+    """Why no file can be named after a video_id, which anybody may have made up; empty where one can."""
+    path = PurePosixPath(video_id)
+    if problem := text_problem(video_id):
+        return f"its name {problem}"
+    # `...mp4` without its extension is `..`, which leads out of the folder as well.
+    if path.is_absolute() or ".." in path.parts or path.stem in ("", ".", ".."):
+        return "its name leads out of the output folder"
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
+        return "its name is too long"
+    return ""
+
+
+def _clips(video_id: str, variant: Variant | None, frames: int, fps: Fraction, form: str) -> Iterator[Clip]:
+    """The clips of a video: one, or one for each window of scope `clip`, whose number its name then ends in."""
+    path = PurePosixPath(video_id)
+    stem = PurePosixPath(variant.name if variant else ORIGINAL) / path.parent / path.stem
+    ending = ".mp4" if form == "mp4" else ""
+    if variant is None or variant.rule.scope == "video":
+        yield Clip(video_id, variant, 0, frames, str(fps), stem.with_name(stem.name + ending))
+        return
+    for number, window in enumerate(variant.rule.windows(frames)):
+        target = stem.with_name(f"{stem.name}_w{number:03d}{ending}")
+        yield Clip(video_id, variant, number, len(window), str(fps / variant.rule.frame_step), target)
+
+
+class _Rates:
+    """Frames per second of the stored frames, from the ingest receipts; a shard's is read once, in order."""
+
+    def __init__(self, cache: Cache):
+        self._cache = cache
+        self._shard = -1
+        self._rates: dict[str, str] = {}
+
+    def of(self, video_id: str, shard: int) -> Fraction:
+        if shard != self._shard:
+            receipt = read_receipt(self._cache.layout, INGEST, shard)
+            self._shard, self._rates = shard, {v.video_id: v.fps for v in receipt.videos} if receipt else {}
+        return stored_rate(self._rates.get(video_id, ""), self._cache.settings.frame_step)
+
+
+def stored_rate(fps: str, frame_step: int) -> Fraction:
+    """The rate at which stored frames, every `frame_step`-th one, play in time; 25 / frame_step where it is unknown.
+
+    >>> stored_rate("30000/1001", 2)
+    Fraction(15000, 1001)
+    """
+    try:
+        rate = Fraction(fps)
+    except (ValueError, TypeError, ZeroDivisionError):
+        rate = USUAL_RATE
+    return (rate if 0 < rate <= MAX_RATE else USUAL_RATE) / frame_step
+
+
+def _refuse_collisions(clips: list[Clip]) -> None:
+    """Raise UserError where two videos would be written at one place, or one inside the other's folder."""
+    owners: dict[PurePosixPath, str] = {}
+    for clip in clips:
+        other = owners.setdefault(clip.target, clip.video_id)
+        if other != clip.video_id:
+            raise UserError(f"{other!r} and {clip.video_id!r} would both be written to {clip.target}")
+    for clip in clips:
+        for folder in clip.target.parents:
+            if folder in owners:
+                raise UserError(
+                    f"{owners[folder]!r} would be written to {folder}, where {clip.video_id!r} needs a folder"
+                )
+
+
+def _refuse_standing(export: Export, overwrite: bool) -> None:
+    """Raise UserError where something is there that may not be replaced."""
+    for clip in export.clips:
+        target = export.out / clip.target
+        if not os.path.lexists(target):
+            continue
+        if not overwrite:
+            raise UserError(f"{target} is there already; give --overwrite to write it anew")
+        if export.form == "mp4" and target.is_dir():
+            raise UserError(f"{target} is a folder, and is not replaced by a file")
+        # A folder is replaced as a whole, so it must be one of ours.
+        if export.form == "frames" and not (target.is_dir() and all(map(_IMAGE.fullmatch, os.listdir(target)))):
+            raise UserError(f"{target} is no folder of exported frames, and is not replaced")
+
+
+_IMAGE = re.compile(r"img_\d{5,}\.jpg")
+
+
+def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
+    """The frames of a clip in order, a few at a time: (n, H, W, 3) uint8. Raises UserError for a damaged cache."""
+    for start in range(0, clip.frames, PIECE_FRAMES):
+        stop = min(start + PIECE_FRAMES, clip.frames)
+        try:
+            if clip.variant is None:
+                yield cache.frames(clip.video_id, start, stop)
+            else:
+                yield cache.motion_preserved(clip.video_id, clip.variant, clip.window, start, stop)
+        except (OSError, ValueError, IndexError, KeyError) as error:
+            raise UserError(
+                f"{clip.video_id} cannot be read from {cache.layout} ({error}): run `s2vc-prep verify {cache.layout}`"
+            ) from error
+
+
+def _write_mp4(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:
+    """H.264 in yuv420p, whose sizes are even: where one is odd, the last row or column is repeated."""
+    first = next(pieces)
+    height, width = first.shape[1:3]
+    odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+    with write_video(path, height + height % 2, width + width % 2, clip.fps) as write:
+        write(np.pad(first, odd, "edge"))
+        for piece in pieces:
+            write(np.pad(piece, odd, "edge"))
+
+
+def _write_jpegs(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:
+    """img_00001.jpg and so on, in a new folder."""
+    path.mkdir()
+    number = 0
+    for piece in pieces:
+        for jpeg in encode_jpegs(piece, JPEG_QUALITY):
+            number += 1
+            (path / f"img_{number:05d}.jpg").write_bytes(jpeg)

@@ -1,0 +1,195 @@
+"""Fitting the flow by maximum likelihood (eq. 2), with the noise of AdvFlow's recipe.
+
+An image of 8-bit levels v becomes x = (v + u) / 256 + σ n, with u uniform in [0, 1) (dequantisation) and n standard
+normal. Bits per dimension of x: (-log p(x) / D + log 256) / log 2, with log p(x) = log N(z; 0, I) + log_det in nats;
+log 256 goes from a density over [0, 1] to one over levels.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from s2vc.pipeline.device import place
+from s2vc.pipeline.flow.model import LATENTS, Flow
+
+LEVELS = 256
+CPU_SLICE = 16
+"""Images that go through the flow together on a CPU; a batch of 64 at once takes 1.6 times as long."""
+
+WATCHED = 256
+"""Held-out images whose bits are told while a flow is fitted."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a flow is fitted.
+
+    steps: of `batch` images. noise: σ, of the range [0, 1]. lr: of Adam, after a linear warm-up over `warmup` steps,
+    falling to zero by a cosine. clip: of the norm of all gradients. decay: of the moving average of the weights, at
+    most: it grows with the steps. precision: what the subnets compute in, "float32" or "bfloat16". judge_every: steps
+    between two looks at held-out images. seed: of weights, order, flips and noise.
+    """
+
+    steps: int = 20_000
+    batch: int = 64
+    lr: float = 1e-3
+    warmup: int = 100
+    noise: float = 0.02
+    clip: float = 1.0
+    decay: float = 0.999
+    precision: str = "float32"
+    judge_every: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """A step that is done. bits: per dimension, of its batch at the training noise. held_out: the same of WATCHED
+    held-out images, by the moving average; NaN where they were not looked at. grad_norm: before clipping. skipped:
+    steps up to here whose loss or gradients were not finite, and which changed nothing."""
+
+    step: int
+    bits: float
+    held_out: float
+    lr: float
+    grad_norm: float
+    skipped: int
+
+
+def dequantised(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """8-bit images (N, 3, 64, 64) -> x (N, 3, 64, 64) float32: uniform in each level, and Gaussian noise."""
+    x = images.float()
+    x = (x + torch.rand(x.shape, generator=generator, device=x.device)) / LEVELS
+    return x + noise * torch.randn(x.shape, generator=generator, device=x.device) if noise else x
+
+
+def bits_per_dimension(flow: Flow, x: Tensor) -> Tensor:
+    """Of each image x (N, 3, 64, 64): (N,) float32."""
+    return bits_of(*flow(x))
+
+
+def bits_of(z: Tensor, log_det: Tensor) -> Tensor:
+    """Bits per dimension of images whose latents are z (N, 12288), with log_det (N,) in nats: (N,) float32."""
+    log_p = -0.5 * (z.square().sum(dim=1) + LATENTS * math.log(2 * math.pi)) + log_det
+    return (-log_p / LATENTS + math.log(LEVELS)) / math.log(2)
+
+
+class Fitting:
+    """A fit that is under way: the flow, its moving average, the optimizer, and where it stands.
+
+    images: to fit to; held: to look at now and then; (N, 3, 64, 64) uint8 each. Under torch.distributed each process
+    has its part of every batch, and all have the same weights. A step depends on the settings and its number alone, so
+    that a fit that was saved and loaded goes on to the same losses.
+    """
+
+    def __init__(self, flow: Flow, images: Tensor, held: Tensor, settings: FitSettings, device: torch.device):
+        self.settings, self.images, self.device = settings, images, device
+        self.watched = held[torch.linspace(0, len(held) - 1, min(len(held), WATCHED)).round().long()]
+        self.average = copy.deepcopy(flow).to(device).requires_grad_(False)
+        self.flow = flow.for_fitting(device, settings.precision)
+        self.weights = list(self.flow.parameters())
+        self.optimizer = torch.optim.Adam(self.weights, lr=settings.lr)
+        self.rank, self.processes = place()
+        self.step = self.skipped = 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "flow": self.flow.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "skipped": self.skipped,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave; raises KeyError, ValueError or RuntimeError for anything else."""
+        self.flow.load_state_dict(state["flow"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.skipped = int(state["step"]), int(state["skipped"])
+
+    def run(self) -> Iterator[FitRecord]:
+        """The steps that are left."""
+        while self.step < self.settings.steps:
+            yield self.next()
+
+    def next(self) -> FitRecord:
+        """One step."""
+        rate = learning_rate(self.settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        bits = self._gradients()
+        norm = nn.utils.clip_grad_norm_(self.weights, self.settings.clip)
+        if torch.isfinite(bits) and torch.isfinite(norm):
+            self.optimizer.step()
+            self._follow()
+        else:
+            self.skipped += 1
+        self.step += 1
+        looked = self.step % self.settings.judge_every == 0 or self.step == self.settings.steps
+        held = evaluated_bits(self.average, self.watched, self.settings.noise) if looked else math.nan
+        return FitRecord(self.step, float(bits), held, rate, float(norm), self.skipped)
+
+    def _gradients(self) -> Tensor:
+        """Put the gradients of the batch into the weights; returns its bits. In slices: a CPU's caches are small."""
+        self.optimizer.zero_grad(set_to_none=True)
+        mine = self._batch()[self.rank :: self.processes]
+        bits = torch.zeros((), device=self.device)
+        for part in mine.split(CPU_SLICE if self.device.type == "cpu" else len(mine)):
+            loss = bits_per_dimension(self.flow, part).sum() / self.settings.batch
+            loss.backward()
+            bits += loss.detach()
+        if self.processes > 1:
+            sums = nn.utils.parameters_to_vector([*(p.grad for p in self.weights if p.grad is not None), bits])
+            distributed.all_reduce(sums)
+            nn.utils.vector_to_parameters(sums, [*(p.grad for p in self.weights if p.grad is not None), bits])
+        return bits
+
+    def _batch(self) -> Tensor:
+        """The images of a step, some flipped, dequantised, with noise: (batch, 3, 64, 64) float32 on the device."""
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        chosen = torch.from_numpy(rng.integers(len(self.images), size=self.settings.batch))
+        flipped = torch.from_numpy(rng.random(self.settings.batch) < 0.5).to(self.device)
+        images = self.images[chosen].to(self.device)
+        images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        return dequantised(images, self.settings.noise, generator)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self.settings.decay, (1 + self.step) / (10 + self.step))
+        for a, p in zip(self.average.parameters(), self.weights, strict=True):
+            a.lerp_(p, 1 - decay)
+
+
+def learning_rate(settings: FitSettings, done: int) -> float:
+    """Of the step after `done` steps: linear warm-up, then a cosine to zero."""
+    if done < settings.warmup:
+        return settings.lr * (done + 1) / settings.warmup
+    left = (done - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * left))
+
+
+@torch.no_grad()
+def evaluated_bits(
+    flow: Flow,
+    images: Tensor,
+    noise: float,
+    seed: int = 0,
+    batch: int = 64,
+    done: Callable[[int], None] = lambda n: None,
+) -> float:
+    """Mean bits per dimension of images (N, 3, 64, 64) uint8, each dequantised once by the seed; done(n): n more."""
+    device, total = flow.device, 0.0
+    generator = torch.Generator(device).manual_seed(seed)
+    for part in images.split(batch):
+        total += float(bits_per_dimension(flow, dequantised(part.to(device), noise, generator)).sum())
+        done(len(part))
+    return total / len(images)

@@ -1,0 +1,138 @@
+"""Which share of the latents each alpha keeps, from the cached STDs and histograms alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
+from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
+
+ALPHAS = np.round(np.arange(51) * 0.02, 2)
+"""Where shares are taken: 0, 0.02, … 1."""
+
+SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
+
+PAPER = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
+"""What the paper reports, by alpha and data set."""
+
+INK, GREY = "#16181d", "#6b7280"
+_LOOKS = {
+    "video": ("#2563eb", "STD over the whole video"),
+    SCOPES[1]: ("#ea7317", f"STD over windows of {HISTOGRAM_WINDOW} frames"),
+}
+
+PLOT_ENDINGS = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Share kept at each of ALPHAS, 0 to 1: mean and 10th and 90th percentile over videos, all of the same weight."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class Shares:
+    """Collects the shares of videos, shard by shard; a video takes 400 bytes."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[np.ndarray]] = {scope: [] for scope in SCOPES}
+
+    def add(self, latents: Group, frames: np.ndarray) -> None:
+        """A shard's latents, and the number of frames of each of its videos (V,); those without frames are left out."""
+        there = frames > 0
+        rule = WindowRule("clip", HISTOGRAM_WINDOW)
+        windows = np.array([len(rule.windows(int(n))) for n in frames[there]], np.int64)
+        std, histogram = read_std_video(latents)[there], read_std_clip_histogram(latents)[there]
+        for scope, shares in zip(SCOPES, (kept_of_std(std), kept_of_histogram(histogram, windows)), strict=True):
+            self._parts[scope].append(shares.astype(np.float32))
+
+    @property
+    def videos(self) -> int:
+        return sum(len(part) for part in self._parts[SCOPES[0]])
+
+    def curves(self) -> dict[str, Curve]:
+        """The curve of each of SCOPES; none without videos."""
+        if not self.videos:
+            return {}
+        curves = {}
+        for scope, parts in self._parts.items():
+            shares = np.concatenate(parts)
+            low, high = np.percentile(shares, (10, 90), axis=0)
+            curves[scope] = Curve(shares.mean(axis=0, dtype=np.float64), low, high)
+        return curves
+
+
+def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
+    """Share of latents with STD >= alpha of each video: std (V, D) float32 -> (V, alphas)."""
+    below = [np.searchsorted(row, alphas.astype(np.float32)) for row in np.sort(std, axis=1)]
+    return 1 - np.reshape(below, (len(std), len(alphas))) / std.shape[1]
+
+
+def kept_of_histogram(histogram: np.ndarray, windows: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
+    """The same over windows, mean over those of a video: (V, 512) int64 counts of STDs, windows (V,) -> (V, alphas).
+
+    Exact at the edges of bins, multiples of 1/128; between them straight lines.
+    """
+    edges = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
+    below = np.pad(np.cumsum(histogram, axis=1), ((0, 0), (1, 0)))
+    # STDs above the range are in no bin, so the total is not the histogram's.
+    share = below / (windows * LATENTS)[:, None]
+    return 1 - np.reshape([np.interp(alphas, edges, row) for row in share], (len(share), len(alphas)))
+
+
+def check_plot(path: Path) -> None:
+    """Raise UserError for an ending that is none of PLOT_ENDINGS, before there is anything to plot."""
+    if path.suffix.lower() not in PLOT_ENDINGS or path.is_dir():
+        raise UserError(f"{path} is no figure to write: its name ends in one of {', '.join(PLOT_ENDINGS)}")
+
+
+def plot_shares(curves: dict[str, Curve], videos: int, path: Path) -> None:
+    """Write a figure: share kept against alpha, with the band over videos and the paper's points.
+
+    Raises UserError for an ending that is none of PLOT_ENDINGS, without curves, and where the file cannot be written.
+    """
+    check_plot(path)
+    if not curves:
+        raise UserError("there is nothing to plot: no video is encoded")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    _draw(figure.add_subplot(), curves, videos)
+    try:
+        with files.attempt(path) as aside:
+            figure.savefig(aside, format=path.suffix[1:].lower(), dpi=200)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+
+
+def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
+    from matplotlib.legend_handler import HandlerTuple
+
+    for scope, curve in curves.items():
+        colour, name = _LOOKS[scope]
+        axes.fill_between(ALPHAS, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(ALPHAS, 100 * curve.mean, color=colour, linewidth=2, label=name)
+    # The two nearly coincide: a diamond in a ring.
+    looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
+    points = []
+    for name, look in looks.items():
+        shares = [100 * both[name] for both in PAPER.values()]
+        points.append(axes.scatter(list(PAPER), shares, edgecolors=INK, zorder=3, **look))
+    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="alpha: latents with STD < alpha are suppressed", ylabel="latents kept")
+    axes.set_xticks(np.arange(0, 1.01, 0.1))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e5e7eb")
+    axes.set_axisbelow(True)
+    lines, names = axes.get_legend_handles_labels()
+    handles, names = [*lines, tuple(points)], [*names, f"paper ({', '.join(looks)})"]
+    axes.legend(handles, names, handler_map={tuple: HandlerTuple(ndivide=None)}, frameon=False, loc="upper right")
+    noun = "1 video" if videos == 1 else f"{videos} videos of equal weight; bands: 10th to 90th percentile"
+    axes.set_title(f"Mean over {noun}", loc="left", fontsize=10, color=GREY)

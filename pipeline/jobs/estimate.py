@@ -1,0 +1,38 @@
+"""What a render will cost, before it starts."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import torch
+
+from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.jobs.encode_job import RenderJob
+from s2vc.pipeline.stages.encode_shard import cache_flow
+
+BYTES_PER_FRAME = LATENTS
+"""A correction is one byte a value before compression; gzip takes off a quarter to a half."""
+
+TIMED_FRAMES = 32
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """bytes: on disk, at most. seconds: on `cores` CPU cores of this machine, decoding alone."""
+
+    bytes: int
+    seconds: float
+    seconds_per_frame: float
+    cores: int
+
+
+def estimate_render(job: RenderJob) -> Estimate:
+    """Bytes from the format, time from decoding a few frames here and now with the cache's flow."""
+    flow = cache_flow(job.layout, job.settings, "cpu")
+    z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0))
+    flow.decode(z[:8])
+    started = time.perf_counter()
+    flow.decode(z)
+    per_frame = (time.perf_counter() - started) / TIMED_FRAMES
+    cores = os.cpu_count() or 1
+    return Estimate(job.frames_left * BYTES_PER_FRAME, job.frames_left * per_frame / cores, per_frame, cores)

@@ -1,0 +1,110 @@
+"""Damaged shards made anew: the stage that is damaged, and what hangs on it only where its bytes come out otherwise."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.index import build_index, read_index, refuse_changed_rows, write_index
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.links import refuse_links
+from s2vc.pipeline.cache.lock import locked
+from s2vc.pipeline.cache.receipts import is_done, read_receipt
+from s2vc.pipeline.cache.settings import Settings, read_settings
+from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.jobs.encode_job import encode_step, ingest_receipts, ingest_step, render_step
+from s2vc.pipeline.stages.ingest_shard import sources_of
+from s2vc.pipeline.stages.video import SILENCE_SECONDS
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.verify.foreign import find_variants
+
+Done = Callable[[Step, Any], None]
+
+
+def repair(
+    layout: Layout,
+    damaged: Sequence[tuple[int, str]],
+    manifest: pd.DataFrame | None,
+    root: Path | None,
+    address: str | None,
+    workers: int | None,
+    done: Done,
+) -> Outcome:
+    """Do each damaged (shard, stage) again; done(step, result) as steps end.
+
+    The same inputs give the same bytes, so what was made from the damaged files is whole again with them; where a
+    source has changed, latents and every rendered variant of its shard are made anew as well. manifest and root: where
+    the videos are, needed for frames. Raises UserError, before anything is touched, where frames are damaged and they
+    are not given.
+    """
+    shards = sorted({shard for shard, _ in damaged})
+    lost = sorted(shard for shard, stage in damaged if stage == INGEST)
+    if lost and (manifest is None or root is None):
+        raise UserError(
+            f"frames of shard {lost[0]} are damaged, and are made from the videos: give --sources MANIFEST (and --root)"
+        )
+    with locked(layout):
+        refuse_links(layout)
+        if manifest is not None:
+            refuse_changed_rows(layout, manifest)
+        settings = read_settings(layout)
+        variants = _variants(layout, shards)
+        for shard, stage in damaged:
+            layout.withdraw(layout.receipt(stage, shard))
+        with cluster(address, workers):
+            where, outcome = flow_device(), Outcome()
+
+            def run(chains: list[Chain]) -> list[int]:
+                """Returns the shards that can go on."""
+                more = run_chains(chains, workers, done)
+                outcome.unfinished |= more.unfinished
+                outcome.storage_error = outcome.storage_error or more.storage_error
+                return [n for n in shards if n not in outcome.unfinished]
+
+            left = run(_ingest_steps(layout, settings, lost, manifest, root))
+            left = run(_encode_steps(layout, settings, left, where))
+            run(_render_steps(layout, settings, {n: variants[n] for n in left}, where))
+        # The index has the manifest's columns, so it can stand in for it.
+        known = read_index(layout) if manifest is None else manifest
+        write_index(layout, build_index(known, settings, ingest_receipts(layout, settings)))
+    return outcome
+
+
+def _ingest_steps(
+    layout: Layout, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame | None, root: Path | None
+) -> list[Chain]:
+    if manifest is None or root is None:
+        return []
+    rows = settings.shards()
+    sources, root = sources_of(manifest), root.absolute()
+
+    def step(n: int) -> Step:
+        return ingest_step(layout, settings, n, sources[rows[n].start : rows[n].stop], root, SILENCE_SECONDS)
+
+    return [deque([step(n)]) for n in shards]
+
+
+def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]:
+    """What each shard is rendered as."""
+    known = find_variants(layout)
+    return {n: [v for v in known if layout.receipt(motion_stage(v), n).exists()] for n in shards}
+
+
+def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], device: str) -> list[Chain]:
+    left = [n for n in shards if is_done(layout, ENCODE, n, read_receipt(layout, INGEST, n)) is None]
+    return [deque([encode_step(layout, settings, n, device)]) for n in left]
+
+
+def _render_steps(layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str) -> list[Chain]:
+    """A step for the variants of one window rule of a shard, those that are missing or of other latents."""
+    chains: list[Chain] = []
+    for shard, rendered in variants.items():
+        encoded = read_receipt(layout, ENCODE, shard)
+        missing = [v for v in rendered if is_done(layout, motion_stage(v), shard, encoded) is None]
+        for rule in dict.fromkeys(v.rule for v in missing):
+            of_rule = [v for v in missing if v.rule == rule]
+            chains.append(deque([render_step(layout, settings, shard, of_rule, device)]))
+    return chains

@@ -1,0 +1,1 @@
+"""Pictures of a cache: originals and variants side by side."""

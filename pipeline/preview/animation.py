@@ -1,0 +1,102 @@
+"""How a preview moves: originals and variants of several videos side by side, as GIF or MP4."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from s2vc.pipeline.preview.contact_sheet import BAND_GAP, GAP, LINE, MARGIN, PAPER, Page, cell, cell_size, labels
+from s2vc.pipeline.preview.strips import Band, Strip
+from s2vc.pipeline.stages.video import write_video
+from s2vc.pipeline.storage import files
+
+GIF_FPS = Fraction(50)
+"""At most: many programs slow down delays below 20 ms."""
+
+PALETTE_COLOURS, PALETTE_SAMPLES = 255, 6
+"""Of a GIF, and the pictures of it that they are chosen from."""
+
+
+class Animation:
+    """Originals and variants side by side, `across` in a row, all videos at once.
+
+    fps: pictures a second. Videos of other frame rates keep their own pace; those that end first stand still then.
+    """
+
+    def __init__(self, bands: Sequence[Band], fps: Fraction, across: int):
+        self.fps, self._bands = fps, bands
+        self.pictures = max(math.ceil(len(b.numbers) * fps / b.subject.fps) for b in bands)
+        height, width = cell_size(*bands[0].strips[0].frames.shape[1:3])
+        across = min(across, max(len(b.strips) for b in bands))
+        self._page = Page(2 * MARGIN + across * (width + GAP) - GAP)
+        for band in bands:
+            self._page.title(band.subject, f"{float(band.subject.fps):.4g} frames/s")
+            for start in range(0, len(band.strips), across):
+                self._row(band.strips[start : start + across], height, width)
+            self._page.height += BAND_GAP - GAP
+        self._background = self._page.image()
+
+    def _row(self, strips: Sequence[Strip], height: int, width: int) -> None:
+        page = self._page
+        for k, strip in enumerate(strips):
+            left = MARGIN + k * (width + GAP)
+            page.slots.append((left, page.height, strip))
+            for n, (text, face) in enumerate(labels(strip)):
+                page.text(left, page.height + height + LINE * (n + 1), text, face, width)
+        page.height += height + LINE * max(len(labels(strip)) for strip in strips) + 14
+
+    def picture(self, number: int) -> Image.Image:
+        """The n-th picture."""
+        image = self._background.copy()
+        slots = iter(self._page.slots)
+        for band in self._bands:
+            frame = min(math.floor(number * band.subject.fps / self.fps), len(band.numbers) - 1)
+            for _ in band.strips:
+                x, y, strip = next(slots)
+                image.paste(cell(strip.frames[frame]), (x, y))
+        return image
+
+
+def write_mp4(path: Path, bands: Sequence[Band], across: int) -> None:
+    """The animation of `bands`, at the highest frame rate among them."""
+    animation = Animation(bands, max(b.subject.fps for b in bands), across)
+    width, height = animation.picture(0).size
+    with files.attempt(path) as aside, write_video(aside, height, width, str(animation.fps)) as write:
+        for number in range(animation.pictures):
+            write(np.asarray(animation.picture(number))[None])
+
+
+def write_gif(path: Path, bands: Sequence[Band], across: int) -> None:
+    """The animation of `bands`, at the highest frame rate among them as far as GIFs go; it plays in a loop."""
+    animation = Animation(bands, min(max(b.subject.fps for b in bands), GIF_FPS), across)
+    palette = _palette(animation)
+    numbers = range(animation.pictures)
+    pictures = (_quantized(animation.picture(n), palette) for n in numbers)
+    # Delays are whole hundredths of a second, so at 30 a second every third is a little longer.
+    ends = [round(100 * n / animation.fps) for n in range(animation.pictures + 1)]
+    delays = [10 * (b - a) for a, b in pairwise(ends)]
+    with files.attempt(path) as aside:
+        next(pictures).save(aside, "GIF", save_all=True, append_images=pictures, duration=delays, loop=0, optimize=True)
+
+
+def _palette(animation: Animation) -> Image.Image:
+    """One for all pictures, or still regions would flicker; the first colour is that of paper."""
+    samples = np.unique(np.linspace(0, animation.pictures - 1, PALETTE_SAMPLES).astype(int))
+    montage = Image.fromarray(np.concatenate([np.asarray(animation.picture(int(n))) for n in samples]))
+    # One of the 256 is left for "as in the picture before", which keeps files small.
+    colours = montage.quantize(PALETTE_COLOURS - 1, Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*ImageColor.getrgb(PAPER), *colours])
+    return palette
+
+
+def _quantized(picture: Image.Image, palette: Image.Image) -> Image.Image:
+    indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    # Pillow takes a colour near the nearest one, which tints a large white area for all to see.
+    paper = (np.asarray(picture) == ImageColor.getrgb(PAPER)).all(axis=2)
+    indexed.paste(0, mask=Image.fromarray(paper))
+    return indexed

@@ -1,0 +1,126 @@
+"""Pictures of a cache: originals and variants side by side, as a sheet of stills or as an animation."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import ENCODE
+from s2vc.pipeline.cache.reader import UNREADABLE
+from s2vc.pipeline.cache.receipts import OK
+from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.preview.animation import write_gif, write_mp4
+from s2vc.pipeline.preview.contact_sheet import write_png
+from s2vc.pipeline.preview.strips import Band, find_subjects, make_band
+from s2vc.pipeline.static_cues import STRATEGIES
+from s2vc.pipeline.variants import Variant
+
+STILLS, ANIMATIONS = ".png", (".gif", ".mp4")
+
+COLUMNS, SECONDS = 8, 3.0
+"""Frames of a sheet, or tiles across an animation; length of an animation at most."""
+
+ALPHAS = (0.1, 0.3, 0.5, 0.8)
+"""Shown where nothing is rendered and nothing is asked for."""
+
+VIDEOS = 4
+"""Shown at most where none is asked for."""
+
+
+def write_preview(
+    cache: Cache,
+    path: Path,
+    video_ids: Sequence[str] = (),
+    variants: Sequence[Variant] = (),
+    columns: int = COLUMNS,
+    seconds: float = SECONDS,
+    watch: Callable[[int], AbstractContextManager[Advance]] = unseen,
+) -> list[Band]:
+    """Picture videos of a cache: a sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
+
+    video_ids, variants: what to show; without them `choose_videos` and `choose_variants`. Variants that are not
+    rendered are computed for what is shown. watch: progress over so many videos. Returns what is shown.
+    Raises UserError for ids that are unknown or without frames, for another ending, and where files fail.
+    """
+    check_output(path)
+    subjects = find_subjects(cache, video_ids or choose_videos(cache, columns))
+    variants = variants or choose_variants(cache)
+    bands = []
+    with watch(len(subjects)) as advance:
+        for subject in subjects:
+            length = min(subject.frames, math.ceil(seconds * subject.fps))
+            numbers = np.arange(length) if _moves(path) else spread(subject.frames, columns)
+            with _told(f"{subject.video_id} cannot be read, see `s2vc-prep verify`"):
+                bands.append(make_band(cache, subject, numbers, variants))
+            advance(1, len(numbers))
+    with _told(f"{path} cannot be written"):
+        _write(path, bands, columns)
+    return bands
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(f"{what}: {error}") from error
+
+
+def check_output(path: Path) -> None:
+    """Raise UserError where a picture could not be written, before anything is computed for it."""
+    if path.suffix.lower() != STILLS and not _moves(path):
+        raise UserError(f"{path} ends in neither .png (stills) nor .gif or .mp4 (animation)")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder")
+    with _told(f"{path} cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _moves(path: Path) -> bool:
+    return path.suffix.lower() in ANIMATIONS
+
+
+def _write(path: Path, bands: list[Band], columns: int) -> None:
+    match path.suffix.lower():
+        case ".gif":
+            write_gif(path, bands, columns)
+        case ".mp4":
+            write_mp4(path, bands, columns)
+        case _:
+            write_png(path, bands)
+
+
+def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
+    """Ids of encoded videos, one of each class (`count` of the only class): the first with `frames` frames or more,
+    else the longest. Raises UserError where there is none."""
+    index = cache.index
+    encoded = cache.layout.finished(ENCODE)
+    usable = index[(index["frames"] > 0) & index["shard"].isin(encoded)]
+    if usable.empty:
+        raise UserError(f"no video of {cache.layout} is encoded; see `s2vc-prep info`")
+    usable = usable[usable["status"] == OK] if (usable["status"] == OK).any() else usable
+    # Stable, so that videos that are long enough keep their order and the longest of the short ones comes next.
+    ranked = usable.iloc[np.argsort(-usable["frames"].clip(upper=frames), kind="stable")]
+    classes = ranked["class_name"].where(ranked["class_name"] != "", ranked["label"].astype(str))
+    chosen = ranked[~classes.duplicated()] if classes.nunique() > 1 else ranked.head(count)
+    return list(chosen.sort_index()["video_id"].head(count))
+
+
+def choose_variants(cache: Cache) -> list[Variant]:
+    """What has been rendered, `zero` first and alphas rising; else `zero` at a few alphas."""
+    rendered = cache.variants() or [Variant(alpha=a) for a in ALPHAS]
+
+    def order(v: Variant) -> tuple[object, ...]:
+        level = (v.alpha is None, v.alpha if v.alpha is not None else v.keep)
+        return (STRATEGIES.index(v.strategy), v.rule.clip_length or 0, *level, v.draw, v.name)
+
+    return sorted(rendered, key=order)
+
+
+def spread(frames: int, columns: int) -> np.ndarray:
+    """Numbers of evenly spaced frames, first and last among them, each once: (n,) int64, n <= columns."""
+    return np.unique(np.linspace(0, frames - 1, columns).round().astype(np.int64))

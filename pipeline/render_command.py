@@ -1,0 +1,29 @@
+"""What a user is told to run."""
+
+import shlex
+
+from s2vc.pipeline.variants import Variant, plain
+
+
+def how_to_render(cache: object, variant: Variant) -> str:
+    """The command line that renders a variant, or what is missing of it (and, of a random strategy, its earlier draws).
+
+    cache: a path or a Layout, whose text is the place.
+
+    >>> how_to_render("cache", Variant(alpha=0.5))
+    's2vc-prep render cache --alpha 0.5'
+    """
+    words = ["s2vc-prep", "render", shlex.quote(str(cache))]
+    words += ["--alpha", plain(variant.alpha)] if variant.alpha is not None else ["--keep", plain(variant.keep)]
+    rule = variant.rule
+    options = {
+        "--strategy": (variant.strategy, "zero"),
+        "--draws": (variant.draw + 1, 1),
+        "--seed": (variant.seed, 0),
+        "--scope": (rule.scope, "video"),
+        "--clip-length": (rule.clip_length, None),
+        "--frame-step": (rule.frame_step, 1),
+        "--window-stride": (rule.window_stride, (rule.clip_length or 0) * rule.frame_step or None),
+    }
+    words += [w for name, (value, default) in options.items() if value != default for w in (name, str(value))]
+    return " ".join(words)

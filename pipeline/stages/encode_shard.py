@@ -1,0 +1,123 @@
+"""Stage two, a shard of small frames -> latents: the flow over every frame once, and the STDs of eq. 4."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.frames import read_small
+from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
+from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.stages.adaptive_batches import Batches
+from s2vc.pipeline.static_cues import RunningStd, standard_deviation
+from s2vc.pipeline.storage.prefetch import ahead, behind
+from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
+
+
+@lru_cache(maxsize=1)
+def worker_flow(path: str, fingerprint: str, device: str, precision: str) -> Flow:
+    """The flow of a cache, loaded once per worker process; one thread, so that bytes do not depend on the machine."""
+    torch.set_num_threads(1)
+    return load_flow(path, device, precision)
+
+
+def cache_flow(layout: Layout, settings: Settings, device: str) -> Flow:
+    return worker_flow(str(layout.flow.resolve()), settings.flow_fingerprint, device, settings.precision)
+
+
+@on_copies("small")
+def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) -> Receipt:
+    """Encode the stored small frames of a shard; safe to run again. Its ingest must be done."""
+    ingested = read_receipt(layout, INGEST, shard)
+    if ingested is None:
+        raise ValueError(f"shard {shard} is not ingested")
+    flow = cache_flow(layout, settings, device)
+    offsets = ingested.video_offsets
+    small, path = layout.small(shard), layout.latents(shard)
+    frames, videos = int(offsets[-1]), len(offsets) - 1
+    std = np.zeros((videos, LATENTS), np.float32)
+    histogram = np.zeros((videos, HISTOGRAM_BINS), np.int64)
+    batches = Batches(flow.device)
+
+    def images() -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, frames, batches.wanted):
+            x = torch.from_numpy(read_small(small, start, min(start + batches.wanted, frames)))
+            yield start, as_images(x)
+
+    with write_latents(path, frames, videos, settings.latents) as writer, behind() as later:
+        statistics = _Statistics(offsets, std, histogram)
+        for start, x in ahead(images()):
+            z = batches.through(lambda part: flow.encode(part)[0], x)
+            statistics.update(start, z)
+            later(writer.append, z.cpu().numpy())
+        later(writer.finish, std, histogram)
+    key = small.relative_to(layout.root).as_posix()
+    inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
+    return write_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
+
+
+def as_images(small: Tensor) -> Tensor:
+    """Small frames (n, 64, 64, 3) uint8 -> the flow's input (n, 3, 64, 64) float32 in [0, 1]."""
+    return small.permute(0, 3, 1, 2).float() / 255
+
+
+class _Statistics:
+    """STD and histogram of each video of a shard, from batches of z that run across the videos."""
+
+    def __init__(self, offsets: np.ndarray, std: np.ndarray, histogram: np.ndarray):
+        self._offsets, self._std, self._histogram = offsets, std, histogram
+        self._video = -1
+        self._running = RunningStd()
+        self._clips = ClipHistogram(0)
+
+    def update(self, start: int, z: Tensor) -> None:
+        """z (n, 12288) float32 of the shard's frames from start on."""
+        stop = start + len(z)
+        first = int(np.searchsorted(self._offsets, start, side="right")) - 1
+        last = int(np.searchsorted(self._offsets, stop, side="left"))
+        for video in range(first, last):
+            begin, end = (int(n) for n in self._offsets[video : video + 2])
+            if begin == end:
+                continue
+            if video != self._video:
+                self._video = video
+                self._running, self._clips = RunningStd(), ClipHistogram(end - begin)
+            part = z[max(begin, start) - start : min(end, stop) - start]
+            self._running.update(part)
+            self._clips.update(part)
+            if end <= stop:
+                self._std[video] = self._running.value().cpu().numpy()
+                self._histogram[video] = self._clips.counts
+
+
+class ClipHistogram:
+    """STDs over a video's windows of 16 frames, counted as its frames come in; STDs of 4 and more are not counted."""
+
+    def __init__(self, frames: int):
+        self.counts = np.zeros(HISTOGRAM_BINS, np.int64)
+        self._windows = WindowRule("clip", HISTOGRAM_WINDOW).windows(frames)
+        self._recent: Tensor | None = None
+        self._first = 0
+
+    def update(self, z: Tensor) -> None:
+        """The next frames, (n, D)."""
+        recent = z if self._recent is None else torch.cat([self._recent, z])
+        while self._windows and self._windows[0][-1] < self._first + len(recent):
+            window = torch.from_numpy(self._windows.pop(0) - self._first)
+            self._count(standard_deviation(recent[window.to(recent.device)]))
+        needed = int(self._windows[0][0]) if self._windows else self._first + len(recent)
+        self._recent = recent[needed - self._first :].clone()
+        self._first = needed
+
+    def _count(self, std: Tensor) -> None:
+        low, high = HISTOGRAM_RANGE
+        bins = ((std - low) * (HISTOGRAM_BINS / (high - low))).long()
+        counts = torch.bincount(bins[bins < HISTOGRAM_BINS], minlength=HISTOGRAM_BINS)
+        self.counts += counts.cpu().numpy()

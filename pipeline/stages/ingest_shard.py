@@ -1,0 +1,252 @@
+"""Stage one, a shard of videos -> stored frames: decode, thin, resize, JPEG, and the 64x64 frames the flow will see."""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO
+
+import numpy as np
+import pandas as pd
+
+from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, pool_small, write_frames
+from s2vc.pipeline.cache.layout import INGEST, Layout
+from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, write_receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.stages.video import SILENCE_SECONDS, Decoded, DecodeError, DecodeStalled, decode_video
+from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.storage import files
+
+COPY_FRAMES = 256
+"""Frames that go from a spool to the shard at a time (5 MB)."""
+
+# What a broken mount or a dying disk answers: nothing that a video could be blamed for.
+STORAGE_ERRNOS = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.ENODEV,
+    errno.EREMOTEIO,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+
+STORAGE_WORDS = ("Input/output error", "No such file", "Permission denied", "Stale file handle", "not connected")
+"""In what the decoder says: of the storage, perhaps, and not of the video."""
+
+
+class StorageError(OSError):
+    """The videos cannot be reached at all; no video is to blame, and the shard stays unfinished."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A row of the manifest: video_id, and path relative to the root (or absolute, below it)."""
+
+    video_id: str
+    path: str
+
+
+def sources_of(manifest: pd.DataFrame) -> list[Source]:
+    """The videos of a manifest's rows, in their order."""
+    return [Source(*row) for row in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
+
+
+@on_copies()
+def ingest_shard(
+    layout: Layout,
+    settings: Settings,
+    shard: int,
+    sources: list[Source],
+    root: Path,
+    silence: float = SILENCE_SECONDS,
+    doomed: Mapping[str, str] = MappingProxyType({}),
+) -> Receipt:
+    """Ingest the videos of a shard; safe to run again, the same bytes each time.
+
+    silence: seconds without a byte after which a decoder is taken for hung. doomed: video_id -> reason, for videos
+    not even to be opened since they took their worker with them. Raises OSError where storage fails.
+    """
+    frames, small = layout.frames(shard), layout.small(shard)
+    videos = []
+    with write_frames(frames, small) as writer:
+        for source in sources:
+            writer.begin(source.video_id)
+            if source.video_id in doomed:
+                videos.append(VideoRecord(source.video_id, FAILED, doomed[source.video_id]))
+            else:
+                videos.append(ingest_video(source, root, settings, writer, frames.parent, silence))
+    return write_receipt(layout, INGEST, shard, videos, {}, [frames, small])
+
+
+def ingest_video(
+    source: Source, root: Path, settings: Settings, writer: FrameWriter, scratch: Path, silence: float
+) -> VideoRecord:
+    """One video into a shard: all the frames that decode, or, where it fails, none.
+
+    Raises OSError where storage fails.
+    """
+    try:
+        path = find_source(source, root)
+    except ValueError as error:
+        return VideoRecord(source.video_id, FAILED, str(error))
+    size, digest = path.stat().st_size, files.sha256(path)
+    for last_try in (False, True):
+        # Into a spool first: when a decoder is killed midway, the shard has seen nothing of it yet.
+        with _VideoSpool(scratch, settings.jpeg_quality) as spool:
+            try:
+                decoded = decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence)
+            except DecodeStalled:
+                if not last_try:
+                    continue
+                reason = f"the decoder gave nothing for {silence:g} s, twice"
+                return VideoRecord(source.video_id, FAILED, reason, 0, size, digest)
+            except DecodeError:
+                if not last_try:
+                    continue
+                raise
+            if any(word in error for word in STORAGE_WORDS for error in decoded.errors) and not last_try:
+                continue
+            if (decoded.errors or not decoded.frames) and (reason := look_again(source, root, digest)):
+                return VideoRecord(source.video_id, FAILED, reason)
+            if decoded.frames > MAX_FRAMES:
+                return VideoRecord(source.video_id, FAILED, f"it has more than {MAX_FRAMES} frames", 0, size, digest)
+            spool.copy_to(writer)
+        break
+    status, reason = judge(decoded)
+    return VideoRecord(
+        source.video_id,
+        status,
+        reason,
+        decoded.frames,
+        size,
+        digest,
+        decoded.width,
+        decoded.height,
+        decoded.fps,
+    )
+
+
+def find_source(source: Source, root: Path) -> Path:
+    """The file of a manifest row. Raises ValueError, for a person, where there is none that may be read.
+
+    Raises StorageError where the root is gone, or a mount on the way to the file: then no video is to blame.
+    """
+    path = Path(os.path.normpath(root / source.path))
+    base = Path(os.path.normpath(root))
+    if not path.is_relative_to(base):
+        raise ValueError("the path leaves the root folder")
+    try:
+        if not path.resolve().is_relative_to(base.resolve()):
+            raise ValueError("a link leads out of the root folder")
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ValueError("it is a folder, not a video")
+        if not stat.S_ISREG(mode):
+            raise ValueError("it is no regular file")
+        if path.stat().st_size == 0:
+            raise ValueError("the file is empty")
+        with path.open("rb"):
+            return path
+    except PermissionError:
+        if not os.access(base, os.R_OK | os.X_OK):
+            raise StorageError(f"no permission to read the folder {base}") from None
+        raise ValueError("no permission to read it") from None
+    except (FileNotFoundError, NotADirectoryError):
+        refuse_lost_mount(path, base)
+        raise ValueError("there is no such file") from None
+    except OSError as error:
+        if error.errno in STORAGE_ERRNOS:
+            raise
+        raise ValueError(error.strerror or "it cannot be opened") from None
+
+
+def refuse_lost_mount(path: Path, base: Path) -> None:
+    """Raise StorageError where the nearest folder that is there, on the way from base to a missing file, is empty.
+
+    So the place of a mount looks when the mount is lost. A folder that is not there at all, or holds something, is
+    none: the row names a file that does not exist.
+    """
+    folder = path.parent
+    while folder != base and not folder.exists():
+        folder = folder.parent
+    try:
+        with os.scandir(folder) as entries:
+            if next(entries, None) is not None:
+                return
+    except FileNotFoundError:
+        raise StorageError(f"there is no folder {folder}: is it mounted?") from None
+    except (NotADirectoryError, PermissionError):
+        return
+    hint = "" if folder == base else " If nothing belongs there, remove it, and its videos count as missing."
+    raise StorageError(f"{folder} is empty: is it mounted?{hint}")
+
+
+def look_again(source: Source, root: Path, sha256: str) -> str:
+    """Why a video that did not decode well has itself to blame for it, read a second time; empty where it is the same.
+
+    Raises OSError where it is the storage that fails: a decoder does not tell a lost mount from a broken file.
+    """
+    try:
+        changed = files.sha256(find_source(source, root)) != sha256
+    except ValueError as error:
+        return str(error)
+    return "it changed while it was read" if changed else ""
+
+
+def judge(decoded: Decoded) -> tuple[str, str]:
+    """Status and reason of a video from the frames that came and what ffmpeg said; exit codes and headers lie."""
+    said = " ".join(decoded.errors)
+    first = decoded.errors[0][:200] if decoded.errors else ""
+    if decoded.frames:
+        return (PARTIAL, f"damaged; the decoder said: {first}") if first else (OK, "")
+    if "not on whitelist" in said or "m3u8" in said:
+        return FAILED, "it is a playlist, a script or another format that is not opened"
+    if "matches no streams" in said:
+        return FAILED, "it has no video stream"
+    if "Invalid data found when processing input" in said or "moov atom not found" in said:
+        return FAILED, f"it is no video, or damaged at its start; the decoder said: {first}"
+    return (
+        FAILED,
+        f"no frame could be decoded; the decoder said: {first}" if first else "no frame could be decoded",
+    )
+
+
+class _VideoSpool:
+    """The frames of one video, JPEG and small, kept aside until it is known what the video is worth."""
+
+    def __init__(self, folder: Path, jpeg_quality: int):
+        self._quality = jpeg_quality
+        self._jpeg: IO[bytes] = files.spool(folder)
+        self._small: IO[bytes] = files.spool(folder)
+        self._lengths: list[np.ndarray] = []
+
+    def __enter__(self) -> "_VideoSpool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._jpeg.close()
+        self._small.close()
+
+    def take(self, frames: np.ndarray) -> None:
+        """The next frames, (n, H, W, 3) uint8: what is pooled is what readers will decode, not what came in."""
+        jpegs = encode_jpegs(frames, self._quality)
+        self._jpeg.write(b"".join(jpegs))
+        self._small.write(pool_small(decode_jpegs(jpegs)).tobytes())
+        self._lengths.append(np.array([len(j) for j in jpegs], np.int64))
+
+    def copy_to(self, writer: FrameWriter) -> None:
+        self._jpeg.seek(0)
+        self._small.seek(0)
+        lengths = np.concatenate([np.zeros(0, np.int64), *self._lengths])
+        for start in range(0, len(lengths), COPY_FRAMES):
+            part = lengths[start : start + COPY_FRAMES]
+            small = np.frombuffer(self._small.read(len(part) * SMALL * SMALL * 3), np.uint8)
+            writer.add(self._jpeg.read(int(part.sum())), part, small.reshape(-1, SMALL, SMALL, 3))

@@ -1,0 +1,82 @@
+"""Which video takes its worker with it: each video of a shard ingested alone, in a process of its own."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import traceback
+from pathlib import Path
+
+from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.frames import write_frames
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.stages.ingest_shard import Source, StorageError, ingest_shard, ingest_video
+
+
+class NoCulprit(RuntimeError):
+    """A shard that cannot be ingested, though each of its videos can: too little memory, or somebody killing."""
+
+
+@on_copies()
+def ingest_without_culprits(
+    layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
+) -> Receipt:
+    """Ingest a shard that killed its worker every time: find who does it, then leave those out.
+
+    Raises NoCulprit where no single video does it.
+    """
+    culprits = find_culprits(layout, settings, sources, root, silence)
+    if not culprits:
+        raise NoCulprit("it kills its worker every time, and no single video of it does")
+    return ingest_shard(layout, settings, shard, sources, root, silence, culprits)
+
+
+def find_culprits(
+    layout: Layout, settings: Settings, sources: list[Source], root: Path, silence: float
+) -> dict[str, str]:
+    """video_id -> reason for the videos whose process did not survive them; what they wrote is thrown away.
+
+    Raises StorageError where a process fails in a way that says nothing about the video, NoCulprit where the kernel has
+    killed something for want of memory meanwhile.
+    """
+    culprits = {}
+    context = multiprocessing.get_context("spawn")
+    layout.frames(0).parent.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        with tempfile.TemporaryDirectory(dir=layout.frames(0).parent, prefix="alone.attempt-") as scratch:
+            child = context.Process(
+                target=_ingest_alone, args=(source, root, settings, Path(scratch), silence), daemon=True
+            )
+            before = kills_for_memory()
+            child.start()
+            child.join()
+        if child.exitcode is not None and child.exitcode < 0:
+            name = signal.Signals(-child.exitcode).name
+            if name == "SIGKILL" and kills_for_memory() > before:
+                raise NoCulprit(f"memory ran out while {source.video_id} was read alone")
+            culprits[source.video_id] = f"it takes the process that reads it with it ({name}), every time"
+        elif child.exitcode != 0:
+            raise StorageError(f"{source.video_id} alone could not be read either; see the worker's log")
+    return culprits
+
+
+def kills_for_memory() -> int:
+    """Processes that the kernel of this machine has killed since memory ran out, in a container's limits as well."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    except OSError:  # not Linux
+        return 0
+    return int(counters.get("oom_kill", 0))
+
+
+def _ingest_alone(source: Source, root: Path, settings: Settings, scratch: Path, silence: float) -> None:
+    try:
+        with write_frames(scratch / "frames.h5", scratch / "small.h5") as writer:
+            writer.begin(source.video_id)
+            ingest_video(source, root, settings, writer, scratch, silence)
+    except OSError:
+        traceback.print_exc()
+        # At once: HDF5 crashes at the end of a process that could not write a file, and the video would be blamed.
+        os._exit(1)

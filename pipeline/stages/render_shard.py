@@ -1,0 +1,247 @@
+"""Stage three, a shard of latents -> corrections, for several variants in one pass over the latents."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.corrections import WindowRecord, write_motion
+from s2vc.pipeline.cache.frames import read_small
+from s2vc.pipeline.cache.latents import read_latents, read_std_video
+from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
+from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.flow.model import IMAGE_SHAPE, Flow
+from s2vc.pipeline.stages.adaptive_batches import Batches
+from s2vc.pipeline.stages.encode_shard import as_images, cache_flow
+from s2vc.pipeline.static_cues import (
+    RunningStd,
+    alpha_to_keep,
+    standard_deviation,
+    suppressed_set,
+    suppressor,
+)
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.prefetch import ahead
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import WindowRule
+
+PIECE_FRAMES = 64
+"""Frames of a whole-video window that are read at a time."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window to render: row and id of its video, its number in the video, its frame numbers in the shard (L,)."""
+
+    video: int
+    video_id: str
+    number: int
+    frames: np.ndarray
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames of a window, in order: z (n, 12288) float32 as cached, x = X' (n, 3, 64, 64) float32 in [0, 1].
+
+    std, pixel_std: STDs over the whole window, of its latents and of X', (12288,) float32; pixel_std for tfd only.
+    """
+
+    window: Window
+    first: bool
+    z: Tensor
+    x: Tensor
+    std: Tensor
+    pixel_std: Tensor | None
+
+
+class Sink(Protocol):
+    """Where rendered windows go; see MotionWriter.add."""
+
+    def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
+
+
+@on_copies("small", "latents.zarr")
+def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> list[Receipt]:
+    """Render variants of one window rule from the cached latents of a shard; safe to run again."""
+    encoded = read_receipt(layout, ENCODE, shard)
+    if encoded is None:
+        raise ValueError(f"shard {shard} is not encoded")
+    flow = cache_flow(layout, settings, device)
+    windows = shard_windows(encoded, variants[0].rule)
+    paths = [layout.motion(v, shard) for v in variants]
+    with ExitStack() as stack:
+        sinks: list[Sink] = [stack.enter_context(write_motion(path)) for path in paths]
+        notes = render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
+    return [
+        write_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
+        for k, (v, p) in enumerate(zip(variants, paths, strict=True))
+    ]
+
+
+def shard_windows(encoded: Receipt, rule: WindowRule) -> list[Window]:
+    """All windows of a shard, video by video."""
+    return [
+        Window(row, video.video_id, number, first + frames)
+        for row, (video, first) in enumerate(zip(encoded.videos, encoded.video_offsets[:-1], strict=True))
+        for number, frames in enumerate(rule.windows(video.frames))
+    ]
+
+
+def render_windows(
+    layout: Layout,
+    shard: int,
+    windows: list[Window],
+    variants: list[Variant],
+    flow: Flow,
+    sinks: list[Sink],
+    scratch: Path,
+) -> tuple[str, ...]:
+    """Render windows of a shard, each variant into its sink; the latents are read once for all of them.
+
+    Returns what there is to tell of it, see Batches.
+    """
+    batches = Batches(flow.device)
+    renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
+    tfd = any(v.strategy == "tfd" for v in variants)
+    for piece in ahead(_pieces(layout, shard, windows, variants[0].rule, tfd, flow.device)):
+        for renderer in renderers:
+            renderer.take(piece)
+    for renderer in renderers:
+        renderer.finish()
+    return batches.notes("render", shard)
+
+
+def _pieces(
+    layout: Layout, shard: int, windows: list[Window], rule: WindowRule, tfd: bool, device: torch.device
+) -> Iterator[Piece]:
+    """What the windows hold, read from the cache in order; a window of scope `clip` is one piece."""
+    path, small = layout.latents(shard), layout.small(shard)
+    std_video = read_std_video(path) if rule.scope == "video" else None
+    for window in windows:
+        pixel_std = _pixel_std(small, window.frames).to(device) if tfd else None
+        size = PIECE_FRAMES if rule.scope == "video" else len(window.frames)
+        for start in range(0, len(window.frames), size):
+            frames = window.frames[start : start + size]
+            first, last = int(frames.min()), int(frames.max()) + 1
+            z = torch.from_numpy(read_latents(path, first, last)[frames - first]).to(device).float()
+            x = as_images(torch.from_numpy(read_small(small, first, last)[frames - first]).to(device))
+            cached = std_video[window.video] if std_video is not None else None
+            std = standard_deviation(z) if cached is None else torch.from_numpy(cached).to(device)
+            yield Piece(window, start == 0, z, x, std, pixel_std)
+
+
+def _pixel_std(small: Path, frames: np.ndarray) -> Tensor:
+    """STD over a window of each value of X', (12288,) float32, read in pieces."""
+    running = RunningStd()
+    for start in range(0, len(frames), PIECE_FRAMES):
+        part = frames[start : start + PIECE_FRAMES]
+        first, last = int(part.min()), int(part.max()) + 1
+        running.update(as_images(torch.from_numpy(read_small(small, first, last)[part - first])).flatten(1))
+    return running.value()
+
+
+class _Open:
+    """A window on its way: the changes that are decoded wait in a spool until their largest modulus is known."""
+
+    def __init__(self, record: WindowRecord, untouched: bool, scratch: Path):
+        self.record = record
+        self.untouched = untouched
+        self.missing = len(record.frames)
+        self._peak = 0.0
+        self._spool = files.spool(scratch)
+
+    def take(self, change: np.ndarray) -> None:
+        """The next frames' changes, (n, 64, 64, 3) float32."""
+        self._peak = max(self._peak, float(np.abs(change).max()))
+        self._spool.write(change.tobytes())
+        self.missing -= len(change)
+
+    def deliver(self, sink: Sink) -> None:
+        self._spool.seek(0)
+        sink.add(self.record, self._peak, self._changes())
+        self._spool.close()
+
+    def _changes(self) -> Iterator[np.ndarray]:
+        length = len(self.record.frames)
+        for start in range(0, length, PIECE_FRAMES):
+            shape = (min(PIECE_FRAMES, length - start), 64, 64, 3)
+            if self.untouched:
+                yield np.zeros(shape, np.float32)
+            else:
+                yield np.frombuffer(self._spool.read(int(np.prod(shape)) * 4), np.float32).reshape(shape)
+
+
+class _Renderer:
+    """One variant: suppresses, decodes in full batches across windows, and hands windows on in order."""
+
+    def __init__(self, variant: Variant, flow: Flow, sink: Sink, batches: Batches, scratch: Path):
+        self._variant, self._flow, self._sink = variant, flow, sink
+        self._batches, self._scratch = batches, scratch
+        self._open: deque[_Open] = deque()
+        self._waiting: list[tuple[_Open, Tensor, Tensor]] = []
+
+    def take(self, piece: Piece) -> None:
+        if piece.first:
+            self._begin(piece)
+        window = self._open[-1]
+        if window.untouched:
+            window.missing -= len(piece.x)
+        elif self._variant.strategy == "tfd":
+            x_p = self._suppress(piece.x.flatten(1)).view_as(piece.x)
+            window.take(_channels_last(x_p - piece.x))
+        else:
+            self._waiting.append((window, self._suppress(piece.z), piece.x))
+            if sum(len(x) for _, _, x in self._waiting) >= self._batches.wanted:
+                self._decode()
+        self._deliver()
+
+    def finish(self) -> None:
+        self._decode()
+        self._deliver()
+
+    def _begin(self, piece: Piece) -> None:
+        """Choose what is suppressed in a window (eq. 4), from STDs over the whole of it."""
+        variant, window = self._variant, piece.window
+        std = piece.pixel_std if piece.pixel_std is not None and variant.strategy == "tfd" else piece.std
+        alpha = variant.alpha if variant.alpha is not None else alpha_to_keep(std, variant.keep or 0.0)
+        rng = window_rng(variant, window)
+        suppressed = suppressed_set(std, alpha, variant.strategy, rng)
+        kept = 1.0 - float(suppressed.double().mean())
+        record = WindowRecord(window.video, window.frames, alpha, kept)
+        self._suppress = suppressor(suppressed, variant.strategy, rng)
+        # The way through the flow and back rounds; where nothing is suppressed the change is 0, not nearly 0.
+        self._open.append(_Open(record, not bool(suppressed.any()), self._scratch))
+
+    def _decode(self) -> None:
+        if not self._waiting:
+            return
+        owners, z_p, x = zip(*self._waiting, strict=True)
+        self._waiting = []
+        change = _channels_last(self._batches.through(self._flow.decode, torch.cat(z_p)) - torch.cat(x))
+        for owner, part in zip(owners, np.split(change, np.cumsum([len(p) for p in x])[:-1]), strict=True):
+            owner.take(part)
+
+    def _deliver(self) -> None:
+        # The last window may have more pieces to come; the ones before it are complete once decoded.
+        while self._open and self._open[0].missing == 0:
+            self._open.popleft().deliver(self._sink)
+
+
+def window_rng(variant: Variant, window: Window) -> np.random.Generator:
+    """Random numbers of a window: the same in every run, whatever shard or batch it is in."""
+    video = int.from_bytes(hashlib.sha256(window.video_id.encode()).digest()[:8], "little")
+    return np.random.default_rng([variant.seed, variant.draw, video, window.number])
+
+
+def _channels_last(images: Tensor) -> np.ndarray:
+    assert images.shape[1:] == IMAGE_SHAPE
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,1 @@
+"""Files, HDF5 and object stores: whatever is written appears whole, or not at all."""

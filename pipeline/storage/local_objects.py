@@ -1,0 +1,155 @@
+"""Copies of a store's objects on this machine: bounded, least recently used first out, shared by all its processes.
+
+An object is a file named by its SHA-256. Beside each lies a lock: held shared by those who are about to open the file
+(a lease), exclusively by the one who fetches it or drops it. Its time stamp says when the object was last asked for.
+"""
+
+import fcntl
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.hdf5 import close_files
+
+LEASES = 3
+"""Objects that a process keeps from being dropped: those it asked for last, so that it can open them."""
+
+
+class DamagedObject(ValueError):
+    """What came from the store is not what the receipt says."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """An object on disk, or the room held for one that is being fetched."""
+
+    used: int
+    size: int
+    path: Path
+
+
+class LocalObjects:
+    """Objects in a folder, of `limit` bytes in all. The limit is passed only by what processes hold leases on.
+
+    Raises OSError where the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, limit: int):
+        self._objects, self._locks, self.limit = folder / "objects", folder / "locks", limit
+        for place in (self._objects, self._locks):
+            place.mkdir(parents=True, exist_ok=True)
+        self._leases: OrderedDict[str, int] = OrderedDict()
+
+    def get(self, digest: str, size: Callable[[], int], fetch: Callable[[Path], None]) -> Path:
+        """The file of an object; where it is not here, fetch(path) brings it, size() bytes.
+
+        Raises DamagedObject where it has another SHA-256, UserError where it does not go into the limit.
+        """
+        path = self._objects / digest
+        if digest in self._leases:
+            self._leases.move_to_end(digest)
+            return path
+        while True:
+            lock = os.open(self._locks / digest, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if path.exists():
+                self._lease(digest, lock)
+                return path
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if not path.exists():
+                    self._fetch(digest, size(), fetch)
+            finally:
+                # A lock cannot be turned from exclusive to shared at once: look again whether it is still there.
+                os.close(lock)
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Keep a file that was just uploaded, so that the next stage here need not fetch it."""
+        target, size = self._objects / digest, path.stat().st_size
+        with self._exclusive(digest) as held:
+            # What does not go in at all must not drop the others.
+            if held and size <= self.limit and not target.exists() and self._make_room(size):
+                with suppress(FileExistsError):
+                    os.link(path, target)
+
+    def _lease(self, digest: str, lock: int) -> None:
+        self._leases[digest] = lock
+        self._release(LEASES)
+
+    def release(self) -> None:
+        """Give up all leases; in a forked process, those of its parent."""
+        self._release(0)
+
+    def _release(self, left: int) -> None:
+        while len(self._leases) > left:
+            lock = self._leases.popitem(last=False)[1]
+            os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for this ticks every 4 ms only
+            os.close(lock)
+
+    def _fetch(self, digest: str, size: int, fetch: Callable[[Path], None]) -> None:
+        """Bring an object; its lock is held."""
+        if size > self.limit:
+            raise UserError(f"a shard's file has {size} bytes: --local-cache-size must be larger than that")
+        self._release(LEASES - 1)
+        # What this process has open of dropped objects would go on taking room.
+        close_files()
+        room, part = self._objects / f"{digest}.room", self._objects / f"{digest}.part"
+        try:
+            self._make_room(size, room)
+            fetch(part)
+            if files.sha256(part) != digest:
+                raise DamagedObject(f"an object of the store is damaged: its SHA-256 is not {digest}")
+            part.replace(self._objects / digest)
+        finally:
+            part.unlink(missing_ok=True)
+            room.unlink(missing_ok=True)
+
+    def _make_room(self, size: int, room: Path | None = None) -> bool:
+        """Drop what was unused for longest until `size` bytes more go in; whether they do. room: keeps their place."""
+        with files.flocked(self._locks / "room"):
+            kept = sorted(self._kept(), key=lambda k: k.used)
+            total = sum(k.size for k in kept) + size
+            for old in kept:
+                if total <= self.limit:
+                    break
+                if self._drop(old.path):
+                    total -= old.size
+            if room is not None:
+                with room.open("wb") as file:
+                    file.truncate(size)  # which takes none on disk: it is there to be counted
+        return total <= self.limit
+
+    def _kept(self) -> Iterator[_Kept]:
+        for entry in os.scandir(self._objects):
+            name = entry.name.partition(".")[0]
+            if entry.name.endswith(".part"):
+                continue
+            with suppress(FileNotFoundError):  # dropped meanwhile
+                used = os.stat(self._locks / name).st_mtime_ns if (self._locks / name).exists() else 0
+                yield _Kept(used, entry.stat().st_size, Path(entry.path))
+
+    def _drop(self, path: Path) -> bool:
+        """Remove an object, or what a killed process left of one; not where somebody holds it."""
+        digest = path.name.partition(".")[0]
+        with self._exclusive(digest) as held:
+            if held:
+                path.unlink(missing_ok=True)
+                path.with_name(f"{digest}.part").unlink(missing_ok=True)
+        return held
+
+    @contextmanager
+    def _exclusive(self, digest: str) -> Iterator[bool]:
+        """Hold an object's lock, if nobody else does; whether it is held. The lock's file, and its time, stay."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files.flocked(self._locks / digest, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                held = True
+            except BlockingIOError:
+                held = False
+            yield held

@@ -1,0 +1,112 @@
+"""Checks of rendered variants: variant.json, and the corrections of a shard in motion/VARIANT/NNNNN.h5."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from s2vc.pipeline.cache.corrections import MotionShard, read_motion
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.receipts import VideoRecord
+from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.files import Malformed
+from s2vc.pipeline.storage.hdf5 import read_shard
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.verify.check_frames import frame_offsets
+from s2vc.pipeline.verify.hdf5_datasets import own_dataset
+from s2vc.pipeline.verify.problem import Problem
+from s2vc.pipeline.windows import WindowRule
+
+PIECE_FRAMES = 256
+"""Corrections that are read at a time, 3 MB."""
+
+
+def check_variant_settings(layout: Layout, variant: Variant) -> Iterable[Problem]:
+    """variant.json says what the folder's name says."""
+    try:
+        found = Variant.from_json(files.read_json(layout.variant_settings(variant)))
+    except FileNotFoundError:
+        raise Malformed("is missing") from None
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise Malformed("does not describe a variant") from None
+    if found != variant:
+        raise Malformed(f"describes {found.name}, its folder is {variant.name}")
+    return ()
+
+
+def check_motion(path: Path, where: str, variant: Variant, videos: list[VideoRecord], quick: bool) -> Iterable[Problem]:
+    """The windows are the rule's, their levels such as can be, and a window with nothing suppressed has no change."""
+    shard = _read(path, variant, videos)
+    _check_windows(shard, variant, videos)
+    yield from _check_levels(shard, where, variant)
+    if not quick:
+        for window in np.flatnonzero(shard.kept == 1):
+            if _changes(path, *(int(n) for n in shard.window_offsets[window : window + 2])):
+                yield Problem(where, f"window {window} changes its frames, though it keeps every latent")
+
+
+def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> MotionShard:
+    """The small arrays, of shapes that fit each other. Raises Malformed before anything absurd is read."""
+    file = read_shard(path)
+    windows = len(own_dataset(file, "scale", np.float32, (None,)))
+    rows = len(own_dataset(file, "window_frames", np.int64, (None,)))
+    own_dataset(file, "window_offsets", np.int64, (windows + 1,))
+    own_dataset(file, "window_video", np.int64, (windows,))
+    own_dataset(file, "alpha", np.float32, (windows,))
+    own_dataset(file, "kept", np.float32, (windows,))
+    own_dataset(file, "correction", np.int8, (rows, SMALL, SMALL, 3))
+    # The rule of a name and the frames of a receipt may ask for any number; what is stored is bounded by the file.
+    least = sum(_least_rows(variant.rule, v.frames) for v in videos)
+    if rows < least:
+        raise Malformed(f"has {rows} window rows, {least} or more are expected")
+    return read_motion(path)
+
+
+def _least_rows(rule: WindowRule, frames: int) -> int:
+    """Rows of all windows of a video, but for the one that ends with it where frames remain."""
+    if rule.clip_length is None or rule.window_stride is None or not frames:
+        return frames
+    span = (rule.clip_length - 1) * rule.frame_step + 1
+    return rule.clip_length * (1 + max(frames - span, 0) // rule.window_stride)
+
+
+def _check_windows(shard: MotionShard, variant: Variant, videos: list[VideoRecord]) -> None:
+    """window_video, window_offsets and window_frames are those that the rule gives for the videos of the receipt."""
+    offsets, first = shard.window_offsets, 0
+    if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(shard.window_frames):
+        raise Malformed("window_offsets do not rise from 0 to the number of window rows")
+    for video, record in enumerate(videos):
+        expected = variant.rule.windows(record.frames)
+        stop = first + len(expected)
+        of = f"of {record.video_id} are not those of {variant.name}"
+        if not np.array_equal(np.flatnonzero(shard.window_video == video), np.arange(first, stop)):
+            raise Malformed(f"the numbers of the windows {of}")
+        if not np.array_equal(np.diff(offsets[first : stop + 1]), [len(w) for w in expected]):
+            raise Malformed(f"the lengths of the windows {of}")
+        if expected:
+            frames = np.concatenate(expected) + frame_offsets(videos)[video]
+            if not np.array_equal(shard.window_frames[offsets[first] : offsets[stop]], frames):
+                raise Malformed(f"the frames of the windows {of}")
+        first = stop
+    if first != len(shard.window_video):
+        raise Malformed(f"has {len(shard.window_video)} windows, {first} are expected")
+
+
+def _check_levels(shard: MotionShard, where: str, variant: Variant) -> Iterable[Problem]:
+    wrong = {
+        "scale is not a finite number of 0 or more": ~(np.isfinite(shard.scale) & (shard.scale >= 0)),
+        "kept is not a share of 0 to 1": ~((shard.kept >= 0) & (shard.kept <= 1)),
+        "alpha is not a finite number": ~np.isfinite(shard.alpha),
+    }
+    if variant.alpha is not None:
+        wrong[f"alpha is not {variant.alpha}"] = shard.alpha != np.float32(variant.alpha)
+    for what, windows in wrong.items():
+        if windows.any():
+            yield Problem(where, f"{what} in window {int(windows.argmax())}")
+
+
+def _changes(path: Path, start: int, stop: int) -> bool:
+    """Whether any correction of rows start to stop is not 0."""
+    correction = read_shard(path)["correction"]
+    return any(correction[begin : min(begin + PIECE_FRAMES, stop)].any() for begin in range(start, stop, PIECE_FRAMES))

@@ -1,0 +1,120 @@
+"""Checks of the latents of a shard: the arrays of latents.zarr/NNNNN, their chunk files, and the STDs in them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from s2vc.pipeline.cache.latents import (
+    HISTOGRAM_BINS,
+    READ_FRAMES,
+    STORED_AS,
+    WRITE_FRAMES,
+    open_array,
+    read_std_clip_histogram,
+    read_std_video,
+    read_steps,
+)
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.quantise import Q8, STEP, WIDEST_STEP
+from s2vc.pipeline.cache.receipts import VideoRecord
+from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.files import Malformed
+from s2vc.pipeline.verify.problem import Problem
+from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
+
+CRC_BYTES = 4
+INDEX_BYTES = WRITE_FRAMES // READ_FRAMES * 16 + CRC_BYTES
+"""A zarr-shard ends with where its chunks lie: offset and length, 8 bytes each, of every one it could have."""
+
+
+def zarr_shards(frames: int) -> int:
+    """Files that hold the z of so many frames."""
+    return -(-frames // WRITE_FRAMES)
+
+
+def latent_files(frames: int, videos: int, kind: str) -> dict[str, int | None]:
+    """Every file of a shard's group, and its size in bytes where that follows from what is stored, uncompressed."""
+    sizes: dict[str, int | None] = {"zarr.json": None}
+    arrays = ("z", *(["z_step"] if kind == Q8 else []), "std_video", "std_clip_histogram")
+    sizes |= {f"{name}/zarr.json": None for name in arrays}
+    if kind == Q8 and frames:
+        sizes["z_step/c/0"] = frames * 4 + CRC_BYTES
+    for number in range(zarr_shards(frames)):
+        chunks = -(-min(WRITE_FRAMES, frames - number * WRITE_FRAMES) // READ_FRAMES)
+        raw = READ_FRAMES * LATENTS * np.dtype(STORED_AS[kind]).itemsize
+        sizes[f"z/c/{number}/0"] = None if kind == Q8 else chunks * (raw + CRC_BYTES) + INDEX_BYTES
+    if videos:
+        sizes["std_video/c/0/0"] = videos * LATENTS * 4 + CRC_BYTES
+        sizes["std_clip_histogram/c/0/0"] = videos * HISTOGRAM_BINS * 8 + CRC_BYTES
+    return sizes
+
+
+def check_root(layout: Layout) -> Iterable[Problem]:
+    """latents.zarr is a Zarr v3 group."""
+    path = layout.all_latents / "zarr.json"
+    if not path.is_file():
+        raise Malformed("is missing")
+    content = files.read_json(path)
+    if not isinstance(content, dict) or (content.get("zarr_format"), content.get("node_type")) != (3, "group"):
+        raise Malformed("describes no Zarr v3 group")
+    return ()
+
+
+def check_latents(path: Path, where: str, videos: list[VideoRecord], kind: str) -> Iterable[Problem]:
+    """Shapes and types of the arrays; steps, STDs and their counts are such as can be. z itself is not read."""
+    frames, count = sum(v.frames for v in videos), len(videos)
+    if (stored := open_array(path, "z").dtype) != np.dtype(STORED_AS[kind]):
+        raise Malformed(f"z is {stored}, {STORED_AS[kind]} is expected")
+    rows = {"z": frames, "std_video": count, "std_clip_histogram": count} | ({"z_step": frames} if kind == Q8 else {})
+    for name, expected in rows.items():
+        if (found := open_array(path, name).shape[0]) != expected:
+            raise Malformed(f"{name} has {found} rows, {expected} are expected")
+    if kind == Q8:
+        if not _are_steps(read_steps(path)):
+            yield Problem(where, f"z_step is not a power of two from {STEP:g} to {WIDEST_STEP:g} everywhere")
+        for number in range(zarr_shards(frames)):
+            if _is_cut(path / "z" / "c" / str(number) / "0"):
+                yield Problem(f"{where}/z/c/{number}/0", "is not as long as its index says")
+    std, histogram = read_std_video(path), read_std_clip_histogram(path)
+    for video, own_std, own_counts in zip(videos, std, histogram, strict=True):
+        for fault in (_std_fault(own_std, video.frames), _histogram_fault(own_counts, video.frames)):
+            if fault:
+                yield Problem(where, f"{fault} for {video.video_id}")
+
+
+def _are_steps(step: np.ndarray) -> bool:
+    fraction, _ = np.frexp(step)
+    return bool(((fraction == 0.5) & (step >= STEP) & (step <= WIDEST_STEP)).all())
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a zarr-shard is not as long as its chunks and their index; of a packed one, only they tell how long."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - INDEX_BYTES))
+        places = file.read()[:-CRC_BYTES]
+    if len(places) != INDEX_BYTES - CRC_BYTES:
+        return True
+    lengths = np.frombuffer(places, "<u8")[1::2]
+    # Of a chunk that it could have and has not, the length is 2^64 - 1.
+    return int(lengths[lengths != np.iinfo(np.uint64).max].sum()) != size - INDEX_BYTES
+
+
+def _std_fault(std: np.ndarray, frames: int) -> str:
+    if not (np.isfinite(std).all() and (std >= 0).all()):
+        return "std_video is not a finite number of 0 or more everywhere"
+    if frames < 2 and std.any():
+        return f"std_video is not 0, with {frames} frames,"
+    return ""
+
+
+def _histogram_fault(counts: np.ndarray, frames: int) -> str:
+    """STDs of 4 and more are not counted, so that there may be fewer than one for each window and latent."""
+    windows = len(WindowRule("clip", HISTOGRAM_WINDOW).windows(frames))
+    if (counts < 0).any():
+        return "std_clip_histogram counts less than 0"
+    if counts.max(initial=0) > windows * LATENTS or counts.sum() > windows * LATENTS:
+        return f"std_clip_histogram counts more than the {windows} windows have latents"
+    return ""

@@ -1,0 +1,93 @@
+"""Checks of receipts, and of the files they name against their SHA-256."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.receipts import Receipt, VideoRecord, load_receipt, receipt_fault
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.verify.problem import Checks, Problem
+
+
+def receipt_name(layout: Layout, stage: str, shard: int) -> str:
+    """Where a receipt lies, relative to the cache."""
+    return layout.receipt(stage, shard).relative_to(layout.root).as_posix()
+
+
+def check_receipt(layout: Layout, stage: str, shard: int, video_ids: list[str]) -> Checks[Receipt | None]:
+    """The receipt that is there is one, of that stage and shard, and of those videos in that order."""
+    where = receipt_name(layout, stage, shard)
+    try:
+        receipt = load_receipt(layout, stage, shard)
+    except (OSError, RecursionError) as error:
+        yield Problem(where, f"cannot be read ({error})")
+        return None
+    if receipt is None:
+        yield Problem(where, "is no receipt: the shard counts as not done")
+        return None
+    fault = receipt_fault(receipt, stage, shard) or _other_videos(receipt.videos, video_ids)
+    if fault:
+        yield Problem(where, fault)
+        return None
+    return receipt
+
+
+def _other_videos(videos: list[VideoRecord], video_ids: list[str]) -> str:
+    if len(videos) != len(video_ids):
+        return f"has {len(videos)} videos, the shard has {len(video_ids)} in index.csv"
+    for number, (video, video_id) in enumerate(zip(videos, video_ids, strict=True), 1):
+        if video.video_id != video_id:
+            return f"video {number} is {video.video_id}, in index.csv it is {video_id}"
+    return ""
+
+
+def check_inputs(layout: Layout, receipt: Receipt, before: Receipt, inputs: list[str]) -> Checks[bool]:
+    """The receipt was made from the files that the receipt before it names; whether it was."""
+    where = receipt_name(layout, receipt.stage, receipt.shard)
+    command = "render" if receipt.stage.startswith("motion/") else "encode"
+    if receipt.videos != before.videos:
+        other = receipt_name(layout, before.stage, before.shard)
+        yield Problem(where, f"what became of its videos is not what {other} says")
+        return False
+    for name in sorted(receipt.inputs.keys() | set(inputs)):
+        if name not in inputs or receipt.inputs.get(name) != before.files.get(name):
+            what = f"was not made from the {name} that is there now; run `s2vc-prep {command}` again"
+            yield Problem(where, what)
+            return False
+    return True
+
+
+def check_files(layout: Layout, receipt: Receipt, sizes: Mapping[str, int | None], quick: bool) -> Checks[set[str]]:
+    """The files of a shard and stage: named in the receipt, there, of their size where it is known, and unchanged.
+
+    sizes: of every file that must be there, by its path relative to the cache. Returns those that are well.
+    """
+    where = receipt_name(layout, receipt.stage, receipt.shard)
+    for name in sorted(receipt.files.keys() - sizes.keys()):
+        yield Problem(where, f"names {name}, which is no file of this shard")
+    well = set()
+    for name, size in sizes.items():
+        if name not in receipt.files:
+            yield Problem(where, f"does not name {name}")
+            continue
+        fault = _file_fault(layout.root / name, size, None if quick else receipt.files[name])
+        if fault:
+            yield Problem(name, fault)
+        else:
+            well.add(name)
+    return well
+
+
+def _file_fault(path: Path, size: int | None, sha256: str | None) -> str:
+    try:
+        if not path.exists():
+            return "is missing"
+        if not path.is_file():
+            return "is no regular file"
+        if size is not None and path.stat().st_size != size:
+            return f"has {path.stat().st_size} bytes, {size} are expected"
+        if sha256 is not None and files.sha256(path) != sha256:
+            return "is not as it was written (its SHA-256 is not the one in its receipt)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return ""

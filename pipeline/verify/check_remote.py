@@ -1,0 +1,72 @@
+"""Checks of a cache in an object store: each shard is brought here as it is there, and checked as one on disk is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from s2vc.pipeline.cache.copies import scratch
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.receipts import read_receipt
+from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.storage.lease import FOLDER as JOBS
+from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.verify.check_shard import ShardCheck
+from s2vc.pipeline.verify.foreign import foreign
+from s2vc.pipeline.verify.problem import Checks
+
+TOP = ("cache.json", "index.csv", "flow.safetensors", "log.txt")
+
+
+@dataclass
+class RemoteShards:
+    """The shards of a cache under check. there: all keys of the store; own: those that the cache accounts for."""
+
+    layout: RemoteLayout
+    settings: Settings
+    index: pd.DataFrame
+    variants: Sequence[Variant]
+    quick: bool
+    there: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.there = set(self.layout.store.listing(""))
+        self.own = {*TOP, *(f"motion/{v.name}/variant.json" for v in self.variants)}
+
+    @contextmanager
+    def brought(self, shard: int, rows: range) -> Iterator[ShardCheck]:
+        """The check of a shard, of which a copy is here while the block runs. Nothing comes from the local cache."""
+        with scratch(self.layout.local / "scratch") as folder:
+            here = Layout(folder)
+            for stage in (INGEST, ENCODE, *map(motion_stage, self.variants)):
+                self._bring(here, stage, shard)
+            yield ShardCheck(here, self.settings, self.index, shard, rows, self.quick)
+
+    def _bring(self, here: Layout, stage: str, shard: int) -> None:
+        path = here.receipt(stage, shard)
+        key = path.relative_to(here.root).as_posix()
+        self.own.add(key)
+        content = self.layout.store.read(key) if key in self.there else None
+        if content is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        receipt = read_receipt(here, stage, shard)
+        if receipt is None:
+            return
+        for name in receipt.files:
+            key = f"{receipt.prefix}/{name}"
+            self.own.add(key)
+            if key in self.there:
+                (here.root / name).parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    self.layout.store.download(key, here.root / name)
+
+    def foreign(self) -> Checks[None]:
+        """Objects that no receipt accounts for, once all shards were brought."""
+        for key in sorted(self.there - self.own):
+            if not key.startswith(f"{JOBS}/"):
+                yield foreign(key)

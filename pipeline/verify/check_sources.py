@@ -1,0 +1,58 @@
+"""Checks of the videos a cache was made from: each is still the file that was decoded."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pandas as pd
+
+from s2vc.pipeline.cache.layout import INGEST, Layout
+from s2vc.pipeline.cache.receipts import VideoRecord, read_receipt
+from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.stages.ingest_shard import Source, StorageError, find_source, sources_of
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.verify.problem import Checks, Problem
+
+
+def check_sources(
+    layout: Layout,
+    settings: Settings,
+    manifest: pd.DataFrame,
+    root: Path,
+    quick: bool = False,
+    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+) -> Checks[None]:
+    """Size and, unless `quick`, SHA-256 of each source against the ingest receipt of its shard.
+
+    A changed source is damage of its shard: doing it again takes the file as it is now. Raises StorageError where the
+    root is empty, as where it is not mounted.
+    """
+    rows = sources_of(manifest)
+    layout.expect_many()
+    with show(settings.rows) as advance:
+        for shard, numbers in enumerate(settings.shards()):
+            receipt = read_receipt(layout, INGEST, shard)
+            for video, row in zip(receipt.videos if receipt else [], numbers, strict=False):
+                what = _change(video, rows[row], root, quick)
+                if what:
+                    gone = what.startswith("its source is not")
+                    yield Problem(video.video_id, what, stage="" if gone else INGEST, shard=shard)
+                advance(1, video.frames)
+
+
+def _change(video: VideoRecord, source: Source, root: Path, quick: bool) -> str:
+    if not video.sha256:
+        return ""  # there was no file then either
+    try:
+        path = find_source(source, root)
+    except StorageError:
+        raise
+    except (ValueError, OSError) as error:
+        return f"its source is not there any more ({error})"
+    size = path.stat().st_size
+    if size != video.bytes:
+        return f"its source has changed: {size} bytes, {video.bytes} when it was decoded"
+    if not quick and files.sha256(path) != video.sha256:
+        return "its source has changed: the same size, other bytes"
+    return ""

@@ -1,0 +1,139 @@
+"""Energy of a backbone whose activations are known, correlations against numpy's, and the command on real caches."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from s2vc.eval.analyses.optical_flow import STILL, speeds
+from s2vc.eval.analyses.saliency_maps import (
+    MOST_WINDOWS,
+    Saliency,
+    correlations,
+    energy,
+    look,
+    with_other_flows,
+    with_own_flow,
+)
+from s2vc.eval.view import StoredWindows, View
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from tests.eval.conftest import Evaluate
+
+
+class Cells(nn.Module):
+    """Means over cells of 4 frames and 16 x 16 pixels; channels: the mean colours, and twice their sum."""
+
+    feature_size = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        colours = nn.functional.avg_pool3d(x, (4, 16, 16))
+        return torch.cat([colours, 2 * colours.sum(dim=1, keepdim=True)], dim=1)
+
+
+def test_energy_is_the_sum_of_squares_over_channels() -> None:
+    clips = torch.zeros(2, 3, 8, 32, 48)
+    clips[1, 0, 4:, :16, 32:], clips[1, 1, 4:, :16, 32:] = 3, -1
+    expected = torch.zeros(2, 2, 2, 3)
+    expected[1, 1, 0, 2] = 3**2 + 1**2 + (2 * 2) ** 2
+    torch.testing.assert_close(energy(Cells(), clips), expected)
+
+
+def test_correlations_are_those_of_numpy() -> None:
+    a, b = np.random.default_rng(0).standard_normal((2, 5, 3, 4, 6)).astype(np.float32)
+    b[2, 1] = 7.1  # the same everywhere
+    found = correlations(a, b)
+    assert found.shape == (5, 3) and np.isnan(found[2, 1])
+    for i, j in np.argwhere(~np.isnan(found)):
+        assert found[i, j] == pytest.approx(np.corrcoef(a[i, j].ravel(), b[i, j].ravel())[0, 1])
+
+
+def test_the_control_is_the_flow_of_every_other_video() -> None:
+    rng = np.random.default_rng(0)
+    none = np.zeros((0,), np.uint8)
+    one, two, three = (
+        Saliency(name, rng.random((w, 2, 4, 4)), rng.random((w, 2, 4, 4)), none, none)
+        for name, w in (("one", 3), ("two", 3), ("three", 5))
+    )
+    assert with_own_flow(one) == pytest.approx(correlations(one.energy, one.speed).mean())
+    expected = [correlations(one.energy, two.speed).mean(), correlations(one.energy, three.speed[[0, 2, 4]]).mean()]
+    assert with_other_flows(one, [one, two, three]) == pytest.approx(np.mean(expected))
+    assert np.isnan(with_other_flows(one, [one]))
+    still = replace(one, speed=np.zeros_like(one.speed))
+    assert np.isnan(with_own_flow(still)) and with_own_flow(replace(one, speed=2 * one.energy + 1)) == pytest.approx(1)
+
+
+def test_what_is_seen_of_a_video(cache_path: Path) -> None:
+    cache, view = Cache(cache_path), View(63, 8)  # the centre of 72 x 98 is 63 pixels wide: no resizing
+    seen = look(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
+    frames = cache.frames(str(cache.index["video_id"].iloc[0]))
+    starts = np.arange(0, 33, 4)[np.linspace(0, 8, MOST_WINDOWS).round().astype(int)]  # of 40 frames
+    assert seen.energy.shape == seen.speed.shape == (MOST_WINDOWS, 2, 3, 3)
+    start = starts[seen.middle]
+    np.testing.assert_array_equal(seen.clip, frames[start : start + 8, 4:67, 18:81])
+    expected = np.stack(list(speeds(frames[start : start + 8])))[:, 4:67, 18:81]
+    expected = np.where(expected < STILL, 0, expected)
+    np.testing.assert_allclose(seen.clip_speed, expected, atol=1e-6)
+    pixels = (seen.clip / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    corner = pixels[:4, :16, :16].mean(axis=(0, 1, 2))
+    corner_energy = (corner**2).sum() + (2 * corner.sum()) ** 2
+    assert seen.energy[seen.middle, 0, 0, 0] == pytest.approx(corner_energy, rel=1e-4)
+    assert seen.speed[seen.middle].mean() == pytest.approx(expected.mean(), rel=0.2)  # cells overlap a little
+
+
+def test_a_map_of_one_cell_is_refused(cache_path: Path) -> None:
+    cache, view = Cache(cache_path), View(31, 8)
+    with pytest.raises(UserError, match="single cell"):
+        look(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
+
+
+SMALL = ["--size", 64, "--frames", 8]
+
+
+def test_the_command_writes_numbers_a_sheet_and_an_animation(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    result = evaluate("saliency", labelled_cache, "random", *SMALL, "--videos", 3, "--gif", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    path = next(tmp_path.glob("saliency-*.json"))
+    numbers = json.loads(path.read_text())
+    assert numbers["split"] == "split1" and len(numbers["per_video"]) == 3
+    index = Cache(labelled_cache).index.set_index("video_id")
+    assert all(index.loc[v["video_id"], "split1"] == "test" for v in numbers["per_video"])
+    assert numbers["correlation"] == pytest.approx(np.mean([v["correlation"] for v in numbers["per_video"]]))
+    assert -1 <= numbers["correlation_other_flow"] <= 1
+    assert Image.open(path.with_suffix(".png")).size[0] > 400
+    assert Image.open(path.with_suffix(".gif")).n_frames == 8
+
+
+def test_all_videos_are_drawn_from_on_demand(evaluate: Evaluate, cache_path: Path, tmp_path: Path) -> None:
+    arguments = ["--split", "all", "--videos", 9, "--out", tmp_path]
+    result = evaluate("saliency", cache_path, "random", *SMALL, *arguments)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(next(tmp_path.glob("saliency-*.json")).read_text())
+    assert numbers["videos"] == 5 and numbers["undefined"] == 1  # one has a single frame: nothing moves
+    assert "1 videos have no correlation" in result.output
+
+
+def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def told(cache: Path, *arguments: object) -> str:
+        result = evaluate("saliency", cache, "random", *SMALL, *arguments, "--out", tmp_path / "out")
+        assert result.exit_code == 2, result.output
+        (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
+        return line
+
+    assert "no split 'split9'" in told(labelled_cache, "--split", "split9")
+    assert "single cell" in told(labelled_cache, "--size", 32)
+    shutil.copytree(labelled_cache, tmp_path / "cache")
+    index = tmp_path / "cache" / "index.csv"
+    index.write_text(index.read_text().replace(",test,", ",train,"))
+    assert "no test videos" in told(tmp_path / "cache")
+    for path in (tmp_path / "cache" / "frames").iterdir():
+        path.unlink()
+    assert "s2vc-prep verify" in told(tmp_path / "cache", "--split", "all")

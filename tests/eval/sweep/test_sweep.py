@@ -1,0 +1,240 @@
+"""The sweep: what it plans and shares out, its tables; the real command, killed and gone on with, evicting."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from s2vc.eval.sweep.cost import planned
+from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
+from s2vc.eval.sweep.run import Share, share_out
+from s2vc.eval.sweep.table import main_numbers, markdown, plot_curve, summary
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.variants import Variant
+from s2vc.training.prepare import with_regime
+from s2vc.training.regimes import REGIMES
+from s2vc.training.run_folder import read_metrics
+from s2vc.training.settings import PRESETS
+
+LIMIT = 400.0
+EPOCHS, STEPS = 4, 8
+
+HALF, SOME = Variant(alpha=0.5), Variant(keep=0.2)
+
+
+def test_every_arm_runs_with_every_seed_and_the_baseline_first() -> None:
+    trials = plan_trials([HALF, SOME], seeds=2)
+    assert [t.name for t in trials[:3]] == ["moco-seed0", "alpha0.5-zero-video-seed0", "keep0.2-zero-video-seed0"]
+    assert [t.seed for t in trials] == [0, 0, 0, 1, 1, 1]
+    assert trials[0].settings({"lr": 1.0}) == {"lr": 1.0, "method": "moco", "seed": 0}
+    assert trials[4].settings({}) == {"method": "s2vc", "variant": ["alpha0.5-zero-video"], "seed": 1}
+
+
+def test_a_trial_is_finished_when_each_task_is_evaluated(tmp_path: Path) -> None:
+    folder, trials = SweepFolder(tmp_path), plan_trials([], seeds=2)
+    folder.write_numbers(trials[0], {"retrieval": {"recall@1": 0.5}})
+    assert unfinished(folder, trials, ["retrieval"]) == [trials[1]]
+    assert unfinished(folder, trials, ["retrieval", "linear"]) == trials
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "trials", "asked", "expected"),
+    [
+        ([2], 0, 9, None, Share(1, 0, 2)),
+        ([2], 0, 1, None, Share(2, 0, 1)),
+        ([64], 8, 30, None, Share(8, 1, 8)),
+        ([64], 8, 3, None, Share(21, 1, 3)),
+        ([16], 0, 30, 4, Share(4, 0, 4)),
+        ([4], 8, 30, None, Share(1, 1, 4)),
+        ([16, 16, 16], 0, 2, None, Share(16, 0, 2)),  # not 24, which no machine has
+        ([6, 6], 0, 9, 4, Share(4, 0, 2)),
+    ],
+)
+def test_trials_are_packed_on_gpus_or_cores(
+    nodes: list[int], gpus: int, trials: int, asked: int | None, expected: Share
+) -> None:
+    assert share_out(nodes, gpus, trials, asked) == expected
+    assert expected.cpus * expected.at_once <= sum(nodes)
+
+
+def test_a_trial_larger_than_any_machine_is_refused() -> None:
+    with pytest.raises(UserError, match="a trial of 3 CPUs does not fit: the largest machine has 2"):
+        share_out([2, 2], 0, 4, 3)
+
+
+def made_up() -> pd.DataFrame:
+    """Two arms and MoCo; seed 2 of one arm is missing."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"arm": arm, "seed": seed, "kept": kept, "retrieval/recall@1": value, "linear/top1": rng.random()}
+        for arm, kept, values in (
+            ("moco", None, (0.2, 0.3, 0.4)),
+            (HALF.name, 0.18, (0.3, 0.5, 0.4)),
+            (SOME.name, 0.2, (0.1, 0.3)),
+        )
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path) -> None:
+    means = summary(made_up()).set_index("arm")
+    number, gain = "retrieval/recall@1", "retrieval/recall@1 − moco"
+    assert means.loc[HALF.name, number] == pytest.approx(0.4)
+    assert means.loc[HALF.name, f"{number} ±"] == pytest.approx(0.1 / np.sqrt(3))
+    assert means.loc[HALF.name, gain] == pytest.approx((0.1 + 0.2 + 0.0) / 3)
+    assert means.loc[HALF.name, f"{gain} ±"] == pytest.approx(0.1 / np.sqrt(3))  # of 0.1, 0.2 and 0.0
+    assert means.loc[SOME.name, gain] == pytest.approx(-0.05)  # over the two seeds that both have
+    assert means.loc[SOME.name, "seeds"] == 2
+    told = markdown(summary(made_up()))
+    assert "40.0 ± 5.8 | +10.0 ± 5.8" in told and "## linear" in told and "18.0 %" in told
+    assert main_numbers(summary(made_up())) == [number, "linear/top1"]
+    plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
+    assert Image.open(tmp_path / "c.png").size[0] > 800
+
+
+def test_one_seed_has_no_error() -> None:
+    means = summary(made_up().query("seed == 0")).set_index("arm")
+    assert np.isnan(means.loc[HALF.name, "retrieval/recall@1 ±"])
+    assert "±" not in markdown(summary(made_up().query("seed == 0")))
+
+
+@pytest.mark.parametrize(
+    ("layers", "regime"),
+    [([{"epochs": 5}], "small"), ([PRESETS["ucf101"]], "paper"), ([{"epochs": 10_000}], "paper")],
+)
+def test_one_regime_is_chosen_for_all_arms(layers: list[dict[str, Any]], regime: str, labelled_cache: Path) -> None:
+    shared = shared_settings([*layers, {"temperature": 0.2}], Cache(labelled_cache))
+    expected = REGIMES[regime] | {"regime": regime, "temperature": 0.2}
+    for trial in plan_trials([HALF, SOME], seeds=2):
+        # Whatever a trial would choose by itself: it takes what the sweep chose.
+        for videos in (6, 100_000):
+            settings = with_regime([trial.settings(shared)], videos)
+            assert {name: getattr(settings, name) for name in expected} == expected
+    assert planned(example_settings(shared))[1] == 6
+    assert {"regime", "negatives", "momentum", "schedule"} <= shared.keys()
+
+
+def command(cache: Path, out: Path, *more: object) -> list[str]:
+    arguments = [
+        cache, "--alphas", "0.5", "--seeds", 1, "--out", out, "--backbone", "s3d", "--size", 32, "--clip-length", 8,
+        "--epochs", EPOCHS, "--batch", 3, "--checkpoint-minutes", 0, "--cpus-per-trial", 1, *more,
+    ]  # fmt: skip
+    return [sys.executable, "-m", "s2vc.eval.cli.sweep", *map(str, arguments)]
+
+
+def start(arguments: list[str]) -> "subprocess.Popen[str]":
+    """The command with a Ray of its own; Ctrl-C reaches it, also where the tests' own shell ignores it."""
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    output, _ = process.communicate(timeout=LIMIT)
+    return process.returncode, output
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_cache: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "sweep", labelled_cache
+    folder, (moco, half) = SweepFolder(out), plan_trials([HALF], seeds=1)
+    variant = cache / "motion" / HALF.name
+
+    dry = subprocess.run(command(cache, out, "--dry-run"), capture_output=True, text=True, timeout=LIMIT)
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    assert "regime small (6 videos, 8 steps)" in dry.stdout
+    assert "2 runs: 1 variants and MoCo" in dry.stdout and "for 1 variants to render" in dry.stdout
+    assert not out.exists() and not variant.exists()
+
+    killed = start(command(cache, out, "--evict"))
+    wait_for(lambda: len(read_metrics(folder.run(moco) / "metrics.csv")) >= 2, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+
+    stopped = start(command(cache, out, "--evict"))
+    wait_for(lambda: len(read_metrics(folder.run(half) / "metrics.csv")) >= 2, stopped)
+    assert folder.numbers(moco)  # the variant's turn comes when MoCo is done
+    assert variant.exists()
+    os.kill(stopped.pid, signal.SIGINT)
+    code, output = finish(stopped)
+    assert code == 130 and "run the same command again to go on" in output, output
+    before = (folder.run(moco) / "evaluated.json").stat().st_mtime_ns
+    done = len(read_metrics(folder.run(half) / "metrics.csv"))
+    assert 2 <= done < STEPS
+
+    code, output = finish(start(command(cache, out, "--evict")))
+    assert code == 0, output
+    assert (folder.run(moco) / "evaluated.json").stat().st_mtime_ns == before
+    for trial in (moco, half):
+        assert [r.step for r in read_metrics(folder.run(trial) / "metrics.csv")] == list(range(1, STEPS + 1))
+        assert folder.numbers(trial)["retrieval"]["recall@1"] == 1.0  # colours alone tell the classes apart
+    assert not variant.exists() and not (cache / "receipts" / "motion" / HALF.name).exists()
+    table = pd.read_csv(folder.table)
+    assert table["arm"].tolist() == ["moco", HALF.name] and 0 < table["kept"][1] < 1
+    assert "alpha0.5-zero-video" in output and Image.open(folder.curve).size[0] > 300
+    assert {p.name for p in out.iterdir()} == {
+        "sweep.yaml", "runs", "results", "kept.json", "sweep.csv", "sweep.md", "curve.png",
+    }  # fmt: skip
+
+    again = subprocess.run(command(cache, out), capture_output=True, text=True, timeout=LIMIT)
+    assert again.returncode == 0 and "2 runs, all done before" in again.stdout
+    assert not variant.exists()
+    other = subprocess.run(
+        command(cache, out, "--lr", 0.5, "--seeds", 2), capture_output=True, text=True, timeout=LIMIT
+    )
+    assert other.returncode == 2 and "lr is 0.001 there, 0.5 here" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "say how much to suppress"),
+        (["--alphas", "0.5,x"], "is no list such as"),
+        (["--alphas", "0.5", "--strategies", "dim"], "there is no strategy 'dim'"),
+        (["--alphas", "0.5", "--eval", "finetune"], "there is no task 'finetune'"),
+        (["--alphas", "-1"], "alpha is a number of 0 or more"),
+        (["--alphas", "0.5", "--size", "8"], "size is 32 pixels or more"),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(
+    labelled_cache: Path, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    from s2vc.eval.cli.sweep import main
+
+    done = CliRunner().invoke(main, [str(labelled_cache), "--out", str(tmp_path / "s"), *arguments])
+    assert done.exit_code == 2 and told in done.output, done.output
+    assert not (tmp_path / "s").exists()
+
+
+def test_settings_that_a_sweep_decides_are_refused_in_a_file(labelled_cache: Path, tmp_path: Path) -> None:
+    from s2vc.eval.cli.sweep import main
+
+    config = tmp_path / "c.yaml"
+    config.write_text("seed: 3\n")
+    done = CliRunner().invoke(main, [str(labelled_cache), "--alphas", "0.5", "--config", str(config)])
+    assert done.exit_code == 2 and "seed is what a sweep decides" in done.output, done.output
+    assert Trial(None, 3).settings({})["seed"] == 3

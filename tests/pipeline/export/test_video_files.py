@@ -1,0 +1,330 @@
+"""`s2vc-prep export` writes clips that any program reads, where their names say, and nothing else."""
+
+import os
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import simplejpeg
+from click.testing import Result
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.export import video_files as export
+from s2vc.pipeline.export.video_files import plan_export, stored_rate
+from s2vc.pipeline.stages.video import Decoded, decode_video
+from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
+from tests.support.clips import moving_square, write_clip
+
+VIDEO, CLIP, _ = VARIANTS
+ODD_SIZE = (71, 97)
+NTSC = "30000/1001"
+FILM = "Ünïcode Ordner/日本 film.v2.avi"
+
+
+def decoded(path: Path, height: int, width: int) -> tuple[np.ndarray, Decoded]:
+    """Frames of a video file (T, height, width, 3) uint8, which has that size, and what the decoder says of it."""
+    pieces: list[np.ndarray] = []
+    result = decode_video(path, height, width, pieces.append)
+    assert (result.height, result.width, result.errors) == (height, width, [])
+    return np.concatenate(pieces), result
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference in brightness, in grey levels; colours, halved in size, differ more."""
+    assert a.shape == b.shape
+    return float(np.abs((a.astype(float) - b) @ [0.299, 0.587, 0.114]).mean())
+
+
+def below(folder: Path) -> set[str]:
+    """All files under a folder, relative to it."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def odd_cache(cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Odd-sized frames: every second one of a film at 29.97 frames/s, and two videos that differ in ending."""
+    folder = tmp_path_factory.mktemp("odd")
+    write_clip(folder / FILM, moving_square(9), NTSC)
+    for name in ("x/same.mp4", "x/same.mov"):
+        write_clip(folder / name, moving_square(3))
+    ids = [FILM, "x/same.mp4", "x/same.mov"]
+    (folder / "manifest.csv").write_text("\n".join(["video_id", *ids]) + "\n")
+    size = "x".join(map(str, ODD_SIZE))
+    result = cli("encode", folder / "manifest.csv", "--out", folder / "cache", "--size", size, "--frame-step", 2)
+    assert result.exit_code == 0, result.output
+    return folder / "cache"
+
+
+@pytest.fixture
+def renamed(cache_path: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the cache whose index gives the first videos other names, as one who means harm would."""
+
+    def rename(*names: str) -> Path:
+        copy = Path(shutil.copytree(cache_path, tmp_path / "renamed"))
+        index = pd.read_csv(copy / "index.csv", dtype=str, keep_default_na=False)
+        index.loc[: len(names) - 1, "video_id"] = list(names)
+        index.to_csv(copy / "index.csv", index=False)
+        return copy
+
+    return rename
+
+
+# MP4
+
+
+def test_mp4s_hold_the_motion_preserved_frames(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    result = cli("export", cache_path, "--variant", VIDEO, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "5 clips of 5 videos" in result.output
+    assert "1 failed skipped" in result.output
+    cache = Cache(cache_path)
+    assert below(tmp_path / "out") == {f"{VIDEO}/{v.removesuffix('.mp4')}.mp4" for v in CLIPS}
+    for video_id, (frames, _) in CLIPS.items():
+        clip, said = decoded(tmp_path / "out" / VIDEO / video_id, *FRAME_SIZE)
+        expected = cache.motion_preserved(video_id, VIDEO)
+        assert len(clip) == frames
+        assert said.fps == "25"
+        assert difference(clip, expected) < 3
+        assert difference(clip, cache.frames(video_id)) > 10
+
+
+def test_stored_frames_are_exported_as_original(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    call = ["--variant", "original", "--video", "slide/b c.mp4", "--out", tmp_path / "out"]
+    result = cli("export", cache_path, *call)
+    assert result.exit_code == 0, result.output
+    assert below(tmp_path / "out") == {"original/slide/b c.mp4"}
+    clip, _ = decoded(tmp_path / "out/original/slide/b c.mp4", *FRAME_SIZE)
+    assert difference(clip, Cache(cache_path).frames("slide/b c.mp4")) < 3
+
+
+def test_odd_sizes_are_made_even_and_rates_follow_the_frame_step(odd_cache: Path, tmp_path: Path) -> None:
+    plan = plan_export(Cache(odd_cache), ("original",), tmp_path, video_ids=(FILM,))
+    (path,) = [plan.write(clip) for clip in plan.clips]
+    assert path == tmp_path / "original/Ünïcode Ordner/日本 film.v2.mp4"
+    clip, said = decoded(path, 72, 98)
+    assert len(clip) == 5
+    assert float(Fraction(said.fps)) == pytest.approx(30000 / 1001 / 2, abs=0.01)
+    expected = np.pad(Cache(odd_cache).frames(FILM), ((0, 0), (0, 1), (0, 1), (0, 0)), "edge")
+    assert difference(clip, expected) < 3
+
+
+def test_the_same_export_gives_the_same_bytes_in_pieces_of_any_size(
+    cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    for size in (64, 7):
+        monkeypatch.setattr(export, "PIECE_FRAMES", size)
+        plan = plan_export(Cache(cache_path), (VIDEO,), tmp_path / str(size), video_ids=("slide/a.mp4",))
+        written.append(plan.write(plan.clips[0]).read_bytes())
+    assert written[0] == written[1]
+
+
+# Windows, and folders of JPEGs
+
+
+def test_each_window_of_scope_clip_is_a_clip(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    ids = ("slide/a.mp4", "orbit/short.mp4")
+    only = [word for video_id in ids for word in ("--video", video_id)]
+    result = cli("export", cache_path, "--variant", CLIP, "--out", tmp_path, "--format", "frames", *only)
+    assert result.exit_code == 0, result.output
+    # 40 frames: two windows of 16, and one that ends with the video; 9 frames: one window, padded.
+    stems = ("slide/a_w000", "slide/a_w001", "slide/a_w002", "orbit/short_w000")
+    assert below(tmp_path) == {f"{CLIP}/{stem}/img_{n:05d}.jpg" for stem in stems for n in range(1, 17)}
+    cache = Cache(cache_path)
+    for stem in stems:
+        video_id, window = f"{stem[:-5]}.mp4", int(stem[-3:])
+        for n, frame in enumerate(cache.motion_preserved(video_id, CLIP, window), 1):
+            expected = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame.copy(), 95, "RGB", "420"), "RGB")
+            stored = (tmp_path / CLIP / stem / f"img_{n:05d}.jpg").read_bytes()
+            np.testing.assert_array_equal(simplejpeg.decode_jpeg(stored, "RGB"), expected)
+
+
+def test_windows_with_a_frame_step_play_in_time(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(cache_path, tmp_path / "cache")
+    rule = ["--scope", "clip", "--clip-length", 8, "--frame-step", 5]
+    assert cli("render", copy, "--keep", 1, *rule).exit_code == 0
+    plan = plan_export(Cache(copy), ("keep1-zero-clip8-step5",), tmp_path / "out", video_ids=("slide/a.mp4",))
+    path = plan.write(plan.clips[0])
+    assert path.name == "a_w000.mp4"
+    clip, said = decoded(path, *FRAME_SIZE)
+    assert said.fps == "5"
+    assert difference(clip, Cache(copy).frames("slide/a.mp4")[:36:5]) < 3
+
+
+@pytest.mark.parametrize(
+    ("fps", "step", "expected"),
+    [
+        ("25", 1, Fraction(25)),
+        ("30000/1001", 2, Fraction(15000, 1001)),
+        ("", 1, Fraction(25)),
+        ("", 5, Fraction(5)),
+        ("0", 1, Fraction(25)),
+        ("-3", 1, Fraction(25)),
+        ("1/0", 1, Fraction(25)),
+        ("fast", 1, Fraction(25)),
+        ("90000", 1, Fraction(25)),
+    ],
+)
+def test_the_rate_of_stored_frames(fps: str, step: int, expected: Fraction) -> None:
+    assert stored_rate(fps, step) == expected
+
+
+# Refused before the first write
+
+
+def refused(cli: Callable[..., Result], cache: Path, out: Path, *options: object) -> str:
+    """The one line in which an export is refused, with exit code 2 and nothing written or changed."""
+    before = below(out)
+    result = cli("export", cache, "--out", out, *options)
+    assert result.exit_code == 2, result.output
+    assert len(result.output.splitlines()) == 1
+    assert below(out) == before
+    return result.output
+
+
+def test_names_that_collide_are_refused(cli: Callable[..., Result], odd_cache: Path, tmp_path: Path) -> None:
+    line = refused(cli, odd_cache, tmp_path, "--variant", "original")
+    assert "x/same.mp4" in line
+    assert "x/same.mov" in line
+    assert cli("export", odd_cache, "--out", tmp_path, "--variant", "original", "--video", "x/same.mov").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "form"), [(("a.avi", "a.mp4/b.mp4"), "mp4"), (("a.mp4", "a/b.mp4"), "frames"), (("./a.x", "a.y"), "mp4")]
+)
+def test_a_clip_in_the_place_of_a_folder_is_refused(
+    cli: Callable[..., Result], renamed: Callable[..., Path], tmp_path: Path, names: tuple[str, str], form: str
+) -> None:
+    line = refused(cli, renamed(*names), tmp_path / "out", "--variant", "original", "--format", form)
+    assert all(name in line for name in names)
+
+
+def test_what_is_there_is_replaced_only_when_asked(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    call = ["--variant", "original", "--video", "orbit/still.mp4", "--video", "slide/a.mp4"]
+    target = tmp_path / "original/orbit/still.mp4"
+    target.parent.mkdir(parents=True)
+    target.write_text("mine")
+    assert str(target) in refused(cli, cache_path, tmp_path, *call)
+    assert target.read_text() == "mine"
+    assert cli("export", cache_path, "--out", tmp_path, *call, "--overwrite").exit_code == 0
+    assert len(decoded(target, *FRAME_SIZE)[0]) == 1
+
+
+def test_a_folder_of_other_files_is_never_replaced(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    call = ["--variant", "original", "--video", "orbit/still.mp4", "--format", "frames", "--overwrite"]
+    folder = tmp_path / "original/orbit/still"
+    assert cli("export", cache_path, "--out", tmp_path, *call).exit_code == 0
+    assert cli("export", cache_path, "--out", tmp_path, *call).exit_code == 0
+    assert os.listdir(folder) == ["img_00001.jpg"]
+    (folder / "notes.txt").write_text("mine")
+    assert str(folder) in refused(cli, cache_path, tmp_path, *call)
+
+
+def test_a_variant_that_is_not_rendered_is_refused(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    line = refused(cli, cache_path, tmp_path, "--variant", "alpha0.30-zero-clip16")
+    assert f"`s2vc-prep render {cache_path} --alpha 0.3 --scope clip --clip-length 16`" in line
+
+
+def test_a_variant_that_is_rendered_in_part_is_refused(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(cache_path, tmp_path / "cache")
+    (copy / f"receipts/motion/{VIDEO}/00001.json").unlink()
+    line = refused(cli, copy, tmp_path / "out", "--variant", VIDEO, "--video", "slide/a.mp4")
+    assert f"`s2vc-prep render {copy} --alpha 0.5`" in line
+
+
+def test_a_cache_that_is_encoded_in_part_is_refused(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(cache_path, tmp_path / "cache")
+    (copy / "receipts/encode/00001.json").unlink()
+    assert "not completely encoded" in refused(cli, copy, tmp_path / "out", "--variant", "original")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--variant", "alpha"], "no variant"),
+        (["--variant", "../original"], "no variant"),
+        (["--variant", "original", "--video", "orbit/nothing.mp4"], "no video 'orbit/nothing.mp4'"),
+    ],
+)
+def test_mistakes_in_the_call_are_one_line(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path, options: list[str], says: str
+) -> None:
+    assert says in refused(cli, cache_path, tmp_path, *options)
+
+
+def test_clips_are_not_written_into_a_cache(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(cache_path / "motion")
+    for out in (cache_path / "motion", tmp_path / "link"):
+        assert "in the cache" in refused(cli, cache_path, out, "--variant", VIDEO)
+
+
+def test_what_cannot_be_written_is_one_line(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "original").write_text("a file where a folder is needed")
+    assert "cannot write" in refused(cli, cache_path, tmp_path, "--variant", "original")
+
+
+# Hostile names and damaged caches
+
+
+@pytest.mark.parametrize("form", ["mp4", "frames"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.mp4",
+        "a/../../evil.mp4",
+        "/evil.mp4",
+        "..",
+        "...mp4",
+        "a/..mp4",
+        ".",
+        "a\x1b[0m.mp4",
+        "long" * 60 + ".mp4",
+    ],
+)
+def test_a_hostile_name_is_listed_and_never_written(
+    cli: Callable[..., Result], renamed: Callable[..., Path], tmp_path: Path, name: str, form: str
+) -> None:
+    cache, out = renamed(name), tmp_path / "deep/er/out"
+    before = below(tmp_path)
+    ids = ["--video", name, "--video", "orbit/still.mp4"]
+    result = cli("export", cache, "--variant", "original", "--out", out, "--format", form, *ids)
+    assert result.exit_code == 3, result.output
+    assert "is not exported" in result.output
+    assert result.output.replace("\n", "").isprintable()
+    image = "original/orbit/still" + (".mp4" if form == "mp4" else "/img_00001.jpg")
+    assert below(tmp_path) - before == {f"deep/er/out/{image}"}
+    assert not Path("/evil.mp4").exists()
+
+
+def test_a_damaged_cache_ends_in_one_line_and_leaves_nothing_half_written(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(cache_path, tmp_path / "cache")
+    path = copy / "frames/00000.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    line = refused(cli, copy, tmp_path / "out", "--variant", "original")
+    assert "s2vc-prep verify" in line
+
+
+def test_planning_alone_writes_nothing(cache_path: Path, tmp_path: Path) -> None:
+    plan = plan_export(Cache(cache_path), ("original", VIDEO, CLIP, VIDEO), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    windows = {"slide/a.mp4": 3, "slide/b c.mp4": 2, "orbit/a.mp4": 3, "orbit/short.mp4": 1, "orbit/still.mp4": 1}
+    assert len(plan.clips) == 2 * len(CLIPS) + sum(windows.values())
+    with pytest.raises(UserError):
+        plan_export(Cache(cache_path), ("nothing",), tmp_path / "out")

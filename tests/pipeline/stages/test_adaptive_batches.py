@@ -1,0 +1,80 @@
+"""Fewer frames at a time where the allocator, a real one, has no more."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2vc.pipeline.stages.adaptive_batches import Batches
+
+ABSURD = 1 << 50
+"""Bytes that no machine has."""
+
+
+def doubled_if(most: int) -> tuple[list[int], Callable[[Tensor], Tensor]]:
+    """A function that doubles frames and takes ABSURD bytes for more than `most` of them; and what it was asked for."""
+    asked: list[int] = []
+
+    def function(frames: Tensor) -> Tensor:
+        asked.append(len(frames))
+        torch.empty(ABSURD if len(frames) > most else 1, dtype=torch.uint8)
+        return frames * 2
+
+    return asked, function
+
+
+@pytest.mark.parametrize(
+    ("frames", "most", "asked"),
+    [
+        (64, 64, [64]),
+        (64, 20, [64, 32, 16, 16, 16, 16]),
+        (40, 20, [40, 32, 16, 16, 8]),
+        (9, 8, [9, 8, 1]),
+        (3, 1, [3, 2, 1, 1, 1]),
+    ],
+)
+def test_all_frames_go_through_in_halves_of_the_full_size(frames: int, most: int, asked: list[int]) -> None:
+    batches = Batches(torch.device("cpu"))
+    called, function = doubled_if(most)
+    x = torch.arange(float(frames))
+    assert torch.equal(batches.through(function, x), x * 2)
+    assert called == asked
+
+
+def test_the_next_frames_are_not_tried_at_the_full_size_again_and_it_is_told() -> None:
+    batches = Batches(torch.device("cpu"))
+    called, function = doubled_if(20)
+    assert batches.notes("encode", 3) == ()
+    batches.through(function, torch.zeros(64))
+    called.clear()
+    batches.through(function, torch.zeros(64))
+    assert called == [16, 16, 16, 16]
+    (note,) = batches.notes("encode", 3)
+    assert note.startswith("encode of shard 3: ") and "16 frames" in note and "not 64" in note
+
+
+def test_where_not_one_frame_fits_it_is_no_memory() -> None:
+    with pytest.raises(MemoryError, match="single frame"):
+        Batches(torch.device("cpu")).through(doubled_if(0)[1], torch.zeros(64))
+
+
+def test_other_errors_are_what_they_are() -> None:
+    def wrong(frames: Tensor) -> Tensor:
+        return frames @ torch.zeros(7)
+
+    with pytest.raises(RuntimeError, match=r"size mismatch|inconsistent"):
+        Batches(torch.device("cpu")).through(wrong, torch.zeros(64))
+
+
+def test_a_gpus_error_is_known() -> None:
+    """There may be no GPU, but its error can be made."""
+
+    def full(frames: Tensor) -> Tensor:
+        if len(frames) > 32:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return frames
+
+    batches = Batches(torch.device("cpu"))
+    assert len(batches.through(full, torch.zeros(64))) == 64
+    assert batches.size == 32

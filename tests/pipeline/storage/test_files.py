@@ -1,0 +1,45 @@
+"""Files that appear whole or not at all, where two write the same: a dead driver's step, and its successor's."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+from s2vc.pipeline.storage.files import attempt, hashes
+
+FILES, ROUNDS, WRITERS = 30, 15, 3
+
+
+def put(target: Path, text: str) -> None:
+    """A folder of some files, as an attempt."""
+    with attempt(target) as aside:
+        aside.mkdir()
+        for number in range(FILES):
+            (aside / str(number)).write_text(text)
+
+
+def put_often(target: Path) -> None:
+    for _ in range(ROUNDS):
+        put(target, "same")
+
+
+def test_writers_of_the_same_folder_never_take_it_from_each_other_or_from_a_reader(tmp_path: Path) -> None:
+    target = tmp_path / "00000"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=put_often, args=(target,)) for _ in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    while not target.exists():
+        time.sleep(0.001)
+    seen = set()
+    while any(writer.is_alive() for writer in writers):
+        seen.add(frozenset(hashes([target], tmp_path).items()))
+    assert [writer.exitcode for writer in writers] == [0] * WRITERS
+    assert len(seen) == 1 and len(next(iter(seen))) == FILES
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_with_other_content_is_replaced(tmp_path: Path) -> None:
+    put(tmp_path / "00000", "old")
+    put(tmp_path / "00000", "new")
+    assert {p.read_text() for p in (tmp_path / "00000").iterdir()} == {"new"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "00000"]

@@ -1,0 +1,112 @@
+"""Every reader of a cache, one after another, in a process of its own: what each says, and the memory that it takes.
+
+`python -m tests.reading CACHE OUT` prints a JSON object: of each reader its exit code (0: it read; -1: an error that is
+none of the user's, as a traceback would show it) and its output; and the peak of the process's memory in bytes.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VARIANTS = ("alpha0.5-zero-video", "alpha0.5-zero-clip16")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """exit_code: 0 to 3 of a command, -1 for an error that is nobody's mistake. output: what it said."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """answers: by reader. peak: bytes of memory. seconds: for all of them, the start not counted."""
+
+    answers: dict[str, Answer]
+    peak: int
+    seconds: float
+
+
+def read_everything(cache: Path, out: Path) -> Reading:
+    """All readers on a cache, in a process of its own; what they write goes to `out`."""
+    command = [sys.executable, "-m", "tests.support.all_readers", str(cache), str(out)]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=300).stdout)
+    answers = {name: Answer(*answer) for name, answer in told["answers"].items()}
+    return Reading(answers, told["peak"], told["seconds"])
+
+
+def main(cache: Path, out: Path) -> None:
+    answers, started = {}, time.monotonic()
+    for name, reader in readers(cache, out).items():
+        try:
+            answers[name] = reader()
+        except BaseException as error:
+            answers[name] = (-1, f"{type(error).__name__}: {error}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"answers": answers, "peak": peak, "seconds": time.monotonic() - started}))
+
+
+def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
+    def command(*arguments: object) -> Callable[[], tuple[int, str]]:
+        def run() -> tuple[int, str]:
+            from click.testing import CliRunner
+
+            from s2vc.pipeline.cli import main
+
+            result = CliRunner().invoke(main, [str(a) for a in arguments])
+            if result.exception is not None and not isinstance(result.exception, SystemExit):
+                raise result.exception
+            return result.exit_code, result.output
+
+        return run
+
+    def pairs() -> tuple[int, str]:
+        from s2vc.manifests.errors import UserError
+        from s2vc.training.clips import PairClips
+
+        try:
+            clips = PairClips(cache, VARIANTS[1:], 16, split="all")
+            for item in range(len(clips)):
+                clips[item]
+        except UserError as error:
+            return 2, str(error)
+        return 0, ""
+
+    def worker() -> tuple[int, str]:
+        """What render does in a worker, whose errors of any kind end as a line of the job."""
+        from s2vc.manifests.errors import UserError
+        from s2vc.pipeline.cache.layout import Layout
+        from s2vc.pipeline.cache.settings import read_settings
+        from s2vc.pipeline.stages.render_shard import render_shard
+        from s2vc.pipeline.variants import Variant
+
+        try:
+            render_shard(Layout(cache), read_settings(Layout(cache)), 0, [Variant(alpha=0.3)], "cpu")
+        except (UserError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            return 1, str(error)
+        return 0, ""
+
+    exports: dict[str, Any] = {
+        f"export {name}": command("export", cache, "--variant", name, "--out", out / name)
+        for name in ("original", *VARIANTS)
+    }
+    return {
+        "info": command("info", cache),
+        "verify": command("verify", cache, "--quick"),
+        "preview": command("preview", cache, "--alpha", 0.5, "--alpha", 0.4, "--out", out / "p.png"),
+        "plan": command("render", cache, "--alpha", 0.35, "--scope", "clip", "--dry-run"),
+        **exports,
+        "pairs": pairs,
+        "worker": worker,
+    }
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

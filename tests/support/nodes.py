@@ -1,0 +1,113 @@
+"""A real Ray cluster of several nodes on this machine: `ray start --block`, each with an address of its own."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.support.processes import LIMIT, below
+
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+
+
+@dataclass
+class Node:
+    """A node: the `ray start --block` that it lives below, and what that says."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def workers(self, task: str) -> list[psutil.Process]:
+        """Its workers that are busy with a task whose name starts so."""
+        return below(self.process.pid, lambda child: "".join(child.cmdline()[:1]).startswith(f"ray::{task}"))
+
+    def kill(self) -> None:
+        """As when its power fails: everything that runs on it is gone at once."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
+            # Once more: one that was there first may have started others.
+            for _ in range(2):
+                for process in below(self.process.pid, lambda _: True):
+                    with suppress(psutil.Error):
+                        process.kill()
+            self.process.kill()
+        self.process.wait()
+
+
+class Nodes:
+    """A head without CPUs, and the nodes that join it. It wants a token, and `environment` has it, for whoever asks.
+
+    more: environment variables of every node.
+    """
+
+    def __init__(self, **more: str):
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self._more = {
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "4000",
+            "RAY_health_check_failure_threshold": "2",
+            **more,
+        }
+        # Sockets lie below it, and their paths have to be short.
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self._all: list[Node] = []
+        port = _free_port()
+        self.address = f"127.0.0.1:{port}"
+        self._start(
+            ["--head", f"--port={port}", "--num-cpus=0", f"--temp-dir={self._folder}", "--include-dashboard=false"]
+        )
+
+    def join(self, cpus: int, *more: str, wrapper: Sequence[str] = (), **environment: str) -> Node:
+        """One more node, and it is waited for. wrapper: a command that starts it in surroundings of its own."""
+        return self._start([f"--address={self.address}", f"--num-cpus={cpus}", *more], wrapper, environment)
+
+    def kill_joined(self) -> None:
+        """All but the head."""
+        for node in self._all[1:]:
+            node.kill()
+
+    def close(self) -> None:
+        self.kill_joined()
+        self._all[0].kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(
+        self, arguments: Sequence[str], wrapper: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> Node:
+        number = len(self._all) + 1
+        log = self._folder / f"node{number}.log"
+        address = f"--node-ip-address=127.0.0.{number}"
+        ports = ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [*wrapper, *RAY, "start", *arguments, address, *ports, "--block", "--object-store-memory=100000000"],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+                env=os.environ | self.environment | self._more | dict(environment or {}),
+            )
+        node = Node(process, log)
+        self._all.append(node)
+        until = time.monotonic() + LIMIT
+        while b"Ray runtime started" not in log.read_bytes():
+            assert process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.1)
+        return node
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

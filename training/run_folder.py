@@ -1,0 +1,102 @@
+"""A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from s2vc.manifests.errors import UserError, refuse_other_settings
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.step_log import StepReader
+from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
+from s2vc.training.backbones.checkpoints import read_checkpoint
+from s2vc.training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
+
+CHECKPOINT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips, of DPC's
+    places, whose target is the highest logit, or among the five highest; batch_top1: of queries whose own key is the
+    nearest among those of the step, NaN with classes (s2vc.training.moco.Scores; s2vc.training.dpc.DPC.forward).
+    clips_per_second: queries. data_wait: share of the time."""
+
+    step: int
+    epoch: int
+    loss: float
+    top1: float
+    top5: float
+    batch_top1: float
+    lr: float
+    clips_per_second: float
+    data_wait: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: this many steps of epoch `epoch` (from 0) are done, `total` in all."""
+
+    epoch: int = 0
+    step: int = 0
+    total: int = 0
+
+
+class RunFolder:
+    """Paths of a run, and its files."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.settings = root / "settings.yaml"
+        self.checkpoint = root / "checkpoint.pt"
+        self.metrics = root / "metrics.csv"
+        self.curves = root / "curves.png"
+        self.tensorboard = root / "tensorboard"
+
+    def open(self, settings: Settings) -> None:
+        """Begin a run here, or go on with it; raises UserError for a folder of something else, or other settings."""
+        if not self.settings.exists():
+            if self.root.exists() and any(self.root.iterdir()):
+                raise UserError(f"{self.root} holds something else; choose another --out")
+            self.root.mkdir(parents=True, exist_ok=True)
+            files.write_text(self.settings, settings_text(settings))
+            return
+        before = merge(read_settings_file(self.settings))
+        compared = [item.name for item in dataclasses.fields(Settings) if item.name not in RUN_ONLY]
+        old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
+        refuse_other_settings(self.root, "run", old, new)
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, position: Position) -> None:
+        """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.
+
+        `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
+        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
+        """
+        content = {
+            "format": CHECKPOINT_FORMAT,
+            "state_dict": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "position": dataclasses.asdict(position),
+            "settings": settings_text(settings),
+        }
+        write_checkpoint(self.checkpoint, content, position.total)
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+        """Put the checkpoint into model and optimizer; where there is none, the position is the start."""
+        if not self.checkpoint.exists():
+            return Position()
+        content: dict[str, Any] = read_checkpoint(self.checkpoint)
+        try:
+            model.load_state_dict(content["state_dict"])
+            optimizer.load_state_dict(content["optimizer"])
+            return Position(**content["position"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
+
+
+def read_metrics(path: Path) -> list[StepRecord]:
+    """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
+    return StepReader(path, StepRecord).new()
