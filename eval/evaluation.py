@@ -17,8 +17,9 @@ from s2vc.eval.results import describe, save_result
 from s2vc.eval.subject import Subject
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.console.progress import Advance, progress
+from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.reporting import Advance
 from s2vc.training.labels import LABEL
 from s2vc.training.loader import spare_cpus
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from s2vc.eval.view import Crops, StoredWindows, View
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
-from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
 from s2vc.training.loader import Telling, begin_worker, collate_told
 
@@ -79,7 +79,7 @@ def extract(
     folder: Path,
     device: torch.device,
     workers: int,
-    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show: ShowProgress = no_progress,
 ) -> Features:
     """The features of rows of a cache under a backbone, computed where the folder does not hold them yet.
 

@@ -17,7 +17,7 @@ from s2vc.eval.defaults import (
     WEIGHT_DECAY,
 )
 from s2vc.eval.features import Features
-from s2vc.pipeline.console.progress import Advance
+from s2vc.pipeline.reporting import Advance
 
 
 class Sample(NamedTuple):

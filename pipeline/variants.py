@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,19 @@ _NAME = re.compile(
     r"-(video|clip(?P<length>[0-9]+)(-step(?P<step>[0-9]+))?(-stride(?P<stride>[0-9]+))?)"
     r"(-draw(?P<draw>[0-9]+))?(-seed(?P<seed>[0-9]+))?"
 )
+
+
+def variants_named(names: Iterable[str]) -> list[Variant]:
+    """The variants that have these names, in their order; any other name, and any other spelling, is passed over."""
+    found = []
+    for name in names:
+        try:
+            variant = Variant.parse(name)
+        except ValueError:
+            continue
+        if variant.name == name:
+            found.append(variant)
+    return found
 
 
 def plain(number: float | None) -> str:

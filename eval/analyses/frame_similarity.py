@@ -18,7 +18,7 @@ import torch
 from s2vc.eval.videos import reading
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.console.progress import Advance
+from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.static_cues import suppressed_set
 from s2vc.pipeline.storage import files
 from s2vc.training.labels import LABEL, read_labels

@@ -17,7 +17,7 @@ import numpy as np
 from s2vc.eval.analyses.optical_flow import speeds
 from s2vc.eval.videos import reading, short_id
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.console.progress import Advance
+from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.storage import files
 
 PIECE = 64

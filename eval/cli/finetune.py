@@ -1,7 +1,6 @@
 """`s2vc-eval finetune`."""
 
 import dataclasses
-import sys
 from typing import Any
 
 import click
@@ -24,7 +23,7 @@ from s2vc.eval.probe import scores_of_videos
 from s2vc.eval.results import result_name
 from s2vc.eval.supervised import scores_of_labels, starting_weights, trained_classifier
 from s2vc.eval.tasks import save_classification
-from s2vc.pipeline.cli import EXIT_INTERRUPTED
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.training.cli.session import train_shown
 from s2vc.training.prepare import start
 
@@ -87,7 +86,7 @@ def train_and_test(
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
     run = start([settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device)
     if not train_shown(run, evaluation.device, evaluation.console):
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED)
     subject, classifier = trained_classifier(run.folder)
     view = evaluation.view(crops="ten", order=order)
     features = dataclasses.replace(evaluation, subject=subject).features(tested.rows, view, "test clips")

@@ -1,6 +1,5 @@
 """`s2vc-sweep`."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from s2vc.eval.sweep.table import main_numbers, markdown, write_tables
 from s2vc.eval.sweep.trial import TASKS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
-from s2vc.pipeline.cli.render import run_render, wanted_variants, window_rule
 from s2vc.pipeline.cluster.scheduler import cluster, gpus
 from s2vc.pipeline.console.commands import OneCommand
 from s2vc.pipeline.console.endings import interruptible, stopping
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
 from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.console.run_jobs import run_render
+from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import Variant
@@ -116,7 +116,7 @@ def main(
     tell_end(folder, trials, variants, failed, console)
     if stopped:
         console.print("Stopped. What is finished is kept: run the same command again to go on.")
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED)
 
 
 def tell_cost(
@@ -221,7 +221,7 @@ def tell_end(
     console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}", highlight=False)
     if failed:
         console.print("Run the same command again to try those that failed once more.")
-        sys.exit(EXIT_UNFINISHED)
+        raise Exit(EXIT_UNFINISHED)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from s2vc.eval.defaults import TRAIN_VIEWS
 from s2vc.eval.labelled import split_rows
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.jobs.encode_job import plan_render
 from s2vc.pipeline.jobs.estimate import estimate_render
+from s2vc.pipeline.jobs.render_job import plan_render
 from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import open_clips

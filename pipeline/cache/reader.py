@@ -14,7 +14,7 @@ from s2vc.pipeline.cache.layout import Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.static_cues import upsample
-from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
 """What damaged files, and those made to do harm, have their readers raise."""
@@ -72,15 +72,7 @@ class Cache:
 
     def variants(self) -> list[Variant]:
         """What has been rendered, or begun, in the order of names."""
-        found = []
-        for name in self.layout.variant_names():
-            try:
-                variant = Variant.parse(name)
-            except ValueError:
-                continue
-            if variant.name == name:
-                found.append(variant)
-        return found
+        return variants_named(self.layout.variant_names())
 
     def unrendered_shards(self, variant: Variant) -> list[int]:
         """Shards in which a variant is not rendered, by one look at its receipts: no file is opened."""

@@ -11,7 +11,7 @@ import numpy as np
 from s2vc.manifests.errors import text_problem
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.storage import files
-from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.variants import Variant, variants_named
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
@@ -180,17 +180,18 @@ def write_receipt(
 
 def drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
     """Remove the renderings of a shard that are not of the latents that were encoded."""
-    for name in layout.variant_names():
-        try:
-            variant = Variant.parse(name)
-        except ValueError:
-            continue  # somebody else's folder: no rendering is looked for there
+    for variant in variants_named(layout.variant_names()):
         stage = motion_stage(variant)
         receipt = read_receipt(layout, stage, shard)
         if receipt is not None and is_done(layout, stage, shard, encoded) is None:
             layout.withdraw(layout.receipt(stage, shard))
             rendered = (layout.variant_folder(variant) / f"{shard:05d}.h5").relative_to(layout.root)
             layout.withdraw(layout.root / receipt.prefix / rendered)
+
+
+def traced_variants(layout: Layout) -> list[Variant]:
+    """Variants whose folder, or whose receipts, are there, in the order of their names."""
+    return variants_named(sorted({*layout.names("motion"), *layout.names("receipts/motion")}))
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:

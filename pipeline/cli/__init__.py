@@ -2,10 +2,6 @@
 
 from s2vc.pipeline.console.commands import command_line
 
-EXIT_FAILED_VIDEOS = 3
-EXIT_UNFINISHED = 1
-EXIT_INTERRUPTED = 130
-
 # In the order of the work.
 COMMANDS = {
     "demo": "Draw a small set of videos and take it through all stages.",

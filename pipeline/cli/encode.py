@@ -1,18 +1,14 @@
 """`s2vc-prep encode`."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import ENCODE, Layout
+from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
-from s2vc.pipeline.cache.receipts import Receipt
-from s2vc.pipeline.cluster.scheduler import Step
-from s2vc.pipeline.console.endings import interruptible, tell_failed, tell_notes, tell_unfinished
+from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
     CACHE,
     EXISTING_FILE,
@@ -22,9 +18,9 @@ from s2vc.pipeline.console.options import (
     with_local_cache,
     workers_option,
 )
-from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.console.run_jobs import run_encode
 from s2vc.pipeline.flow.model import PRECISIONS
-from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions, encode_job
+from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 
 
@@ -75,53 +71,3 @@ def encode_command(
     console = Console()
     with interruptible(console):
         run_encode(manifest, root or manifest.parent, out, EncodeOptions(**options), ray_address, workers, console)
-
-
-def run_encode(
-    manifest: Path,
-    root: Path,
-    out: Path | Layout,
-    options: EncodeOptions,
-    address: str | None,
-    workers: int | None,
-    console: Console,
-) -> None:
-    """Encode with progress and a summary; leaves with an exit code where something is not well."""
-    started = time.monotonic()
-    with encode_job(manifest, root, out, options, address, workers) as job:
-        console.print(
-            f"{job.videos_left} videos to do in {len(job.chains)} shards, {job.videos_done} done before "
-            f"(started in {clock(time.monotonic() - started)})",
-            highlight=False,
-        )
-        with progress("encode", job.videos_left, "videos", console) as advance:
-
-            def done(step: Step, receipt: Receipt) -> None:
-                if step.stage == ENCODE:
-                    advance(len(receipt.videos), receipt.frames)
-
-            outcome = job.run(done)
-    tell_notes(job.notes, console)
-    if outcome.storage_error:
-        tell_unfinished(outcome, console)  # what could be counted now may not be what is there
-    cache = Cache(out)
-    summarise(cache, bool(job.planned), console, time.monotonic() - started)
-    tell_unfinished(outcome, console)
-    tell_failed(cache.index, console)
-
-
-def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> None:
-    """Counts that add up, and, where it has changed, what the cache weighs: a large one has 200,000 files."""
-    index = cache.index
-    counts = index["status"].value_counts()
-    parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
-    if counts.get("", 0):
-        parts.append(f"{counts['']} not done")
-    where = str(cache.layout)
-    if changed:
-        where = f"{size(sum(cache.layout.sizes().values()))} in {where}"
-    console.print(
-        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -1,6 +1,5 @@
 """`s2vc-prep export`."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from rich.console import Console
 
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
-from s2vc.pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED
+from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_export
@@ -52,11 +51,11 @@ def export_command(
         run_export(export, console)
     except KeyboardInterrupt:
         console.print("Stopped. Clips that are finished are kept; --overwrite writes all of them anew.")
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED) from None
     for video_id, reason in export.refused.items():
         console.print(f"{video_id!r} is not exported: {reason}", markup=False, highlight=False, soft_wrap=True)
     if export.refused:
-        sys.exit(EXIT_FAILED_VIDEOS)
+        raise Exit(EXIT_FAILED_VIDEOS)
 
 
 def run_export(export: Export, console: Console) -> None:

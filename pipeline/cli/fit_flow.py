@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import torch
 from rich.console import Console
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cli import EXIT_INTERRUPTED
 from s2vc.pipeline.cli.fit_session import fit_shown, tell_figures
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
@@ -104,7 +103,7 @@ def fit_flow_command(
         steps = folder.planned_steps() or _steps_in(minutes, fit, images, on, max(workers, 1))
         fit = dataclasses.replace(fit, settings=dataclasses.replace(settings, steps=steps))
     if not fit_shown(fit, images, held, folder, on, workers, ray_address, console):
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED)
     average, skipped = folder.average(fit)
     average.for_inference(on, "float32")
     with progress("judge", 2 * len(held), "images", console, "images") as advance:

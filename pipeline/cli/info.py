@@ -16,9 +16,10 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import Advance, progress, size
+from s2vc.pipeline.console.progress import progress, size
 from s2vc.pipeline.info.cache_facts import facts, survey
 from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
+from s2vc.pipeline.reporting import Advance
 
 REASONS = 10
 """Reasons of failures that are shown, the most frequent first."""

@@ -10,9 +10,10 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import Advance, progress
+from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
 from s2vc.pipeline.preview.strips import Band
+from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.variants import Variant
 
 

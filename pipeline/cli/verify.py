@@ -1,6 +1,5 @@
 """`s2vc-prep verify`."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from s2vc.pipeline.cache.index import refuse_changed_rows
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.settings import read_settings
-from s2vc.pipeline.cli import EXIT_INTERRUPTED, EXIT_UNFINISHED
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.verify.check_sources import check_sources
@@ -58,10 +57,10 @@ def verify_command(
             found = run_verify(layout, quick, videos, console)
         elif damaged:
             tell_repair(cache, console)
-        sys.exit(EXIT_UNFINISHED if found else 0)
+        raise Exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
         console.print("Stopped before all was checked.")
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED) from None
 
 
 def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:

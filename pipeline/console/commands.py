@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,12 +9,12 @@ from typing import Any
 
 import click
 
+from s2vc.pipeline.console.exit_codes import EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
+
 # OpenMP reads it when torch is imported. Threads that wait for each other spinning lose whole time slices as soon as
 # another process has one of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-EXIT_USER_ERROR = 2
-EXIT_STORAGE_FAILS = 1
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Of OSErrors: a place that may not be written to, or read, which is a mistake in the call."""
 STORAGE_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.EREMOTEIO)
@@ -70,13 +69,15 @@ def mistakes_told(ctx: click.Context) -> Iterator[None]:
     """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
     try:
         yield
+    except Exit:
+        raise
     except Exception as error:
         number = getattr(error, "errno", None)
         if not is_users_mistake(error) and number not in STORAGE_FAILS:
             raise
         click.echo(f"{ctx.info_name}: {_told(error)}", err=True)
         code = EXIT_STORAGE_FAILS if number in STORAGE_FAILS else EXIT_USER_ERROR
-        sys.exit(getattr(error, "exit_code", code))
+        raise Exit(getattr(error, "exit_code", code)) from None
 
 
 def _told(error: Exception) -> str:

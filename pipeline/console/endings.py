@@ -1,7 +1,6 @@
 """How a job over shards ends on the screen, and with which exit code."""
 
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from s2vc.manifests.errors import printable
-from s2vc.pipeline.cli import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED
 from s2vc.pipeline.cluster.scheduler import Outcome
+from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 
 SHOWN = 20
 """Rows of a table of troubles; the rest is counted."""
@@ -32,7 +31,7 @@ def interruptible(console: Console) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print("Stopped. What is finished is kept: run the same command again to go on.")
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -53,7 +52,7 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     except KeyboardInterrupt:
         console.print("Stopped. The last checkpoint is kept: run the same command again to go on.")
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -81,7 +80,7 @@ def tell_unfinished(outcome: Outcome, console: Console) -> None:
     left = len(outcome.unfinished)
     undone = f"{left} shard{' is' if left == 1 else 's are'} not done. " if left else ""
     line(f"{undone}What is finished is kept: run the same command again to go on.")
-    sys.exit(EXIT_UNFINISHED)
+    raise Exit(EXIT_UNFINISHED)
 
 
 def tell_failed(index: pd.DataFrame, console: Console) -> None:
@@ -100,4 +99,4 @@ def tell_failed(index: pd.DataFrame, console: Console) -> None:
     if len(trouble) > SHOWN:
         console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")
     if (index["status"] == "failed").any():
-        sys.exit(EXIT_FAILED_VIDEOS)
+        raise Exit(EXIT_FAILED_VIDEOS)

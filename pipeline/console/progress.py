@@ -3,22 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from s2vc.pipeline.reporting import Advance
+
 LOG_SECONDS = 10.0
 """Between two lines of a log."""
-
-
-class Advance(Protocol):
-    """Called when work is done: so many units more, so many frames (or what is counted) more; a note on the latest.
-
-    at: units done in all, where some were done before this job.
-    """
-
-    def __call__(self, units: int, frames: int, note: str = "", at: int | None = None) -> None: ...
 
 
 @contextmanager
@@ -27,16 +19,6 @@ def progress(title: str, total: int, unit: str, console: Console, counted: str =
     show = _on_terminal if console.is_terminal else _in_log
     with show(title, total, console, _Counts(unit, counted)) as advance:
         yield advance
-
-
-@contextmanager
-def unseen(total: int) -> Iterator[Advance]:
-    """No progress shown; for calls from Python."""
-
-    def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
-        pass
-
-    yield advance
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from s2vc.pipeline.flow import LATENTS, Flow
-from s2vc.pipeline.flow_fitting.fitting import LEVELS, FitRecord, bits_of, dequantised, evaluated_bits
+from s2vc.pipeline.flow.likelihood import LEVELS, bits_of, dequantised, evaluated_bits
+from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage import files
 
 TESTED_LATENTS = 64

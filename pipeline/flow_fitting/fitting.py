@@ -1,13 +1,8 @@
-"""Fitting the flow by maximum likelihood (eq. 2), with the noise of AdvFlow's recipe.
-
-An image of 8-bit levels v becomes x = (v + u) / 256 + σ n, with u uniform in [0, 1) (dequantisation) and n standard
-normal. Bits per dimension of x: (-log p(x) / D + log 256) / log 2, with log p(x) = log N(z; 0, I) + log_det in nats;
-log 256 goes from a density over [0, 1] to one over levels.
-"""
+"""Fitting the flow by maximum likelihood (eq. 2): the optimizer's steps, in one process or in each of several."""
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +11,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from s2vc.pipeline.device import place
-from s2vc.pipeline.flow.model import LATENTS, Flow
+from s2vc.pipeline.flow.likelihood import bits_per_dimension, dequantised, evaluated_bits
+from s2vc.pipeline.flow.model import Flow
 
-LEVELS = 256
 CPU_SLICE = 16
 """Images that go through the flow together on a CPU; a batch of 64 at once takes 1.6 times as long."""
 
@@ -60,24 +55,6 @@ class FitRecord:
     lr: float
     grad_norm: float
     skipped: int
-
-
-def dequantised(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """8-bit images (N, 3, 64, 64) -> x (N, 3, 64, 64) float32: uniform in each level, and Gaussian noise."""
-    x = images.float()
-    x = (x + torch.rand(x.shape, generator=generator, device=x.device)) / LEVELS
-    return x + noise * torch.randn(x.shape, generator=generator, device=x.device) if noise else x
-
-
-def bits_per_dimension(flow: Flow, x: Tensor) -> Tensor:
-    """Of each image x (N, 3, 64, 64): (N,) float32."""
-    return bits_of(*flow(x))
-
-
-def bits_of(z: Tensor, log_det: Tensor) -> Tensor:
-    """Bits per dimension of images whose latents are z (N, 12288), with log_det (N,) in nats: (N,) float32."""
-    log_p = -0.5 * (z.square().sum(dim=1) + LATENTS * math.log(2 * math.pi)) + log_det
-    return (-log_p / LATENTS + math.log(LEVELS)) / math.log(2)
 
 
 class Fitting:
@@ -175,21 +152,3 @@ def learning_rate(settings: FitSettings, done: int) -> float:
         return settings.lr * (done + 1) / settings.warmup
     left = (done - settings.warmup) / max(1, settings.steps - settings.warmup)
     return settings.lr * 0.5 * (1 + math.cos(math.pi * left))
-
-
-@torch.no_grad()
-def evaluated_bits(
-    flow: Flow,
-    images: Tensor,
-    noise: float,
-    seed: int = 0,
-    batch: int = 64,
-    done: Callable[[int], None] = lambda n: None,
-) -> float:
-    """Mean bits per dimension of images (N, 3, 64, 64) uint8, each dequantised once by the seed; done(n): n more."""
-    device, total = flow.device, 0.0
-    generator = torch.Generator(device).manual_seed(seed)
-    for part in images.split(batch):
-        total += float(bits_per_dimension(flow, dequantised(part.to(device), noise, generator)).sum())
-        done(len(part))
-    return total / len(images)

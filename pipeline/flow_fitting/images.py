@@ -3,7 +3,6 @@
 import io
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import read_small
-from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.static_cues import SMALL
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -54,7 +53,7 @@ def read_images(
     source: Path,
     resize: bool,
     seed: int,
-    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show: ShowProgress = no_progress,
     most: int = MOST,
 ) -> Images:
     """All images of a source, or `most` of them drawn by the seed.
@@ -145,7 +144,7 @@ def _decoded(content: bytes, resize: bool, name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _frames_of(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]], most: int) -> Images:
+def _frames_of(cache: Cache, show: ShowProgress, most: int) -> Images:
     """Small frames of a cache: all, or as many of each video as its length allows, evenly spaced."""
     frames = cache.index["frames"].to_numpy()
     if frames.sum() == 0:

@@ -1,7 +1,5 @@
 """What is inside a cache, finished or not: facts from receipts, the index and the small arrays; no latents are read."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +11,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
 from s2vc.pipeline.cache.settings import read_software
-from s2vc.pipeline.console.progress import Advance, unseen
 from s2vc.pipeline.info.kept_share import ALPHAS, Shares
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant
 
@@ -52,7 +50,7 @@ class Survey:
         return len(self.cache.settings.shards())
 
 
-def survey(cache: Cache, show: Callable[[int], AbstractContextManager[Advance]] = unseen) -> Survey:
+def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
     """Go through a cache, shard by shard; show: progress over so many shards.
 
     Raises OSError where a file that a receipt promises cannot be read.

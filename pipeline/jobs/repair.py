@@ -12,14 +12,13 @@ from s2vc.pipeline.cache.index import build_index, read_index, refuse_changed_ro
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
-from s2vc.pipeline.cache.receipts import is_done, read_receipt
+from s2vc.pipeline.cache.receipts import is_done, read_receipt, traced_variants
 from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
-from s2vc.pipeline.jobs.encode_job import encode_step, ingest_receipts, ingest_step, render_step
+from s2vc.pipeline.jobs.shard_steps import encode_step, ingest_receipts, ingest_step, render_step
 from s2vc.pipeline.stages.ingest_shard import sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.variants import Variant
-from s2vc.pipeline.verify.foreign import find_variants
 
 Done = Callable[[Step, Any], None]
 
@@ -89,7 +88,7 @@ def _ingest_steps(
 
 def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]:
     """What each shard is rendered as."""
-    known = find_variants(layout)
+    known = traced_variants(layout)
     return {n: [v for v in known if layout.receipt(motion_stage(v), n).exists()] for n in shards}
 
 

@@ -1,8 +1,8 @@
 """Pictures of a cache: originals and variants side by side, as a sheet of stills or as an animation."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE
 from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.cache.receipts import OK
-from s2vc.pipeline.console.progress import Advance, unseen
 from s2vc.pipeline.preview.animation import write_gif, write_mp4
 from s2vc.pipeline.preview.contact_sheet import write_png
 from s2vc.pipeline.preview.strips import Band, find_subjects, make_band
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import Variant
 
@@ -38,19 +38,19 @@ def write_preview(
     variants: Sequence[Variant] = (),
     columns: int = COLUMNS,
     seconds: float = SECONDS,
-    watch: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show: ShowProgress = no_progress,
 ) -> list[Band]:
     """Picture videos of a cache: a sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
 
     video_ids, variants: what to show; without them `choose_videos` and `choose_variants`. Variants that are not
-    rendered are computed for what is shown. watch: progress over so many videos. Returns what is shown.
+    rendered are computed for what is shown. show: progress over so many videos. Returns what is shown.
     Raises UserError for ids that are unknown or without frames, for another ending, and where files fail.
     """
     check_output(path)
     subjects = find_subjects(cache, video_ids or choose_videos(cache, columns))
     variants = variants or choose_variants(cache)
     bands = []
-    with watch(len(subjects)) as advance:
+    with show(len(subjects)) as advance:
         for subject in subjects:
             length = min(subject.frames, math.ceil(seconds * subject.fps))
             numbers = np.arange(length) if _moves(path) else spread(subject.frames, columns)

@@ -1,7 +1,5 @@
 """Checks of the videos a cache was made from: each is still the file that was decoded."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +7,7 @@ import pandas as pd
 from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.receipts import VideoRecord, read_receipt
 from s2vc.pipeline.cache.settings import Settings
-from s2vc.pipeline.console.progress import Advance, unseen
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.stages.ingest_shard import Source, StorageError, find_source, sources_of
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.verify.problem import Checks, Problem
@@ -21,7 +19,7 @@ def check_sources(
     manifest: pd.DataFrame,
     root: Path,
     quick: bool = False,
-    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show: ShowProgress = no_progress,
 ) -> Checks[None]:
     """Size and, unless `quick`, SHA-256 of each source against the ingest receipt of its shard.
 

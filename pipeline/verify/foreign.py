@@ -65,20 +65,6 @@ def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Itera
                 yield foreign(path.relative_to(layout.root).as_posix())
 
 
-def find_variants(layout: Layout) -> list[Variant]:
-    """Variants whose folder, or whose receipts, are there, in the order of names."""
-    names = {*layout.names("motion"), *layout.names("receipts/motion")}
-    found = []
-    for name in sorted(names):
-        try:
-            variant = Variant.parse(name)
-        except ValueError:
-            continue
-        if variant.name == name:  # another spelling of its numbers is not looked for by anybody
-            found.append(variant)
-    return found
-
-
 def foreign(name: str) -> Problem:
     """The problem that something is of this name."""
     if ATTEMPT in name:

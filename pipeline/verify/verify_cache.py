@@ -3,16 +3,17 @@
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.lock import in_use
+from s2vc.pipeline.cache.receipts import traced_variants
 from s2vc.pipeline.cache.remote import RemoteLayout
 from s2vc.pipeline.cache.settings import Settings
-from s2vc.pipeline.console.progress import Advance, unseen
 from s2vc.pipeline.render_command import how_to_render
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.lease import refuse_jobs
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_corrections import check_variant_settings
@@ -21,15 +22,13 @@ from s2vc.pipeline.verify.check_latents import check_root
 from s2vc.pipeline.verify.check_remote import RemoteShards
 from s2vc.pipeline.verify.check_settings import check_flow, check_settings
 from s2vc.pipeline.verify.check_shard import ShardCheck
-from s2vc.pipeline.verify.foreign import check_foreign, find_variants
+from s2vc.pipeline.verify.foreign import check_foreign
 from s2vc.pipeline.verify.problem import Problem, guarded
 
 __all__ = ["Problem", "check_shards", "verify_cache"]
 
 
-def verify_cache(
-    layout: Layout, quick: bool = False, show: Callable[[int], AbstractContextManager[Advance]] = unseen
-) -> Iterator[Problem]:
+def verify_cache(layout: Layout, quick: bool = False, show: ShowProgress = no_progress) -> Iterator[Problem]:
     """The problems of a cache as they are found, none where all is well.
 
     quick: sizes and structure only, nothing is hashed. show: given the number of shards, shows progress over them.
@@ -49,13 +48,13 @@ def check_shards(
     layout: Layout,
     settings: Settings,
     quick: bool = False,
-    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show: ShowProgress = no_progress,
 ) -> Iterator[Problem]:
     """The problems of everything but cache.json and the flow."""
     index = yield from check_index(layout, settings)
     if index is None:
         return
-    shards, variants = settings.shards(), find_variants(layout)
+    shards, variants = settings.shards(), traced_variants(layout)
     remote = RemoteShards(layout, settings, index, variants, quick) if isinstance(layout, RemoteLayout) else None
     if remote is None:
         yield from guarded("latents.zarr/zarr.json", check_root, layout)

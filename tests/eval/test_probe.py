@@ -9,7 +9,7 @@ from torch import nn
 
 from s2vc.eval.features import Features
 from s2vc.eval.probe import Probe, Sample, fit_probe, scores_of_video
-from s2vc.pipeline.console.progress import unseen
+from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
 
 WIDTH, CROPS = 12, 3
@@ -40,7 +40,7 @@ def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float
 
 def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> Probe:
     samples = [Sample(features, row, int(target)) for row, target in enumerate(targets)]
-    with unseen(epochs) as advance:
+    with no_progress(epochs) as advance:
         return fit_probe(samples, classes, epochs, seed, advance)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from s2vc.pipeline.cli.render import render_command, wanted_variants, window_rule
+from s2vc.pipeline.cli.render import render_command
+from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.variants import Variant
 

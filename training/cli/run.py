@@ -1,7 +1,6 @@
 """`s2vc-train CACHE`."""
 
 import dataclasses
-import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from s2vc.pipeline.cli import EXIT_INTERRUPTED
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
 from s2vc.pipeline.device import choose_device
 from s2vc.training.cli.session import train_shown
@@ -82,4 +81,4 @@ def run_command(
     chosen = choose_device(device)
     run = start(layers, out, chosen)
     if not train_shown(run, chosen, console, ray_address):
-        sys.exit(EXIT_INTERRUPTED)
+        raise Exit(EXIT_INTERRUPTED)

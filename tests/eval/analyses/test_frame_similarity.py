@@ -27,8 +27,8 @@ from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, write_latents
-from s2vc.pipeline.console.progress import unseen
 from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.reporting import no_progress
 from tests.eval.conftest import Evaluate
 
 GROUPS = Groups({"a": np.array([0, 2, 5]), "b": np.array([1, 4]), "c": np.array([3])}, np.array([9, 1, 4, 7, 2, 30]))
@@ -97,7 +97,7 @@ def test_similarity_of_latents_that_are_known(labelled_cache: Path, tmp_path: Pa
         writer.append(z)
         writer.finish(std, np.zeros((10, HISTOGRAM_BINS), np.int64))
     pairs = [Pair("intra-class", "c0", (0, 4), (1, 9)), Pair("intra-video", "c0", (0, 4), (0, 5))]
-    with unseen(1) as advance:
+    with no_progress(1) as advance:
         found = compare(Compared(cache, 0.5, 0), pairs, advance)
         nothing = compare(Compared(cache, 5.0, 0), pairs, advance)
     # The control keeps 2 of 12288 latents: all four that are not zero are gone, so that nothing can be said.
@@ -107,7 +107,7 @@ def test_similarity_of_latents_that_are_known(labelled_cache: Path, tmp_path: Pa
     with write_latents(cache.layout.latents(0), 200, 10) as writer:
         writer.append(z)
         writer.finish(std, np.zeros((10, HISTOGRAM_BINS), np.int64))
-    with unseen(1) as advance:
+    with no_progress(1) as advance:
         found = compare(Compared(cache, 0.5, 0), pairs, advance)
     np.testing.assert_allclose(found, [[10 / 11, 0, 10 / 11], [1, 1, 1]], atol=1e-12)
     assert np.isnan(nothing).all() and group_means(pairs, nothing) == {}

@@ -14,7 +14,7 @@ from s2vc.eval.analyses.moving_pixels import EXAMPLES, class_means, examples, mo
 from s2vc.eval.analyses.optical_flow import MOVING, STILL, optical_flow, speeds
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import encode_jpegs
-from s2vc.pipeline.console.progress import unseen
+from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
 from tests.eval.conftest import Evaluate
 
@@ -87,7 +87,7 @@ def test_between_a_frame_and_itself_there_is_no_motion() -> None:
 def test_threads_make_no_difference(labelled_cache: Path) -> None:
     cache, before = Cache(labelled_cache), cv2.getNumThreads()
     rows = np.array([1, 4, 7])
-    with unseen(3) as advance:
+    with no_progress(3) as advance:
         one, three = (moving_shares(cache, rows, 0.5, 4, workers, advance) for workers in (1, 3))
     assert one.tolist() == three.tolist() == [moving_share(cache, row, 0.5, 4) for row in rows]
     assert cv2.getNumThreads() == before

@@ -1,0 +1,108 @@
+"""The jobs over a whole cache as a person sees them: progress, a summary, and an exit code where not all is well."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.layout import ENCODE, Layout
+from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cluster.scheduler import Step
+from s2vc.pipeline.console.endings import tell_failed, tell_notes, tell_unfinished
+from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.jobs.encode_job import EncodeOptions, encode_job
+from s2vc.pipeline.jobs.estimate import estimate_render
+from s2vc.pipeline.jobs.render_job import plan_render, render_job
+from s2vc.pipeline.variants import Variant
+
+
+def run_encode(
+    manifest: Path,
+    root: Path,
+    out: Path | Layout,
+    options: EncodeOptions,
+    address: str | None,
+    workers: int | None,
+    console: Console,
+) -> None:
+    """Encode with progress and a summary; leaves with an exit code where something is not well."""
+    started = time.monotonic()
+    with encode_job(manifest, root, out, options, address, workers) as job:
+        console.print(
+            f"{job.videos_left} videos to do in {len(job.chains)} shards, {job.videos_done} done before "
+            f"(started in {clock(time.monotonic() - started)})",
+            highlight=False,
+        )
+        with progress("encode", job.videos_left, "videos", console) as advance:
+
+            def done(step: Step, receipt: Receipt) -> None:
+                if step.stage == ENCODE:
+                    advance(len(receipt.videos), receipt.frames)
+
+            outcome = job.run(done)
+    tell_notes(job.notes, console)
+    if outcome.storage_error:
+        tell_unfinished(outcome, console)  # what could be counted now may not be what is there
+    cache = Cache(out)
+    summarise(cache, bool(job.planned), console, time.monotonic() - started)
+    tell_unfinished(outcome, console)
+    tell_failed(cache.index, console)
+
+
+def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> None:
+    """Counts that add up, and, where it has changed, what the cache weighs: a large one has 200,000 files."""
+    index = cache.index
+    counts = index["status"].value_counts()
+    parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
+    if counts.get("", 0):
+        parts.append(f"{counts['']} not done")
+    where = str(cache.layout)
+    if changed:
+        where = f"{size(sum(cache.layout.sizes().values()))} in {where}"
+    console.print(
+        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def tell_estimate(layout: Layout, variants: list[Variant], console: Console) -> None:
+    job = plan_render(layout, variants)
+    estimate = estimate_render(job)
+    names = ", ".join(v.name for v in variants)
+    console.print(f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards", highlight=False)
+    console.print(
+        f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
+        f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
+        highlight=False,
+    )
+
+
+def run_render(
+    cache: Path | Layout, variants: list[Variant], address: str | None, workers: int | None, console: Console
+) -> None:
+    """Render with progress and a summary; leaves with exit code 1 where something is not done."""
+    started = time.monotonic()
+    layout = open_layout(cache)
+    with render_job(layout, variants, address, workers) as job:
+        console.print(
+            f"{len(variants)} variants, {job.frames_left} frames to render in {len(job.shards_left)} shards, "
+            f"{job.shards_done} shards done before",
+            highlight=False,
+        )
+        with progress("render", len(job.shards_left), "shards", console) as advance:
+
+            def done(step: Step, receipts: list[Receipt]) -> None:
+                advance(1, sum(r.frames for r in receipts))
+
+            outcome = job.run(done)
+    tell_notes(job.notes, console)
+    if outcome.storage_error:
+        tell_unfinished(outcome, console)
+    sizes = layout.sizes("motion")
+    for variant in variants:
+        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}", highlight=False)
+    console.print(f"rendered in {clock(time.monotonic() - started)}", highlight=False)
+    tell_unfinished(outcome, console)

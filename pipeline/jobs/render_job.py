@@ -1,0 +1,91 @@
+"""The render job over a whole cache: plan, run on Ray, check against the plan."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.links import refuse_links
+from s2vc.pipeline.cache.lock import locked
+from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
+from s2vc.pipeline.cache.settings import Settings, read_settings
+from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.jobs.shard_steps import clear_attempts, recording, render_step
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import Variant
+
+
+@dataclass
+class RenderJob:
+    """A render that is planned.
+
+    shards_left: the shards that lack variants, with those they lack; frames_left: how many frames these will be, over
+    all variants. notes: what the steps had to report, once the job has run.
+    """
+
+    layout: Layout
+    settings: Settings
+    variants: list[Variant]
+    workers: int | None = None
+    shards_left: list[tuple[int, list[Variant]]] = field(default_factory=list)
+    frames_left: int = 0
+    shards_done: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
+        """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant.
+
+        Ray has to run: whether there is a GPU is known then.
+        """
+        device = flow_device() if self.shards_left else "cpu"
+        chains: list[Chain] = [
+            deque([render_step(self.layout, self.settings, shard, variants, device)])
+            for shard, variants in self.shards_left
+        ]
+        outcome = run_chains(chains, self.workers, recording(self.layout, self.notes, done))
+        self.layout.refresh()
+        for shard, _ in self.shards_left:
+            encoded = read_receipt(self.layout, ENCODE, shard)
+            if any(is_done(self.layout, motion_stage(v), shard, encoded) is None for v in self.variants):
+                outcome.unfinished.setdefault(shard, "not done")
+        clear_attempts(self.layout, outcome)
+        return outcome
+
+
+def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
+    """What is left to render, of these shards or of all. Raises UserError where they are not completely encoded."""
+    job = RenderJob(layout, read_settings(layout), variants)
+    layout.expect_many()
+    for shard in range(len(job.settings.shards())) if shards is None else shards:
+        encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
+        if encoded is None:
+            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
+        missing = [v for v in variants if is_done(layout, motion_stage(v), shard, encoded) is None]
+        if not missing:
+            job.shards_done += 1
+            continue
+        rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
+        job.frames_left += rows * len(missing)
+        job.shards_left.append((shard, missing))
+    return job
+
+
+@contextmanager
+def render_job(
+    layout: Layout, variants: list[Variant], address: str | None, workers: int | None
+) -> Iterator[RenderJob]:
+    """Variants of one window rule to render or finish; the cache is held, and Ray runs, while the block does."""
+    read_settings(layout)  # where there is no cache, none is begun by holding it
+    with locked(layout):
+        # Whatever can be refused is refused here: Ray takes seconds to start.
+        refuse_links(layout)
+        job = plan_render(layout, variants)
+        job.workers = workers
+        files.clear_attempts(layout.root)
+        for variant in variants:
+            files.write_json(layout.variant_settings(variant), variant.to_json())
+            layout.publish(layout.variant_settings(variant))
+        with cluster(address, workers):
+            yield job
