@@ -39,7 +39,7 @@ def _quota(cgroup: Path) -> tuple[int, int]:
     return int(quota), int(period)
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Rank of this process under torch.distributed, and how many there are; (0, 1) without."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()

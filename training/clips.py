@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.corrections import MotionShard, read_motion
+from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.static_cues import SMALL, upsample
 from s2vc.pipeline.variants import Variant
@@ -104,7 +104,7 @@ class ClipSet(Dataset):
         raise NotImplementedError
 
     def preserved_rows(
-        self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
+        self, video: StoredVideo, variant: Variant, motion: CorrectionShard, rng: np.random.Generator
     ) -> tuple[int, np.ndarray]:
         """Where a motion-preserved clip lies: a window of the shard, and rows (L,) of that window."""
         windows = motion.windows_of(video.row)
@@ -159,7 +159,7 @@ class PairClips(ClipSet):
             second = first if self.pair == "same" else self.any_rows(video, rng)
             return read_clips(frames, video.first_frame + first, video.first_frame + second)
         variant = self.variants[rng.integers(len(self.variants))]
-        motion = read_motion(self.cache.layout.motion(variant, video.shard))
+        motion = read_corrections(self.cache.layout.motion(variant, video.shard))
         window, rows = self.preserved_rows(video, variant, motion, rng)
         key_frames = motion.frames_of(window)[rows]
         query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
@@ -200,7 +200,7 @@ class SingleClips(ClipSet):
             correction = torch.zeros(len(clip), SMALL, SMALL, 3, dtype=torch.int8)
             return MotionClip(clip, correction, torch.zeros(())) if self.variants else (clip,)
         variant = self.variants[rng.integers(len(self.variants))]
-        motion = read_motion(self.cache.layout.motion(variant, video.shard))
+        motion = read_corrections(self.cache.layout.motion(variant, video.shard))
         window, rows = self.preserved_rows(video, variant, motion, rng)
         clip = torch.from_numpy(read_picked_frames(frames, motion.frames_of(window)[rows]))
         return MotionClip(

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from s2vc.manifests.errors import Stopped, UserError
-from s2vc.pipeline.device import place
+from s2vc.pipeline.device import rank_and_world_size
 from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.storage.step_log import StepLog
 from s2vc.training.backbones.checkpoints import ENCODER_PREFIX
@@ -113,7 +113,7 @@ class _Training:
         self, settings: Settings, clips: ClipSet, folder: RunFolder, device: torch.device, stop: Callable[[], bool]
     ):
         self.settings, self.folder, self.device, self._stop = settings, folder, device, stop
-        self.rank, self.processes = place()
+        self.rank, self.processes = rank_and_world_size()
         self.task: Task = build_task(settings, clips, device)
         groups, self.shares = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -15,7 +15,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import motion_stage
 from s2vc.pipeline.cache.lock import locked
-from s2vc.pipeline.cluster.train_processes import beside
+from s2vc.pipeline.cluster.train_processes import run_in_thread
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.storage.step_log import StepReader
@@ -73,7 +73,7 @@ def run_trials(
     failed: dict[str, str] = {}
     try:
         # Beside this thread, since in it Tune would take Ctrl-C for itself.
-        beside(
+        run_in_thread(
             lambda: failed.update(_tuned(folder, trials, shared, tasks, share)),
             _follower(folder, trials, tasks, show, stop),
         )

@@ -44,7 +44,7 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
     layout.refresh()
     with scratch(layout.local / "scratch") as folder:
         here = Layout(folder)
-        # A link, so that the flow keeps its place, by which a worker knows that it has it loaded.
+        # A link, so that the flow keeps its base, by which a worker knows that it has it loaded.
         if layout.flow.exists():
             here.flow.symlink_to(layout.flow)
         for stage in (INGEST, ENCODE):
@@ -62,14 +62,14 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
 
 
 @contextmanager
-def scratch(place: Path) -> Iterator[Path]:
+def scratch(base: Path) -> Iterator[Path]:
     """A folder that is gone at the end; those of processes that were killed are removed first."""
-    place.mkdir(parents=True, exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with flocked(place / LOCK):
-            for other in place.iterdir():
+        with flocked(base / LOCK):
+            for other in base.iterdir():
                 _remove_if_left(other)
-            folder = Path(tempfile.mkdtemp(dir=place))
+            folder = Path(tempfile.mkdtemp(dir=base))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(flocked(folder / LOCK))
         yield folder

@@ -28,7 +28,7 @@ class WindowRecord:
     kept: float
 
 
-class MotionWriter:
+class CorrectionWriter:
     """Appends the windows of a shard in order."""
 
     def __init__(self, file: ShardFile):
@@ -61,16 +61,16 @@ class MotionWriter:
 
 
 @contextmanager
-def write_motion(path: Path) -> Iterator[MotionWriter]:
+def write_corrections(path: Path) -> Iterator[CorrectionWriter]:
     """The file of a shard and a variant, there when the block ends without an error."""
     with write_shard(path) as file:
-        writer = MotionWriter(file)
+        writer = CorrectionWriter(file)
         yield writer
         writer.finish()
 
 
 @dataclass(frozen=True)
-class MotionShard:
+class CorrectionShard:
     """The small arrays of a rendered shard, as DESIGN's format names them; corrections are read by slices."""
 
     path: Path
@@ -103,7 +103,7 @@ class MotionShard:
         return stored if len(stored) == len(rows) else stored[rows - first]
 
 
-def read_motion(path: Path) -> MotionShard:
+def read_corrections(path: Path) -> CorrectionShard:
     """A rendered shard."""
     names = ("scale", "window_offsets", "window_video", "window_frames", "alpha", "kept")
-    return MotionShard(path, *(read_array(path, name) for name in names))
+    return CorrectionShard(path, *(read_array(path, name) for name in names))

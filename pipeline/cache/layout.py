@@ -37,7 +37,7 @@ class Layout:
         """The same, for a program that runs elsewhere."""
         return str(self.root.absolute())
 
-    def seen_by_all(self) -> tuple[Path, ...]:
+    def shared_paths(self) -> tuple[Path, ...]:
         """What a machine sees that can work on the cache."""
         return (self.settings,)
 

@@ -19,7 +19,7 @@ def refuse_links(layout: Layout) -> None:
                 raise UserError(f"{path} is a link that leads out of the cache: nothing is written there; remove it")
 
 
-def outward_links(root: Path) -> Iterator[Path]:
+def links_out_of(root: Path) -> Iterator[Path]:
     """Every link in a cache, of a file or a folder, that leads out of it; none is followed."""
     waiting, base = [root], root.resolve()
     while waiting:

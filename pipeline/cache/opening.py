@@ -15,16 +15,16 @@ LOCAL_CACHE_SIZE = "50GB"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
-def open_layout(place: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = "") -> Layout:
+def open_layout(location: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = "") -> Layout:
     """A cache at a path or a URL. local_cache, local_cache_size: of a URL, where copies go, and what they may take.
 
     Raises UserError for a URL that cannot be used, and a size that is none.
     """
-    if isinstance(place, Layout):
-        return place
-    if not is_url(place):
-        return Layout(Path(place))
-    url = Store(str(place)).url
+    if isinstance(location, Layout):
+        return location
+    if not is_url(location):
+        return Layout(Path(location))
+    url = Store(str(location)).url
     local = (Path(local_cache).expanduser() if local_cache else default_local_cache()).absolute()
     name = f"{url.rsplit('/', 1)[-1]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     return RemoteLayout(local / "caches" / name, url, local, bytes_of(local_cache_size or LOCAL_CACHE_SIZE))

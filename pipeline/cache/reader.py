@@ -23,14 +23,14 @@ UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowErro
 class Cache:
     """A cache of `s2vc-prep encode`, open for reading.
 
-    place: a folder, or a URL (s3://…); shards of a URL are copied to local_cache [default: s2vc in the user's cache
+    location: a folder, or a URL (s3://…); shards of a URL are copied to local_cache [default: s2vc in the user's cache
     folder], which takes local_cache_size at most ("50GB"). Opening reads cache.json and index.csv; shards are opened
     when asked for, by the process that asks, so that a Cache may be sent to workers. Raises UserError where there is no
     cache. Methods raise KeyError for a video that is not in it and IndexError for frames outside the video.
     """
 
-    def __init__(self, place: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = ""):
-        self.layout = open_layout(place, local_cache, local_cache_size)
+    def __init__(self, location: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = ""):
+        self.layout = open_layout(location, local_cache, local_cache_size)
         self.settings = read_settings(self.layout)
         self.index: pd.DataFrame = read_index(self.layout)
         """One row per video: video_id, label, class_name, split columns, the manifest's further ones, shard,
@@ -107,13 +107,13 @@ class Cache:
         clip = frames.read_picked_frames(self.layout.frames(self._place(video_id)[0]), numbers)
         return add_change(clip, change)
 
-    def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.MotionShard, int]:
+    def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.CorrectionShard, int]:
         parsed = Variant.parse(variant) if isinstance(variant, str) else variant
         shard, row = self._place(video_id)
         path = self.layout.motion(parsed, shard)
         if not path.exists():
             raise UserError(f"{parsed.name} is not rendered for {video_id}: run `s2vc-prep render` first")
-        return motion.read_motion(path), row
+        return motion.read_corrections(path), row
 
     def _row(self, video_id: str) -> int:
         if video_id not in self._rows:

@@ -173,12 +173,12 @@ def write_receipt(
     """
     receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
     if stage == ENCODE:
-        drop_stale_motion(layout, shard, receipt)
+        remove_stale_renderings(layout, shard, receipt)
     receipt.write(layout)
     return receipt
 
 
-def drop_stale_motion(layout: Layout, shard: int, encoded: Receipt) -> None:
+def remove_stale_renderings(layout: Layout, shard: int, encoded: Receipt) -> None:
     """Remove the renderings of a shard that are not of the latents that were encoded."""
     for variant in variants_named(layout.variant_names()):
         stage = motion_stage(variant)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage, part_of
-from s2vc.pipeline.cache.receipts import Receipt, attempts_of, drop_stale_motion, read_receipt
+from s2vc.pipeline.cache.receipts import Receipt, attempts_of, read_receipt, remove_stale_renderings
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.local_objects import LocalObjects
 from s2vc.pipeline.storage.object_store import RemoteGroup, Store
@@ -54,7 +54,7 @@ class RemoteLayout(Layout):
     def location(self) -> str:
         return self.url
 
-    def seen_by_all(self) -> tuple[Path, ...]:
+    def shared_paths(self) -> tuple[Path, ...]:
         return ()
 
     def local_settings(self) -> dict[str, str]:
@@ -183,7 +183,7 @@ class RemoteLayout(Layout):
         for name in names:
             self.objects.adopt(here.root / name, receipt.files[name])
         if stage == ENCODE:
-            drop_stale_motion(self, shard, receipt)
+            remove_stale_renderings(self, shard, receipt)
         self.store.write(self.key(super().receipt(stage, shard)), receipt.text().encode())
         self.refresh()
         for other in self.store.names(attempts_of(stage, shard)):

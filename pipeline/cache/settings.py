@@ -74,7 +74,7 @@ _NAMES = {
 }
 
 
-def refuse_other(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
+def refuse_other_settings(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
     """Raise UserError where a wanted setting differs from the cache's; None wants whatever the cache has."""
     for name, value in wanted.items():
         have = getattr(made_with, name)

@@ -22,13 +22,13 @@ from s2vc.pipeline.flow_fitting.compare import ALPHAS, LENGTHS, POINTS, FlowRepo
 from s2vc.pipeline.flow_fitting.compare_clips import (
     CRFS,
     SAMPLE_VIDEOS,
-    Footage,
-    cache_footage,
+    ComparisonClip,
     clips_of_cache,
+    comparison_clips,
     even_size,
-    sample_footage,
+    sample_clips,
 )
-from s2vc.pipeline.flow_fitting.compare_sheet import comparison_bands
+from s2vc.pipeline.flow_fitting.compare_sheet import comparison_strips
 from s2vc.pipeline.preview.contact_sheet import write_png
 from s2vc.pipeline.storage import files
 
@@ -54,18 +54,18 @@ def compare_flows_command(
     on = choose_device(device)
     loaded = {name: load_flow(flow, on, precision) for name, flow in _names(flows).items()}
     opened = Cache(cache)
-    clips = clips_of_cache(opened, videos, LENGTHS[0])
-    footage: list[Footage] = []
+    chosen = clips_of_cache(opened, videos, LENGTHS[0])
+    clips: list[ComparisonClip] = []
     drawn = SAMPLE_VIDEOS * len(SAMPLE_CLASSES)
-    with progress("clips", len(clips) + drawn, "clips", console) as advance:
-        for source in (cache_footage(opened, clips), sample_footage(even_size(opened))):
+    with progress("clips", len(chosen) + drawn, "clips", console) as advance:
+        for source in (comparison_clips(opened, chosen), sample_clips(even_size(opened))):
             for clip in source:
-                footage.append(clip)
+                clips.append(clip)
                 advance(1, len(clip.frames))
-    reports = [_report(name, flow, footage, console) for name, flow in loaded.items()]
+    reports = [_report(name, flow, clips, console) for name, flow in loaded.items()]
     with files.attempt(out / "flows.csv") as aside:
         table_of(reports).to_csv(aside, index=False, float_format="%.6g")
-    write_png(out / "flows.png", comparison_bands(footage, loaded))
+    write_png(out / "flows.png", comparison_strips(clips, loaded))
     tell(reports, console)
     console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}", highlight=False, soft_wrap=True)
 
@@ -78,10 +78,10 @@ def _names(flows: Sequence[str]) -> dict[str, str]:
     return {stem if stems.count(stem) == 1 else flow: flow for stem, flow in zip(stems, flows, strict=True)}
 
 
-def _report(name: str, flow: Flow, footage: Sequence[Footage], console: Console) -> FlowReport:
-    total = sum(len(c.small) * (1 + len(c.recompressed)) for c in footage)
+def _report(name: str, flow: Flow, clips: Sequence[ComparisonClip], console: Console) -> FlowReport:
+    total = sum(len(c.small) * (1 + len(c.recompressed)) for c in clips)
     with progress(name, total, "frames", console) as advance:
-        return report(name, flow, footage, lambda n: advance(n, n))
+        return report(name, flow, clips, lambda n: advance(n, n))
 
 
 def table_of(reports: Sequence[FlowReport]) -> pd.DataFrame:

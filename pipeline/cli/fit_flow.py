@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cli.fit_session import fit_shown, tell_figures
+from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
 from s2vc.pipeline.console.progress import progress
@@ -102,7 +102,7 @@ def fit_flow_command(
     if minutes:
         steps = folder.planned_steps() or _steps_in(minutes, fit, images, on, max(workers, 1))
         fit = dataclasses.replace(fit, settings=dataclasses.replace(settings, steps=steps))
-    if not fit_shown(fit, images, held, folder, on, workers, ray_address, console):
+    if not run_fit_with_progress(fit, images, held, folder, on, workers, ray_address, console):
         raise Exit(EXIT_INTERRUPTED)
     average, skipped = folder.average(fit)
     average.for_inference(on, "float32")
@@ -110,7 +110,7 @@ def fit_flow_command(
         figures = judge(average, held, settings.noise, lambda n: advance(n, n))
     sample_sheet(average, held, folder.sheet)
     folder.finish(fit, average, skipped, figures)
-    tell_figures(figures, console)
+    print_figures(figures, console)
     console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.sheet.name}", highlight=False)
 
 

@@ -21,7 +21,7 @@ AVERAGED = 50
 """Steps whose mean is shown."""
 
 
-def fit_shown(
+def run_fit_with_progress(
     fit: Fit,
     images: Tensor,
     held: Tensor,
@@ -52,7 +52,7 @@ def fit_shown(
                 run_fit(fit, fitting, folder, show, stop)
     records = StepReader(folder.steps, FitRecord).new()
     plot_bits(records, folder.curve)
-    _tell_end(fit, records, before, time.monotonic() - started, console)
+    _print_end(fit, records, before, time.monotonic() - started, console)
     done = bool(records) and records[-1].step >= settings.steps
     if not done:
         console.print("Stopped. The checkpoint is written: run the same command again to go on.")
@@ -77,7 +77,7 @@ def _shown(fit: Fit, console: Console) -> Iterator[Show]:
         yield show
 
 
-def _tell_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, console: Console) -> None:
+def _print_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, console: Console) -> None:
     done = len(records) - before
     if done <= 0:
         return
@@ -90,7 +90,7 @@ def _tell_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, c
     )
 
 
-def tell_figures(figures: FlowFigures, console: Console) -> None:
+def print_figures(figures: FlowFigures, console: Console) -> None:
     """What a flow is like on images that it was not fitted to."""
     for line in (
         f"on {figures.images} held-out images: {figures.bits_noise:.3f} bits per dimension at noise {figures.noise:g}, "

@@ -12,7 +12,7 @@ from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
-from s2vc.pipeline.preview.strips import Band
+from s2vc.pipeline.preview.strips import VideoStrips
 from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.variants import Variant
 
@@ -74,9 +74,9 @@ def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: 
     return list({v.name: v for v in variants}.values())
 
 
-def tell(bands: list[Band], out: Path, console: Console) -> None:
+def tell(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
     """What was not rendered but computed for this picture; last, the path."""
-    fresh = {s.variant.name: None for b in bands for s in b.strips if s.fresh and s.variant}
+    fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:
         console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", highlight=False, soft_wrap=True)
     click.echo(str(out))

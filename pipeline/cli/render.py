@@ -9,7 +9,7 @@ from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
-from s2vc.pipeline.console.run_jobs import run_render, tell_estimate
+from s2vc.pipeline.console.run_jobs import print_estimate, run_render
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.static_cues import STRATEGIES
 
@@ -59,6 +59,6 @@ def render_command(
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     with interruptible(console):
         if dry_run:
-            tell_estimate(open_layout(cache), variants, console)
+            print_estimate(open_layout(cache), variants, console)
         else:
             run_render(cache, variants, ray_address, workers, console)

@@ -56,7 +56,7 @@ def verify_command(
             run_repair(layout, damaged, videos, ray_address, workers, console)
             found = run_verify(layout, quick, videos, console)
         elif damaged:
-            tell_repair(cache, console)
+            print_repair_command(cache, console)
         raise Exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
         console.print("Stopped before all was checked.")
@@ -102,7 +102,7 @@ def run_repair(
 ) -> None:
     """Do what is damaged again, with progress; leaves with exit code 1 where a shard could not be done."""
     # These bring Ray with them, which a check does not wait for.
-    from s2vc.pipeline.console.endings import tell_unfinished
+    from s2vc.pipeline.console.endings import print_unfinished
     from s2vc.pipeline.jobs.repair import repair
 
     names = ", ".join(f"{stage} of shard {shard:05d}" for shard, stage in damaged)
@@ -110,10 +110,10 @@ def run_repair(
     manifest, root = videos or (None, None)
     with progress("repair", len(damaged), "stages", console) as advance:
         outcome = repair(layout, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
-    tell_unfinished(outcome, console)
+    print_unfinished(outcome, console)
 
 
-def tell_repair(cache: Path | Layout, console: Console) -> None:
+def print_repair_command(cache: Path | Layout, console: Console) -> None:
     console.print(
         f"`s2vc-prep verify {cache} --repair` makes the damaged shards anew, and nothing else.",
         markup=False,

@@ -33,18 +33,18 @@ def this_node() -> str:
     return f"{os.uname().nodename} ({ray.util.get_node_ip_address()})"
 
 
-class Waiting:
+class StallReason:
     """Why nothing ends: a task that asks for as little as any step is sent ahead of them, and has it been run?"""
 
     def __init__(self, gpu: bool):
         self._gpu = gpu
-        self._told = ""
+        self._last_reason = ""
         self._first = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(this_node).remote()
 
     def why(self) -> str:
         """A sentence, or nothing where steps do run, or where the same was told before."""
         reason = self._reason()
-        new, self._told = reason != self._told, reason
+        new, self._last_reason = reason != self._last_reason, reason
         return reason if new else ""
 
     def _reason(self) -> str:
@@ -56,7 +56,7 @@ class Waiting:
         return ""
 
 
-def refuse_gpus_that_are_none() -> None:
+def refuse_unusable_gpus() -> None:
     """Raises UserError where a node was started with a GPU and PyTorch finds none on it."""
     found = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(_gpu_found)
     asked = []

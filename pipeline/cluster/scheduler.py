@@ -19,8 +19,8 @@ import ray.exceptions
 import torch
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cluster.nodes import StorageNotShared, Waiting, refuse_gpus_that_are_none, require
-from s2vc.pipeline.storage.files import told
+from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, refuse_unusable_gpus, require
+from s2vc.pipeline.storage.files import describe_os_error
 
 MAX_RETRIES = 2
 """Times a task whose worker died is tried again."""
@@ -42,7 +42,7 @@ class Step:
     """A stage of one shard: function(*args) in a worker, with a CPU, and a GPU where `gpu`.
 
     rescue: what to call in its place, with the same arguments, when the step has killed its worker every time.
-    sees: paths that are there on every node that shares the storage.
+    required_paths: paths that are there on every node that shares the storage.
     """
 
     stage: str
@@ -51,10 +51,10 @@ class Step:
     args: tuple[Any, ...]
     gpu: bool = False
     rescue: Callable[..., Any] | None = None
-    sees: tuple[Path, ...] = ()
+    required_paths: tuple[Path, ...] = ()
 
 
-Chain = deque[Step]
+ShardSteps = deque[Step]
 """The steps of a shard, one after another."""
 
 
@@ -133,11 +133,11 @@ def flow_device() -> str:
     """
     if not gpus():
         return "cpu"
-    refuse_gpus_that_are_none()
+    refuse_unusable_gpus()
     return "cuda"
 
 
-def run_chains(chains: list[Chain], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:
+def run_chains(chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:
     """Run every chain; done(step, result) is called in the driver as steps end.
 
     workers: CPUs to use at most, over the whole cluster; None for all there are. A shard whose worker keeps dying, or
@@ -152,32 +152,32 @@ def _remote() -> Any:
     return ray.remote(num_cpus=1, max_retries=MAX_RETRIES, max_calls=0)(run_step)
 
 
-def run_step(sees: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
+def run_step(required_paths: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
     """In a worker: a step, where the node has what it works on. Raises OSError where it has not."""
-    require(sees)
+    require(required_paths)
     return function(*args)
 
 
 class _Scheduler:
-    def __init__(self, chains: list[Chain], workers: int | None, done: Callable[[Step, Any], None]):
-        self._ready: dict[bool, deque[tuple[Chain, Step]]] = {False: deque(), True: deque()}
+    def __init__(self, chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]):
+        self._ready: dict[bool, deque[tuple[ShardSteps, Step]]] = {False: deque(), True: deque()}
         self._gpu = any(step.gpu for chain in chains for step in chain)
         for chain in chains:
             self._queue(chain)
         self._done = done
         self._workers = workers
-        self._flying: dict[ray.ObjectRef, tuple[Chain, Step]] = {}
+        self._flying: dict[ray.ObjectRef, tuple[ShardSteps, Step]] = {}
         self._outcome = Outcome()
 
     def run(self) -> Outcome:
         if not any(self._ready.values()):
             return self._outcome
-        waiting = Waiting(self._gpu)
+        stall = StallReason(self._gpu)
         self._submit()
         while self._flying:
             ended, _ = ray.wait(list(self._flying), num_returns=1, timeout=PATIENCE)
             if not ended:
-                if why := waiting.why():
+                if why := stall.why():
                     print(why, file=sys.stderr, flush=True)
                 continue
             chain, step = self._flying.pop(ended[0])
@@ -192,16 +192,16 @@ class _Scheduler:
                     "give nodes with little memory fewer CPUs (ray start --num-cpus)"
                 )
             except ray.exceptions.RayTaskError as error:
-                seen = tuple(path for path in step.sees if os.path.exists(path))
-                if isinstance(error.cause, StorageNotShared) and seen != step.sees:
+                seen = tuple(path for path in step.required_paths if os.path.exists(path))
+                if isinstance(error.cause, StorageNotShared) and seen != step.required_paths:
                     # Gone from here as well: not the node's fault, and the step can tell whose it is.
-                    self._launch(chain, dataclasses.replace(step, sees=seen))
+                    self._launch(chain, dataclasses.replace(step, required_paths=seen))
                 else:
                     self._failed(step, error.cause)
             self._submit()
         return self._outcome
 
-    def _queue(self, chain: Chain, first: bool = False) -> None:
+    def _queue(self, chain: ShardSteps, first: bool = False) -> None:
         """The next step of a chain is ready; a later stage goes before a first one, so that shards get finished."""
         if chain:
             step = chain.popleft()
@@ -224,11 +224,11 @@ class _Scheduler:
             return self._workers
         return AHEAD * max(int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)), 1)
 
-    def _launch(self, chain: Chain, step: Step) -> None:
+    def _launch(self, chain: ShardSteps, step: Step) -> None:
         task = _remote().options(num_gpus=1 if step.gpu else 0, name=f"{step.stage} {step.shard}")
-        self._flying[task.remote(step.sees, step.function, *step.args)] = (chain, step)
+        self._flying[task.remote(step.required_paths, step.function, *step.args)] = (chain, step)
 
-    def _worker_died(self, chain: Chain, step: Step, error: Exception) -> None:
+    def _worker_died(self, chain: ShardSteps, step: Step, error: Exception) -> None:
         # While storage fails, a worker may die of that: no video is looked for then.
         if step.rescue is not None and not self._outcome.storage_error:
             self._launch(chain, dataclasses.replace(step, function=step.rescue, rescue=None))
@@ -238,7 +238,7 @@ class _Scheduler:
 
     def _failed(self, step: Step, cause: BaseException) -> None:
         if isinstance(cause, OSError):
-            text = self._outcome.storage_error = told(cause)
+            text = self._outcome.storage_error = describe_os_error(cause)
         else:
             text = f"{type(cause).__name__}: {cause}".splitlines()[0]
         self._outcome.unfinished[step.shard] = f"{step.stage}: {text}"

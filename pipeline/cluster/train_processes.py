@@ -52,7 +52,7 @@ def run_processes(
             ),
         )
         try:
-            beside(lambda: _fit(trainer), poll)
+            run_in_thread(lambda: _fit(trainer), poll)
         finally:
             files.remove(storage)
 
@@ -85,7 +85,7 @@ def follower(
     return poll
 
 
-def beside(work: Callable[[], None], poll: Callable[[], None]) -> None:
+def run_in_thread(work: Callable[[], None], poll: Callable[[], None]) -> None:
     """Do the work in a thread, and poll every POLL_SECONDS from this one; raises what the work raises.
 
     In the main thread, Ray Train would take Ctrl-C for itself, and end without a checkpoint.
@@ -123,16 +123,16 @@ def _fit(trainer: Any) -> None:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        causes = [_users_error(e) for e in getattr(error, "worker_failures", {}).values()]
-        if told := next((c for c in causes if c), None):
-            raise told from error
+        causes = [_user_error_of(e) for e in getattr(error, "worker_failures", {}).values()]
+        if cause := next((c for c in causes if c), None):
+            raise cause from error
         raise Stopped(
             f"the training processes died {MAX_FAILURES + 1} times: {_first_line(error)}; "
             "the last checkpoint is whole: run the same command again to go on"
         ) from error
 
 
-def _users_error(error: BaseException | None) -> UserError | None:
+def _user_error_of(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         error = getattr(error, "cause", None) or getattr(error, "_base_exc", None) or error.__cause__
     return error

@@ -52,7 +52,7 @@ class Commands(click.Group):
             formatter.write_dl(list(self._table.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        with mistakes_told(ctx):
+        with report_user_errors(ctx):
             return super().invoke(ctx)
 
 
@@ -60,12 +60,12 @@ class OneCommand(click.Command):
     """A command line of one command, which tells mistakes as those of several do."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with mistakes_told(ctx):
+        with report_user_errors(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def mistakes_told(ctx: click.Context) -> Iterator[None]:
+def report_user_errors(ctx: click.Context) -> Iterator[None]:
     """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
     try:
         yield
@@ -73,19 +73,19 @@ def mistakes_told(ctx: click.Context) -> Iterator[None]:
         raise
     except Exception as error:
         number = getattr(error, "errno", None)
-        if not is_users_mistake(error) and number not in STORAGE_FAILS:
+        if not is_user_error(error) and number not in STORAGE_FAILS:
             raise
-        click.echo(f"{ctx.info_name}: {_told(error)}", err=True)
+        click.echo(f"{ctx.info_name}: {_describe(error)}", err=True)
         code = EXIT_STORAGE_FAILS if number in STORAGE_FAILS else EXIT_USER_ERROR
         raise Exit(getattr(error, "exit_code", code)) from None
 
 
-def _told(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
-    from s2vc.pipeline.storage.files import told
+    from s2vc.pipeline.storage.files import describe_os_error
 
-    return told(error)
+    return describe_os_error(error)
 
 
 def command_line(
@@ -103,7 +103,7 @@ def command_line(
     return decorate
 
 
-def is_users_mistake(error: Exception) -> bool:
+def is_user_error(error: Exception) -> bool:
     # Imported when something went wrong, so that --help does not wait for torch and pandas.
     from s2vc.manifests.errors import UserError
     from s2vc.pipeline.flow import FlowFileError

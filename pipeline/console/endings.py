@@ -58,14 +58,14 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def tell_notes(notes: Sequence[str], console: Console) -> None:
+def print_notes(notes: Sequence[str], console: Console) -> None:
     """What the steps of a job had to tell, such as memory that was short; all of it is in the cache's log.txt."""
     more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
     for line in [*notes[:SHOWN], *more]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def tell_unfinished(outcome: Outcome, console: Console) -> None:
+def print_unfinished(outcome: Outcome, console: Console) -> None:
     """Name the shards that are not done, and leave with exit code 1 if there are any, or storage has failed."""
     if not outcome.unfinished and not outcome.storage_error:
         return
@@ -83,7 +83,7 @@ def tell_unfinished(outcome: Outcome, console: Console) -> None:
     raise Exit(EXIT_UNFINISHED)
 
 
-def tell_failed(index: pd.DataFrame, console: Console) -> None:
+def print_failed_videos(index: pd.DataFrame, console: Console) -> None:
     """A table of the videos that are not ok, and exit code 3 if any failed."""
     trouble = index[index["status"].isin(["partial", "failed"])]
     if trouble.empty:

@@ -45,8 +45,8 @@ class CacheType(click.ParamType):
         # Imported when it is needed, since it brings torch.
         from s2vc.pipeline.cache.opening import open_layout
 
-        told = ctx.meta if ctx else {}
-        return open_layout(value, told.get("local_cache") or "", told.get("local_cache_size") or "")
+        given = ctx.meta if ctx else {}
+        return open_layout(value, given.get("local_cache") or "", given.get("local_cache_size") or "")
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -70,9 +70,9 @@ local_cache_size_option = click.option(
 )
 
 
-def with_local_cache(place: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def with_local_cache(parameter: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The argument or option that names a cache, with the two on where its copies go."""
-    return lambda command: place(local_cache_option(local_cache_size_option(command)))
+    return lambda command: parameter(local_cache_option(local_cache_size_option(command)))
 
 
 CACHE = CacheType()

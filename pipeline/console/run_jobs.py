@@ -10,7 +10,7 @@ from s2vc.pipeline.cache.layout import ENCODE, Layout
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cluster.scheduler import Step
-from s2vc.pipeline.console.endings import tell_failed, tell_notes, tell_unfinished
+from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
 from s2vc.pipeline.console.progress import clock, progress, size
 from s2vc.pipeline.jobs.encode_job import EncodeOptions, encode_job
 from s2vc.pipeline.jobs.estimate import estimate_render
@@ -42,13 +42,13 @@ def run_encode(
                     advance(len(receipt.videos), receipt.frames)
 
             outcome = job.run(done)
-    tell_notes(job.notes, console)
+    print_notes(job.notes, console)
     if outcome.storage_error:
-        tell_unfinished(outcome, console)  # what could be counted now may not be what is there
+        print_unfinished(outcome, console)  # what could be counted now may not be what is there
     cache = Cache(out)
     summarise(cache, bool(job.planned), console, time.monotonic() - started)
-    tell_unfinished(outcome, console)
-    tell_failed(cache.index, console)
+    print_unfinished(outcome, console)
+    print_failed_videos(cache.index, console)
 
 
 def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> None:
@@ -68,7 +68,7 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
     )
 
 
-def tell_estimate(layout: Layout, variants: list[Variant], console: Console) -> None:
+def print_estimate(layout: Layout, variants: list[Variant], console: Console) -> None:
     job = plan_render(layout, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
@@ -98,11 +98,11 @@ def run_render(
                 advance(1, sum(r.frames for r in receipts))
 
             outcome = job.run(done)
-    tell_notes(job.notes, console)
+    print_notes(job.notes, console)
     if outcome.storage_error:
-        tell_unfinished(outcome, console)
+        print_unfinished(outcome, console)
     sizes = layout.sizes("motion")
     for variant in variants:
         console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}", highlight=False)
     console.print(f"rendered in {clock(time.monotonic() - started)}", highlight=False)
-    tell_unfinished(outcome, console)
+    print_unfinished(outcome, console)

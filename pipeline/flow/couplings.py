@@ -184,7 +184,7 @@ class SpaceToChannel(nn.Module):
         return blocks.reshape(n, c // 4, 2 * h, 2 * w)
 
 
-class Chain(nn.ModuleList):
+class InvertibleSequence(nn.ModuleList):
     """Invertible parts one after another."""
 
     def __init__(self, parts: Sequence[nn.Module]):

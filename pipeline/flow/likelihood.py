@@ -25,10 +25,10 @@ def dequantised(images: Tensor, noise: float, generator: torch.Generator) -> Ten
 
 def bits_per_dimension(flow: Flow, x: Tensor) -> Tensor:
     """Of each image x (N, 3, 64, 64): (N,) float32."""
-    return bits_of(*flow(x))
+    return bits_from_latents(*flow(x))
 
 
-def bits_of(z: Tensor, log_det: Tensor) -> Tensor:
+def bits_from_latents(z: Tensor, log_det: Tensor) -> Tensor:
     """Bits per dimension of images whose latents are z (N, 12288), with log_det (N,) in nats: (N,) float32."""
     log_p = -0.5 * (z.square().sum(dim=1) + LATENTS * math.log(2 * math.pi)) + log_det
     return (-log_p / LATENTS + math.log(LEVELS)) / math.log(2)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow.couplings import (
     AffineCoupling,
-    Chain,
     FixedConvolution,
+    InvertibleSequence,
     Permutation,
     SpaceToChannel,
     Subnet,
@@ -85,16 +85,18 @@ class Flow(nn.Module):
         self.architecture = a = architecture
         conv = partial(convolutional, hidden=a.hidden)
         full = partial(fully_connected, hidden=a.width)
-        self.high = Chain([p for k in range(a.high_blocks) for p in (AffineCoupling(3, conv), Permutation(3, k))])
+        self.high = InvertibleSequence(
+            [p for k in range(a.high_blocks) for p in (AffineCoupling(3, conv), Permutation(3, k))]
+        )
         self.squeeze = SpaceToChannel()
-        self.low = Chain(
+        self.low = InvertibleSequence(
             [
                 p
                 for k in range(a.low_blocks)
                 for p in (FixedConvolution(12), AffineCoupling(12, conv), Permutation(12, k))
             ]
         )
-        self.deep = Chain(
+        self.deep = InvertibleSequence(
             [
                 p
                 for k in range(a.deep_blocks)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from s2vc.pipeline.flow import LATENTS, Flow
 from s2vc.pipeline.flow.model import IMAGE_SHAPE
-from s2vc.pipeline.flow_fitting.compare_clips import CRFS, Footage
+from s2vc.pipeline.flow_fitting.compare_clips import CRFS, ComparisonClip
 from s2vc.pipeline.stages.encode_shard import as_images
 from s2vc.pipeline.static_cues import alpha_to_keep, standard_deviation, suppress, suppressed_set
 from s2vc.pipeline.windows import WindowRule
@@ -56,20 +56,20 @@ class FlowReport:
 
 
 def report(
-    name: str, flow: Flow, footage: Sequence[Footage], done: Callable[[int], None] = lambda n: None
+    name: str, flow: Flow, clips: Sequence[ComparisonClip], done: Callable[[int], None] = lambda n: None
 ) -> FlowReport:
     """Take a flow over the clips; done(n): n more frames are encoded.
 
     Energy of a region of X' is its squared distance from the image of all-zero latents, f⁻¹(0), which is where a frame
     goes whose latents are all suppressed; kept is that of X_p over that of X', regions being those of
-    `Footage.mover` and `Footage.background`.
+    `ComparisonClip.mover` and `ComparisonClip.background`.
     """
     encoder = _Encoder(flow, done)
     stds: dict[int, list[Tensor]] = {length: [] for length in LENGTHS}
     pairs: dict[int, list[tuple[Tensor, Tensor]]] = {crf: [] for crf in CRFS}
     regions: dict[str, list[tuple[float, float]]] = {point: [] for point in POINTS}
     empty = as_frames(flow.decode(torch.zeros(1, LATENTS)))
-    for clip in footage:
+    for clip in clips:
         z = encoder(clip.small)
         if clip.recompressed:
             std = {length: window_stds(z, length) for length in LENGTHS}
@@ -94,7 +94,7 @@ def _effect(
     energies: Sequence[tuple[float, float]], pairs: dict[int, list[tuple[Tensor, Tensor]]], point: str
 ) -> Effect:
     mover, background = np.mean(energies, axis=0).tolist()
-    return Effect(mover, background, {crf: overlap(both, point) for crf, both in pairs.items()})
+    return Effect(mover, background, {crf: mask_iou(both, point) for crf, both in pairs.items()})
 
 
 class _Encoder:
@@ -146,7 +146,7 @@ def suppressed(z: Tensor, point: str) -> Tensor:
     return z_p
 
 
-def overlap(pairs: Sequence[tuple[Tensor, Tensor]], point: str) -> float:
+def mask_iou(pairs: Sequence[tuple[Tensor, Tensor]], point: str) -> float:
     """Intersection over union of what is kept at an operating point; pairs of STDs (W, D), of the same windows before
     and after. NaN where nothing is kept."""
     both = either = 0

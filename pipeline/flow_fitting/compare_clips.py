@@ -26,7 +26,7 @@ SAMPLE_VIDEOS = 2
 
 
 @dataclass(frozen=True)
-class Footage:
+class ComparisonClip:
     """A clip. frames: (T, H, W, 3) uint8; small: X' of them (T, 64, 64, 3) uint8; recompressed: X' of what is left at
     each of CRFS. mover: (T, 64, 64) bool, most of the cell is covered; background: (64, 64) bool, no frame's mover
     touches it; None where it is not known."""
@@ -56,25 +56,25 @@ def even_size(cache: Cache) -> tuple[int, int]:
     return height // 2 * 2, width // 2 * 2
 
 
-def cache_footage(cache: Cache, clips: Sequence[tuple[str, str, int]]) -> Iterator[Footage]:
+def comparison_clips(cache: Cache, clips: Sequence[tuple[str, str, int]]) -> Iterator[ComparisonClip]:
     """The clips, from the stored frames, cut to `even_size`."""
     height, width = even_size(cache)
     for video_id, class_name, count in clips:
         frames = np.ascontiguousarray(cache.frames(video_id, 0, count)[:, :height, :width])
-        recompressed = {crf: pool_small(through_codec(frames, "25", crf, (height, width))) for crf in CRFS}
-        yield Footage(video_id, class_name, frames, pool_small(frames), recompressed)
+        recompressed = {crf: pool_small(recompressed(frames, "25", crf, (height, width))) for crf in CRFS}
+        yield ComparisonClip(video_id, class_name, frames, pool_small(frames), recompressed)
 
 
-def sample_footage(size: tuple[int, int]) -> Iterator[Footage]:
+def sample_clips(size: tuple[int, int]) -> Iterator[ComparisonClip]:
     """The built-in sample as MP4s decoded at a size, with the movers' masks."""
     for video in draw_sample(SAMPLE_VIDEOS):
-        frames = through_codec(video.frames, str(SAMPLE_FPS), CRFS[0], size)
+        frames = recompressed(video.frames, str(SAMPLE_FPS), CRFS[0], size)
         covered = small_frames(torch.from_numpy(video.masks)[:, None].float())[:, 0].numpy()
         mover, background = covered > 0.5, (covered == 0).all(axis=0)
-        yield Footage(video.video_id, video.class_name, frames, pool_small(frames), {}, mover, background)
+        yield ComparisonClip(video.video_id, video.class_name, frames, pool_small(frames), {}, mover, background)
 
 
-def through_codec(frames: np.ndarray, fps: str, crf: int, size: tuple[int, int]) -> np.ndarray:
+def recompressed(frames: np.ndarray, fps: str, crf: int, size: tuple[int, int]) -> np.ndarray:
     """Frames (T, H, W, 3) uint8, H and W even, compressed by libx264 and decoded at a size: (T, *size, 3) uint8. Raises
     OSError where ffmpeg cannot."""
     height, width = frames.shape[1:3]

@@ -9,9 +9,9 @@ import torch
 from s2vc.pipeline.cache.reader import add_change
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.flow_fitting.compare import LENGTHS, POINTS, as_frames, static_latents, suppressed, window_stds
-from s2vc.pipeline.flow_fitting.compare_clips import Footage
-from s2vc.pipeline.preview.pictures import spread
-from s2vc.pipeline.preview.strips import Band, Strip, Subject
+from s2vc.pipeline.flow_fitting.compare_clips import ComparisonClip
+from s2vc.pipeline.preview.pictures import evenly_spaced
+from s2vc.pipeline.preview.strips import PreviewedVideo, Strip, VideoStrips
 from s2vc.pipeline.stages.encode_shard import as_images
 
 SHOWN_CLIPS = 3
@@ -20,21 +20,21 @@ SHOWN_CLIPS = 3
 COLUMNS = 6
 
 
-def comparison_bands(footage: Sequence[Footage], flows: Mapping[str, Flow]) -> list[Band]:
-    """A band for a few clips: the original, and V_p by each flow at the first of POINTS, in windows of 16."""
-    real = [clip for clip in footage if clip.mover is None]
-    sample = [clip for clip in footage if clip.mover is not None]
-    bands = []
+def comparison_strips(clips: Sequence[ComparisonClip], flows: Mapping[str, Flow]) -> list[VideoStrips]:
+    """For a few clips: the original, and V_p by each flow at the first of POINTS, in windows of 16."""
+    real = [clip for clip in clips if clip.mover is None]
+    sample = [clip for clip in clips if clip.mover is not None]
+    video_strips = []
     for clips in (real, sample):
-        for clip in [clips[n] for n in spread(len(clips), SHOWN_CLIPS)]:
-            numbers = spread(len(clip.frames), COLUMNS)
-            subject = Subject(clip.name, clip.class_name, 0, 0, 0, len(clip.frames), Fraction(25))
+        for clip in [clips[n] for n in evenly_spaced(len(clips), SHOWN_CLIPS)]:
+            numbers = evenly_spaced(len(clip.frames), COLUMNS)
+            subject = PreviewedVideo(clip.name, clip.class_name, 0, 0, 0, len(clip.frames), Fraction(25))
             strips = [_strip(name, flow, clip, numbers) for name, flow in flows.items()]
-            bands.append(Band(subject, numbers, [Strip(clip.frames[numbers]), *strips]))
-    return bands
+            video_strips.append(VideoStrips(subject, numbers, [Strip(clip.frames[numbers]), *strips]))
+    return video_strips
 
 
-def _strip(name: str, flow: Flow, clip: Footage, numbers: np.ndarray) -> Strip:
+def _strip(name: str, flow: Flow, clip: ComparisonClip, numbers: np.ndarray) -> Strip:
     point = next(iter(POINTS))
     z = flow.encode(as_images(torch.from_numpy(clip.small)))[0].cpu()
     x_p = as_frames(flow.decode(suppressed(z, point)[numbers]))

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from s2vc.pipeline.flow import LATENTS, Flow
-from s2vc.pipeline.flow.likelihood import LEVELS, bits_of, dequantised, evaluated_bits
+from s2vc.pipeline.flow.likelihood import LEVELS, bits_from_latents, dequantised, evaluated_bits
 from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage import files
 
@@ -53,7 +53,7 @@ def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] 
         x = dequantised(part.to(flow.device), noise, generator)
         z, log_det = flow.encode(x)
         error = (flow.decode(z) - x).abs()
-        noisy += float(bits_of(z, log_det).sum())
+        noisy += float(bits_from_latents(z, log_det).sum())
         squares, largest = squares + float(error.square().sum()), max(largest, float(error.max()))
         latents.append(z.cpu())
         done(len(part))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from s2vc.pipeline.device import place
+from s2vc.pipeline.device import rank_and_world_size
 from s2vc.pipeline.flow.likelihood import bits_per_dimension, dequantised, evaluated_bits
 from s2vc.pipeline.flow.model import Flow
 
@@ -72,7 +72,7 @@ class Fitting:
         self.flow = flow.for_fitting(device, settings.precision)
         self.weights = list(self.flow.parameters())
         self.optimizer = torch.optim.Adam(self.weights, lr=settings.lr)
-        self.rank, self.processes = place()
+        self.rank, self.processes = rank_and_world_size()
         self.step = self.skipped = 0
 
     def state(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
 from s2vc.pipeline.cache.settings import read_software
-from s2vc.pipeline.info.kept_share import ALPHAS, Shares
+from s2vc.pipeline.info.kept_share import ALPHAS, KeptShares
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant
@@ -43,7 +43,7 @@ class Survey:
     index: pd.DataFrame
     stages: dict[str, Stage] = field(default_factory=dict)
     kept: dict[str, tuple[float, int]] = field(default_factory=dict)
-    shares: Shares = field(default_factory=Shares)
+    shares: KeptShares = field(default_factory=KeptShares)
 
     @property
     def shards(self) -> int:
@@ -183,7 +183,7 @@ def failures(index: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(listed, key=lambda entry: -entry["videos"])
 
 
-def share_kept(shares: Shares) -> dict[str, Any]:
+def share_kept(shares: KeptShares) -> dict[str, Any]:
     """Share kept against alpha of each scope: mean and 10th and 90th percentile over videos of equal weight."""
     columns = {
         scope: {"mean": rounded(curve.mean), "p10": rounded(curve.low), "p90": rounded(curve.high)}

@@ -38,7 +38,7 @@ class Curve:
     high: np.ndarray
 
 
-class Shares:
+class KeptShares:
     """Collects the shares of videos, shard by shard; a video takes 400 bytes."""
 
     def __init__(self) -> None:

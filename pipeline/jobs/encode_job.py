@@ -20,8 +20,14 @@ from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.quantise import FLOAT16
 from s2vc.pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
-from s2vc.pipeline.cache.settings import Settings, read_settings, refuse_other, software_versions, write_settings
-from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.cache.settings import (
+    Settings,
+    read_settings,
+    refuse_other_settings,
+    software_versions,
+    write_settings,
+)
+from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, cluster, flow_device, run_chains
 from s2vc.pipeline.flow import (
     choose_precision,
     fingerprint,
@@ -64,7 +70,7 @@ class EncodeJob:
     workers: int | None
     ingested: dict[int, Receipt] = field(default_factory=dict)
     planned: list[int] = field(default_factory=list)
-    chains: list[Chain] = field(default_factory=list)
+    chains: list[ShardSteps] = field(default_factory=list)
     videos_left: int = 0
     videos_done: int = 0
     notes: list[str] = field(default_factory=list)
@@ -133,7 +139,7 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
         "latents": options.latents,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
-    refuse_other(settings, wanted, layout)
+    refuse_other_settings(settings, wanted, layout)
     refuse_changed_rows(layout, manifest)
     return settings.grown_to(len(manifest))
 
@@ -180,7 +186,7 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
             job.videos_done += len(rows)
             continue
         job.videos_left += len(rows)
-        chain: Chain = deque()
+        chain: ShardSteps = deque()
         if ingested is None:
             chain.append(ingest_step(layout, settings, shard, sources[rows.start : rows.stop], root, silence))
         chain.append(encode_step(layout, settings, shard, device))
@@ -201,4 +207,4 @@ def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
         try:
             write_index(job.layout, build_index(job.manifest, job.settings, job.ingested))
         except OSError as error:
-            outcome.storage_error = outcome.storage_error or files.told(error)
+            outcome.storage_error = outcome.storage_error or files.describe_os_error(error)

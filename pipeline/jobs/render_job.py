@@ -11,7 +11,7 @@ from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import Settings, read_settings
-from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, cluster, flow_device, run_chains
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, recording, render_step
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
@@ -40,7 +40,7 @@ class RenderJob:
         Ray has to run: whether there is a GPU is known then.
         """
         device = flow_device() if self.shards_left else "cpu"
-        chains: list[Chain] = [
+        chains: list[ShardSteps] = [
             deque([render_step(self.layout, self.settings, shard, variants, device)])
             for shard, variants in self.shards_left
         ]

@@ -14,7 +14,7 @@ from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.receipts import is_done, read_receipt, traced_variants
 from s2vc.pipeline.cache.settings import Settings, read_settings
-from s2vc.pipeline.cluster.scheduler import Chain, Outcome, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, cluster, flow_device, run_chains
 from s2vc.pipeline.jobs.shard_steps import encode_step, ingest_receipts, ingest_step, render_step
 from s2vc.pipeline.stages.ingest_shard import sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
@@ -56,7 +56,7 @@ def repair(
         with cluster(address, workers):
             where, outcome = flow_device(), Outcome()
 
-            def run(chains: list[Chain]) -> list[int]:
+            def run(chains: list[ShardSteps]) -> list[int]:
                 """Returns the shards that can go on."""
                 more = run_chains(chains, workers, done)
                 outcome.unfinished |= more.unfinished
@@ -74,7 +74,7 @@ def repair(
 
 def _ingest_steps(
     layout: Layout, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame | None, root: Path | None
-) -> list[Chain]:
+) -> list[ShardSteps]:
     if manifest is None or root is None:
         return []
     rows = settings.shards()
@@ -92,14 +92,16 @@ def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]
     return {n: [v for v in known if layout.receipt(motion_stage(v), n).exists()] for n in shards}
 
 
-def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], device: str) -> list[Chain]:
+def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], device: str) -> list[ShardSteps]:
     left = [n for n in shards if is_done(layout, ENCODE, n, read_receipt(layout, INGEST, n)) is None]
     return [deque([encode_step(layout, settings, n, device)]) for n in left]
 
 
-def _render_steps(layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str) -> list[Chain]:
+def _render_steps(
+    layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str
+) -> list[ShardSteps]:
     """A step for the variants of one window rule of a shard, those that are missing or of other latents."""
-    chains: list[Chain] = []
+    chains: list[ShardSteps] = []
     for shard, rendered in variants.items():
         encoded = read_receipt(layout, ENCODE, shard)
         missing = [v for v in rendered if is_done(layout, motion_stage(v), shard, encoded) is None]

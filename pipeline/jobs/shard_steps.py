@@ -25,20 +25,27 @@ def ingest_step(
     layout = layout.absolute()
     args = (layout, settings, shard, sources, root, silence)
     video = next((path for s in sources if os.path.exists(path := root / s.path)), root)
-    return Step(INGEST, shard, ingest_shard, args, rescue=ingest_without_culprits, sees=(*layout.seen_by_all(), video))
+    return Step(
+        INGEST,
+        shard,
+        ingest_shard,
+        args,
+        rescue=ingest_without_culprits,
+        required_paths=(*layout.shared_paths(), video),
+    )
 
 
 def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
     layout = layout.absolute()
     args = (layout, settings, shard, device)
-    return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", sees=layout.seen_by_all())
+    return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
     """Variants of one window rule."""
     layout = layout.absolute()
     args = (layout, settings, shard, variants, device)
-    return Step("render", shard, render_shard, args, gpu=device == "cuda", sees=layout.seen_by_all())
+    return Step("render", shard, render_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
@@ -52,9 +59,9 @@ def recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], None
     """done, after what the receipts of a step have to tell is kept: in `notes`, and in the cache's log."""
 
     def record_and_go_on(step: Step, result: Receipt | list[Receipt]) -> None:
-        told = [note for receipt in (result if isinstance(result, list) else [result]) for note in receipt.notes]
-        notes.extend(told)
-        record(layout, told)
+        new = [note for receipt in (result if isinstance(result, list) else [result]) for note in receipt.notes]
+        notes.extend(new)
+        record(layout, new)
         done(step, result)
 
     return record_and_go_on
@@ -65,4 +72,4 @@ def clear_attempts(layout: Layout, outcome: Outcome) -> None:
     try:
         files.clear_attempts(layout.root)
     except OSError as error:
-        outcome.storage_error = outcome.storage_error or files.told(error)
+        outcome.storage_error = outcome.storage_error or files.describe_os_error(error)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from s2vc.pipeline.preview.contact_sheet import BAND_GAP, GAP, LINE, MARGIN, PAPER, Page, cell, cell_size, labels
-from s2vc.pipeline.preview.strips import Band, Strip
+from s2vc.pipeline.preview.strips import Strip, VideoStrips
 from s2vc.pipeline.stages.video import write_video
 from s2vc.pipeline.storage import files
 
@@ -27,16 +27,16 @@ class Animation:
     fps: pictures a second. Videos of other frame rates keep their own pace; those that end first stand still then.
     """
 
-    def __init__(self, bands: Sequence[Band], fps: Fraction, across: int):
-        self.fps, self._bands = fps, bands
-        self.pictures = max(math.ceil(len(b.numbers) * fps / b.subject.fps) for b in bands)
-        height, width = cell_size(*bands[0].strips[0].frames.shape[1:3])
-        across = min(across, max(len(b.strips) for b in bands))
+    def __init__(self, video_strips: Sequence[VideoStrips], fps: Fraction, across: int):
+        self.fps, self._video_strips = fps, video_strips
+        self.pictures = max(math.ceil(len(b.numbers) * fps / b.subject.fps) for b in video_strips)
+        height, width = cell_size(*video_strips[0].strips[0].frames.shape[1:3])
+        across = min(across, max(len(b.strips) for b in video_strips))
         self._page = Page(2 * MARGIN + across * (width + GAP) - GAP)
-        for band in bands:
-            self._page.title(band.subject, f"{float(band.subject.fps):.4g} frames/s")
-            for start in range(0, len(band.strips), across):
-                self._row(band.strips[start : start + across], height, width)
+        for pictured in video_strips:
+            self._page.title(pictured.subject, f"{float(pictured.subject.fps):.4g} frames/s")
+            for start in range(0, len(pictured.strips), across):
+                self._row(pictured.strips[start : start + across], height, width)
             self._page.height += BAND_GAP - GAP
         self._background = self._page.image()
 
@@ -53,26 +53,26 @@ class Animation:
         """The n-th picture."""
         image = self._background.copy()
         slots = iter(self._page.slots)
-        for band in self._bands:
-            frame = min(math.floor(number * band.subject.fps / self.fps), len(band.numbers) - 1)
-            for _ in band.strips:
+        for pictured in self._video_strips:
+            frame = min(math.floor(number * pictured.subject.fps / self.fps), len(pictured.numbers) - 1)
+            for _ in pictured.strips:
                 x, y, strip = next(slots)
                 image.paste(cell(strip.frames[frame]), (x, y))
         return image
 
 
-def write_mp4(path: Path, bands: Sequence[Band], across: int) -> None:
-    """The animation of `bands`, at the highest frame rate among them."""
-    animation = Animation(bands, max(b.subject.fps for b in bands), across)
+def write_mp4(path: Path, video_strips: Sequence[VideoStrips], across: int) -> None:
+    """The animation of `video_strips`, at the highest frame rate among them."""
+    animation = Animation(video_strips, max(b.subject.fps for b in video_strips), across)
     width, height = animation.picture(0).size
     with files.attempt(path) as aside, write_video(aside, height, width, str(animation.fps)) as write:
         for number in range(animation.pictures):
             write(np.asarray(animation.picture(number))[None])
 
 
-def write_gif(path: Path, bands: Sequence[Band], across: int) -> None:
-    """The animation of `bands`, at the highest frame rate among them as far as GIFs go; it plays in a loop."""
-    animation = Animation(bands, min(max(b.subject.fps for b in bands), GIF_FPS), across)
+def write_gif(path: Path, video_strips: Sequence[VideoStrips], across: int) -> None:
+    """The animation of `video_strips`, at the highest frame rate among them as far as GIFs go; it plays in a loop."""
+    animation = Animation(video_strips, min(max(b.subject.fps for b in video_strips), GIF_FPS), across)
     palette = _palette(animation)
     numbers = range(animation.pictures)
     pictures = (_quantized(animation.picture(n), palette) for n in numbers)

@@ -1,4 +1,4 @@
-"""How a preview looks: bands of videos, as a sheet of stills; and the page, which animations share."""
+"""How a preview looks: strips of videos as a sheet of stills, and the page, which animations share."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from s2vc.pipeline.preview.strips import Band, Strip, Subject
+from s2vc.pipeline.preview.strips import PreviewedVideo, Strip, VideoStrips
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import plain
 from s2vc.pipeline.windows import WindowRule
@@ -134,7 +134,7 @@ class Page:
         self._texts.append((x, baseline, text, face))
         return x + face.width(text)
 
-    def title(self, subject: Subject, note: str) -> None:
+    def title(self, subject: PreviewedVideo, note: str) -> None:
         """A video's id, its class, and a note at the right where there is room for all, on one line."""
         baseline, room = self.height + 14, self.width - 2 * MARGIN
         if room > 6 * NOTE.width(note):
@@ -155,19 +155,19 @@ class Page:
         return image
 
 
-def contact_sheet(bands: Sequence[Band]) -> Image.Image:
-    """A band for each video: a row for the original and one for each variant, a column for each frame."""
-    height, width = cell_size(*bands[0].strips[0].frames.shape[1:3])
-    columns = max(len(band.numbers) for band in bands)
-    gutter = 18 + max(face.width(text) for b in bands for s in b.strips for text, face in labels(s))
+def contact_sheet(video_strips: Sequence[VideoStrips]) -> Image.Image:
+    """For each video a row for the original and one for each variant, with a column for each frame."""
+    height, width = cell_size(*video_strips[0].strips[0].frames.shape[1:3])
+    columns = max(len(pictured.numbers) for pictured in video_strips)
+    gutter = 18 + max(face.width(text) for b in video_strips for s in b.strips for text, face in labels(s))
     page = Page(2 * MARGIN + gutter + columns * (width + GAP) - GAP)
     left = MARGIN + gutter
-    for band in bands:
-        page.title(band.subject, f"{len(band.numbers)} of {band.subject.frames} frames")
-        for k, number in enumerate(band.numbers):
+    for pictured in video_strips:
+        page.title(pictured.subject, f"{len(pictured.numbers)} of {pictured.subject.frames} frames")
+        for k, number in enumerate(pictured.numbers):
             page.text(left + k * (width + GAP), page.height + 10, f"frame {number}", SMALL)
         page.height += 16
-        for strip in band.strips:
+        for strip in pictured.strips:
             lines = labels(strip)
             for k, (text, face) in enumerate(lines):
                 page.text(MARGIN, page.height + (height + LINE * (2 * k + 1 - len(lines))) // 2 + 5, text, face)
@@ -187,7 +187,7 @@ def labels(strip: Strip) -> list[tuple[str, Face]]:
     return [line for line in lines if line[0]]
 
 
-def write_png(path: Path, bands: Sequence[Band]) -> None:
-    """The contact sheet of `bands`."""
+def write_png(path: Path, video_strips: Sequence[VideoStrips]) -> None:
+    """Write the contact sheet of these videos."""
     with files.attempt(path) as aside:
-        contact_sheet(bands).save(aside, "PNG")
+        contact_sheet(video_strips).save(aside, "PNG")

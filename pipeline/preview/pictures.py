@@ -14,7 +14,7 @@ from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.cache.receipts import OK
 from s2vc.pipeline.preview.animation import write_gif, write_mp4
 from s2vc.pipeline.preview.contact_sheet import write_png
-from s2vc.pipeline.preview.strips import Band, find_subjects, make_band
+from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import Variant
@@ -39,7 +39,7 @@ def write_preview(
     columns: int = COLUMNS,
     seconds: float = SECONDS,
     show: ShowProgress = no_progress,
-) -> list[Band]:
+) -> list[VideoStrips]:
     """Picture videos of a cache: a sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
 
     video_ids, variants: what to show; without them `choose_videos` and `choose_variants`. Variants that are not
@@ -47,23 +47,23 @@ def write_preview(
     Raises UserError for ids that are unknown or without frames, for another ending, and where files fail.
     """
     check_output(path)
-    subjects = find_subjects(cache, video_ids or choose_videos(cache, columns))
+    subjects = find_videos(cache, video_ids or choose_videos(cache, columns))
     variants = variants or choose_variants(cache)
-    bands = []
+    video_strips = []
     with show(len(subjects)) as advance:
         for subject in subjects:
             length = min(subject.frames, math.ceil(seconds * subject.fps))
-            numbers = np.arange(length) if _moves(path) else spread(subject.frames, columns)
-            with _told(f"{subject.video_id} cannot be read, see `s2vc-prep verify`"):
-                bands.append(make_band(cache, subject, numbers, variants))
+            numbers = np.arange(length) if _moves(path) else evenly_spaced(subject.frames, columns)
+            with _as_user_error(f"{subject.video_id} cannot be read, see `s2vc-prep verify`"):
+                video_strips.append(make_strips(cache, subject, numbers, variants))
             advance(1, len(numbers))
-    with _told(f"{path} cannot be written"):
-        _write(path, bands, columns)
-    return bands
+    with _as_user_error(f"{path} cannot be written"):
+        _write(path, video_strips, columns)
+    return video_strips
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _as_user_error(what: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
@@ -76,7 +76,7 @@ def check_output(path: Path) -> None:
         raise UserError(f"{path} ends in neither .png (stills) nor .gif or .mp4 (animation)")
     if path.is_dir():
         raise UserError(f"{path} is a folder")
-    with _told(f"{path} cannot be written"):
+    with _as_user_error(f"{path} cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -84,14 +84,14 @@ def _moves(path: Path) -> bool:
     return path.suffix.lower() in ANIMATIONS
 
 
-def _write(path: Path, bands: list[Band], columns: int) -> None:
+def _write(path: Path, video_strips: list[VideoStrips], columns: int) -> None:
     match path.suffix.lower():
         case ".gif":
-            write_gif(path, bands, columns)
+            write_gif(path, video_strips, columns)
         case ".mp4":
-            write_mp4(path, bands, columns)
+            write_mp4(path, video_strips, columns)
         case _:
-            write_png(path, bands)
+            write_png(path, video_strips)
 
 
 def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
@@ -121,6 +121,6 @@ def choose_variants(cache: Cache) -> list[Variant]:
     return sorted(rendered, key=order)
 
 
-def spread(frames: int, columns: int) -> np.ndarray:
+def evenly_spaced(frames: int, columns: int) -> np.ndarray:
     """Numbers of evenly spaced frames, first and last among them, each once: (n,) int64, n <= columns."""
     return np.unique(np.linspace(0, frames - 1, columns).round().astype(np.int64))

@@ -12,7 +12,7 @@ import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.corrections import WindowRecord, read_motion
+from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections
 from s2vc.pipeline.cache.latents import READ_FRAMES
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.reader import add_change
@@ -26,7 +26,7 @@ USUAL_FPS = Fraction(25)
 
 
 @dataclass(frozen=True)
-class Subject:
+class PreviewedVideo:
     """A video to show: its row in its shard, its number of frames, and stored frames per second."""
 
     video_id: str
@@ -55,15 +55,15 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Band:
+class VideoStrips:
     """What is shown of a video: the numbers of its frames (n,), and those frames, original first."""
 
-    subject: Subject
+    subject: PreviewedVideo
     numbers: np.ndarray
     strips: list[Strip]
 
 
-def find_subjects(cache: Cache, video_ids: Sequence[str]) -> list[Subject]:
+def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
     """The videos of these ids. Raises UserError for an id that is not in the cache or has no frames to show."""
     index = cache.index
     subjects = []
@@ -83,7 +83,7 @@ def find_subjects(cache: Cache, video_ids: Sequence[str]) -> list[Subject]:
         row = int((index["shard"] == shard)[: rows.index[0]].sum())
         fps = stored_fps(cache, shard, row)
         place = (shard, row, int(video["first_frame"]), int(video["frames"]))
-        subjects.append(Subject(video_id, video["class_name"], *place, fps))
+        subjects.append(PreviewedVideo(video_id, video["class_name"], *place, fps))
     return subjects
 
 
@@ -97,7 +97,7 @@ def stored_fps(cache: Cache, shard: int, row: int) -> Fraction:
     return fps / cache.settings.frame_step
 
 
-def make_band(cache: Cache, subject: Subject, numbers: np.ndarray, variants: Sequence[Variant]) -> Band:
+def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, variants: Sequence[Variant]) -> VideoStrips:
     """The frames of these numbers (n,) of a video, and what each variant makes of them.
 
     What is not rendered is computed from the cached latents; in memory are the frames that are shown, and no more of
@@ -112,21 +112,21 @@ def make_band(cache: Cache, subject: Subject, numbers: np.ndarray, variants: Seq
     for group in fresh.values():
         strips |= {strip.variant: strip for strip in _computed(cache, subject, group, numbers)}  # type: ignore[misc]
     original = Strip(_frames(cache, subject, numbers))
-    return Band(subject, numbers, [original, *(strips[v] for v in dict.fromkeys(variants))])
+    return VideoStrips(subject, numbers, [original, *(strips[v] for v in dict.fromkeys(variants))])
 
 
-def _is_rendered(cache: Cache, subject: Subject, variant: Variant) -> bool:
+def _is_rendered(cache: Cache, subject: PreviewedVideo, variant: Variant) -> bool:
     return read_receipt(cache.layout, motion_stage(variant), subject.shard) is not None
 
 
-def _frames(cache: Cache, subject: Subject, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+def _frames(cache: Cache, subject: PreviewedVideo, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.concatenate([cache.frames(subject.video_id, int(n), int(n) + 1) for n in numbers])
 
 
-def _rendered(cache: Cache, subject: Subject, variant: Variant, numbers: np.ndarray) -> Strip:
+def _rendered(cache: Cache, subject: PreviewedVideo, variant: Variant, numbers: np.ndarray) -> Strip:
     places = nearest_places(cache.windows(subject.video_id, variant), numbers)
     frames = [cache.motion_preserved(subject.video_id, variant, w, r, r + 1) for w, r in places]
-    shard = read_motion(cache.layout.motion(variant, subject.shard))
+    shard = read_corrections(cache.layout.motion(variant, subject.shard))
     shown = shard.windows_of(subject.row)[sorted({w for w, _ in places})]
     kept, alpha = float(shard.kept[shown].mean()), float(shard.alpha[shown].mean())
     return Strip(np.concatenate(frames), variant, kept, alpha)
@@ -159,7 +159,7 @@ class _Shown(Sink):
             first += len(change)
 
 
-def _computed(cache: Cache, subject: Subject, variants: list[Variant], numbers: np.ndarray) -> Iterator[Strip]:
+def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], numbers: np.ndarray) -> Iterator[Strip]:
     """Variants of one window rule, rendered from the cached latents as `s2vc-prep render` would, for these frames."""
     if read_receipt(cache.layout, ENCODE, subject.shard) is None:
         raise UserError(f"{subject.video_id} is not encoded yet: run `s2vc-prep encode` again to finish the cache")
@@ -181,7 +181,9 @@ def _computed(cache: Cache, subject: Subject, variants: list[Variant], numbers: 
         yield Strip(frames, variant, float(kept), float(alpha), fresh=True)
 
 
-def _needed(subject: Subject, variant: Variant, numbers: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+def _needed(
+    subject: PreviewedVideo, variant: Variant, numbers: np.ndarray
+) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
     """Windows to render for frames of these numbers, and where each frame is in them: (window, row).
 
     For scope clip and for tfd, those of the rule. Else the frames alone will do: the STD over the video is cached, and

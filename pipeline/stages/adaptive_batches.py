@@ -12,13 +12,13 @@ BATCH = {"cpu": 64, "cuda": 512}
 _SAID = ("out of memory", "can't allocate memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
-class Batches:
+class AdaptiveBatches:
     """Frames through the flow, `size` at a time: half as many from the moment that memory runs out, for good."""
 
     def __init__(self, device: torch.device):
         self.wanted = self.size = BATCH[device.type]
 
-    def through(self, function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    def map(self, function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
         """function(frames) for frames (n, …), in parts. Raises MemoryError where not even one at a time fits."""
         done: list[Tensor] = []
         first = 0

@@ -15,9 +15,9 @@ from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.model import LATENTS
-from s2vc.pipeline.stages.adaptive_batches import Batches
+from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
-from s2vc.pipeline.storage.prefetch import ahead, behind
+from s2vc.pipeline.storage.prefetch import prefetch, write_behind
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 
@@ -44,20 +44,20 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
     frames, videos = int(offsets[-1]), len(offsets) - 1
     std = np.zeros((videos, LATENTS), np.float32)
     histogram = np.zeros((videos, HISTOGRAM_BINS), np.int64)
-    batches = Batches(flow.device)
+    batches = AdaptiveBatches(flow.device)
 
     def images() -> Iterator[tuple[int, Tensor]]:
         for start in range(0, frames, batches.wanted):
             x = torch.from_numpy(read_small(small, start, min(start + batches.wanted, frames)))
             yield start, as_images(x)
 
-    with write_latents(path, frames, videos, settings.latents) as writer, behind() as later:
+    with write_latents(path, frames, videos, settings.latents) as writer, write_behind() as submit:
         statistics = _Statistics(offsets, std, histogram)
-        for start, x in ahead(images()):
-            z = batches.through(lambda part: flow.encode(part)[0], x)
+        for start, x in prefetch(images()):
+            z = batches.map(lambda part: flow.encode(part)[0], x)
             statistics.update(start, z)
-            later(writer.append, z.cpu().numpy())
-        later(writer.finish, std, histogram)
+            submit(writer.append, z.cpu().numpy())
+        submit(writer.finish, std, histogram)
     key = small.relative_to(layout.root).as_posix()
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
     return write_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)

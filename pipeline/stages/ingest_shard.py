@@ -67,20 +67,20 @@ def ingest_shard(
     sources: list[Source],
     root: Path,
     silence: float = SILENCE_SECONDS,
-    doomed: Mapping[str, str] = MappingProxyType({}),
+    known_failures: Mapping[str, str] = MappingProxyType({}),
 ) -> Receipt:
     """Ingest the videos of a shard; safe to run again, the same bytes each time.
 
-    silence: seconds without a byte after which a decoder is taken for hung. doomed: video_id -> reason, for videos
-    not even to be opened since they took their worker with them. Raises OSError where storage fails.
+    silence: seconds without a byte after which a decoder is taken for hung. known_failures: video_id -> reason, for
+    videos that are not even opened, since they took their worker with them. Raises OSError where storage fails.
     """
     frames, small = layout.frames(shard), layout.small(shard)
     videos = []
     with write_frames(frames, small) as writer:
         for source in sources:
             writer.begin(source.video_id)
-            if source.video_id in doomed:
-                videos.append(VideoRecord(source.video_id, FAILED, doomed[source.video_id]))
+            if source.video_id in known_failures:
+                videos.append(VideoRecord(source.video_id, FAILED, known_failures[source.video_id]))
             else:
                 videos.append(ingest_video(source, root, settings, writer, frames.parent, silence))
     return write_receipt(layout, INGEST, shard, videos, {}, [frames, small])
@@ -114,7 +114,7 @@ def ingest_video(
                 raise
             if any(word in error for word in STORAGE_WORDS for error in decoded.errors) and not last_try:
                 continue
-            if (decoded.errors or not decoded.frames) and (reason := look_again(source, root, digest)):
+            if (decoded.errors or not decoded.frames) and (reason := read_source_again(source, root, digest)):
                 return VideoRecord(source.video_id, FAILED, reason)
             if decoded.frames > MAX_FRAMES:
                 return VideoRecord(source.video_id, FAILED, f"it has more than {MAX_FRAMES} frames", 0, size, digest)
@@ -189,7 +189,7 @@ def refuse_lost_mount(path: Path, base: Path) -> None:
     raise StorageError(f"{folder} is empty: is it mounted?{hint}")
 
 
-def look_again(source: Source, root: Path, sha256: str) -> str:
+def read_source_again(source: Source, root: Path, sha256: str) -> str:
     """Why a video that did not decode well has itself to blame for it, read a second time; empty where it is the same.
 
     Raises OSError where it is the storage that fails: a decoder does not tell a lost mount from a broken file.

@@ -49,12 +49,12 @@ def find_culprits(
             child = context.Process(
                 target=_ingest_alone, args=(source, root, settings, Path(scratch), silence), daemon=True
             )
-            before = kills_for_memory()
+            before = count_out_of_memory_kills()
             child.start()
             child.join()
         if child.exitcode is not None and child.exitcode < 0:
             name = signal.Signals(-child.exitcode).name
-            if name == "SIGKILL" and kills_for_memory() > before:
+            if name == "SIGKILL" and count_out_of_memory_kills() > before:
                 raise NoCulprit(f"memory ran out while {source.video_id} was read alone")
             culprits[source.video_id] = f"it takes the process that reads it with it ({name}), every time"
         elif child.exitcode != 0:
@@ -62,7 +62,7 @@ def find_culprits(
     return culprits
 
 
-def kills_for_memory() -> int:
+def count_out_of_memory_kills() -> int:
     """Processes that the kernel of this machine has killed since memory ran out, in a container's limits as well."""
     try:
         counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from s2vc.pipeline.cache.copies import on_copies
-from s2vc.pipeline.cache.corrections import WindowRecord, write_motion
+from s2vc.pipeline.cache.corrections import WindowRecord, write_corrections
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import read_latents, read_std_video
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow.model import IMAGE_SHAPE, Flow
-from s2vc.pipeline.stages.adaptive_batches import Batches
+from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.stages.encode_shard import as_images, cache_flow
 from s2vc.pipeline.static_cues import (
     RunningStd,
@@ -30,7 +30,7 @@ from s2vc.pipeline.static_cues import (
     suppressor,
 )
 from s2vc.pipeline.storage import files
-from s2vc.pipeline.storage.prefetch import ahead
+from s2vc.pipeline.storage.prefetch import prefetch
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 
@@ -64,7 +64,7 @@ class Piece:
 
 
 class Sink(Protocol):
-    """Where rendered windows go; see MotionWriter.add."""
+    """Where rendered windows go; see CorrectionWriter.add."""
 
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
 
@@ -79,7 +79,7 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     windows = shard_windows(encoded, variants[0].rule)
     paths = [layout.motion(v, shard) for v in variants]
     with ExitStack() as stack:
-        sinks: list[Sink] = [stack.enter_context(write_motion(path)) for path in paths]
+        sinks: list[Sink] = [stack.enter_context(write_corrections(path)) for path in paths]
         notes = render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
     return [
         write_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
@@ -107,12 +107,12 @@ def render_windows(
 ) -> tuple[str, ...]:
     """Render windows of a shard, each variant into its sink; the latents are read once for all of them.
 
-    Returns what there is to tell of it, see Batches.
+    Returns what there is to tell of it, see AdaptiveBatches.
     """
-    batches = Batches(flow.device)
+    batches = AdaptiveBatches(flow.device)
     renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
     tfd = any(v.strategy == "tfd" for v in variants)
-    for piece in ahead(_pieces(layout, shard, windows, variants[0].rule, tfd, flow.device)):
+    for piece in prefetch(_pieces(layout, shard, windows, variants[0].rule, tfd, flow.device)):
         for renderer in renderers:
             renderer.take(piece)
     for renderer in renderers:
@@ -183,7 +183,7 @@ class _Open:
 class _Renderer:
     """One variant: suppresses, decodes in full batches across windows, and hands windows on in order."""
 
-    def __init__(self, variant: Variant, flow: Flow, sink: Sink, batches: Batches, scratch: Path):
+    def __init__(self, variant: Variant, flow: Flow, sink: Sink, batches: AdaptiveBatches, scratch: Path):
         self._variant, self._flow, self._sink = variant, flow, sink
         self._batches, self._scratch = batches, scratch
         self._open: deque[_Open] = deque()
@@ -226,7 +226,7 @@ class _Renderer:
             return
         owners, z_p, x = zip(*self._waiting, strict=True)
         self._waiting = []
-        change = _channels_last(self._batches.through(self._flow.decode, torch.cat(z_p)) - torch.cat(x))
+        change = _channels_last(self._batches.map(self._flow.decode, torch.cat(z_p)) - torch.cat(x))
         for owner, part in zip(owners, np.split(change, np.cumsum([len(p) for p in x])[:-1]), strict=True):
             owner.take(part)
 

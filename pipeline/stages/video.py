@@ -20,7 +20,7 @@ from typing import IO
 import ffmpeg
 import numpy as np
 
-from s2vc.pipeline.storage.prefetch import ahead
+from s2vc.pipeline.storage.prefetch import prefetch
 
 DECODE_FRAMES = 32
 """Frames handed on at a time."""
@@ -126,7 +126,7 @@ def decode_video(
         assert process.stdout is not None and process.stderr is not None
         log = _Log(process.stderr)
         # Read by a thread: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are stored.
-        for frames in ahead(_read_frames(process.stdout, height, width, silence)):
+        for frames in prefetch(_read_frames(process.stdout, height, width, silence)):
             take(frames)
             result.frames += len(frames)
         try:

@@ -79,10 +79,10 @@ def remove(path: Path) -> None:
     """Remove a file or a folder with all in it; nothing there is fine."""
     if path.is_dir() and not path.is_symlink():
         # Renamed first: a reader sees the folder whole or not at all, and a writer beside us never half of it.
-        doomed = path.with_name(f"{path.name}{ATTEMPT}{os.getpid()}-{secrets.token_hex(4)}")
+        aside = path.with_name(f"{path.name}{ATTEMPT}{os.getpid()}-{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
-            path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+            path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
@@ -168,7 +168,7 @@ def clear_attempts(root: Path) -> None:
             remove(path)
 
 
-def told(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """What storage answered, in one line for a person; HDF5 would say it in ten."""
     if error.errno is None or error.errno not in errno.errorcode:
         return (str(error).splitlines() or [type(error).__name__])[0]

@@ -86,7 +86,7 @@ class Store:
         if self._protocol in ("file", "local"):
             options["auto_mkdir"] = True
         try:
-            with self._told():
+            with self._as_store_error():
                 system, base = fsspec.url_to_fs(self.url, **options)
         except ImportError as error:
             extra = EXTRAS.get(self._protocol)
@@ -105,7 +105,7 @@ class Store:
         return f"{base}/{key}" if key else base
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_store_error(self) -> Iterator[None]:
         """Whatever the service's library raises becomes a StoreError; FileNotFoundError is the caller's."""
         try:
             yield
@@ -117,7 +117,7 @@ class Store:
 
     def read(self, key: str) -> bytes | None:
         """An object's content; None where there is none."""
-        with self._told():
+        with self._as_store_error():
             try:
                 return bytes(self._fs.cat_file(self._path(key)))
             except FileNotFoundError:
@@ -128,7 +128,7 @@ class Store:
         if not keys:
             return {}
         paths = {self._path(key): key for key in keys}
-        with self._told():
+        with self._as_store_error():
             found = self._fs.cat(list(paths), on_error="return")
             for content in found.values():
                 if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
@@ -138,27 +138,27 @@ class Store:
 
     def write(self, key: str, content: bytes) -> None:
         """An object of this content, in place of one that may be there."""
-        with self._told():
+        with self._as_store_error():
             self._fs.pipe_file(self._path(key), content)
 
     def upload(self, paths: Sequence[Path], keys: Sequence[str]) -> None:
         """Files become objects, several at a time."""
-        with self._told():
+        with self._as_store_error():
             self._fs.put([str(path) for path in paths], [self._path(key) for key in keys])
 
     def download(self, key: str, path: Path) -> None:
         """Raises FileNotFoundError where there is no such object."""
-        with self._told():
+        with self._as_store_error():
             self._fs.get_file(self._path(key), str(path))
 
     def open(self, key: str, block: int) -> IO[bytes]:
         """An object to read parts of, `block` bytes at a time. Raises FileNotFoundError."""
-        with self._told():
+        with self._as_store_error():
             return self._fs.open(self._path(key), "rb", block_size=block)
 
     def entry(self, key: str) -> Entry | None:
         """What a listing says of an object; None where there is none."""
-        with self._told():
+        with self._as_store_error():
             try:
                 return _entry(self._fs.info(self._path(key)))
             except FileNotFoundError:
@@ -167,7 +167,7 @@ class Store:
     def listing(self, prefix: str) -> dict[str, Entry]:
         """Every object below a prefix, by its key relative to the prefix."""
         base = self._path(prefix)
-        with self._told():
+        with self._as_store_error():
             try:
                 found = self._fs.find(base, detail=True)
             except FileNotFoundError:
@@ -176,7 +176,7 @@ class Store:
 
     def names(self, prefix: str = "") -> list[str]:
         """What lies directly below a prefix, sorted; objects and folders alike."""
-        with self._told():
+        with self._as_store_error():
             try:
                 found = self._fs.ls(self._path(prefix), detail=False)
             except (FileNotFoundError, NotADirectoryError):
@@ -185,7 +185,7 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Remove an object; that there is none is fine."""
-        with self._told(), suppress(FileNotFoundError):
+        with self._as_store_error(), suppress(FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
     def remove_all(self, key: str) -> None:

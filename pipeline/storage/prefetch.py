@@ -12,7 +12,7 @@ DEPTH = 2
 """Steps that may wait on either side; memory is bounded by it."""
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Iterator[T]:
     """The same items, made by a thread up to DEPTH items before they are asked for."""
     iterator = iter(items)
     end = object()
@@ -24,16 +24,16 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 @contextmanager
-def behind() -> Iterator[Callable[..., None]]:
-    """A function later(f, *args) that calls f in a thread, in order; when the block ends all is done or has raised."""
+def write_behind() -> Iterator[Callable[..., None]]:
+    """A function submit(f, *args) that calls f in a thread, in order; when the block ends all is done or has raised."""
     waiting: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(1) as thread:
 
-        def later(function: Callable[..., None], *args: Any) -> None:
+        def submit(function: Callable[..., None], *args: Any) -> None:
             while len(waiting) >= DEPTH:
                 waiting.popleft().result()
             waiting.append(thread.submit(function, *args))
 
-        yield later
+        yield submit
         while waiting:
             waiting.popleft().result()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2vc.pipeline.cache.corrections import MotionShard, read_motion
+from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.static_cues import SMALL
@@ -14,7 +14,7 @@ from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.storage.hdf5 import read_shard
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_frames import frame_offsets
-from s2vc.pipeline.verify.hdf5_datasets import own_dataset
+from s2vc.pipeline.verify.hdf5_datasets import checked_dataset
 from s2vc.pipeline.verify.problem import Problem
 from s2vc.pipeline.windows import WindowRule
 
@@ -35,7 +35,9 @@ def check_variant_settings(layout: Layout, variant: Variant) -> Iterable[Problem
     return ()
 
 
-def check_motion(path: Path, where: str, variant: Variant, videos: list[VideoRecord], quick: bool) -> Iterable[Problem]:
+def check_corrections(
+    path: Path, where: str, variant: Variant, videos: list[VideoRecord], quick: bool
+) -> Iterable[Problem]:
     """The windows are the rule's, their levels such as can be, and a window with nothing suppressed has no change."""
     shard = _read(path, variant, videos)
     _check_windows(shard, variant, videos)
@@ -46,21 +48,21 @@ def check_motion(path: Path, where: str, variant: Variant, videos: list[VideoRec
                 yield Problem(where, f"window {window} changes its frames, though it keeps every latent")
 
 
-def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> MotionShard:
+def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> CorrectionShard:
     """The small arrays, of shapes that fit each other. Raises Malformed before anything absurd is read."""
     file = read_shard(path)
-    windows = len(own_dataset(file, "scale", np.float32, (None,)))
-    rows = len(own_dataset(file, "window_frames", np.int64, (None,)))
-    own_dataset(file, "window_offsets", np.int64, (windows + 1,))
-    own_dataset(file, "window_video", np.int64, (windows,))
-    own_dataset(file, "alpha", np.float32, (windows,))
-    own_dataset(file, "kept", np.float32, (windows,))
-    own_dataset(file, "correction", np.int8, (rows, SMALL, SMALL, 3))
+    windows = len(checked_dataset(file, "scale", np.float32, (None,)))
+    rows = len(checked_dataset(file, "window_frames", np.int64, (None,)))
+    checked_dataset(file, "window_offsets", np.int64, (windows + 1,))
+    checked_dataset(file, "window_video", np.int64, (windows,))
+    checked_dataset(file, "alpha", np.float32, (windows,))
+    checked_dataset(file, "kept", np.float32, (windows,))
+    checked_dataset(file, "correction", np.int8, (rows, SMALL, SMALL, 3))
     # The rule of a name and the frames of a receipt may ask for any number; what is stored is bounded by the file.
     least = sum(_least_rows(variant.rule, v.frames) for v in videos)
     if rows < least:
         raise Malformed(f"has {rows} window rows, {least} or more are expected")
-    return read_motion(path)
+    return read_corrections(path)
 
 
 def _least_rows(rule: WindowRule, frames: int) -> int:
@@ -71,7 +73,7 @@ def _least_rows(rule: WindowRule, frames: int) -> int:
     return rule.clip_length * (1 + max(frames - span, 0) // rule.window_stride)
 
 
-def _check_windows(shard: MotionShard, variant: Variant, videos: list[VideoRecord]) -> None:
+def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoRecord]) -> None:
     """window_video, window_offsets and window_frames are those that the rule gives for the videos of the receipt."""
     offsets, first = shard.window_offsets, 0
     if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(shard.window_frames):
@@ -93,7 +95,7 @@ def _check_windows(shard: MotionShard, variant: Variant, videos: list[VideoRecor
         raise Malformed(f"has {len(shard.window_video)} windows, {first} are expected")
 
 
-def _check_levels(shard: MotionShard, where: str, variant: Variant) -> Iterable[Problem]:
+def _check_levels(shard: CorrectionShard, where: str, variant: Variant) -> Iterable[Problem]:
     wrong = {
         "scale is not a finite number of 0 or more": ~(np.isfinite(shard.scale) & (shard.scale >= 0)),
         "kept is not a share of 0 to 1": ~((shard.kept >= 0) & (shard.kept <= 1)),

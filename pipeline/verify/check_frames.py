@@ -11,7 +11,7 @@ from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.storage.hdf5 import read_shard
-from s2vc.pipeline.verify.hdf5_datasets import own_dataset, own_texts
+from s2vc.pipeline.verify.hdf5_datasets import checked_dataset, checked_texts
 from s2vc.pipeline.verify.problem import Problem
 
 
@@ -24,15 +24,15 @@ def check_frames(path: Path, where: str, size: tuple[int, int], videos: list[Vid
     """The datasets fit each other and the receipt's videos; first and last JPEG of each video decode to `size`."""
     file = read_shard(path)
     expected = frame_offsets(videos)
-    jpeg = own_dataset(file, "jpeg", np.uint8, (None,))
-    offsets = own_dataset(file, "jpeg_offsets", np.int64, (int(expected[-1]) + 1,))[:]
+    jpeg = checked_dataset(file, "jpeg", np.uint8, (None,))
+    offsets = checked_dataset(file, "jpeg_offsets", np.int64, (int(expected[-1]) + 1,))[:]
     if offsets[0] != 0 or (np.diff(offsets) < 0).any():
         raise Malformed("jpeg_offsets do not rise from 0")
     if offsets[-1] != len(jpeg):
         raise Malformed(f"jpeg_offsets end at {offsets[-1]}, jpeg has {len(jpeg)} bytes")
-    if not np.array_equal(own_dataset(file, "video_offsets", np.int64, expected.shape)[:], expected):
+    if not np.array_equal(checked_dataset(file, "video_offsets", np.int64, expected.shape)[:], expected):
         raise Malformed("video_offsets are not those of the receipt's videos")
-    if own_texts(file, "video_ids", len(videos)) != [v.video_id for v in videos]:
+    if checked_texts(file, "video_ids", len(videos)) != [v.video_id for v in videos]:
         raise Malformed("video_ids are not those of the receipt")
     for video, first, stop in zip(videos, expected[:-1], expected[1:], strict=True):
         for frame in sorted({int(first), int(stop) - 1}) if stop > first else []:
@@ -58,5 +58,5 @@ def _jpeg_fault(path: Path, frame: int, size: tuple[int, int]) -> str:
 def check_small(path: Path, videos: list[VideoRecord]) -> Iterable[Problem]:
     """There is a small frame for each stored one."""
     frames = sum(v.frames for v in videos)
-    own_dataset(read_shard(path), "small", np.uint8, (frames, SMALL, SMALL, 3))
+    checked_dataset(read_shard(path), "small", np.uint8, (frames, SMALL, SMALL, 3))
     return ()

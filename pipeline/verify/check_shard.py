@@ -10,7 +10,7 @@ from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.variants import Variant
-from s2vc.pipeline.verify.check_corrections import check_motion
+from s2vc.pipeline.verify.check_corrections import check_corrections
 from s2vc.pipeline.verify.check_frames import check_frames, check_small
 from s2vc.pipeline.verify.check_index import WHERE as INDEX
 from s2vc.pipeline.verify.check_index import check_index_rows
@@ -107,7 +107,7 @@ class ShardCheck:
         path = self.layout.motion(variant, self.shard)
         name = self._name(path)
         if name in (yield from self._files(receipt, [path])):
-            yield from guarded(name, check_motion, path, name, variant, receipt.videos, self.quick)
+            yield from guarded(name, check_corrections, path, name, variant, receipt.videos, self.quick)
 
     def _receipt(self, stage: str) -> Checks[Receipt | None]:
         if not self.layout.receipt(stage, self.shard).exists():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
-from s2vc.pipeline.cache.links import outward_links
+from s2vc.pipeline.cache.links import links_out_of
 from s2vc.pipeline.storage.files import ATTEMPT
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.problem import Problem
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[0-9]{5,9}")
 def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
     """Files and folders in the cache's folders that are not part of it, what stopped jobs left half written, and links
     that lead out of the cache."""
-    for path in outward_links(layout.root):
+    for path in links_out_of(layout.root):
         yield Problem(path.relative_to(layout.root).as_posix(), "is a link that leads out of the cache")
     for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
         for name in layout.names(folder):

@@ -8,7 +8,7 @@ from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.storage.hdf5 import plain, sound_dataset
 
 
-def own_dataset(file: Any, name: str, dtype: type, shape: tuple[int | None, ...]) -> Any:
+def checked_dataset(file: Any, name: str, dtype: type, shape: tuple[int | None, ...]) -> Any:
     """A dataset of an open h5py.File, of that type and shape (None: any length), stored whole in the file itself.
 
     Nothing of it is read. Raises Malformed, which says what is wrong.
@@ -24,7 +24,7 @@ def own_dataset(file: Any, name: str, dtype: type, shape: tuple[int | None, ...]
     return dataset
 
 
-def own_texts(file: Any, name: str, count: int) -> list[str]:
+def checked_texts(file: Any, name: str, count: int) -> list[str]:
     """A dataset of so many texts, read. Raises Malformed."""
     dataset = sound_dataset(file, name)
     if dataset.dtype.kind != "O" or dataset.shape != (count,):

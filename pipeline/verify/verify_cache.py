@@ -36,7 +36,7 @@ def verify_cache(layout: Layout, quick: bool = False, show: ShowProgress = no_pr
     """
     if not layout.settings.exists():
         raise UserError(f"there is no cache at {layout} (no cache.json)")
-    with _undisturbed(layout):
+    with _without_writers(layout):
         settings = yield from check_settings(layout)
         if settings is None:
             return
@@ -78,7 +78,7 @@ def check_shards(
 
 
 @contextmanager
-def _undisturbed(layout: Layout) -> Iterator[None]:
+def _without_writers(layout: Layout) -> Iterator[None]:
     """No job writes into the cache while the block runs; nothing is written for that, so that it may be read-only."""
     if isinstance(layout, RemoteLayout):
         refuse_jobs(layout.store)

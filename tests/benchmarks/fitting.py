@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
-from s2vc.pipeline.flow.likelihood import bits_of, dequantised
+from s2vc.pipeline.flow.likelihood import bits_from_latents, dequantised
 from s2vc.pipeline.flow.model import SMALL_FLOW, new_flow
 from s2vc.pipeline.flow_fitting.fitting import CPU_SLICE, FitSettings, Fitting, learning_rate
 from tests.benchmarks.flow import AMX, freia_flow
@@ -38,7 +38,7 @@ def freia_step(flow: Flow, settings: FitSettings, size: int, device: torch.devic
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
         for part in x.split(size):
-            bits = bits_of(*net(part)).sum() / len(x)
+            bits = bits_from_latents(*net(part)).sum() / len(x)
             bits.backward()
             total += bits.detach()
         nn.utils.clip_grad_norm_(weights, settings.clip)

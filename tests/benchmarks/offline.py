@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.corrections import read_motion
+from s2vc.pipeline.cache.corrections import read_corrections
 from s2vc.pipeline.demo.sample_files import DemoPaths, resized_masks, write_sample
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.static_cues import motion_preserved
@@ -88,7 +88,7 @@ def rendered(cache: Cache, video_id: str, variant: str) -> Tensor:
     """The key clip as training reads it, of the video's first window: (3, LENGTH, H, W)."""
     pairs = PairClips(cache, [variant], LENGTH, pair="same", split="all")
     video = pairs.videos[pairs.video_ids.index(video_id)]
-    motion = read_motion(cache.layout.motion(pairs.variants[0], video.shard))
+    motion = read_corrections(cache.layout.motion(pairs.variants[0], video.shard))
     window = int(motion.windows_of(video.row)[0])
     frames = torch.from_numpy(cache.frames(video_id)[motion.frames_of(window) - video.first_frame])
     correction = torch.from_numpy(motion.correction(window, np.arange(LENGTH)))

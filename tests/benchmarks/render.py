@@ -17,7 +17,7 @@ from subprocess import run
 from typing import Any
 from unittest.mock import patch
 
-from s2vc.pipeline.cache.corrections import MotionWriter
+from s2vc.pipeline.cache.corrections import CorrectionWriter
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.flow import Flow
@@ -45,7 +45,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (render._Renderer, "_begin", "choose what is suppressed"),
     (Flow, "decode", "flow, decode"),
     (render._Open, "take", "spool changes"),
-    (MotionWriter, "add", "round, hand to HDF5"),
+    (CorrectionWriter, "add", "round, hand to HDF5"),
     (render, "write_receipt", "hash and receipt"),
 )
 

@@ -15,7 +15,7 @@ import pytest
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.stages.ingest_shard import Source
-from s2vc.pipeline.stages.isolate_videos import NoCulprit, find_culprits, kills_for_memory
+from s2vc.pipeline.stages.isolate_videos import NoCulprit, count_out_of_memory_kills, find_culprits
 from tests.support.clips import moving_square, write_clip
 
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -55,12 +55,12 @@ def read_alone(folder: Path, group: Path) -> None:
     layout = Layout(folder / "cache")
     layout.frames(0).parent.mkdir(parents=True)
     settings = Settings((64, 86), 95, 1, 1, "none", "", "float32", (1,))
-    before = kills_for_memory()
+    before = count_out_of_memory_kills()
     try:
         print("culprits:", find_culprits(layout, settings, [Source("a.mp4", "a.mp4")], folder, 60.0))
     except NoCulprit as error:
         print("nobody:", error)
-    print(kills_for_memory() - before, "killed for memory")
+    print(count_out_of_memory_kills() - before, "killed for memory")
 
 
 def test_a_reader_that_the_kernel_kills_for_memory_blames_no_video(limited: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def train_shown(run: Run, device: torch.device, console: Console, ray_address: s
         else:
             train(settings, clips, folder, device, show, stop)
         stopped = stop()
-    done = _tell_end(folder, settings, steps, guessed, time.monotonic() - started, console)
+    done = _print_end(folder, settings, steps, guessed, time.monotonic() - started, console)
     if stopped and not done:
         console.print("Stopped. The checkpoint is written: run the same command again to go on.")
     return done
@@ -101,7 +101,7 @@ def _sought(settings: Settings) -> str:
     return "key" if is_contrastive(settings.method) else "clip"
 
 
-def _tell_end(
+def _print_end(
     folder: RunFolder, settings: Settings, steps: int, guessed: float, seconds: float, console: Console
 ) -> bool:
     """How far the run is, and whether it learned, over its last tenth; True where it is done."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow.couplings import (
     AffineCoupling,
-    Chain,
     FixedConvolution,
+    InvertibleSequence,
     Permutation,
     SpaceToChannel,
     convolutional,
@@ -26,7 +26,9 @@ PARTS = {
     "fixed convolution": (lambda: FixedConvolution(12), (12, 2, 3)),
     "space to channel": (SpaceToChannel, (3, 4, 4)),
     "chain": (
-        lambda: Chain([AffineCoupling(4, partial(convolutional, hidden=3)), Permutation(4, 0), FixedConvolution(4)]),
+        lambda: InvertibleSequence(
+            [AffineCoupling(4, partial(convolutional, hidden=3)), Permutation(4, 0), FixedConvolution(4)]
+        ),
         (4, 3, 3),
     ),
 }

@@ -12,14 +12,14 @@ from PIL import Image
 
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Architecture, Flow, load_flow
-from s2vc.pipeline.flow_fitting.compare import gflop, overlap, report, suppressed, window_stds
-from s2vc.pipeline.flow_fitting.compare_clips import Footage, sample_footage, through_codec
+from s2vc.pipeline.flow_fitting.compare import gflop, mask_iou, report, suppressed, window_stds
+from s2vc.pipeline.flow_fitting.compare_clips import ComparisonClip, recompressed, sample_clips
 from s2vc.pipeline.static_cues import motion_preserved
 
 
 @pytest.fixture(scope="module")
-def sample() -> list[Footage]:
-    return [clip for clip, _ in zip(sample_footage((72, 96)), range(2), strict=False)]
+def sample() -> list[ComparisonClip]:
+    return [clip for clip, _ in zip(sample_clips((72, 96)), range(2), strict=False)]
 
 
 def test_the_table_says_what_each_flow_does(
@@ -44,10 +44,10 @@ def test_the_table_says_what_each_flow_does(
         assert name in done.output
 
 
-def test_shares_are_those_of_a_plain_computation(cache_path: Path, sample: list[Footage]) -> None:
+def test_shares_are_those_of_a_plain_computation(cache_path: Path, sample: list[ComparisonClip]) -> None:
     cache = Cache(cache_path)
     small = cache.small("slide/a.mp4", 0, 32)
-    clip = Footage("a", "", small, small, {18: small, 28: small[::-1].copy()})
+    clip = ComparisonClip("a", "", small, small, {18: small, 28: small[::-1].copy()})
     flow = load_flow("default")
     made = report("default", flow, [clip, *sample], done=lambda n: None)
     z, _ = flow.encode(torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255)
@@ -63,13 +63,13 @@ def test_shares_are_those_of_a_plain_computation(cache_path: Path, sample: list[
 
 def test_overlap_is_intersection_over_union() -> None:
     before, after = torch.tensor([[0.6, 0.6, 0.4, 0.4]]), torch.tensor([[0.6, 0.4, 0.6, 0.4]])
-    assert overlap([(before, after)], "alpha 0.5") == pytest.approx(1 / 3)
-    assert np.isnan(overlap([(before / 10, after / 10)], "alpha 0.5"))
+    assert mask_iou([(before, after)], "alpha 0.5") == pytest.approx(1 / 3)
+    assert np.isnan(mask_iou([(before / 10, after / 10)], "alpha 0.5"))
     many = before.repeat(1, 5) / 10  # a tenth of 20 latents are two
-    assert overlap([(many, many)], "keep 0.1") == 1
+    assert mask_iou([(many, many)], "keep 0.1") == 1
 
 
-def test_suppression_is_that_of_algorithm_1(sample: list[Footage]) -> None:
+def test_suppression_is_that_of_algorithm_1(sample: list[ComparisonClip]) -> None:
     flow = load_flow("default")
     small = sample[0].small[:16]
     x = torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255
@@ -79,9 +79,11 @@ def test_suppression_is_that_of_algorithm_1(sample: list[Footage]) -> None:
     torch.testing.assert_close(window_stds(flow.encode(x)[0], 16), std, atol=1e-5, rtol=0)
 
 
-def test_a_clip_that_is_left_alone_keeps_its_energy(sample: list[Footage], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_that_is_left_alone_keeps_its_energy(
+    sample: list[ComparisonClip], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("s2vc.pipeline.flow_fitting.compare.POINTS", {"all": ("alpha", 0.0), "none": ("alpha", 1e6)})
-    clip = Footage("a", "", sample[0].small, sample[0].small, {18: sample[0].small})
+    clip = ComparisonClip("a", "", sample[0].small, sample[0].small, {18: sample[0].small})
     effects = report("default", load_flow("default"), [clip, *sample]).effects
     assert effects["all"].mover == pytest.approx(1, abs=1e-3) and effects["all"].background == pytest.approx(
         1, abs=1e-3
@@ -89,7 +91,7 @@ def test_a_clip_that_is_left_alone_keeps_its_energy(sample: list[Footage], monke
     assert effects["none"].mover < 1e-6 and effects["none"].background < 1e-6
 
 
-def test_masks_of_the_sample_say_where_something_moves(sample: list[Footage]) -> None:
+def test_masks_of_the_sample_say_where_something_moves(sample: list[ComparisonClip]) -> None:
     for clip in sample:
         assert clip.mover is not None and clip.background is not None
         change = clip.small.astype(float).std(axis=0).mean(axis=-1)
@@ -101,9 +103,9 @@ def test_arithmetic_is_that_of_the_paper() -> None:
     assert gflop(Flow(Architecture()).for_inference("cpu", "float32")) == pytest.approx(14.2, abs=0.05)
 
 
-def test_compression_loses_more_at_a_higher_factor(sample: list[Footage]) -> None:
+def test_compression_loses_more_at_a_higher_factor(sample: list[ComparisonClip]) -> None:
     frames = sample[0].frames
-    errors = [np.abs(through_codec(frames, "24", crf, (72, 96)).astype(float) - frames).mean() for crf in (18, 28)]
+    errors = [np.abs(recompressed(frames, "24", crf, (72, 96)).astype(float) - frames).mean() for crf in (18, 28)]
     assert 0 < errors[0] < errors[1] < 20
 
 

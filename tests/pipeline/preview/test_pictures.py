@@ -15,11 +15,11 @@ from PIL import Image, ImageSequence
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.corrections import read_motion
+from s2vc.pipeline.cache.corrections import read_corrections
 from s2vc.pipeline.preview.animation import Animation
 from s2vc.pipeline.preview.contact_sheet import HEADING, cell_size
-from s2vc.pipeline.preview.pictures import choose_variants, choose_videos, spread, write_preview
-from s2vc.pipeline.preview.strips import Band, find_subjects, make_band, nearest_places, stored_fps
+from s2vc.pipeline.preview.pictures import choose_variants, choose_videos, evenly_spaced, write_preview
+from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips, nearest_places, stored_fps
 from s2vc.pipeline.stages.render_shard import render_shard
 from s2vc.pipeline.stages.video import decode_video
 from s2vc.pipeline.variants import Variant
@@ -63,9 +63,9 @@ def corners(picture: np.ndarray, page: np.ndarray) -> list[tuple[int, int]]:
     return [(top, left) for top, left in found if np.array_equal(page[top : top + h, left : left + w], picture)]
 
 
-def band(cache: Cache, video_id: str, numbers: list[int], *names: str) -> Band:
-    (subject,) = find_subjects(cache, [video_id])
-    return make_band(cache, subject, np.array(numbers), [Variant.parse(name) for name in names])
+def pictured(cache: Cache, video_id: str, numbers: list[int], *names: str) -> VideoStrips:
+    (subject,) = find_videos(cache, [video_id])
+    return make_strips(cache, subject, np.array(numbers), [Variant.parse(name) for name in names])
 
 
 def unlike(a: np.ndarray, b: np.ndarray) -> int:
@@ -106,12 +106,12 @@ def test_a_sheet_holds_rows_of_originals_and_of_what_is_rendered(cache: Cache, c
 def test_what_is_computed_on_the_fly_is_what_render_writes(cache: Cache, bare: Path, video_id: str, name: str) -> None:
     last = CLIPS[video_id][0] - 1
     numbers = [0, last // 5, last]
-    rendered = band(cache, video_id, numbers, name).strips[1]
-    computed = band(Cache(bare), video_id, numbers, name).strips[1]
+    rendered = pictured(cache, video_id, numbers, name).strips[1]
+    computed = pictured(Cache(bare), video_id, numbers, name).strips[1]
     assert computed.fresh
     assert not rendered.fresh
     shard = int(cache.index.set_index("video_id")["shard"][video_id])
-    scale = read_motion(cache.layout.motion(Variant.parse(name), shard)).scale.max()
+    scale = read_corrections(cache.layout.motion(Variant.parse(name), shard)).scale.max()
     assert unlike(computed.frames, rendered.frames) <= scale / 2 * 255 + 1
     assert computed.kept == pytest.approx(rendered.kept, abs=1e-6)
     assert computed.alpha == pytest.approx(rendered.alpha, abs=1e-6)
@@ -130,23 +130,23 @@ RANDOM_NAMES = [
 def test_other_strategies_are_computed_as_render_does(bare: Path) -> None:
     cache = Cache(bare)
     numbers = [0, 3, 4, 8]
-    computed = band(cache, SHORT, numbers, *RANDOM_NAMES)
+    computed = pictured(cache, SHORT, numbers, *RANDOM_NAMES)
     for name in RANDOM_NAMES:
         render_shard(cache.layout, cache.settings, 1, [Variant.parse(name)], "cpu")
-    rendered = band(cache, SHORT, numbers, *RANDOM_NAMES)
+    rendered = pictured(cache, SHORT, numbers, *RANDOM_NAMES)
     shutil.rmtree(bare / "receipts" / "motion")
     for a, b in zip(computed.strips[1:], rendered.strips[1:], strict=True):
         assert a.variant is not None
         assert a.variant == b.variant
         assert (a.fresh, b.fresh) == (True, False)
-        scale = read_motion(cache.layout.motion(a.variant, 1)).scale.max()
+        scale = read_corrections(cache.layout.motion(a.variant, 1)).scale.max()
         assert unlike(a.frames, b.frames) <= scale / 2 * 255 + 1, a.variant.name
         assert a.kept == pytest.approx(b.kept, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["alpha0.5-noise-video-draw0", "alpha0.5-random-video-draw0", "keep0.3-zero-video"])
 def test_frames_far_apart_are_as_they_are_in_the_whole_video(bare: Path, name: str) -> None:
-    some, whole = (band(Cache(bare), LONG, numbers, name).strips[1] for numbers in ([0, 2, 39], list(range(40))))
+    some, whole = (pictured(Cache(bare), LONG, numbers, name).strips[1] for numbers in ([0, 2, 39], list(range(40))))
     assert unlike(some.frames, whole.frames[[0, 2, 39]]) <= 1
     assert some.kept == whole.kept
 
@@ -154,7 +154,7 @@ def test_frames_far_apart_are_as_they_are_in_the_whole_video(bare: Path, name: s
 @pytest.mark.parametrize("alpha", [0.1, 0.37, 0.5])
 def test_the_share_shown_is_that_of_the_cached_stds(bare: Path, alpha: float) -> None:
     cache = Cache(bare)
-    strip = band(cache, LONG, [0, 20], f"alpha{alpha}-zero-video").strips[1]
+    strip = pictured(cache, LONG, [0, 20], f"alpha{alpha}-zero-video").strips[1]
     assert strip.kept == pytest.approx((cache.std(LONG) >= np.float32(alpha)).mean(), abs=1e-9)
 
 
@@ -198,7 +198,7 @@ def test_an_animation_shows_every_frame_at_the_pace_of_the_source(cache: Cache, 
     for ending in ("gif", "mp4"):
         result = cli(*arguments, "--out", tmp_path / f"a.{ending}")
         assert result.exit_code == 0, result.output
-    exact = Animation([band(cache, LONG, list(range(count)), VARIANTS[0])], Fraction(25), 8)
+    exact = Animation([pictured(cache, LONG, list(range(count)), VARIANTS[0])], Fraction(25), 8)
     pages = [np.asarray(exact.picture(n)) for n in range(count)]
     for n, page in enumerate(pages):
         ((top, left),) = corners(enlarged(cache.frames(LONG)[n]), page)
@@ -224,7 +224,7 @@ def test_an_animation_shows_every_frame_at_the_pace_of_the_source(cache: Cache, 
 
 
 def test_videos_of_other_frame_rates_keep_their_pace_and_stand_still_at_their_end(cache: Cache) -> None:
-    fast, slow = (band(cache, video_id, list(range(n))) for video_id, n in ((LONG, 12), ("orbit/a.mp4", 3)))
+    fast, slow = (pictured(cache, video_id, list(range(n))) for video_id, n in ((LONG, 12), ("orbit/a.mp4", 3)))
     fast = dataclasses.replace(fast, subject=dataclasses.replace(fast.subject, fps=Fraction(50)))
     film = Animation([fast, slow], Fraction(50), 8)
     assert film.pictures == 12
@@ -256,7 +256,7 @@ def test_the_nearest_frame_that_is_in_a_window_is_shown(frames: int, length: int
 
 @given(frames=st.integers(1, 5000), columns=st.integers(1, 64))
 def test_columns_are_evenly_spread(frames: int, columns: int) -> None:
-    numbers = spread(frames, columns)
+    numbers = evenly_spaced(frames, columns)
     assert len(numbers) == min(frames, columns)
     assert numbers[0] == 0
     gaps = np.diff(numbers)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.stages.adaptive_batches import Batches
+from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 
 ABSURD = 1 << 50
 """Bytes that no machine has."""
@@ -35,20 +35,20 @@ def doubled_if(most: int) -> tuple[list[int], Callable[[Tensor], Tensor]]:
     ],
 )
 def test_all_frames_go_through_in_halves_of_the_full_size(frames: int, most: int, asked: list[int]) -> None:
-    batches = Batches(torch.device("cpu"))
+    batches = AdaptiveBatches(torch.device("cpu"))
     called, function = doubled_if(most)
     x = torch.arange(float(frames))
-    assert torch.equal(batches.through(function, x), x * 2)
+    assert torch.equal(batches.map(function, x), x * 2)
     assert called == asked
 
 
 def test_the_next_frames_are_not_tried_at_the_full_size_again_and_it_is_told() -> None:
-    batches = Batches(torch.device("cpu"))
+    batches = AdaptiveBatches(torch.device("cpu"))
     called, function = doubled_if(20)
     assert batches.notes("encode", 3) == ()
-    batches.through(function, torch.zeros(64))
+    batches.map(function, torch.zeros(64))
     called.clear()
-    batches.through(function, torch.zeros(64))
+    batches.map(function, torch.zeros(64))
     assert called == [16, 16, 16, 16]
     (note,) = batches.notes("encode", 3)
     assert note.startswith("encode of shard 3: ") and "16 frames" in note and "not 64" in note
@@ -56,7 +56,7 @@ def test_the_next_frames_are_not_tried_at_the_full_size_again_and_it_is_told() -
 
 def test_where_not_one_frame_fits_it_is_no_memory() -> None:
     with pytest.raises(MemoryError, match="single frame"):
-        Batches(torch.device("cpu")).through(doubled_if(0)[1], torch.zeros(64))
+        AdaptiveBatches(torch.device("cpu")).map(doubled_if(0)[1], torch.zeros(64))
 
 
 def test_other_errors_are_what_they_are() -> None:
@@ -64,7 +64,7 @@ def test_other_errors_are_what_they_are() -> None:
         return frames @ torch.zeros(7)
 
     with pytest.raises(RuntimeError, match=r"size mismatch|inconsistent"):
-        Batches(torch.device("cpu")).through(wrong, torch.zeros(64))
+        AdaptiveBatches(torch.device("cpu")).map(wrong, torch.zeros(64))
 
 
 def test_a_gpus_error_is_known() -> None:
@@ -75,6 +75,6 @@ def test_a_gpus_error_is_known() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return frames
 
-    batches = Batches(torch.device("cpu"))
-    assert len(batches.through(full, torch.zeros(64))) == 64
+    batches = AdaptiveBatches(torch.device("cpu"))
+    assert len(batches.map(full, torch.zeros(64))) == 64
     assert batches.size == 32

@@ -10,7 +10,7 @@ import torch
 from click.testing import Result
 
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.corrections import WindowRecord, read_motion, write_motion
+from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections, write_corrections
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.flow import Flow, load_flow
@@ -71,7 +71,7 @@ def scales(cache: Cache, video_id: str, variant: str) -> np.ndarray:
     """Scale of each window of a video, from the stored shard."""
     row = cache.index.index[cache.index["video_id"] == video_id][0]
     shard = int(cache.index["shard"][row])
-    motion = read_motion(cache.layout.motion(Variant.parse(variant), shard))
+    motion = read_corrections(cache.layout.motion(Variant.parse(variant), shard))
     place = int(row) - cache.settings.shards()[shard].start
     return motion.scale[motion.window_video == place]
 
@@ -149,7 +149,7 @@ def test_shares_kept_are_those_of_the_stds(cache: Cache) -> None:
 def test_keep_sets_alpha_per_window_so_that_the_share_is_kept(cache: Cache) -> None:
     for video_id in (LONG, "orbit/a.mp4"):
         np.testing.assert_allclose(cache.kept(video_id, "keep0.2-zero-clip16"), 0.2, atol=1e-3)
-    motion = read_motion(cache.layout.motion(Variant.parse("keep0.2-zero-clip16"), 0))
+    motion = read_corrections(cache.layout.motion(Variant.parse("keep0.2-zero-clip16"), 0))
     assert len(set(motion.alpha.tolist())) > 1
 
 
@@ -157,7 +157,7 @@ def test_alpha_zero_gives_a_correction_of_exactly_zero(own: Cache) -> None:
     variant = Variant(alpha=0.0)
     render(own, variant)
     for shard in (0, 1):
-        motion = read_motion(own.layout.motion(variant, shard))
+        motion = read_corrections(own.layout.motion(variant, shard))
         assert (motion.kept == 1).all()
         assert all((motion.change(w) == 0).all() for w in range(len(motion.scale)))
     np.testing.assert_array_equal(own.motion_preserved(LONG, variant), own.frames(LONG))
@@ -168,7 +168,7 @@ def test_an_alpha_above_every_std_suppresses_all(own: Cache) -> None:
     render(own, variant)
     assert own.kept(LONG, variant).tolist() == [0.0]
     black = load_flow(own.layout.flow).decode(torch.zeros(1, 12288))[0].permute(1, 2, 0).numpy()
-    motion = read_motion(own.layout.motion(variant, 0))
+    motion = read_corrections(own.layout.motion(variant, 0))
     got = own.small(LONG) / 255 + motion.change(0)
     assert np.abs(got - black).max() <= motion.scale[0] / 2 + 1e-3
 
@@ -197,7 +197,7 @@ def test_tfd_zeroes_the_pixels_that_vary_least(own: Cache) -> None:
     x = own.small(LONG).astype(np.float64) / 255
     std = x.std(axis=0, ddof=1).ravel()
     dropped = (std < np.sort(std)[::-1][round(0.2 * 12288) - 1]).reshape(64, 64, 3)
-    motion = read_motion(own.layout.motion(variant, 0))
+    motion = read_corrections(own.layout.motion(variant, 0))
     got = own.small(LONG) / 255 + motion.change(0)
     tolerance = motion.scale[0] / 2 + 1e-6
     assert np.abs(got[:, dropped]).max() <= tolerance
@@ -219,9 +219,9 @@ def test_nothing_saturates_and_the_error_is_at_most_half_a_step(seed: int, tmp_p
         yield change[:2]
         yield change[2:]
 
-    with write_motion(tmp_path / "00000.h5") as writer:
+    with write_corrections(tmp_path / "00000.h5") as writer:
         writer.add(WindowRecord(0, np.arange(5), 0.5, 0.2), float(np.abs(change).max()), pieces())
-    motion = read_motion(tmp_path / "00000.h5")
+    motion = read_corrections(tmp_path / "00000.h5")
     assert np.abs(motion.change(0) - change).max() <= motion.scale[0] * 0.501
     np.testing.assert_array_equal(motion.change(0, 1, 4), motion.change(0)[1:4])
 
