@@ -40,6 +40,11 @@ class WindowRule:
             # Written out, so that both spellings of the default are one rule.
             object.__setattr__(self, "window_stride", (self.clip_length or 0) * self.frame_step)
 
+    @property
+    def span(self) -> int:
+        """Frames of the video from the first of a window to its last, both counted; of scope clip."""
+        return clip_span(self.clip_length or 0, self.frame_step)
+
     def windows(self, frames: int) -> list[np.ndarray]:
         """Frame numbers of each window of a video of `frames` frames: (L,) int64 each, in order; none for no frames.
 
@@ -53,7 +58,7 @@ class WindowRule:
         if self.scope == "video":
             return [np.arange(frames)]
         assert self.clip_length is not None and self.window_stride is not None
-        span = (self.clip_length - 1) * self.frame_step + 1
+        span = self.span
         if frames < span:
             taken = np.arange(0, frames, self.frame_step)
             return [np.pad(taken, (self.clip_length - len(taken), 0), constant_values=0)]
@@ -61,3 +66,22 @@ class WindowRule:
         if starts[-1] + span < frames:
             starts.append(frames - span)
         return [start + self.frame_step * np.arange(self.clip_length) for start in starts]
+
+    def count(self, frames: int) -> int:
+        """How many windows `windows(frames)` gives, without making them; of scope clip.
+
+        >>> WindowRule("clip", clip_length=4).count(6)
+        2
+        """
+        if frames <= self.span:
+            return int(frames > 0)
+        return -(-(frames - self.span) // (self.window_stride or 1)) + 1
+
+
+def clip_span(clip_length: int, frame_step: int) -> int:
+    """Frames of a video from the first of a clip to its last, both counted.
+
+    >>> clip_span(8, 2)
+    15
+    """
+    return (clip_length - 1) * frame_step + 1

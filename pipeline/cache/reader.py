@@ -1,5 +1,6 @@
 """A cache as other programs read it."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,21 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import corrections as motion
 from s2vc.pipeline.cache import frames, latents
 from s2vc.pipeline.cache.index import read_index
-from s2vc.pipeline.cache.layout import Layout, motion_stage
+from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.static_cues import upsample
 from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
 """What damaged files, and those made to do harm, have their readers raise."""
+
+
+USUAL_RATE = Fraction(25)
+"""Frames per second of a video whose header does not tell."""
+MAX_RATE = 1000
+"""Frames per second that are believed."""
 
 
 class Cache:
@@ -37,6 +45,7 @@ class Cache:
         first_frame, frames, status, reason."""
         self._rows = {video_id: row for row, video_id in enumerate(self.index["video_id"])}
         self._row_in_shard = self.index.groupby("shard").cumcount().to_numpy()
+        self._latest_rates: tuple[int, list[str]] = (-1, [])
 
     def __repr__(self) -> str:
         height, width = self.settings.frame_size
@@ -62,13 +71,25 @@ class Cache:
 
     def std(self, video_id: str) -> np.ndarray:
         """STD of the latents over the whole video, n - 1 in the denominator: (12288,) float32."""
-        shard, row = self._place(video_id)
+        shard, row = self.shard_and_row(video_id)
         return latents.read_std_video(self.layout.latent_group(shard))[row]
 
     def std_clip_histogram(self, video_id: str) -> np.ndarray:
         """STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
-        shard, row = self._place(video_id)
+        shard, row = self.shard_and_row(video_id)
         return latents.read_std_clip_histogram(self.layout.latent_group(shard))[row]
+
+    def frame_rate(self, video_id: str) -> Fraction:
+        """Frames per second at which the stored frames of a video, every `frame_step`-th one, play in time.
+
+        25 / frame_step where the header says nothing, or names a clock instead: some tell 90000.
+        """
+        shard, row = self.shard_and_row(video_id)
+        if shard != self._latest_rates[0]:
+            receipt = read_receipt(self.layout, INGEST, shard)
+            self._latest_rates = shard, [video.fps for video in receipt.videos] if receipt else []
+        rates = self._latest_rates[1]
+        return stored_rate(rates[row] if row < len(rates) else "", self.settings.frame_step)
 
     def variants(self) -> list[Variant]:
         """What has been rendered, or begun, in the order of names."""
@@ -104,12 +125,12 @@ class Cache:
         rows = range(*slice(start, stop).indices(len(shard.frames_of(number))))
         numbers = shard.frames_of(number)[rows.start : rows.stop]
         change = shard.change(number, rows.start, rows.stop)
-        clip = frames.read_picked_frames(self.layout.frames(self._place(video_id)[0]), numbers)
+        clip = frames.read_picked_frames(self.layout.frames(self.shard_and_row(video_id)[0]), numbers)
         return add_change(clip, change)
 
     def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.CorrectionShard, int]:
         parsed = Variant.parse(variant) if isinstance(variant, str) else variant
-        shard, row = self._place(video_id)
+        shard, row = self.shard_and_row(video_id)
         path = self.layout.motion(parsed, shard)
         if not path.exists():
             raise UserError(f"{parsed.name} is not rendered for {video_id}: run `s2vc-prep render` first")
@@ -120,8 +141,8 @@ class Cache:
             raise KeyError(f"no video {video_id!r} in {self.layout}")
         return self._rows[video_id]
 
-    def _place(self, video_id: str) -> tuple[int, int]:
-        """Shard of a video, and its row there."""
+    def shard_and_row(self, video_id: str) -> tuple[int, int]:
+        """The shard of a video, and its row among the videos of that shard."""
         row = self._row(video_id)
         return int(self.index["shard"].iloc[row]), int(self._row_in_shard[row])
 
@@ -130,13 +151,26 @@ class Cache:
 
     def _slice(self, video_id: str, start: int, stop: int | None) -> tuple[int, int, int]:
         """Shard of a video, and where frames start to stop lie in it."""
-        shard, _ = self._place(video_id)
+        shard, _ = self.shard_and_row(video_id)
         count = int(self.index["frames"].iloc[self._row(video_id)])
         stop = count if stop is None else stop
         if not 0 <= start <= stop <= count:
             raise IndexError(f"{video_id} has {count} frames; {start} to {stop} were asked for")
         first = self._first_frame(video_id)
         return shard, first + start, first + stop
+
+
+def stored_rate(fps: str, frame_step: int) -> Fraction:
+    """The rate of stored frames, from the header's frames per second as a receipt has them; see `Cache.frame_rate`.
+
+    >>> stored_rate("30000/1001", 2)
+    Fraction(15000, 1001)
+    """
+    try:
+        rate = Fraction(fps)
+    except (ValueError, TypeError, ZeroDivisionError):
+        rate = USUAL_RATE
+    return (rate if 0 < rate <= MAX_RATE else USUAL_RATE) / frame_step
 
 
 def add_change(clip: np.ndarray, change: np.ndarray) -> np.ndarray:

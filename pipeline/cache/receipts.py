@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from s2vc.manifests.errors import text_problem
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant, variants_named
 
@@ -75,9 +75,10 @@ class Receipt:
             del content["prefix"]
         return files.json_text(content)
 
-    def write(self, layout: Layout) -> None:
+    def write(self, layout: Layout) -> "Receipt":
         """Put it in the cache; it is written last."""
         files.write_text(layout.receipt(self.stage, self.shard), self.text())
+        return self
 
 
 def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
@@ -158,7 +159,7 @@ def _is_inside(name: str) -> bool:
     return text_problem(name) == "" and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
-def write_receipt(
+def make_receipt(
     layout: Layout,
     stage: str,
     shard: int,
@@ -167,15 +168,8 @@ def write_receipt(
     written: list[Path],
     notes: tuple[str, ...] = (),
 ) -> Receipt:
-    """Hash what was written, then write the receipt; notes travel with it.
-
-    Renderings of latents that are replaced by others go first: they would be read as if they belonged to them.
-    """
-    receipt = Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
-    if stage == ENCODE:
-        remove_stale_renderings(layout, shard, receipt)
-    receipt.write(layout)
-    return receipt
+    """The receipt of what was written, with the hashes of its files; notes travel with it. `write` makes it hold."""
+    return Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
 
 
 def remove_stale_renderings(layout: Layout, shard: int, encoded: Receipt) -> None:

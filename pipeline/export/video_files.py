@@ -28,9 +28,6 @@ PIECE_FRAMES = 64
 """Frames that are in memory at a time."""
 
 JPEG_QUALITY = 95
-USUAL_RATE = Fraction(25)
-MAX_RATE = 1000
-"""Frames per second; more is the clock of a container that has no rate (such as 90,000), not a rate."""
 
 MAX_NAME_BYTES = 220
 """File systems stop at 255, and a file that is being written has a longer name than in the end."""
@@ -92,15 +89,14 @@ def plan_export(
     variants = list(dict.fromkeys(_variant(name) for name in names))
     _refuse_unrendered(cache, [v for v in variants if v is not None])
     export = Export(cache, out, form)
-    rates = _Rates(cache)
-    for video_id, shard, frames, status in _rows(cache, video_ids):
+    for video_id, frames, status in _rows(cache, video_ids):
         refusal = _name_problem(video_id)
         if status == FAILED:
             export.failed += 1
         elif refusal:
             export.refused[video_id] = refusal
         else:
-            fps = rates.of(video_id, shard)
+            fps = cache.frame_rate(video_id)
             export.clips += [c for v in variants for c in _clips(video_id, v, frames, fps, form)]
     _refuse_collisions(export.clips)
     _refuse_standing(export, overwrite)
@@ -131,14 +127,14 @@ def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
                 )
 
 
-def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, int, str]]:
-    """video_id, shard, frames and status of the videos wanted, in the order of the index."""
+def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, str]]:
+    """video_id, frames and status of the videos wanted, in the order of the index."""
     known = set(cache.index["video_id"])
     for video_id in video_ids:
         if video_id not in known:
             raise UserError(f"no video {video_id!r} in {cache.layout}")
     wanted = cache.index[cache.index["video_id"].isin(video_ids)] if video_ids else cache.index
-    yield from wanted[["video_id", "shard", "frames", "status"]].itertuples(index=False, name=None)
+    yield from wanted[["video_id", "frames", "status"]].itertuples(index=False, name=None)
 
 
 def _name_problem(video_id: str) -> str:
@@ -165,34 +161,6 @@ def _clips(video_id: str, variant: Variant | None, frames: int, fps: Fraction, f
     for number, window in enumerate(variant.rule.windows(frames)):
         target = stem.with_name(f"{stem.name}_w{number:03d}{ending}")
         yield Clip(video_id, variant, number, len(window), str(fps / variant.rule.frame_step), target)
-
-
-class _Rates:
-    """Frames per second of the stored frames, from the ingest receipts; a shard's is read once, in order."""
-
-    def __init__(self, cache: Cache):
-        self._cache = cache
-        self._shard = -1
-        self._rates: dict[str, str] = {}
-
-    def of(self, video_id: str, shard: int) -> Fraction:
-        if shard != self._shard:
-            receipt = read_receipt(self._cache.layout, INGEST, shard)
-            self._shard, self._rates = shard, {v.video_id: v.fps for v in receipt.videos} if receipt else {}
-        return stored_rate(self._rates.get(video_id, ""), self._cache.settings.frame_step)
-
-
-def stored_rate(fps: str, frame_step: int) -> Fraction:
-    """The rate at which stored frames, every `frame_step`-th one, play in time; 25 / frame_step where it is unknown.
-
-    >>> stored_rate("30000/1001", 2)
-    Fraction(15000, 1001)
-    """
-    try:
-        rate = Fraction(fps)
-    except (ValueError, TypeError, ZeroDivisionError):
-        rate = USUAL_RATE
-    return (rate if 0 < rate <= MAX_RATE else USUAL_RATE) / frame_step
 
 
 def _refuse_collisions(clips: list[Clip]) -> None:

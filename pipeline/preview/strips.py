@@ -14,15 +14,12 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections
 from s2vc.pipeline.cache.latents import READ_FRAMES
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
+from s2vc.pipeline.cache.layout import ENCODE, motion_stage
 from s2vc.pipeline.cache.reader import add_change
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.stages.render_shard import Sink, Window, render_windows
 from s2vc.pipeline.variants import Variant
-
-USUAL_FPS = Fraction(25)
-"""Of a video whose header does not tell, or tells what no video has."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +76,9 @@ def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
             raise UserError(f"{video_id} is not encoded yet: run `s2vc-prep encode` again to finish the cache")
         if not video["frames"]:
             raise UserError(f"{video_id} failed and has no frames: {video['reason']}")
-        shard = int(video["shard"])
-        row = int((index["shard"] == shard)[: rows.index[0]].sum())
-        fps = stored_fps(cache, shard, row)
-        place = (shard, row, int(video["first_frame"]), int(video["frames"]))
-        subjects.append(PreviewedVideo(video_id, video["class_name"], *place, fps))
+        place = (*cache.shard_and_row(video_id), int(video["first_frame"]), int(video["frames"]))
+        subjects.append(PreviewedVideo(video_id, video["class_name"], *place, cache.frame_rate(video_id)))
     return subjects
-
-
-def stored_fps(cache: Cache, shard: int, row: int) -> Fraction:
-    """Frames per second of a video as it is stored, from its ingest receipt."""
-    receipt = read_receipt(cache.layout, INGEST, shard)
-    text = receipt.videos[row].fps if receipt and row < len(receipt.videos) else ""
-    fps = Fraction(text) if text else USUAL_FPS
-    # Headers lie: some tell the ticks of their clock, 90000 a second, or nothing.
-    fps = fps if 1 <= fps <= 240 else USUAL_FPS
-    return fps / cache.settings.frame_step
 
 
 def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, variants: Sequence[Variant]) -> VideoStrips:

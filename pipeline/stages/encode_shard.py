@@ -11,7 +11,7 @@ from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
-from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
+from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt, remove_stale_renderings
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.model import LATENTS
@@ -60,7 +60,10 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
         submit(writer.finish, std, histogram)
     key = small.relative_to(layout.root).as_posix()
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
-    return write_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
+    receipt = make_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
+    # Before the receipt is there: renderings of latents that were replaced would be read as if they belonged to these.
+    remove_stale_renderings(layout, shard, receipt)
+    return receipt.write(layout)
 
 
 def as_images(small: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ import pandas as pd
 from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, pool_small, write_frames
 from s2vc.pipeline.cache.layout import INGEST, Layout
-from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, write_receipt
+from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, make_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.stages.video import SILENCE_SECONDS, Decoded, DecodeError, DecodeStalled, decode_video
 from s2vc.pipeline.static_cues import SMALL
@@ -83,7 +84,7 @@ def ingest_shard(
                 videos.append(VideoRecord(source.video_id, FAILED, known_failures[source.video_id]))
             else:
                 videos.append(ingest_video(source, root, settings, writer, frames.parent, silence))
-    return write_receipt(layout, INGEST, shard, videos, {}, [frames, small])
+    return make_receipt(layout, INGEST, shard, videos, {}, [frames, small]).write(layout)
 
 
 def ingest_video(
@@ -98,28 +99,16 @@ def ingest_video(
     except ValueError as error:
         return VideoRecord(source.video_id, FAILED, str(error))
     size, digest = path.stat().st_size, files.sha256(path)
-    for last_try in (False, True):
-        # Into a spool first: when a decoder is killed midway, the shard has seen nothing of it yet.
-        with _VideoSpool(scratch, settings.jpeg_quality) as spool:
-            try:
-                decoded = decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence)
-            except DecodeStalled:
-                if not last_try:
-                    continue
-                reason = f"the decoder gave nothing for {silence:g} s, twice"
-                return VideoRecord(source.video_id, FAILED, reason, 0, size, digest)
-            except DecodeError:
-                if not last_try:
-                    continue
-                raise
-            if any(word in error for word in STORAGE_WORDS for error in decoded.errors) and not last_try:
-                continue
+    try:
+        with decoded_in_two_tries(path, settings, scratch, silence) as (decoded, spool):
             if (decoded.errors or not decoded.frames) and (reason := read_source_again(source, root, digest)):
                 return VideoRecord(source.video_id, FAILED, reason)
             if decoded.frames > MAX_FRAMES:
                 return VideoRecord(source.video_id, FAILED, f"it has more than {MAX_FRAMES} frames", 0, size, digest)
             spool.copy_to(writer)
-        break
+    except DecodeStalled:
+        reason = f"the decoder gave nothing for {silence:g} s, twice"
+        return VideoRecord(source.video_id, FAILED, reason, 0, size, digest)
     status, reason = judge(decoded)
     return VideoRecord(
         source.video_id,
@@ -132,6 +121,32 @@ def ingest_video(
         decoded.height,
         decoded.fps,
     )
+
+
+@contextmanager
+def decoded_in_two_tries(
+    path: Path, settings: Settings, scratch: Path, silence: float
+) -> Iterator[tuple[Decoded, "_VideoSpool"]]:
+    """What came of decoding a video, and its frames in a spool: a decoder that is killed leaves nothing in the shard.
+
+    A first try that may have failed for a reason that passes, such as a killed decoder or storage that did not answer,
+    is followed by a second. Raises DecodeError where the second fails as well.
+    """
+
+    def decode(spool: _VideoSpool) -> Decoded:
+        return decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence)
+
+    with _VideoSpool(scratch, settings.jpeg_quality) as spool:
+        try:
+            decoded = decode(spool)
+            again = any(word in error for word in STORAGE_WORDS for error in decoded.errors)
+        except DecodeError:
+            again = True
+        if not again:
+            yield decoded, spool
+            return
+    with _VideoSpool(scratch, settings.jpeg_quality) as spool:
+        yield decode(spool), spool
 
 
 def find_source(source: Source, root: Path) -> Path:

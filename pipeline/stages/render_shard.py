@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from s2vc.pipeline.cache.corrections import WindowRecord, write_corrections
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import read_latents, read_std_video
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
-from s2vc.pipeline.cache.receipts import Receipt, read_receipt, write_receipt
+from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow.model import IMAGE_SHAPE, Flow
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
@@ -81,10 +81,11 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     with ExitStack() as stack:
         sinks: list[Sink] = [stack.enter_context(write_corrections(path)) for path in paths]
         notes = render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
-    return [
-        write_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
+    receipts = [
+        make_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
         for k, (v, p) in enumerate(zip(variants, paths, strict=True))
     ]
+    return [receipt.write(layout) for receipt in receipts]
 
 
 def shard_windows(encoded: Receipt, rule: WindowRule) -> list[Window]:
@@ -152,8 +153,9 @@ def _pixel_std(small: Path, frames: np.ndarray) -> Tensor:
 class _Open:
     """A window on its way: the changes that are decoded wait in a spool until their largest modulus is known."""
 
-    def __init__(self, record: WindowRecord, untouched: bool, scratch: Path):
+    def __init__(self, record: WindowRecord, suppress: Callable[[Tensor], Tensor], untouched: bool, scratch: Path):
         self.record = record
+        self.suppress = suppress
         self.untouched = untouched
         self.missing = len(record.frames)
         self._peak = 0.0
@@ -196,10 +198,10 @@ class _Renderer:
         if window.untouched:
             window.missing -= len(piece.x)
         elif self._variant.strategy == "tfd":
-            x_p = self._suppress(piece.x.flatten(1)).view_as(piece.x)
+            x_p = window.suppress(piece.x.flatten(1)).view_as(piece.x)
             window.take(_channels_last(x_p - piece.x))
         else:
-            self._waiting.append((window, self._suppress(piece.z), piece.x))
+            self._waiting.append((window, window.suppress(piece.z), piece.x))
             if sum(len(x) for _, _, x in self._waiting) >= self._batches.wanted:
                 self._decode()
         self._deliver()
@@ -217,9 +219,9 @@ class _Renderer:
         suppressed = suppressed_set(std, alpha, variant.strategy, rng)
         kept = 1.0 - float(suppressed.double().mean())
         record = WindowRecord(window.video, window.frames, alpha, kept)
-        self._suppress = suppressor(suppressed, variant.strategy, rng)
         # The way through the flow and back rounds; where nothing is suppressed the change is 0, not nearly 0.
-        self._open.append(_Open(record, not bool(suppressed.any()), self._scratch))
+        untouched = not bool(suppressed.any())
+        self._open.append(_Open(record, suppressor(suppressed, variant.strategy, rng), untouched, self._scratch))
 
     def _decode(self) -> None:
         if not self._waiting:

@@ -149,13 +149,16 @@ def hashes(paths: list[Path], root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def flocked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold the lock of a file, made where it is missing; it is gone with the process. Raises BlockingIOError where
-    `how` says not to wait (LOCK_NB) and somebody holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+def flocked(path: Path, how: int = fcntl.LOCK_EX, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
+    """Hold the lock of a file, made where it is missing; it is gone with the process. Yields the open file.
+
+    flags: how the file is opened; os.O_RDONLY writes nothing, and raises OSError where there is no file. Raises
+    BlockingIOError where `how` says not to wait (LOCK_NB) and somebody holds it.
+    """
+    handle = os.open(path, flags, 0o644)
     try:
         fcntl.flock(handle, how)
-        yield
+        yield handle
     finally:
         os.close(handle)
 

@@ -69,8 +69,7 @@ def _least_rows(rule: WindowRule, frames: int) -> int:
     """Rows of all windows of a video, but for the one that ends with it where frames remain."""
     if rule.clip_length is None or rule.window_stride is None or not frames:
         return frames
-    span = (rule.clip_length - 1) * rule.frame_step + 1
-    return rule.clip_length * (1 + max(frames - span, 0) // rule.window_stride)
+    return rule.clip_length * (1 + max(frames - rule.span, 0) // rule.window_stride)
 
 
 def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoRecord]) -> None:

@@ -1,7 +1,5 @@
 """Checks of what a cache has once: cache.json and the flow."""
 
-from typing import Any
-
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import Settings, read_settings
@@ -28,27 +26,14 @@ def check_settings(layout: Layout) -> Checks[Settings | None]:
 
 
 def _fault(settings: Settings) -> str:
-    """What cannot be in the settings, which anybody may have written by hand; empty where all is well."""
-    size, segments = settings.frame_size, settings.segments
-    if len(size) != 2 or not all(_whole(n, 1) for n in size):
-        return f"frame_size is {list(size)}, which is no height and width"
-    if not segments or not all(_whole(n, 1) for n in segments):
+    """What cannot be in the settings and is read all the same; empty where all is well."""
+    if not settings.segments:
         return "segments are no numbers of manifest rows"
-    for name in ("jpeg_quality", "frame_step", "shard_size"):
-        if not _whole(getattr(settings, name), 1):
-            return f"{name} is {getattr(settings, name)!r}, a number of 1 or more is expected"
     if settings.jpeg_quality > 100:
         return f"jpeg_quality is {settings.jpeg_quality}, 100 is the highest"
-    for name in ("flow_name", "flow_fingerprint"):
-        if not isinstance(getattr(settings, name), str):
-            return f"{name} is {getattr(settings, name)!r}, a text is expected"
     if settings.precision not in PRECISIONS:
         return f"precision is {settings.precision!r}, one of {', '.join(PRECISIONS)} is expected"
     return ""
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def check_flow(layout: Layout, settings: Settings) -> Checks[None]:

@@ -1,20 +1,17 @@
 """`s2vc-prep verify`: every invariant of a cache's format, checked against what is on the disk."""
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.layout import Layout
-from s2vc.pipeline.cache.lock import in_use
+from s2vc.pipeline.cache.lock import without_writers
 from s2vc.pipeline.cache.receipts import traced_variants
 from s2vc.pipeline.cache.remote import RemoteLayout
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.reporting import ShowProgress, no_progress
-from s2vc.pipeline.storage.lease import refuse_jobs
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_corrections import check_variant_settings
 from s2vc.pipeline.verify.check_index import check_index
@@ -36,7 +33,7 @@ def verify_cache(layout: Layout, quick: bool = False, show: ShowProgress = no_pr
     """
     if not layout.settings.exists():
         raise UserError(f"there is no cache at {layout} (no cache.json)")
-    with _without_writers(layout):
+    with without_writers(layout):
         settings = yield from check_settings(layout)
         if settings is None:
             return
@@ -75,25 +72,3 @@ def check_shards(
     for variant, count in unrendered.items():
         what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(layout, variant)}`"
         yield Problem(f"motion/{variant.name}", what, unfinished=True)
-
-
-@contextmanager
-def _without_writers(layout: Layout) -> Iterator[None]:
-    """No job writes into the cache while the block runs; nothing is written for that, so that it may be read-only."""
-    if isinstance(layout, RemoteLayout):
-        refuse_jobs(layout.store)
-        yield
-        return
-    try:
-        handle = os.open(layout.lock, os.O_RDONLY)
-    except OSError:
-        yield  # no job has ever run here, or we may not know
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise in_use(layout, handle) from None
-        yield
-    finally:
-        os.close(handle)

@@ -15,7 +15,7 @@ from click.testing import Result
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.export import video_files as export
-from s2vc.pipeline.export.video_files import plan_export, stored_rate
+from s2vc.pipeline.export.video_files import plan_export
 from s2vc.pipeline.stages.video import Decoded, decode_video
 from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
 from tests.support.clips import moving_square, write_clip
@@ -154,24 +154,6 @@ def test_windows_with_a_frame_step_play_in_time(cli: Callable[..., Result], cach
     clip, said = decoded(path, *FRAME_SIZE)
     assert said.fps == "5"
     assert difference(clip, Cache(copy).frames("slide/a.mp4")[:36:5]) < 3
-
-
-@pytest.mark.parametrize(
-    ("fps", "step", "expected"),
-    [
-        ("25", 1, Fraction(25)),
-        ("30000/1001", 2, Fraction(15000, 1001)),
-        ("", 1, Fraction(25)),
-        ("", 5, Fraction(5)),
-        ("0", 1, Fraction(25)),
-        ("-3", 1, Fraction(25)),
-        ("1/0", 1, Fraction(25)),
-        ("fast", 1, Fraction(25)),
-        ("90000", 1, Fraction(25)),
-    ],
-)
-def test_the_rate_of_stored_frames(fps: str, step: int, expected: Fraction) -> None:
-    assert stored_rate(fps, step) == expected
 
 
 # Refused before the first write

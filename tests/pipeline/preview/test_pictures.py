@@ -19,7 +19,7 @@ from s2vc.pipeline.cache.corrections import read_corrections
 from s2vc.pipeline.preview.animation import Animation
 from s2vc.pipeline.preview.contact_sheet import HEADING, cell_size
 from s2vc.pipeline.preview.pictures import choose_variants, choose_videos, evenly_spaced, write_preview
-from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips, nearest_places, stored_fps
+from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips, nearest_places
 from s2vc.pipeline.stages.render_shard import render_shard
 from s2vc.pipeline.stages.video import decode_video
 from s2vc.pipeline.variants import Variant
@@ -232,13 +232,6 @@ def test_videos_of_other_frame_rates_keep_their_pace_and_stand_still_at_their_en
         page = np.asarray(film.picture(n))
         assert len(corners(enlarged(fast.strips[0].frames[n]), page)) == 1
         assert len(corners(enlarged(slow.strips[0].frames[min(n // 2, 2)]), page)) == 1
-
-
-def test_stored_frame_rate_is_that_of_the_source_over_the_frame_step(cache: Cache) -> None:
-    assert stored_fps(cache, 0, 0) == 25
-    thinned = Cache(cache.layout.root)
-    thinned.settings = dataclasses.replace(thinned.settings, frame_step=5)
-    assert stored_fps(thinned, 0, 0) == 5
 
 
 @given(
