@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from s2vc.pipeline.console.extras import extras_named
+
 # OpenMP reads it when torch is imported. Threads that wait for each other spinning lose whole time slices as soon as
 # another process has one of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -69,7 +71,8 @@ class OneCommand(click.Command):
 def mistakes_told(ctx: click.Context) -> Iterator[None]:
     """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
     try:
-        yield
+        with extras_named():
+            yield
     except Exception as error:
         number = getattr(error, "errno", None)
         if not is_users_mistake(error) and number not in STORAGE_FAILS:
