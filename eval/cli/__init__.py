@@ -1,6 +1,8 @@
 """`s2vc-eval`: what a pre-trained backbone is worth."""
 
-from s2vc.pipeline.console.commands import command_line
+import click
+
+from s2vc.pipeline.console.commands import OneCommand, command_line
 
 COMMANDS = {
     "retrieval": "Recall@k of test videos among the training videos (paper, Tables 2 and 3).",
@@ -22,3 +24,12 @@ def main() -> None:
 
     CHECKPOINT is a run's folder, a checkpoint of ours or a published one, or `random`.
     """
+
+
+@click.command("s2vc-sweep", cls=OneCommand, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sweep_main(arguments: tuple[str, ...]) -> None:
+    """`s2vc-sweep`, imported where it is used, so that a library that is missing ends in one line here, too."""
+    from s2vc.eval.cli.sweep import main
+
+    main(arguments, prog_name="s2vc-sweep")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from s2vc.pipeline.console.exit_codes import EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
+from s2vc.pipeline.console.extras import extras_named
 
 # OpenMP reads it when torch is imported. Threads that wait for each other spinning lose whole time slices as soon as
 # another process has one of the cores.
@@ -68,7 +69,8 @@ class OneCommand(click.Command):
 def report_user_errors(ctx: click.Context) -> Iterator[None]:
     """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
     try:
-        yield
+        with extras_named():
+            yield
     except Exit:
         raise
     except Exception as error:
