@@ -18,7 +18,7 @@ GIF_FPS = Fraction(50)
 """A GIF has at most this frame rate, since many programs slow down delays below 20 ms."""
 
 PALETTE_COLOURS, PALETTE_SAMPLES = 255, 6
-"""A GIF has this many colours, chosen from this many of its pictures."""
+"""A GIF has PALETTE_COLOURS colours, which are chosen from PALETTE_SAMPLES of its pictures."""
 
 
 class Animation:

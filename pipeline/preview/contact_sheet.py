@@ -15,7 +15,7 @@ from s2vc.pipeline.variants import plain
 from s2vc.pipeline.windows import WindowRule
 
 MARGIN, GAP, BAND_GAP = 24, 4, 30
-"""These are the pixels around everything, between frames, and between one video and the next."""
+"""MARGIN pixels surround everything, GAP pixels separate frames, and BAND_GAP pixels one video from the next."""
 
 PAGE_WIDTH = 440
 """A page is at least this many pixels wide; on a narrower one titles would be shortened to nothing."""

@@ -22,8 +22,8 @@ from s2vc.pipeline.variants import Variant
 STILLS, ANIMATIONS = ".png", (".gif", ".mp4")
 
 COLUMNS, SECONDS = 8, 3.0
-"""A contact sheet has at most this many columns of frames, and an animation at most this many strips in a row; an
-animation is at most this many seconds long."""
+"""By default a contact sheet has COLUMNS columns of frames and an animation as many strips in a row, at most, and an
+animation is SECONDS long, at most."""
 
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
 """A preview shows these alphas when no variant is rendered and none is asked for."""
