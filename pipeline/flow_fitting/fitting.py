@@ -66,7 +66,7 @@ class Fitting:
 
     images: those to fit to; held: held-out ones; (N, 3, 64, 64) uint8 each. Under torch.distributed each process takes
     its part of every batch, and all have the same weights. The batch of a step depends on the settings and the step's
-    number alone, so that a fit that was saved and loaded goes on to the same losses.
+    number alone, so that a fit that was saved and loaded has the same losses as one that was not interrupted.
     """
 
     def __init__(self, flow: Flow, images: Tensor, held: Tensor, settings: FitSettings, device: torch.device):

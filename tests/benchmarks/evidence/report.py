@@ -34,7 +34,7 @@ def outcomes(rows: Sequence[Row], arm: str, label: str) -> dict[int, np.ndarray]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table of each arm's R@1 in per cent, and of its gain on motion over MoCo with the same seeds."""
+    """Return a Markdown table of each arm's R@1 in per cent, and its gain on motion over MoCo with the same seeds."""
     lines = [
         "| | motion R@1 | scene R@1 | motion, less MoCo | seeds |",
         "| --- | --- | --- | --- | --- |",
