@@ -53,8 +53,8 @@ def sample_command(
     """Draw the controlled set into OUT: toys that move in 12 ways over 12 families of background.
 
     Each video has two labels, motion and scene. In training the scene is the one that belongs to the motion with
-    probability RHO; five tests break that: neutral, matched, swapped, and neutral ones with a camera that shakes or
-    pans. Writes videos, the toys' masks, manifest.csv, and sheet.png to look at. Run again, it resumes where it was
+    probability RHO; five tests break this link: neutral, matched, swapped, and neutral ones with a camera that shakes
+    or pans. Writes videos, the toys' masks, manifest.csv, and sheet.png to look at. Run again, it resumes where it was
     stopped.
     """
     console = Console()

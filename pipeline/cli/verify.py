@@ -19,7 +19,7 @@ from s2vc.pipeline.verify.check_sources import check_sources
 from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
 Videos = tuple[pd.DataFrame, Path]
-"""A pair of a manifest and the folder that its paths start from."""
+"""The sources of a cache are given by a manifest and the folder that its paths start from."""
 
 
 @click.command("verify")

@@ -25,7 +25,7 @@ LARGEST_BYTES = 50_000_000
 """A larger image file is skipped, since it is no photograph."""
 
 Content = Callable[[], bytes]
-"""A function that reads the bytes of an image's file."""
+"""A function of this type reads the bytes of an image's file."""
 
 
 @dataclass(frozen=True)
