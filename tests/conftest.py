@@ -1,4 +1,4 @@
-"""What all tests share: real videos, one real cache, one Ray for the session."""
+"""Provide the fixtures that all tests share: real videos, real caches, and one Ray for the session."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ from tests.support.object_store import choose_server, served
 if TYPE_CHECKING:
     import s3fs
 
-# Tests run in two processes (pytest-xdist), and many start more: with a thread for every core in each of them, torch
-# would spend its time waiting.
+# Tests run in two processes (pytest-xdist), and many start more. If each had a thread for every core, torch would spend
+# its time waiting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Ray's worker processes import the packages under test; its reports are nobody's business.
+# Ray must not send usage reports from tests.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 choose_server()
@@ -35,10 +35,10 @@ MISSING = "orbit/missing.mp4"
 FRAME_SIZE = (72, 98)
 
 FEW = ("slide/b c.mp4", "orbit/short.mp4", "orbit/still.mp4")
-"""Of CLIPS, those in the cache in bfloat16, which takes seconds for a frame where the processor does not have it."""
+"""The cache in bfloat16 has these of the CLIPS only, since a processor without bfloat16 takes seconds for a frame."""
 
 EACH = [("float32", video) for video in CLIPS] + [(CENTRED, video) for video in FEW]
-"""Precision and video of every test that both caches have to pass."""
+"""Tests that both caches have to pass run for each of these pairs of precision and video."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked slow are left out, with a sentence, unless they are asked for."""
+    """Skip the tests marked slow, with a reason, unless --slow is given."""
     if config.getoption("--slow"):
         return
     for item in items:
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with recorded outputs and real data beside the repository."""
+    """Return the folder with recorded outputs and real data next to the repository; skip the test without it."""
     folder = Path(__file__).parents[2] / "shared"
     if not (folder / "DESIGN.md").exists():
         pytest.skip("needs ../shared, with the recorded outputs and real videos, which is not there")
@@ -65,7 +65,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """Ray, started once: two CPUs, no dashboard."""
+    """Start Ray once for the session, with two CPUs and no dashboard."""
     import ray
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -75,7 +75,7 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cli(ray_session: None) -> Callable[..., Result]:
-    """Runs `s2vc-prep` in this process: cli("encode", …) -> result with exit_code and output."""
+    """Return a function that runs `s2vc-prep` in this process: cli("encode", …) -> result with exit_code and output."""
     from s2vc.pipeline.cli import main
 
     def run(*arguments: object) -> Result:
@@ -86,7 +86,7 @@ def cli(ray_session: None) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of real MP4s and manifest.csv, which also lists a video that is not there."""
+    """Return a folder of real MP4s and manifest.csv, which also lists a video that does not exist."""
     folder = tmp_path_factory.mktemp("videos")
     rows = ["video_id,label,class_name,split1"]
     for number, (video_id, (frames, name)) in enumerate(CLIPS.items()):
@@ -99,7 +99,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator["s3fs.S3FileSystem"]:
-    """An S3 server with an empty bucket, where S3's own tools look for it."""
+    """Run an S3 server with an empty bucket at the address that the environment variables of S3's tools give."""
     with served() as system:
         yield system
 
@@ -109,7 +109,7 @@ VARIANTS = ("alpha0.5-zero-video", "alpha0.5-zero-clip16", "keep0.2-zero-clip16"
 
 @pytest.fixture(scope="session")
 def cache_path(videos: Path, cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of those videos in float32, in shards of 4, with the VARIANTS rendered. Not to be written into."""
+    """Return a cache of `videos` in float32, in shards of 4, with the VARIANTS rendered. No test may write into it."""
     return make_cache(cli, videos / "manifest.csv", tmp_path_factory.mktemp("made") / "cache", "float32", failed=True)
 
 
@@ -117,7 +117,10 @@ def cache_path(videos: Path, cli: Callable[..., Result], tmp_path_factory: pytes
 def caches(
     videos: Path, cache_path: Path, cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """That cache, and one of FEW of the videos as GPUs and AMX make it, by precision. Not to be written into."""
+    """Return, by precision, the cache of `cache_path` and one of FEW videos in the precision that GPUs and AMX use.
+
+    No test may write into them.
+    """
     folder = tmp_path_factory.mktemp("bfloat16")
     (folder / "manifest.csv").write_text("\n".join(["video_id", *FEW]) + "\n")
     made = make_cache(cli, folder / "manifest.csv", folder / "cache", CENTRED, "--root", videos)
@@ -127,7 +130,7 @@ def caches(
 def make_cache(
     cli: Callable[..., Result], manifest: Path, out: Path, precision: str, *more: object, failed: bool = False
 ) -> Path:
-    """A cache with the VARIANTS; failed: a video is expected to fail."""
+    """Encode a manifest and render the VARIANTS; return the cache. failed: whether a video is expected to fail."""
     size = "x".join(map(str, FRAME_SIZE))
     for exit_code, command in (
         (

@@ -1,8 +1,8 @@
-"""`s2vc-prep`: from videos to motion-preserved clips."""
+"""Define the command line `s2vc-prep`, which makes motion-preserved clips from videos."""
 
 from s2vc.pipeline.console.commands import command_line
 
-# In the order of the work.
+# The commands stand in the order in which they are usually run.
 COMMANDS = {
     "demo": "Draw a small set of videos and take it through all stages.",
     "sample": "Draw a set with two labels, motion and scene, whose correlation tests break.",
@@ -24,5 +24,5 @@ def main() -> None:
     """Motion-preserved video datasets, computed once (S²VC, AAAI 2022).
 
     Videos are decoded and encoded by the flow a single time; each alpha is rendered from the cached latents.
-    A job that was stopped is gone on with by running the same command again.
+    To resume a job that was stopped, run the same command again.
     """

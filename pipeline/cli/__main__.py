@@ -1,4 +1,4 @@
-"""`python -m s2vc.pipeline.cli` is `s2vc-prep`."""
+"""Run `s2vc-prep` as `python -m s2vc.pipeline.cli`."""
 
 from s2vc.pipeline.cli import main
 

@@ -1,4 +1,4 @@
-"""`s2vc-prep compare-flows`."""
+"""Define the command `s2vc-prep compare-flows`."""
 
 import math
 from collections.abc import Sequence
@@ -44,11 +44,12 @@ from s2vc.pipeline.storage import files
 def compare_flows_command(
     flows: tuple[str, ...], cache: Path | Layout, videos: int, out: Path, precision: str, device: str | None
 ) -> None:
-    """Judge each FLOW (a file, 'default', 'steady', 'untrained') by what it is for, and put them side by side.
+    """Judge each FLOW (a file, 'default', 'steady', 'untrained') by what it is for, and compare them in one table.
 
-    On clips of a cache: which share of the latents each alpha keeps, and how much of that choice is still the same once
-    the clip is re-compressed. On the built-in sample, whose movers are known: how much of movers and of backgrounds is
-    left. Both at alpha 0.5, and where 10 % of the latents are kept, whatever the flow. And what encoding costs.
+    On clips of a cache the table shows which share of the latents each alpha keeps, and how far the choice of latents
+    stays the same when the clip is re-compressed. On the built-in sample, whose movers are known, it shows how much is
+    left of movers and of backgrounds. The choice and what is left are measured at alpha 0.5, and at the alpha of each
+    flow that keeps 10 % of the latents. The table also shows what encoding costs.
     """
     console = Console()
     on = choose_device(device)
@@ -71,7 +72,10 @@ def compare_flows_command(
 
 
 def _names(flows: Sequence[str]) -> dict[str, str]:
-    """What each flow is called: its file's stem, its path where two share it. Raises UserError for one named twice."""
+    """Return a name for each flow: its file's stem, or its path if two flows share the stem.
+
+    Raises UserError for a flow that is given twice.
+    """
     if len(set(flows)) < len(flows):
         raise UserError("a flow is named twice")
     stems = [Path(flow).stem for flow in flows]
@@ -79,14 +83,18 @@ def _names(flows: Sequence[str]) -> dict[str, str]:
 
 
 def _report(name: str, flow: Flow, clips: Sequence[ComparisonClip], console: Console) -> FlowReport:
+    """Return the figures of a flow on the clips, with progress."""
     total = sum(len(c.small) * (1 + len(c.recompressed)) for c in clips)
     with progress(name, total, "frames", console) as advance:
         return report(name, flow, clips, lambda n: advance(n, n))
 
 
 def table_of(reports: Sequence[FlowReport]) -> pd.DataFrame:
-    """A row per flow: flow, gflop, frames_per_second, kept_A_L, and mover_P, background_P, contrast_P, stable_P_crfC
-    for operating points P (alpha0.5, keep0.1); shares from 0 to 1."""
+    """Return a table with a row for each flow.
+
+    Its columns are flow, gflop, frames_per_second, kept_A_L for each alpha A and window length L, and mover_P,
+    background_P, contrast_P and stable_P_crfC for each operating point P (alpha0.5, keep0.1). Shares are from 0 to 1.
+    """
     rows = []
     for r in reports:
         row: dict[str, object] = {"flow": r.name, "gflop": r.gflop, "frames_per_second": r.frames_per_second}
@@ -104,12 +112,12 @@ def table_of(reports: Sequence[FlowReport]) -> pd.DataFrame:
 
 
 def _shown(value: float, form: str) -> str:
-    """A number for people; a dash where nothing was kept that it could be of."""
+    """Format a number; infinity and NaN, which arise where nothing was kept, become a dash."""
     return format(value, form) if math.isfinite(value) else "–"
 
 
 def tell(reports: Sequence[FlowReport], console: Console) -> None:
-    """The table for people: a column per flow."""
+    """Print the comparison as a table with a column for each flow."""
     table = Table("", *(r.name for r in reports))
 
     def line(what: str, *values: str, end: bool = False) -> None:

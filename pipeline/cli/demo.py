@@ -1,4 +1,4 @@
-"""`s2vc-prep demo`."""
+"""Define the command `s2vc-prep demo`."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ from s2vc.pipeline.variants import Variant
 
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
 SHARD_SIZE = 4
-"""Six shards: work for several cores."""
+"""The 24 videos make six shards of this many videos, so that several cores have work."""
 
 
 @click.command("demo")
@@ -30,7 +30,7 @@ SHARD_SIZE = 4
 def demo_command(out: Path, workers: int | None) -> None:
     """Draw 24 labelled videos, encode them, render them at alpha 0.1, 0.3, 0.5 and 0.8, and picture the result.
 
-    Toys move in six ways over still backgrounds; their masks are kept, so that what is background is known.
+    Toys move in six ways over still backgrounds. Their masks are kept, so that it is known what is background.
     """
     console = Console()
     started = time.monotonic()
@@ -50,7 +50,7 @@ def demo_command(out: Path, workers: int | None) -> None:
 
 
 def draw(paths: DemoPaths, console: Console) -> None:
-    """The sample's videos and masks, with progress."""
+    """Draw the sample's videos and masks, with progress."""
     with progress("draw", sample_size(), "videos", console) as advance:
         for _ in write_sample(paths):
             advance(1, 0)
@@ -58,7 +58,7 @@ def draw(paths: DemoPaths, console: Console) -> None:
 
 
 def show_contrast(cache: Cache, paths: DemoPaths, console: Console) -> None:
-    """What suppression leaves of backgrounds and movers, as a table."""
+    """Print a table of what suppression leaves of backgrounds and movers."""
     table = Table("variant", "latents kept", "contrast left: background", "mover")
     for row in contrast_left(cache, paths).itertuples():
         table.add_row(row.variant, f"{row.kept:.0%}", f"{row.background:.0%}", f"{row.mover:.0%}")

@@ -1,4 +1,4 @@
-"""`s2vc-prep encode`."""
+"""Define the command `s2vc-prep encode`."""
 
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def encode_command(
 ) -> None:
     """Decode the videos of MANIFEST once, store frames, and cache latents and STDs in --out.
 
-    Run again, it goes on where it was stopped; with rows added to the end of the manifest, it does those.
+    Run again, it resumes where it was stopped. If rows were added to the end of the manifest, it encodes those as well.
     Exit code 3: some videos failed (they are listed); 1: some shards are not done; 2: a mistake in the call.
     """
     console = Console()

@@ -1,4 +1,4 @@
-"""`s2vc-prep export`."""
+"""Define the command `s2vc-prep export`."""
 
 import time
 from pathlib import Path
@@ -42,7 +42,7 @@ def export_command(
 
     A video becomes OUT/VARIANT/<video_id without extension>.mp4, or a folder of that name with img_00001.jpg and so
     on. In variants of scope clip each window is a clip, and its number ends the name (_w000, _w001, ...).
-    Nothing is written where two clips would have the same name, or a clip is there already. Failed videos are skipped.
+    Nothing is written if two clips would have the same name, or if a clip already exists. Failed videos are skipped.
     Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
     """
     console = Console()

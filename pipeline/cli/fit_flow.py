@@ -1,4 +1,4 @@
-"""`s2vc-prep fit-flow`."""
+"""Define the command `s2vc-prep fit-flow`."""
 
 import dataclasses
 import statistics
@@ -25,11 +25,11 @@ from s2vc.pipeline.flow_fitting.fitting import FitSettings
 from s2vc.pipeline.flow_fitting.images import read_images
 
 FEWEST = 256
-"""Images that a flow is fitted to at least."""
+"""A flow is fitted to no fewer images than this."""
 HELD_OUT = 1024
-"""Images kept apart, but a tenth of all at most."""
+"""About this many images are held out, but at most about a tenth of all."""
 TIMED_STEPS = 5
-"""Steps that tell how many go into --minutes."""
+"""This many steps are timed to find out how many fit into --minutes."""
 
 DEFAULTS = FitSettings()
 
@@ -79,10 +79,10 @@ def fit_flow_command(
 ) -> None:
     """Fit a normalizing flow to the images of SOURCE by maximum likelihood (eq. 2), and judge it.
 
-    SOURCE is a folder of images, or of tar files of images, a tar file, or a cache, whose 64x64 frames are taken. The
-    moving average of the weights is written to --out; beside it, steps as CSV, their curve and a sample sheet as PNG.
-    Stopped and run again, it goes on from its checkpoint. Without --noise codec noise becomes latent motion: bits per
-    dimension alone do not choose a flow, `s2vc-prep compare-flows` does.
+    SOURCE is a folder of images or of tar files of images, a tar file, or a cache, whose 64x64 frames are taken. The
+    moving average of the weights is written to --out, and in the same folder the steps as CSV, their curve and a sample
+    sheet as PNG. Stopped and run again, it resumes from its checkpoint. Without --noise, codec noise becomes motion of
+    the latents: do not choose a flow by bits per dimension alone, but by `s2vc-prep compare-flows`.
     """
     console = Console()
     if out.suffix != ".safetensors":
@@ -93,7 +93,7 @@ def fit_flow_command(
     architecture = Architecture(**{k: v for k, v in given.items() if k in names})
     if init:
         architecture = load_flow(init).architecture
-        init = init if init in NAMES else str(Path(init).absolute())  # workers elsewhere mean the same file
+        init = init if init in NAMES else str(Path(init).absolute())  # workers may run in another folder
     on = choose_device(device)
     rest = {k: v for k, v in given.items() if k not in names}
     settings = FitSettings(**rest, precision=choose_dtype(precision, on))
@@ -117,7 +117,10 @@ def fit_flow_command(
 def _read(
     source: Path, validation: Path | None, resize: bool, settings: FitSettings, console: Console
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images to fit to, and others to judge by: (N, 3, 64, 64) uint8 each."""
+    """Read the images to fit to, and held-out ones to judge by: (N, 3, 64, 64) uint8 each.
+
+    Prints which images were skipped. Raises UserError if there are too few.
+    """
     found = []
     for place in filter(None, (source, validation)):
         found.append(
@@ -139,7 +142,7 @@ def _read(
 
 
 def _steps_in(minutes: float, fit: Fit, images: torch.Tensor, device: torch.device, processes: int) -> int:
-    """How many steps go into so many minutes, by a few on a flow that is thrown away."""
+    """Estimate how many steps fit into `minutes` by timing a few steps on a flow that is discarded."""
     batch = max(2, fit.settings.batch // processes)
     fitting = dataclasses.replace(fit, settings=dataclasses.replace(fit.settings, batch=batch)).start(
         images, images[:2], device
@@ -147,6 +150,6 @@ def _steps_in(minutes: float, fit: Fit, images: torch.Tensor, device: torch.devi
     spent = []
     for _ in range(TIMED_STEPS + 1):
         started = time.perf_counter()
-        fitting.next()  # its figures are read: a GPU has finished when it returns
+        fitting.next()  # it reads figures of the step, so a GPU has finished when it returns
         spent.append(time.perf_counter() - started)
     return max(1, int(minutes * 60 / statistics.median(spent[1:])))

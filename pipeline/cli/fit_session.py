@@ -1,4 +1,4 @@
-"""A fit as a person sees it: what is fitted, progress, Ctrl-C, how it ended, and what the flow is like."""
+"""Run a fit with progress, handle Ctrl-C, and print how it ended and the figures of the flow."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage.step_log import StepReader
 
 AVERAGED = 50
-"""Steps whose mean is shown."""
+"""The bits per dimension shown are the mean over this many steps."""
 
 
 def run_fit_with_progress(
@@ -31,7 +31,7 @@ def run_fit_with_progress(
     ray_address: str | None,
     console: Console,
 ) -> bool:
-    """Fit, or go on fitting, in this process or in several workers; True where all steps are done."""
+    """Begin or resume a fit, in this process or in several workers; return whether all its steps are done."""
     settings = fit.settings
     fitting = fit.start(images, held, device)
     if state := folder.load(fit):
@@ -61,6 +61,7 @@ def run_fit_with_progress(
 
 @contextmanager
 def _shown(fit: Fit, console: Console) -> Iterator[Show]:
+    """Show the progress of a fit while the block runs; yield the function that takes the record of each step."""
     recent: list[float] = []
     held = ""
     with progress("fit", fit.settings.steps, "steps", console, counted="images") as advance:
@@ -78,6 +79,7 @@ def _shown(fit: Fit, console: Console) -> Iterator[Show]:
 
 
 def _print_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, console: Console) -> None:
+    """Print how many steps are done, how fast this run was, and the bits per dimension of the last steps."""
     done = len(records) - before
     if done <= 0:
         return
@@ -91,7 +93,7 @@ def _print_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, 
 
 
 def print_figures(figures: FlowFigures, console: Console) -> None:
-    """What a flow is like on images that it was not fitted to."""
+    """Print the figures of a flow on held-out images."""
     for line in (
         f"on {figures.images} held-out images: {figures.bits_noise:.3f} bits per dimension at noise {figures.noise:g}, "
         f"{figures.bits_clean:.3f} clean (uniform dequantisation; nats of a density over [0, 1], and log 256 = "

@@ -1,4 +1,4 @@
-"""`s2vc-prep flow-info`."""
+"""Define the command `s2vc-prep flow-info`."""
 
 import dataclasses
 import time
@@ -20,7 +20,10 @@ TIMED_FRAMES = 64
 @click.argument("flow", metavar="FILE")
 @threads_option
 def flow_info_command(flow: str) -> None:
-    """What the flow in FILE is (or 'default', 'steady', the built-in ones): architecture, figures of its fit, speed."""
+    """Print what the flow in FILE is: its architecture, the figures of its fit, and its speed on this machine.
+
+    FILE may also be 'default' or 'steady', the built-in flows.
+    """
     console = Console()
     loaded = load_flow(flow)
     parameters = sum(p.numel() for p in loaded.parameters())
@@ -33,7 +36,7 @@ def flow_info_command(flow: str) -> None:
     precision = choose_precision("auto", device)
     loaded = load_flow(flow, device, precision)
     z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0)).to(device)
-    x = loaded.decode(z)  # warms up as well
+    x = loaded.decode(z)  # this call also warms up, before anything is timed
     for what, call in (("encode", lambda: loaded.encode(x)), ("decode", lambda: loaded.decode(z))):
         started = time.perf_counter()
         call()

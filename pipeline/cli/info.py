@@ -1,4 +1,4 @@
-"""`s2vc-prep info`."""
+"""Define the command `s2vc-prep info`."""
 
 import json
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
 
 REASONS = 10
-"""Reasons of failures that are shown, the most frequent first."""
+"""At most this many reasons of failures are shown, the most frequent first."""
 
 
 @click.command("info")
@@ -30,9 +30,9 @@ REASONS = 10
 @click.option("--plot", type=OUTPUT, help="Figure of the share kept against alpha: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and nothing else.")
 def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None:
-    """What is inside CACHE, finished or not, and which share of the latents each alpha keeps.
+    """Print what is inside CACHE, finished or not, and which share of the latents each alpha keeps.
 
-    Shares come from the cached STDs, so that an alpha can be chosen before anything is rendered.
+    The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.
     """
     console, aside = Console(), Console(stderr=True)
     if plot is not None:
@@ -58,7 +58,7 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
 
 
 def tell(known: dict[str, Any], console: Console) -> None:
-    """The facts in lines and tables."""
+    """Print the facts in lines and tables."""
 
     def line(text: str) -> None:
         console.print(shown(text), highlight=False, soft_wrap=True)
@@ -88,7 +88,7 @@ def tell(known: dict[str, Any], console: Console) -> None:
 
 
 def plain_table(title: str, *columns: str, text: int = 1) -> Table:
-    """A table whose first `text` columns are text and the others numbers."""
+    """Return an empty table whose first `text` columns are for text and the others for numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD)
     table.show_edge = False
     for k, column in enumerate(columns):
@@ -97,6 +97,7 @@ def plain_table(title: str, *columns: str, text: int = 1) -> Table:
 
 
 def class_table(known: dict[str, Any]) -> Table:
+    """Return a table of videos and frames of each class, which is empty if there is only one."""
     table = plain_table("Classes", "class", "videos", "frames")
     if len(known["classes"]) > 1:
         for entry in known["classes"]:
@@ -105,7 +106,7 @@ def class_table(known: dict[str, Any]) -> Table:
 
 
 def part_table(known: dict[str, Any]) -> Table:
-    """On disk, and what the rendered ones keep."""
+    """Return a table of the parts of a cache: sizes, how many shards are done, and what rendered variants keep."""
     kept = {entry["name"]: entry["kept"] for entry in known["variants"]}
     table = plain_table("On disk", "part", "size", "a frame", "shards", "kept")
     for part in known["parts"]:
@@ -121,6 +122,7 @@ def part_table(known: dict[str, Any]) -> Table:
 
 
 def failure_table(known: dict[str, Any]) -> Table:
+    """Return a table of the reasons of failures, with the first videos of each."""
     failures = known["failures"]
     table = plain_table("Videos with trouble", "status", "reason", "first", "videos", text=3)
     for entry in failures[:REASONS]:
@@ -132,7 +134,7 @@ def failure_table(known: dict[str, Any]) -> Table:
 
 
 def share_table(known: dict[str, Any]) -> Table:
-    """Share kept at alphas 0.1, 0.2, … 1, with the paper's beside."""
+    """Return a table of the share kept at alphas 0.1, 0.2, … 1, and of the paper's figures."""
     shares = known["share_kept"]
     paper_names = ", ".join(next(iter(PAPER.values())))
     table = plain_table("Latents kept", "alpha", "STD over the video", "over windows of 16", f"paper: {paper_names}")
@@ -152,7 +154,7 @@ def share_table(known: dict[str, Any]) -> Table:
 
 
 def shown(text: str) -> str:
-    """Text of a cache, which may be a stranger's, for the screen."""
+    """Return a text of a cache, which may be a foreign file, without control characters and markup."""
     return escape(printable(text))
 
 

@@ -1,4 +1,4 @@
-"""`s2vc-prep manifest`: one sub-command for each kind of source."""
+"""Define the command `s2vc-prep manifest`, with one sub-command for each kind of source."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +25,15 @@ lists_option = click.option("--lists", type=FOLDER, required=True, help="Folder 
 def manifest_command() -> None:
     """Write the table of videos: video_id, path, label, class_name and split columns.
 
-    VIDEOS is the folder the videos lie in. What is listed but not on disk goes into OUT's .missing.csv.
+    VIDEOS is the folder of the videos. Videos that are listed but not on disk are written to OUT's .missing.csv.
     """
 
 
 def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
-    """A sub-command from a function that reads: it gets --out, and its reading is written there."""
+    """Return a decorator that makes a sub-command from a function that reads a source.
+
+    The sub-command has the option --out and writes there what the function returns.
+    """
 
     def wrap(read: Callable[..., Reading]) -> click.Command:
         def command(videos: Path, out: Path, **options: Any) -> None:
@@ -44,7 +47,7 @@ def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
 
 
 def write_reading(reading: Reading, out: Path) -> None:
-    """Write table and missing rows, and say what was found."""
+    """Write the table and the missing videos, and print what was found. Raises UserError if no video was found."""
     for note in reading.notes:
         click.echo(note)
     if reading.table.empty:
@@ -59,21 +62,24 @@ def write_reading(reading: Reading, out: Path) -> None:
 
 @reader("folder")
 def folder(videos: Path) -> Reading:
-    """Every video in a folder; its first folder is its class. train/, test/ and val/ on top become splits."""
+    """List every video in a folder.
+
+    The first folder of a video's path is its class. Folders train/, test/ and val/ at the top become splits.
+    """
     return read_folder(videos)
 
 
 @reader("ucf101")
 @lists_option
 def ucf101(videos: Path, lists: Path) -> Reading:
-    """UCF101: classInd.txt, trainlist0N.txt and testlist0N.txt; all splits side by side."""
+    """List UCF101 by classInd.txt, trainlist0N.txt and testlist0N.txt, with a column for each split."""
     return read_ucf101(videos, lists)
 
 
 @reader("hmdb51")
 @lists_option
 def hmdb51(videos: Path, lists: Path) -> Reading:
-    """HMDB51: CLASS_test_splitN.txt; all splits side by side."""
+    """List HMDB51 by CLASS_test_splitN.txt, with a column for each split."""
     return read_hmdb51(videos, lists)
 
 
@@ -83,7 +89,7 @@ csv_option = click.option("--csv", "csvs", type=EXISTING_FILE, multiple=True, re
 @reader("kinetics400")
 @csv_option
 def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> Reading:
-    """Kinetics-400: CSVs of label, youtube_id, time_start, time_end, split."""
+    """List Kinetics-400 by CSVs of label, youtube_id, time_start, time_end, split."""
     return read_kinetics(videos, csvs)
 
 
@@ -91,7 +97,7 @@ def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> Reading:
 @csv_option
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of videos.")
 def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
-    """Kinetics-200: of Kinetics-400, the 200 largest classes, 400 training and 25 validation videos of each."""
+    """List Kinetics-200: the 200 largest classes of Kinetics-400, 400 training and 25 validation videos of each."""
     return kinetics200(read_kinetics(videos, csvs), seed)
 
 
@@ -100,7 +106,7 @@ def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
 @click.option("--test", type=EXISTING_FILE, multiple=True, help="List of test videos; repeat it for split 2, 3.")
 @click.option("--classes", type=EXISTING_FILE, help="Names of the classes, a line each, as ClassInd.txt.")
 def lists(videos: Path, train: tuple[Path, ...], test: tuple[Path, ...], classes: Path | None) -> Reading:
-    """The published code's lists: lines of path, label, frames."""
+    """Read lists of the published code's format, whose lines are path, label, frames."""
     files = [
         (f"split{n}", role, f) for role, given in (("train", train), ("test", test)) for n, f in enumerate(given, 1)
     ]

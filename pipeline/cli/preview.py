@@ -1,4 +1,4 @@
-"""`s2vc-prep preview`."""
+"""Define the command `s2vc-prep preview`."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -50,10 +50,10 @@ def preview_command(
     seconds: float,
     out: Path,
 ) -> None:
-    """Picture or animation of videos of CACHE: originals, and what each variant makes of them.
+    """Picture or animate videos of CACHE: the originals, and what each variant makes of them.
 
-    Variants that are not rendered are computed on the fly for what is shown, so that an alpha can be chosen before
-    anything is rendered.
+    Variants that are not rendered are computed for the frames shown, so that an alpha can be chosen before anything is
+    rendered.
     """
     console = Console()
     variants = wanted_variants(alphas, keeps, names)
@@ -65,7 +65,10 @@ def preview_command(
 
 
 def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:
-    """What is asked for, each once, in the order alphas, shares, names. Raises UserError for what makes no variant."""
+    """Return the variants asked for, each once, in the order alphas, shares, names.
+
+    Raises UserError for a value or name that makes no variant.
+    """
     try:
         variants = [Variant(alpha=a) for a in alphas] + [Variant(keep=q) for q in keeps]
         variants += [Variant.parse(name) for name in names]
@@ -75,7 +78,7 @@ def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: 
 
 
 def tell(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
-    """What was not rendered but computed for this picture; last, the path."""
+    """Print which variants were computed for this picture because they are not rendered and, last, its path."""
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:
         console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`s2vc-prep render`."""
+"""Define the command `s2vc-prep render`."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def render_command(
 ) -> None:
     """Render CACHE at each alpha (or share to keep) and strategy, all in one pass over the latents.
 
-    Nothing is decoded or encoded again. Run again, it goes on where it was stopped.
+    Nothing is decoded or encoded again. Run again, it resumes where it was stopped.
     """
     console = Console()
     rule = window_rule(scope, clip_length, frame_step, window_stride)

@@ -1,4 +1,4 @@
-"""`s2vc-prep sample`."""
+"""Define the command `s2vc-prep sample`."""
 
 import fcntl
 import shlex
@@ -18,7 +18,7 @@ from s2vc.pipeline.demo.drawn_videos import CRF
 from s2vc.pipeline.storage import files
 
 MOST = 9999
-"""Videos of a class, as their names have four digits."""
+"""There are at most this many videos of each motion, since their names have four digits."""
 
 
 @click.command("sample")
@@ -52,9 +52,10 @@ def sample_command(
 ) -> None:
     """Draw the controlled set into OUT: toys that move in 12 ways over 12 families of background.
 
-    Two labels for each video, motion and scene. In training the scene goes with the motion with probability RHO; five
-    tests break that: neutral, matched, swapped, and neutral ones under a camera that shakes or pans. Writes videos,
-    the toys' masks, manifest.csv, and sheet.png to look at. Run again, it goes on where it was stopped.
+    Each video has two labels, motion and scene. In training the scene is the one that belongs to the motion with
+    probability RHO; five tests break this link: neutral, matched, swapped, and neutral ones with a camera that shakes
+    or pans. Writes videos, the toys' masks, manifest.csv, and sheet.png to look at. Run again, it resumes where it was
+    stopped.
     """
     console = Console()
     tests = tuple(part for part in TEST_PARTS if part in tests or not tests)
@@ -75,7 +76,7 @@ def sample_command(
 
 
 def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, console: Console) -> None:
-    """What is missing of a set's videos, with progress; then its sheet, and last its manifest."""
+    """Draw the videos that are missing in a set, with progress; then write its contact sheet and last its manifest."""
     videos = settings.plan()
     missing = [v for v in videos if not folder.has(v.video_id)]
     with progress("draw", len(missing), "videos", console) as advance:

@@ -1,4 +1,4 @@
-"""`s2vc-prep verify`."""
+"""Define the command `s2vc-prep verify`."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ from s2vc.pipeline.verify.check_sources import check_sources
 from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
 Videos = tuple[pd.DataFrame, Path]
-"""A manifest, and the folder its paths start from."""
+"""The sources of a cache are given by a manifest and the folder that its paths start from."""
 
 
 @click.command("verify")
@@ -39,11 +39,11 @@ def verify_command(
     workers: int | None,
     ray_address: str | None,
 ) -> None:
-    """Check everything that CACHE's format promises, and name what is not so, a line each.
+    """Check everything that CACHE's format promises, and print a line for each problem.
 
-    Every file is read once and compared with the SHA-256 of its receipt, so that one wrong byte is found. Nothing is
-    changed, unless --repair is given: then the stage of each damaged shard is done again, and nothing else (frames are
-    made from the videos, and want --sources). Files that are not part of the cache are told, and never removed.
+    Every file is read once and compared with the SHA-256 in its receipt, so that one wrong byte is found. Nothing is
+    changed unless --repair is given: then the stage of each damaged shard is done again, and nothing else (frames are
+    made from the videos, and need --sources). Files that are not part of the cache are reported, and never removed.
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
     console = Console()
@@ -64,7 +64,7 @@ def verify_command(
 
 
 def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:
-    """Verify with progress, a line for each problem, and counts; returns the problems."""
+    """Verify with progress, print a line for each problem, and counts; return the problems."""
     started = time.monotonic()
     found = []
 
@@ -100,8 +100,11 @@ def run_repair(
     workers: int | None,
     console: Console,
 ) -> None:
-    """Do what is damaged again, with progress; leaves with exit code 1 where a shard could not be done."""
-    # These bring Ray with them, which a check does not wait for.
+    """Do the damaged stages of shards again, with progress; end with exit code 1 if one could not be done.
+
+    damaged: pairs of shard and stage. videos: needed where frames are damaged.
+    """
+    # These import Ray, which a check without repairs need not wait for.
     from s2vc.pipeline.console.endings import print_unfinished
     from s2vc.pipeline.jobs.repair import repair
 

@@ -1,1 +1,1 @@
-"""What every command line shares: progress, options, endings, exit codes."""
+"""Provide what every command line shares: progress, options, endings, exit codes."""

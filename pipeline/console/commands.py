@@ -1,4 +1,4 @@
-"""How a command line of several commands behaves: each is imported when used, and mistakes are told in a line."""
+"""Build command lines of several commands, which are imported when used and print a user's mistakes in one line."""
 
 import errno
 import os
@@ -12,22 +12,23 @@ import click
 from s2vc.pipeline.console.exit_codes import EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
 
-# OpenMP reads it when torch is imported. Threads that wait for each other spinning lose whole time slices as soon as
-# another process has one of the cores.
+# OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
+# slices as soon as another process uses one of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
-"""Of OSErrors: a place that may not be written to, or read, which is a mistake in the call."""
+"""An OSError with one of these numbers means that a place may not be read or written: the user's mistake."""
 STORAGE_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.EREMOTEIO)
-"""Of OSErrors: a full disk, a lost mount, which is nobody's mistake; the same call may do once it is put right."""
+"""An OSError with one of these numbers means that storage fails, such as a full disk or a lost mount. This is nobody's
+mistake, and the same call may succeed once the storage works again."""
 
 
 class Commands(click.Group):
-    """The commands of a table, name -> what it does; command NAME is `NAME_command` in module PACKAGE.NAME, its
-    hyphens as underscores.
+    """Finds the commands of a group in a table, which maps each name to what the command does.
 
-    A command's module, and with it torch and Ray, is imported when the command is used. A mistake of the user ends in
-    one line and exit code 2, or what the error says. default: the command that is meant where none is named.
+    Command NAME is the function `NAME_command` in module PACKAGE.NAME, with underscores for hyphens. A command's
+    module, and with it torch and Ray, is imported when the command is used. A mistake of the user ends the program with
+    one line and exit code 2, or the exit code that the error has. default: the command to run if none is named.
     """
 
     def __init__(self, *args: Any, table: dict[str, str], package: str, default: str | None = None, **kwargs: Any):
@@ -58,7 +59,7 @@ class Commands(click.Group):
 
 
 class OneCommand(click.Command):
-    """A command line of one command, which tells mistakes as those of several do."""
+    """Reports a user's mistakes in the same way as `Commands`, for a command line of one command."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_user_errors(ctx):
@@ -67,7 +68,10 @@ class OneCommand(click.Command):
 
 @contextmanager
 def report_user_errors(ctx: click.Context) -> Iterator[None]:
-    """A mistake of the user's ends the program with one line, and exit code 2 or the error's own."""
+    """End the program with one line where the block raises an error that is the user's mistake or failing storage.
+
+    The exit code is the error's own if it has one, else 2 for a mistake and 1 for failing storage. Other errors pass.
+    """
     try:
         with extras_named():
             yield
@@ -93,7 +97,8 @@ def _describe(error: Exception) -> str:
 def command_line(
     name: str, table: dict[str, str], package: str, default: str | None = None
 ) -> Callable[[Callable[[], None]], click.Command]:
-    """Decorator: a function whose docstring is the help becomes the command line `name` over a table of Commands."""
+    """Return a decorator that makes a command line `name` over a table of Commands; the function's docstring becomes
+    its help."""
 
     def decorate(function: Callable[[], None]) -> click.Command:
         settings = {"help_option_names": ["-h", "--help"], "show_default": True}
@@ -106,7 +111,7 @@ def command_line(
 
 
 def is_user_error(error: Exception) -> bool:
-    # Imported when something went wrong, so that --help does not wait for torch and pandas.
+    # These are imported only after an error, so that --help does not wait for torch and pandas.
     from s2vc.manifests.errors import UserError
     from s2vc.pipeline.flow import FlowFileError
 

@@ -1,4 +1,4 @@
-"""How a job over shards ends on the screen, and with which exit code."""
+"""End a job over shards: print what is left or failed, and choose the exit code."""
 
 import signal
 import threading
@@ -16,12 +16,15 @@ from s2vc.pipeline.cluster.scheduler import Outcome
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 
 SHOWN = 20
-"""Rows of a table of troubles; the rest is counted."""
+"""At most this many shards, videos or notes are listed; the rest is counted."""
 
 
 @contextmanager
 def interruptible(console: Console) -> Iterator[None]:
-    """Ctrl-C, and SIGTERM, a scheduler's way to say it, end the job with a sentence on how to go on."""
+    """End the job on Ctrl-C, or on SIGTERM, which schedulers send, with a sentence on how to resume it.
+
+    The exit code is then EXIT_INTERRUPTED.
+    """
 
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -38,7 +41,7 @@ def interruptible(console: Console) -> Iterator[None]:
 
 @contextmanager
 def stopping(console: Console) -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed, or SIGTERM came; a second Ctrl-C is obeyed at once."""
+    """Yield a function that says whether Ctrl-C was pressed or SIGTERM came; a second signal stops the job at once."""
     asked = threading.Event()
 
     def ask(number: int, frame: Any) -> None:
@@ -59,14 +62,14 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
 
 
 def print_notes(notes: Sequence[str], console: Console) -> None:
-    """What the steps of a job had to tell, such as memory that was short; all of it is in the cache's log.txt."""
+    """Print the notes of a job's steps, such as that memory was short; all of them are in the cache's log.txt."""
     more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
     for line in [*notes[:SHOWN], *more]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_unfinished(outcome: Outcome, console: Console) -> None:
-    """Name the shards that are not done, and leave with exit code 1 if there are any, or storage has failed."""
+    """Print the shards that are not done, and end with exit code 1 if there are any, or if storage has failed."""
     if not outcome.unfinished and not outcome.storage_error:
         return
 
@@ -84,11 +87,11 @@ def print_unfinished(outcome: Outcome, console: Console) -> None:
 
 
 def print_failed_videos(index: pd.DataFrame, console: Console) -> None:
-    """A table of the videos that are not ok, and exit code 3 if any failed."""
+    """Print a table of the videos that are not ok, and end with exit code 3 if any failed."""
     trouble = index[index["status"].isin(["partial", "failed"])]
     if trouble.empty:
         return
-    # Failed ones first: they are why the exit code is not 0.
+    # Failed videos come first, since they are why the exit code is not 0.
     trouble = trouble.sort_values("status", kind="stable")
     table = Table("video", "status", "frames", "reason", title="Videos with trouble", title_justify="left")
     for row in trouble.head(SHOWN).itertuples():

@@ -1,4 +1,4 @@
-"""The exit codes of every command line. A command ends with one by `raise Exit(code)`; click handles it at the top."""
+"""Define the exit codes of every command line. A command ends by `raise Exit(code)`, which click handles at the top."""
 
 from click.exceptions import Exit
 

@@ -1,4 +1,4 @@
-"""Kinds of options that several commands share."""
+"""Define the types and options of commands that several of them share."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ OUTPUT = click.Path(path_type=Path)
 
 
 class Size(click.ParamType):
-    """HEIGHTxWIDTH, in pixels."""
+    """Parses HEIGHTxWIDTH in pixels, 16 to 4096 each, to (height, width)."""
 
     name = "HxW"
 
@@ -35,14 +35,15 @@ class Size(click.ParamType):
 
 
 class CacheType(click.ParamType):
-    """A cache: a folder, as a path, or a URL, as a layout with the local cache that the two options name."""
+    """Parses the name of a cache: a folder gives its path, and a URL a layout with the local cache that the options
+    --local-cache and --local-cache-size describe."""
 
     name = "cache"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | Layout":
         if "://" not in str(value):
             return FOLDER.convert(value, param, ctx)
-        # Imported when it is needed, since it brings torch.
+        # This imports torch, so it is imported only when it is needed.
         from s2vc.pipeline.cache.opening import open_layout
 
         given = ctx.meta if ctx else {}
@@ -50,6 +51,7 @@ class CacheType(click.ParamType):
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep the value of an option where `CacheType` finds it."""
     ctx.meta[param.name or ""] = value
 
 
@@ -71,7 +73,7 @@ local_cache_size_option = click.option(
 
 
 def with_local_cache(parameter: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The argument or option that names a cache, with the two on where its copies go."""
+    """Return a decorator that adds an argument or option that names a cache, and the two options of its local cache."""
     return lambda command: parameter(local_cache_option(local_cache_size_option(command)))
 
 
@@ -83,7 +85,7 @@ address_option = click.option(
 
 
 def _set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
-    if ctx.resilient_parsing:  # a shell that completes a line
+    if ctx.resilient_parsing:  # a shell completes a command line, and nothing will be computed
         return
     import torch
 

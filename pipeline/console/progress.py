@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: a line that moves on a terminal, a line now and then in a log."""
+"""Show the progress of a job: a moving line on a terminal, and a line now and then in a log."""
 
 import time
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from s2vc.pipeline.reporting import Advance
 
 LOG_SECONDS = 10.0
-"""Between two lines of a log."""
+"""In a log, the lines of progress are at least this many seconds apart."""
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str, console: Console, counted: str = "frames") -> Iterator[Advance]:
-    """Progress over `total` units (videos, shards, steps) with units/s, frames/s (or what is counted) and time left."""
+    """Show progress over `total` units (videos, shards, steps) with units/s, frames/s (or what is counted) and time
+    left, while the block runs; yields the function that reports what is done."""
     show = _on_terminal if console.is_terminal else _in_log
     with show(title, total, console, _Counts(unit, counted)) as advance:
         yield advance
@@ -59,7 +60,7 @@ def _in_log(title: str, total: int, console: Console, counts: "_Counts") -> Iter
 
 
 class _Counts:
-    """What this job has done so far, and where the whole stands (`at`)."""
+    """Counts the units and frames that this job has done, and the units that are done in all (`at`)."""
 
     def __init__(self, unit: str, counted: str) -> None:
         self.unit, self._counted = unit, counted
@@ -83,7 +84,7 @@ class _Counts:
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: 42 s, 3:07 min, 5:20 h."""
+    """Return a duration as people read it: 42 s, 3:07 min, 5:20 h."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -93,7 +94,7 @@ def clock(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes for people: 24.6 kB, 1.2 GB."""
+    """Return a number of bytes as people read it: 24.6 kB, 1.2 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""The jobs over a whole cache as a person sees them: progress, a summary, and an exit code where not all is well."""
+"""Run the jobs over a whole cache with progress and a summary, and end with an exit code if not all is well."""
 
 import time
 from pathlib import Path
@@ -27,7 +27,10 @@ def run_encode(
     workers: int | None,
     console: Console,
 ) -> None:
-    """Encode with progress and a summary; leaves with an exit code where something is not well."""
+    """Encode with progress and a summary.
+
+    Ends with exit code 1 if a shard is not done or storage fails, and 3 if a video failed.
+    """
     started = time.monotonic()
     with encode_job(manifest, root, out, options, address, workers) as job:
         console.print(
@@ -44,7 +47,7 @@ def run_encode(
             outcome = job.run(done)
     print_notes(job.notes, console)
     if outcome.storage_error:
-        print_unfinished(outcome, console)  # what could be counted now may not be what is there
+        print_unfinished(outcome, console)  # it ends here, since counts read from failing storage may be wrong
     cache = Cache(out)
     summarise(cache, bool(job.planned), console, time.monotonic() - started)
     print_unfinished(outcome, console)
@@ -52,7 +55,10 @@ def run_encode(
 
 
 def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> None:
-    """Counts that add up, and, where it has changed, what the cache weighs: a large one has 200,000 files."""
+    """Print how many videos and frames a cache has, and, if it has changed, its size.
+
+    The size is measured only then, since a large cache has 200,000 files.
+    """
     index = cache.index
     counts = index["status"].value_counts()
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
@@ -69,6 +75,7 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
 
 
 def print_estimate(layout: Layout, variants: list[Variant], console: Console) -> None:
+    """Print how much rendering there is to do, and the disk space and time that it will take."""
     job = plan_render(layout, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
@@ -83,7 +90,7 @@ def print_estimate(layout: Layout, variants: list[Variant], console: Console) ->
 def run_render(
     cache: Path | Layout, variants: list[Variant], address: str | None, workers: int | None, console: Console
 ) -> None:
-    """Render with progress and a summary; leaves with exit code 1 where something is not done."""
+    """Render with progress and a summary; end with exit code 1 if a shard is not done or storage fails."""
     started = time.monotonic()
     layout = open_layout(cache)
     with render_job(layout, variants, address, workers) as job:

@@ -1,4 +1,4 @@
-"""From the options of a command line to the variants they mean."""
+"""Turn the options of a command line into the variants that they mean."""
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
@@ -6,10 +6,11 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 
 TFD_KEEP = 0.2
-"""The share the paper's pixel-space baseline keeps."""
+"""The paper's pixel-space baseline keeps this share."""
 
 
 def window_rule(scope: str, clip_length: int | None, frame_step: int | None, window_stride: int | None) -> WindowRule:
+    """Return the window rule that options mean. Raises UserError for options of scope clip with another scope."""
     if scope == "clip":
         return WindowRule("clip", clip_length or 16, frame_step or 1, window_stride)
     if clip_length or frame_step or window_stride:
@@ -25,7 +26,11 @@ def wanted_variants(
     seed: int,
     rule: WindowRule,
 ) -> list[Variant]:
-    """Every level with every strategy, each once. Raises UserError for what makes no variant."""
+    """Return a variant for every level (alpha or share to keep) with every strategy, each once.
+
+    tfd takes shares alone, TFD_KEEP if none is given. draws, seed: for random strategies. Raises UserError for options
+    that make no variant.
+    """
     levels: list[dict[str, float]] = [{"alpha": a} for a in alphas] + [{"keep": q} for q in keeps]
     if not levels and set(strategies) != {"tfd"}:
         raise UserError("say how much to suppress: --alpha 0.5, or --keep 0.2")

@@ -1,1 +1,1 @@
-"""The built-in sample and the controlled set as real video files."""
+"""Write the built-in sample and the controlled set as real video files."""

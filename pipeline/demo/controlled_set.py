@@ -1,4 +1,4 @@
-"""The controlled set on disk: its videos drawn by several processes, its manifest, and what it was drawn with."""
+"""Write the controlled set to disk: its videos, drawn by several processes, its manifest and its settings."""
 
 import dataclasses
 import multiprocessing
@@ -23,8 +23,12 @@ from s2vc.pipeline.storage import files
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What decides every byte of a set. per_class, test_per_class: videos of each motion in training, and in each of
-    the tests. shift: RHO, the probability of the motion's own scene in training. size: (height, width)."""
+    """Holds the settings that decide every byte of a controlled set.
+
+    per_class, test_per_class: videos of each motion in training, and in each test part. shift: RHO, the probability
+    that a training video has the scene that belongs to its motion. frames: of each video. size: (height, width) in
+    pixels. crf: libx264's constant rate factor. tests: the test parts that are drawn.
+    """
 
     per_class: int
     test_per_class: int
@@ -36,7 +40,7 @@ class SampleSettings:
     tests: tuple[str, ...] = TEST_PARTS
 
     def check(self) -> None:
-        """Raise UserError for what cannot be drawn."""
+        """Raise UserError for settings with which no set can be drawn."""
         if not 0 <= self.shift <= 1:
             raise UserError(f"shift is a probability, 0 to 1, not {self.shift}")
         try:
@@ -45,14 +49,14 @@ class SampleSettings:
             raise UserError(str(error)) from None
 
     def plan(self) -> list[ControlledVideo]:
-        """All videos, training first, then the test parts in their order."""
+        """Return all videos of the set, training first, then the test parts in their order."""
         counts = {TRAIN: self.per_class, **dict.fromkeys(self.tests, self.test_per_class)}
         return [v for part, count in counts.items() for v in plan_part(part, count, self.shift, self.seed)]
 
 
 @dataclass(frozen=True)
 class SampleFolder(DrawnFolder):
-    """What lies where in the folder of a controlled set."""
+    """Names the files in the folder of a controlled set."""
 
     @property
     def settings(self) -> Path:
@@ -67,7 +71,10 @@ class SampleFolder(DrawnFolder):
         return self.root / ".lock"
 
     def open(self, settings: SampleSettings) -> None:
-        """Begin a set here, or go on with it. Raises UserError for a folder of something else, or other settings."""
+        """Begin a set in this folder, or resume the one in it, and remove what a stopped job left half written.
+
+        Raises UserError if the folder holds something else, or a set with other settings.
+        """
         wanted = {**dataclasses.asdict(settings), "size": list(settings.size), "tests": list(settings.tests)}
         if self.settings.exists():
             refuse_other_settings(self.root, "set", _read_settings(self.settings), wanted)
@@ -92,11 +99,11 @@ def _read_settings(path: Path) -> dict[str, object]:
 def draw_missing(
     folder: SampleFolder, settings: SampleSettings, videos: Sequence[ControlledVideo], workers: int | None
 ) -> Iterator[str]:
-    """Draw and write videos in `workers` processes (None: one for each CPU); yields each video_id as it is there.
+    """Draw and write videos in `workers` processes (None: one for each CPU); yield each video_id once it is written.
 
-    Raises OSError where storage fails, and Stopped where a process was killed.
+    Raises OSError if storage fails, and Stopped if a process was killed.
     """
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that run here
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads of this process hold
     count = min(workers or len(os.sched_getaffinity(0)), len(videos))
     with ProcessPoolExecutor(max(count, 1), context, _begin_worker) as pool:
         try:
@@ -111,7 +118,7 @@ def draw_missing(
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to obey
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C and ends its workers
     die_with_parent()
 
 
@@ -121,7 +128,8 @@ def _draw(folder: SampleFolder, video: ControlledVideo, settings: SampleSettings
 
 
 def manifest_of(videos: Sequence[ControlledVideo]) -> pd.DataFrame:
-    """The manifest: label and class_name are the motion; a split column for each test; part, motion and scene."""
+    """Return the manifest of a set: label and class_name are the motion's number and name; there is a split column for
+    each test part, and columns part, motion and scene."""
     columns = {
         "video_id": [v.video_id for v in videos],
         "label": [str(MOTIONS.index(v.motion)) for v in videos],

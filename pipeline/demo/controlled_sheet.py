@@ -1,4 +1,4 @@
-"""The controlled set in one picture: twelve motions as strips of frames, twelve scenes as instances side by side."""
+"""Draw the controlled set in one picture: twelve motions as strips of frames, and backgrounds of twelve scenes."""
 
 import numpy as np
 from PIL import Image
@@ -11,20 +11,24 @@ from s2vc.pipeline.preview.contact_sheet import BAND_GAP, GAP, HEADING, LABEL, M
 from s2vc.pipeline.storage import files
 
 STILLS, APART = 6, 3
-"""Frames of a motion, and how far they lie apart."""
+"""Each motion is shown by STILLS frames of a video, which lie APART frames apart."""
 
 INSTANCES = 4
-"""Backgrounds of a scene."""
+"""Each scene is shown by this many backgrounds."""
 
 CELL = 128
-"""Pixels of a cell's longer side."""
+"""The longer side of a frame is shown this many pixels long."""
 
 GUTTER = 80
-"""Pixels for the names at the left of each half."""
+"""The names at the left of each half get this many pixels."""
 
 
 def write_sheet(folder: SampleFolder, settings: SampleSettings) -> None:
-    """Draw the sheet of a set, as a PNG: frames from 0 on, and first frames of as many other videos."""
+    """Write the contact sheet of a set as a PNG.
+
+    For each motion it shows frames of one video, from frame 0 on, and for its scene the first frames of INSTANCES
+    other videos.
+    """
     scale = CELL / max(settings.size)
     height, width = (round(side * scale) for side in settings.size)
     half = GUTTER + STILLS * (width + GAP)
@@ -50,12 +54,12 @@ def write_sheet(folder: SampleFolder, settings: SampleSettings) -> None:
 
 
 def _stills(video: ControlledVideo, settings: SampleSettings) -> np.ndarray:
-    """Some of a video's frames, as far as it has them: (n, H, W, 3) uint8."""
+    """Return up to STILLS frames of a video, APART frames apart, as far as it has them: (n, H, W, 3) uint8."""
     return draw_video(video, min(settings.frames, STILLS * APART), settings.size)[0][::APART]
 
 
 def _instances(scene: str, settings: SampleSettings) -> list[np.ndarray]:
-    """First frames (H, W, 3) uint8 of training videos, were they of this scene."""
+    """Draw the first frames (H, W, 3) uint8 of INSTANCES training videos as if they had this scene."""
     numbers = [len(MOTIONS) * (1 + k) + 5 * k for k in range(INSTANCES)]
     videos = [ControlledVideo(TRAIN, n, MOTIONS[n % len(MOTIONS)], scene, settings.seed) for n in numbers]
     return [draw_video(v, 1, settings.size)[0][0] for v in videos]

@@ -1,4 +1,4 @@
-"""Drawn videos as files: real MP4s, and the movers' masks beside them."""
+"""Store drawn videos as files: real MP4s, and the movers' masks in a folder next to them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from s2vc.pipeline.stages.video import write_video
 from s2vc.pipeline.storage import files
 
 CRF = 18
-"""libx264's constant rate factor at which drawn videos are written: good, and not lossless."""
+"""Drawn videos are written with this constant rate factor of libx264: the quality is good, but not lossless."""
 
 
 @dataclass(frozen=True)
 class DrawnFolder:
-    """What lies where in a folder of drawn videos."""
+    """Names the files in a folder of drawn videos, and writes them."""
 
     root: Path
 
@@ -28,15 +28,15 @@ class DrawnFolder:
         return self.root / "manifest.csv"
 
     def mask(self, video_id: str) -> Path:
-        """The mover's mask: `mask` (T, H, W) bool in an .npz."""
+        """Return the path of a video's mask, an .npz with `mask` (T, H, W) bool."""
         return (self.root / "masks" / video_id).with_suffix(".npz")
 
     def has(self, video_id: str) -> bool:
-        """Whether a video was written; its mask is written last."""
+        """Return whether a video was written completely, that is, with its mask, which is written last."""
         return (self.videos / video_id).exists() and self.mask(video_id).exists()
 
     def write(self, video_id: str, frames: np.ndarray, masks: np.ndarray, crf: int = CRF) -> None:
-        """Encode frames (T, H, W, 3) uint8 with ffmpeg, and keep masks (T, H, W) bool. Raises OSError."""
+        """Encode frames (T, H, W, 3) uint8 with ffmpeg, and store masks (T, H, W) bool. Raises OSError on failure."""
         height, width = frames.shape[1:3]
         with (
             files.attempt(self.videos / video_id) as aside,

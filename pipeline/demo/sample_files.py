@@ -1,4 +1,4 @@
-"""The built-in sample as files: real MP4s, the movers' masks beside them, and what suppression leaves of each."""
+"""Write the built-in sample as real MP4s with the movers' masks, and measure what suppression leaves of each video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 
 VIDEOS_PER_CLASS = 4
-"""24 videos of 48 frames in all."""
+"""The demo draws this many videos of each class, in all 24 videos of 48 frames."""
 
 
 @dataclass(frozen=True)
 class DemoPaths(DrawnFolder):
-    """What lies where in a demo folder."""
+    """Names the files in a demo folder."""
 
     @property
     def cache(self) -> Path:
@@ -30,7 +30,7 @@ class DemoPaths(DrawnFolder):
 
 
 def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> Iterator[str]:
-    """Draw the sample, encode it with ffmpeg and write its manifest; yields the video_id of each as it is there."""
+    """Draw the sample, encode it with ffmpeg and write its manifest; yield each video_id once the video is written."""
     rows = []
     for video in draw_sample(videos_per_class):
         rows.append((video.video_id, str(video.label), video.class_name, video.split))
@@ -41,15 +41,16 @@ def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> 
 
 
 def sample_size(videos_per_class: int = VIDEOS_PER_CLASS) -> int:
-    """How many videos `write_sample` writes."""
+    """Return how many videos `write_sample` writes."""
     return videos_per_class * len(SAMPLE_CLASSES)
 
 
 def contrast_left(cache: Cache, paths: DemoPaths) -> pd.DataFrame:
-    """What each variant leaves, averaged over the videos: columns variant, kept, background, mover, all shares.
+    """Return what each variant leaves, averaged over the videos, in columns variant, kept, background and mover.
 
-    Contrast is the standard deviation of grey values over a region, frame by frame, against the original's there.
-    The mover is what the mask covers in a frame, the background what no frame's mask covers.
+    kept is the share of latents kept. background and mover are shares of the original's contrast, which is the standard
+    deviation of grey values over a region of a frame. The mover is what the mask covers in a frame, the background
+    what no frame's mask covers.
     """
     rows = []
     for variant in cache.variants():
@@ -61,6 +62,7 @@ def contrast_left(cache: Cache, paths: DemoPaths) -> pd.DataFrame:
 
 
 def _contrast_left(cache: Cache, video_id: str, variant: str, paths: DemoPaths) -> tuple[float, float]:
+    """Return the share of contrast that a variant leaves of a video's background and of its mover."""
     original = cache.frames(video_id).mean(axis=-1)
     rendered = cache.motion_preserved(video_id, variant).mean(axis=-1)
     masks = resized_masks(np.load(paths.mask(video_id))["mask"], original.shape[1:])
@@ -71,6 +73,6 @@ def _contrast_left(cache: Cache, video_id: str, variant: str, paths: DemoPaths) 
 
 
 def resized_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Masks (T, h, w) at another size, by the nearest pixel: (T, *size)."""
+    """Resize masks (T, h, w) to `size` (height, width) by taking the nearest pixel: (T, *size)."""
     rows, columns = (np.arange(n) * masks.shape[i + 1] // n for i, n in enumerate(size))
     return masks[:, rows][:, :, columns]

@@ -1,1 +1,1 @@
-"""Stand-alone clips of a cache for other programs."""
+"""Write clips of a cache as files for other programs."""

@@ -1,4 +1,4 @@
-"""Stand-alone clips of a cache for other programs: MP4s or folders of JPEGs, in the source's folder structure."""
+"""Write clips of a cache as files for other programs: MP4s or folders of JPEGs, in the source's folder structure."""
 
 import os
 import re
@@ -20,25 +20,27 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 
 ORIGINAL = "original"
-"""The name under which the stored frames are exported."""
+"""The stored frames are exported under this name."""
 
 FORMATS = ("mp4", "frames")
 
 PIECE_FRAMES = 64
-"""Frames that are in memory at a time."""
+"""This many frames of a clip are in memory at a time."""
 
 JPEG_QUALITY = 95
 
 MAX_NAME_BYTES = 220
-"""File systems stop at 255, and a file that is being written has a longer name than in the end."""
+"""No part of a video_id may have more bytes: file systems stop at 255, and while a file is written its name is longer
+than in the end."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip to write.
+    """Describes a clip to write.
 
-    variant: None for the stored frames. window: its number in the video. frames: how many. fps: "25", "30000/1001".
-    target: file, or folder of JPEGs, relative to the output folder.
+    variant: None for the stored frames. window: the window's number in the video. frames: how many there are.
+    fps: the frame rate as text, such as "25" or "30000/1001". target: the file, or folder of JPEGs, relative to the
+    output folder.
     """
 
     video_id: str
@@ -51,7 +53,11 @@ class Clip:
 
 @dataclass
 class Export:
-    """What is to be exported. failed: videos without frames, skipped. refused: video_id -> why it is not written."""
+    """Holds the plan of an export and writes its clips.
+
+    form: one of FORMATS. failed: how many videos failed, have no frames and are skipped. refused: video_id -> why the
+    video is not written.
+    """
 
     cache: Cache
     out: Path
@@ -61,7 +67,7 @@ class Export:
     refused: dict[str, str] = field(default_factory=dict)
 
     def write(self, clip: Clip) -> Path:
-        """Write a clip; it appears whole or not at all. Raises UserError where it cannot be read or written."""
+        """Write a clip, whole or not at all; return its path. Raises UserError if it cannot be read or written."""
         target = self.out / clip.target
         try:
             with files.attempt(target) as aside:
@@ -79,10 +85,11 @@ def plan_export(
     video_ids: tuple[str, ...] = (),
     overwrite: bool = False,
 ) -> Export:
-    """What an export of variants (or `original`) writes, of all videos or some; nothing is written yet.
+    """Plan the export of variants by name (or `original`), of all videos or of some; nothing is written yet.
 
-    Raises UserError for a name that is no variant, one that is not rendered completely, a video that is not in the
-    cache, clips that would be written at one place, and files that are there already (unless `overwrite`).
+    Raises UserError for an output folder in the cache, a name that is no variant, a variant that is not rendered
+    completely, a video that is not in the cache, clips that would be written to the same place, and files that already
+    exist (unless `overwrite`).
     """
     if out.resolve().is_relative_to(cache.layout.root.resolve()):
         raise UserError(f"{out} lies in the cache, where no clips belong; choose another --out")
@@ -104,6 +111,7 @@ def plan_export(
 
 
 def _variant(name: str) -> Variant | None:
+    """Return the variant of this name, None for `original`. Raises UserError for a name that is neither."""
     if name == ORIGINAL:
         return None
     try:
@@ -113,7 +121,7 @@ def _variant(name: str) -> Variant | None:
 
 
 def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
-    """Raise UserError where a shard is not encoded, or lacks one of the variants."""
+    """Raise UserError if a shard is not encoded, or lacks one of the variants."""
     layout = cache.layout
     for shard in range(len(cache.settings.shards())):
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
@@ -128,7 +136,10 @@ def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
 
 
 def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, str]]:
-    """video_id, frames and status of the videos wanted, in the order of the index."""
+    """Yield video_id, number of frames and status of the wanted videos (all, if none are named), in the index's order.
+
+    Raises UserError for a video that is not in the cache.
+    """
     known = set(cache.index["video_id"])
     for video_id in video_ids:
         if video_id not in known:
@@ -138,11 +149,11 @@ def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, 
 
 
 def _name_problem(video_id: str) -> str:
-    """Why no file can be named after a video_id, which anybody may have made up; empty where one can."""
+    """Return why no file can be named after a video_id, which can be any text; empty if one can."""
     path = PurePosixPath(video_id)
     if problem := text_problem(video_id):
         return f"its name {problem}"
-    # `...mp4` without its extension is `..`, which leads out of the folder as well.
+    # `...mp4` without its extension is `..`, which also leads out of the folder.
     if path.is_absolute() or ".." in path.parts or path.stem in ("", ".", ".."):
         return "its name leads out of the output folder"
     if any(len(part.encode()) > MAX_NAME_BYTES for part in path.parts):
@@ -151,7 +162,7 @@ def _name_problem(video_id: str) -> str:
 
 
 def _clips(video_id: str, variant: Variant | None, frames: int, fps: Fraction, form: str) -> Iterator[Clip]:
-    """The clips of a video: one, or one for each window of scope `clip`, whose number its name then ends in."""
+    """Yield the clips of a video: one, or for scope `clip` one for each window, whose number then ends the name."""
     path = PurePosixPath(video_id)
     stem = PurePosixPath(variant.name if variant else ORIGINAL) / path.parent / path.stem
     ending = ".mp4" if form == "mp4" else ""
@@ -164,7 +175,7 @@ def _clips(video_id: str, variant: Variant | None, frames: int, fps: Fraction, f
 
 
 def _refuse_collisions(clips: list[Clip]) -> None:
-    """Raise UserError where two videos would be written at one place, or one inside the other's folder."""
+    """Raise UserError if two videos would be written to the same place, or one inside the other's folder."""
     owners: dict[PurePosixPath, str] = {}
     for clip in clips:
         other = owners.setdefault(clip.target, clip.video_id)
@@ -179,7 +190,7 @@ def _refuse_collisions(clips: list[Clip]) -> None:
 
 
 def _refuse_standing(export: Export, overwrite: bool) -> None:
-    """Raise UserError where something is there that may not be replaced."""
+    """Raise UserError if something exists at a clip's target that may not be replaced."""
     for clip in export.clips:
         target = export.out / clip.target
         if not os.path.lexists(target):
@@ -188,7 +199,7 @@ def _refuse_standing(export: Export, overwrite: bool) -> None:
             raise UserError(f"{target} is there already; give --overwrite to write it anew")
         if export.form == "mp4" and target.is_dir():
             raise UserError(f"{target} is a folder, and is not replaced by a file")
-        # A folder is replaced as a whole, so it must be one of ours.
+        # A folder is replaced with all that is in it, so it must be one that an export has written.
         if export.form == "frames" and not (target.is_dir() and all(map(_IMAGE.fullmatch, os.listdir(target)))):
             raise UserError(f"{target} is no folder of exported frames, and is not replaced")
 
@@ -197,7 +208,10 @@ _IMAGE = re.compile(r"img_\d{5,}\.jpg")
 
 
 def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
-    """The frames of a clip in order, a few at a time: (n, H, W, 3) uint8. Raises UserError for a damaged cache."""
+    """Yield the frames of a clip in order, up to PIECE_FRAMES at a time, (n, H, W, 3) uint8.
+
+    Raises UserError if the cache is damaged.
+    """
     for start in range(0, clip.frames, PIECE_FRAMES):
         stop = min(start + PIECE_FRAMES, clip.frames)
         try:
@@ -212,7 +226,7 @@ def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
 
 
 def _write_mp4(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:
-    """H.264 in yuv420p, whose sizes are even: where one is odd, the last row or column is repeated."""
+    """Write H.264 in yuv420p, which needs even sizes: where a size is odd, the last row or column is repeated."""
     first = next(pieces)
     height, width = first.shape[1:3]
     odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
@@ -223,7 +237,7 @@ def _write_mp4(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:
 
 
 def _write_jpegs(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:
-    """img_00001.jpg and so on, in a new folder."""
+    """Write the frames as img_00001.jpg and so on into a new folder."""
     path.mkdir()
     number = 0
     for piece in pieces:

@@ -1,1 +1,1 @@
-"""Flows fitted to other images, what they are like, and how they compare."""
+"""Fit flows to images, judge them, and compare them with each other."""

@@ -1,4 +1,4 @@
-"""Flows judged by what they are for: taking backgrounds away, leaving movers, and not being moved by a codec."""
+"""Judge flows by what they are for: to suppress backgrounds, to preserve movers, and to be robust to compression."""
 
 import math
 import time
@@ -19,19 +19,23 @@ from s2vc.pipeline.windows import WindowRule
 
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
 LENGTHS = (16, 32)
-"""Frames of the windows in which shares are taken; everything else uses the first."""
+"""The share of latents kept is measured in windows of these many frames; everything else uses the first length."""
 
 POINTS = {"alpha 0.5": ("alpha", 0.5), "keep 0.1": ("keep", 0.1)}
-"""Operating points: the paper's alpha, and an alpha that keeps the same share whatever the flow."""
+"""Flows are compared at these operating points: the paper's alpha, and the alpha that keeps a tenth of the latents
+whatever the flow."""
 
 NO_DRAWS = np.random.default_rng(0)
-"""The strategy zero draws nothing."""
+"""The strategy zero draws no random numbers, but its functions take a generator."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """At an operating point, in windows of 16. mover, background: energy kept of each, 1 is all; means over clips.
-    stable: intersection over union of what is kept, before and after re-compression, by CRF."""
+    """Holds what a flow does to movers and backgrounds at one operating point, in windows of 16 frames.
+
+    mover, background: the share of the energy of each that is left, 1 for all of it; means over clips. stable: for each
+    CRF, the intersection over union of the latents kept before and after re-compression.
+    """
 
     mover: float
     background: float
@@ -39,14 +43,17 @@ class Effect:
 
     @property
     def contrast(self) -> float:
-        """How many times as much of the movers as of the backgrounds is left."""
+        """Return how many times as much of the movers as of the backgrounds is left."""
         return self.mover / self.background if self.background else math.inf
 
 
 @dataclass(frozen=True)
 class FlowReport:
-    """kept: share of the latents by (alpha, window length), mean over the windows of the cache's clips. effects: by
-    operating point. gflop: of a frame, each way. frames_per_second: of encoding, here."""
+    """Holds the figures of a flow in a comparison.
+
+    gflop: arithmetic per frame in either direction. frames_per_second: speed of encoding on this machine. kept: share
+    of latents kept by (alpha, window length), mean over the windows of the cache's clips. effects: by operating point.
+    """
 
     name: str
     gflop: float
@@ -58,11 +65,11 @@ class FlowReport:
 def report(
     name: str, flow: Flow, clips: Sequence[ComparisonClip], done: Callable[[int], None] = lambda n: None
 ) -> FlowReport:
-    """Take a flow over the clips; done(n): n more frames are encoded.
+    """Encode the clips with a flow and return its figures; done(n) is called when n more frames are encoded.
 
-    Energy of a region of X' is its squared distance from the image of all-zero latents, f⁻¹(0), which is where a frame
-    goes whose latents are all suppressed; kept is that of X_p over that of X', regions being those of
-    `ComparisonClip.mover` and `ComparisonClip.background`.
+    The energy of a region of an image is its squared distance from f⁻¹(0), the image of all-zero latents, which is what
+    remains of a frame whose latents are all suppressed. The share that is left is the energy of X_p over that of X', in
+    the regions `ComparisonClip.mover` and `ComparisonClip.background`.
     """
     encoder = _Encoder(flow, done)
     stds: dict[int, list[Tensor]] = {length: [] for length in LENGTHS}
@@ -98,18 +105,18 @@ def _effect(
 
 
 class _Encoder:
-    """Encodes clips and keeps the time."""
+    """Encodes clips, and counts the frames and the seconds that this takes."""
 
     def __init__(self, flow: Flow, done: Callable[[int], None]):
         self._flow, self._done = flow, done
         self.frames, self.seconds = 0, 0.0
-        flow.encode(torch.zeros(1, *IMAGE_SHAPE))  # what is prepared at the first call is not counted
+        flow.encode(torch.zeros(1, *IMAGE_SHAPE))  # the first call also prepares things, which is not timed
 
     def __call__(self, small: np.ndarray) -> Tensor:
-        """Latents of X' (T, 64, 64, 3) uint8: (T, 12288) float32 on the CPU."""
+        """Encode X' (T, 64, 64, 3) uint8; return its latents (T, 12288) float32 on the CPU."""
         x = as_images(torch.from_numpy(small))
         started = time.perf_counter()
-        z = self._flow.encode(x)[0].cpu()  # the copy waits for a GPU
+        z = self._flow.encode(x)[0].cpu()  # copying to the CPU waits until a GPU has finished
         self.seconds += time.perf_counter() - started
         self.frames += len(x)
         self._done(len(x))
@@ -117,28 +124,31 @@ class _Encoder:
 
 
 def windows(frames: int, length: int) -> list[np.ndarray]:
-    """Windows without overlap, as scope clip has them."""
+    """Return the frame numbers of the windows of a clip, by the default rule of scope clip."""
     return WindowRule("clip", length).windows(frames)
 
 
 def window_stds(z: Tensor, length: int) -> Tensor:
-    """STD of latents (T, D) in each window: (W, D) float32."""
+    """Return the STD of latents (T, D) in each window of `length` frames: (W, D) float32."""
     return torch.stack([standard_deviation(z[torch.from_numpy(w)]) for w in windows(len(z), length)])
 
 
 def threshold(std: Tensor, point: str) -> float:
-    """The alpha of an operating point for a window with these STDs (D,)."""
+    """Return the alpha of an operating point for a window with these STDs (D,)."""
     kind, value = POINTS[point]
     return value if kind == "alpha" else alpha_to_keep(std, value)
 
 
 def static_latents(std: Tensor, point: str) -> Tensor:
-    """Which latents of a window are suppressed at an operating point: STD (D,) -> (D,) bool."""
+    """Return which latents of a window with these STDs (D,) are suppressed at an operating point: (D,) bool."""
     return suppressed_set(std, threshold(std, point), "zero", NO_DRAWS)
 
 
 def suppressed(z: Tensor, point: str) -> Tensor:
-    """z_p of a clip (T, D), window by window of the first of LENGTHS; where windows overlap, by the later one."""
+    """Return z_p of a clip's latents z (T, D), suppressed window by window, in windows of LENGTHS[0] frames.
+
+    Where windows overlap, the later one decides.
+    """
     z_p = z.clone()
     for window in map(torch.from_numpy, windows(len(z), LENGTHS[0])):
         static = static_latents(standard_deviation(z[window]), point)
@@ -147,8 +157,10 @@ def suppressed(z: Tensor, point: str) -> Tensor:
 
 
 def mask_iou(pairs: Sequence[tuple[Tensor, Tensor]], point: str) -> float:
-    """Intersection over union of what is kept at an operating point; pairs of STDs (W, D), of the same windows before
-    and after. NaN where nothing is kept."""
+    """Return the intersection over union of the latents kept at an operating point; NaN if none are kept.
+
+    pairs: STDs (W, D) of the same windows before and after re-compression.
+    """
     both = either = 0
     for before, after in pairs:
         for one, other in zip(before, after, strict=True):
@@ -158,24 +170,26 @@ def mask_iou(pairs: Sequence[tuple[Tensor, Tensor]], point: str) -> float:
 
 
 def gflop(flow: Flow) -> float:
-    """Arithmetic of encoding a frame, a multiply-add counted as two."""
+    """Return the arithmetic of encoding one frame in GFLOP, a multiply-add counted as two operations."""
     with FlopCounterMode(display=False) as counter:
         flow.encode(torch.zeros(1, *IMAGE_SHAPE))
     return counter.get_total_flops() / 1e9
 
 
 def as_frames(x: Tensor) -> np.ndarray:
-    """Images (N, 3, 64, 64) in [0, 1] -> (N, 64, 64, 3) float32."""
+    """Return images (N, 3, 64, 64) in [0, 1] with their channels last: (N, 64, 64, 3) float32."""
     return x.cpu().permute(0, 2, 3, 1).numpy()
 
 
 def _share(std: Tensor, alpha: float) -> float:
+    """Return the share of STDs that are alpha or more, alpha rounded to float32 as they are."""
     return float((std >= float(np.float32(alpha))).double().mean())
 
 
 def _energy_kept(
     small: np.ndarray, x_p: np.ndarray, empty: np.ndarray, mover: np.ndarray, background: np.ndarray
 ) -> tuple[float, float]:
+    """Return the share of energy left of the mover and of the background of a clip, as defined in `report`."""
     before = np.square(small / np.float32(255) - empty).sum(axis=-1)
     after = np.square(x_p - empty).sum(axis=-1)
     still = np.broadcast_to(background, mover.shape)

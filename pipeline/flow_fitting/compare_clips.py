@@ -1,4 +1,5 @@
-"""What flows are compared on: clips of a cache, re-compressed as well, and the built-in sample with its movers."""
+"""Prepare the clips that flows are compared on: clips of a cache, also re-compressed, and the built-in sample, whose
+movers are known."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,20 +17,23 @@ from s2vc.pipeline.stages.video import DecodeError, decode_video, write_video
 from s2vc.pipeline.static_cues import small_frames
 
 CRFS = (18, 28)
-"""At which clips are re-compressed: hardly visible, and visible (libx264)."""
+"""Clips are re-compressed by libx264 at these constant rate factors: the loss is hardly visible, and visible."""
 
 LONGEST = 96
-"""Frames of a clip at most."""
+"""At most this many frames of a video are taken."""
 
 SAMPLE_VIDEOS = 2
-"""Of each class of the built-in sample, which is 12 clips of 48 frames."""
+"""This many videos of each class of the built-in sample are drawn, in all 12 clips of 48 frames."""
 
 
 @dataclass(frozen=True)
 class ComparisonClip:
-    """A clip. frames: (T, H, W, 3) uint8; small: X' of them (T, 64, 64, 3) uint8; recompressed: X' of what is left at
-    each of CRFS. mover: (T, 64, 64) bool, most of the cell is covered; background: (64, 64) bool, no frame's mover
-    touches it; None where it is not known."""
+    """Holds a clip that flows are compared on.
+
+    frames: (T, H, W, 3) uint8. small: their X', (T, 64, 64, 3) uint8. recompressed: for each of CRFS, X' of the frames
+    after re-compression. mover: (T, 64, 64) bool, whether the mover covers more than half of a cell. background:
+    (64, 64) bool, whether the mover touches a cell in no frame. Both are None where the mover is not known.
+    """
 
     name: str
     class_name: str
@@ -41,8 +45,10 @@ class ComparisonClip:
 
 
 def clips_of_cache(cache: Cache, count: int, shortest: int) -> list[tuple[str, str, int]]:
-    """video_id, class_name and frames to take of up to `count` videos, evenly spaced over those with `shortest` frames
-    or more. Raises UserError where there is none."""
+    """Choose up to `count` videos, evenly spaced among those with `shortest` frames or more.
+
+    Returns video_id, class_name and the number of frames to take of each. Raises UserError if there are none.
+    """
     rows = cache.index[cache.index["frames"] >= shortest]
     if rows.empty:
         raise UserError(f"{cache.layout} has no video of {shortest} frames or more")
@@ -51,13 +57,13 @@ def clips_of_cache(cache: Cache, count: int, shortest: int) -> list[tuple[str, s
 
 
 def even_size(cache: Cache) -> tuple[int, int]:
-    """Height and width of the stored frames, a row and a column less where libx264 wants them even."""
+    """Return height and width of the stored frames, each rounded down to an even number, as libx264 needs them."""
     height, width = cache.settings.frame_size
     return height // 2 * 2, width // 2 * 2
 
 
 def comparison_clips(cache: Cache, clips: Sequence[tuple[str, str, int]]) -> Iterator[ComparisonClip]:
-    """The clips, from the stored frames, cut to `even_size`."""
+    """Read clips, chosen by `clips_of_cache`, from the stored frames, cut to `even_size`, and re-compress them."""
     height, width = even_size(cache)
     for video_id, class_name, count in clips:
         frames = np.ascontiguousarray(cache.frames(video_id, 0, count)[:, :height, :width])
@@ -66,7 +72,7 @@ def comparison_clips(cache: Cache, clips: Sequence[tuple[str, str, int]]) -> Ite
 
 
 def sample_clips(size: tuple[int, int]) -> Iterator[ComparisonClip]:
-    """The built-in sample as MP4s decoded at a size, with the movers' masks."""
+    """Draw the built-in sample, compress it and decode it at `size` (height, width); yield clips with movers' masks."""
     for video in draw_sample(SAMPLE_VIDEOS):
         frames = recompressed(video.frames, str(SAMPLE_FPS), CRFS[0], size)
         covered = small_frames(torch.from_numpy(video.masks)[:, None].float())[:, 0].numpy()
@@ -75,8 +81,10 @@ def sample_clips(size: tuple[int, int]) -> Iterator[ComparisonClip]:
 
 
 def recompressed(frames: np.ndarray, fps: str, crf: int, size: tuple[int, int]) -> np.ndarray:
-    """Frames (T, H, W, 3) uint8, H and W even, compressed by libx264 and decoded at a size: (T, *size, 3) uint8. Raises
-    OSError where ffmpeg cannot."""
+    """Compress frames (T, H, W, 3) uint8, H and W even, with libx264 and decode them at `size`: (T, *size, 3) uint8.
+
+    Raises OSError where ffmpeg fails.
+    """
     height, width = frames.shape[1:3]
     decoded: list[np.ndarray] = []
     with tempfile.TemporaryDirectory(prefix="s2vc-") as folder:

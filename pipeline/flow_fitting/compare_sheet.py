@@ -1,4 +1,4 @@
-"""Pictures of a comparison of flows: a few clips, and what each flow leaves of them."""
+"""Picture a comparison of flows: a few clips, and what each flow leaves of them."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -15,13 +15,14 @@ from s2vc.pipeline.preview.strips import PreviewedVideo, Strip, VideoStrips
 from s2vc.pipeline.stages.encode_shard import as_images
 
 SHOWN_CLIPS = 3
-"""Of the cache, and of the sample."""
+"""This many clips of the cache and as many of the sample are shown."""
 
 COLUMNS = 6
 
 
 def comparison_strips(clips: Sequence[ComparisonClip], flows: Mapping[str, Flow]) -> list[VideoStrips]:
-    """For a few clips: the original, and V_p by each flow at the first of POINTS, in windows of 16."""
+    """Return the strips of a few clips: the original, and V_p by each flow at the first of POINTS, in windows of 16
+    frames."""
     real = [clip for clip in clips if clip.mover is None]
     sample = [clip for clip in clips if clip.mover is not None]
     video_strips = []

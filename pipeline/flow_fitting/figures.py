@@ -1,4 +1,4 @@
-"""What a flow is like on images that it was not fitted to: figures, and a sheet of pictures."""
+"""Judge a flow on images that it was not fitted to: compute figures, and draw samples and the curve of its fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,22 @@ from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage import files
 
 TESTED_LATENTS = 64
-"""Dimensions, evenly spaced, whose values over the held-out images are tested for normality."""
+"""This many dimensions, evenly spaced, are tested for normality over the held-out images."""
 
 SAMPLES = 32
-"""Of a sample sheet, in rows of eight: images, their latents inverted again, and draws of the flow."""
+"""A sample sheet shows this many images, as many reconstructions from their latents, and as many draws of the flow."""
 
 
 @dataclass(frozen=True)
 class FlowFigures:
-    """Of a flow on held-out images. bits: per dimension, clean (uniform dequantisation) and at the training noise;
-    nats_offset: log 256, what was added to the nats of a density over [0, 1]. error_rms, error_max: of decoding what
-    was encoded, range [0, 1]. latent_*: of all latents; ks_median: Kolmogorov-Smirnov distance to N(0, 1) of one
-    dimension over the images, median over TESTED_LATENTS of them; ks_normal: share of those not rejected at 0.05."""
+    """Holds the figures of a flow on held-out images.
+
+    bits_clean, bits_noise: bits per dimension with uniform dequantisation, and at the training noise. nats_offset:
+    log 256, which was added to the nats of a density over [0, 1]. error_rms, error_max: the error of decoding what was
+    encoded, in the range [0, 1]. latent_*: statistics of all latents. ks_median: the Kolmogorov-Smirnov distance of one
+    dimension over the images to N(0, 1), median over TESTED_LATENTS dimensions. ks_normal: the share of these
+    dimensions for which N(0, 1) is not rejected at 0.05.
+    """
 
     images: int
     bits_clean: float
@@ -45,7 +49,10 @@ class FlowFigures:
 
 
 def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] = lambda n: None) -> FlowFigures:
-    """The figures of a flow on images (N, 3, 64, 64) uint8, N >= 2; done(n) as images are gone through, twice."""
+    """Return the figures of a flow on images (N, 3, 64, 64) uint8, N >= 2.
+
+    noise: the training noise, in the range [0, 1]. All images are encoded twice; done(n) is called when n more are.
+    """
     clean = evaluated_bits(flow, images, 0.0, done=done)
     noisy, squares, largest, latents = 0.0, 0.0, 0.0, []
     generator = torch.Generator(flow.device).manual_seed(0)
@@ -78,7 +85,8 @@ def judge(flow: Flow, images: Tensor, noise: float, done: Callable[[int], None] 
 
 
 def sample_sheet(flow: Flow, images: Tensor, path: Path, temperature: float = 0.7) -> None:
-    """Held-out images, what comes back from their latents, and draws z = temperature · N(0, I), as a PNG."""
+    """Write held-out images (N, 3, 64, 64) uint8, their reconstructions from their latents, and draws of
+    z = temperature · N(0, I) as a PNG."""
     shown = images[:SAMPLES].float() / 255
     z, _ = flow.encode(shown)
     drawn = flow.decode(temperature * torch.randn(SAMPLES, LATENTS, generator=torch.Generator().manual_seed(0)))
@@ -90,7 +98,10 @@ def sample_sheet(flow: Flow, images: Tensor, path: Path, temperature: float = 0.
 
 
 def _grid(images: Tensor, columns: int = 8) -> np.ndarray:
-    """Images (N, 3, 64, 64) in [0, 1], clamped -> (64 N / columns, 64 columns, 3) uint8; what is missing is white."""
+    """Put images (N, 3, 64, 64), clamped to [0, 1], side by side: (64 N / columns, 64 columns, 3) uint8.
+
+    Missing images of the last row are white.
+    """
     missing = -len(images) % columns
     full = torch.cat([images.clamp(0, 1), torch.ones(missing, *images.shape[1:])])
     tiles = full.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
@@ -98,7 +109,10 @@ def _grid(images: Tensor, columns: int = 8) -> np.ndarray:
 
 
 def plot_bits(records: list[FitRecord], path: Path) -> None:
-    """Bits per dimension over the steps, of the batches and of held-out images, as a PNG."""
+    """Plot bits per dimension over the steps, of the batches and of held-out images, as a PNG.
+
+    Without records nothing is written.
+    """
     from matplotlib.figure import Figure
 
     if not records:
@@ -109,7 +123,7 @@ def plot_bits(records: list[FitRecord], path: Path) -> None:
     looked = ~np.isnan(held)
     axes.plot(steps, bits, linewidth=0.7, alpha=0.5, label="batch")
     axes.plot(steps[looked], held[looked], marker=".", label="held out, moving average of the weights")
-    # The first steps fall steeply; what comes later is looked at.
+    # The curve falls steeply in the first steps; the axis is scaled to show the later ones.
     axes.set_ylim(np.nanmin(np.concatenate([bits, held])) - 0.1, np.nanquantile(bits, 0.9) + 0.3)
     axes.set_xlabel("step")
     axes.set_ylabel("bits per dimension")

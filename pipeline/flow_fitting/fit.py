@@ -1,4 +1,4 @@
-"""A fit on disk, and its loop: the same function in one process, and in each process of several."""
+"""Keep a fit on disk and run its loop, with the same function in a single process and in each of several."""
 
 import dataclasses
 import hashlib
@@ -32,8 +32,11 @@ Show = Callable[[FitRecord], None]
 
 @dataclass(frozen=True)
 class Fit:
-    """What is fitted to what. init: the flow it starts from, a name or a path, "" for a new one of the architecture.
-    source: which images, by `digest`."""
+    """Describes what is fitted to what.
+
+    init: the flow that the fit starts from, a name or a path; "" for a new one of the architecture. source: the
+    `digest` of the images.
+    """
 
     settings: FitSettings
     architecture: Architecture
@@ -41,7 +44,7 @@ class Fit:
     source: str
 
     def described(self) -> dict[str, Any]:
-        """Everything that must be the same when a fit goes on."""
+        """Return every setting that must be the same when a fit is resumed."""
         return {
             **dataclasses.asdict(self.settings),
             **dataclasses.asdict(self.architecture),
@@ -50,14 +53,17 @@ class Fit:
         }
 
     def start(self, images: Tensor, held: Tensor, device: torch.device) -> Fitting:
-        """The fit at step 0."""
+        """Return the fit at step 0, on images and held-out images (N, 3, 64, 64) uint8."""
         flow = load_flow(self.init) if self.init else new_flow(self.architecture, self.settings.seed)
         return Fitting(flow, images, held, self.settings, device)
 
 
 class FitFolder:
-    """The files of a fit, beside the flow that is to be: NAME.safetensors, NAME.fit.pt, NAME.csv, NAME.png (samples),
-    NAME-curve.png; while several processes fit, NAME.images and NAME.stop."""
+    """Names the files of a fit, all in the folder of the flow that it will write, and reads and writes them.
+
+    They are NAME.safetensors, NAME.fit.pt (checkpoint), NAME.csv (steps), NAME.png (samples), NAME-curve.png and, while
+    several processes fit, NAME.images and NAME.stop.
+    """
 
     def __init__(self, flow: Path):
         self.flow = flow
@@ -69,17 +75,17 @@ class FitFolder:
         self.stop = flow.with_suffix(".stop")
 
     def refuse_finished(self) -> None:
-        """Raises UserError where the flow is there."""
+        """Raise UserError if the flow already exists."""
         if self.flow.exists():
             raise UserError(f"{self.flow} exists: choose another --out")
 
     def planned_steps(self) -> int | None:
-        """Steps of the fit that is here, None where none is."""
+        """Return how many steps the fit in the checkpoint is to have, None if there is no checkpoint."""
         state = self._read()
         return int(state["fit"]["steps"]) if state else None
 
     def load(self, fit: Fit) -> dict[str, Any] | None:
-        """The state of the fit that is here, None where none is. Raises UserError where it is another fit's."""
+        """Return the state in the checkpoint, None if there is none. Raises UserError if it belongs to another fit."""
         state = self._read()
         if state:
             refuse_other_settings(self.checkpoint, "fit", state["fit"], fit.described())
@@ -91,16 +97,19 @@ class FitFolder:
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             int(dict(state["fit"])["steps"])
-        except Exception as error:  # whatever a damaged archive makes its reader raise
+        except Exception as error:  # a damaged archive can make its reader raise anything
             raise UserError(f"{self.checkpoint} is damaged, or no checkpoint of a fit: {error}") from error
         return state
 
     def save(self, fit: Fit, fitting: Fitting) -> None:
-        """Write the checkpoint. Raises Stopped where it cannot be written."""
+        """Write the checkpoint. Raises Stopped if it cannot be written."""
         write_checkpoint(self.checkpoint, {"fit": fit.described(), **fitting.state()}, fitting.step)
 
     def average(self, fit: Fit) -> tuple[Flow, int]:
-        """The moving average of a fit whose steps are done, and the steps that it skipped."""
+        """Return the moving average of the weights as a flow, and the number of skipped steps, from the checkpoint.
+
+        Raises UserError if there is no checkpoint of this fit.
+        """
         state = self.load(fit)
         if state is None:
             raise UserError(f"{self.checkpoint} is not there")
@@ -109,24 +118,24 @@ class FitFolder:
         return flow, int(state["skipped"])
 
     def finish(self, fit: Fit, flow: Flow, skipped: int, figures: FlowFigures) -> None:
-        """Write the flow, with its figures, and drop the checkpoint."""
+        """Write the flow with its figures and settings, and remove the checkpoint."""
         with files.attempt(self.flow) as aside:
             save_flow(flow, aside, {**dataclasses.asdict(figures), **fit.described(), "skipped": skipped})
         files.remove(self.checkpoint)
 
 
 def digest(images: Tensor) -> str:
-    """SHA-256 over images (N, 3, 64, 64) uint8, the first 16 digits."""
+    """Return the first 16 digits of the SHA-256 of images (N, 3, 64, 64) uint8."""
     return hashlib.sha256(images.contiguous().numpy().data).hexdigest()[:16]
 
 
 def run_fit(
     fit: Fit, fitting: Fitting, folder: FitFolder, show: Show = lambda record: None, stop: Callable[[], bool] = bool
 ) -> None:
-    """Do the steps that are left; under torch.distributed in every process, of which the first writes.
+    """Do the steps that are left. Under torch.distributed every process calls this, and the first one writes.
 
-    show is called after every step; where stop() says so in any process, all end after the step. The checkpoint is
-    written every CHECKPOINT_MINUTES and at the end.
+    show is called after every step, in the process that writes. When stop() is true in any process, all end after the
+    current step. The checkpoint is written every CHECKPOINT_MINUTES and at the end.
     """
     log = StepLog(folder.steps, FitRecord, fitting.step) if fitting.rank == 0 else None
     saved = time.monotonic()
@@ -148,7 +157,7 @@ def run_fit(
 
 
 def _any(asked: bool, fitting: Fitting) -> bool:
-    """Whether it is so in any of the processes."""
+    """Return whether `asked` is true in any of the processes."""
     if fitting.processes == 1:
         return asked
     total = torch.tensor(float(asked), device=fitting.device)

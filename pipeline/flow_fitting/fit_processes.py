@@ -1,4 +1,4 @@
-"""A fit in several processes, each with its part of every batch."""
+"""Run a fit in several processes, each of which takes its part of every batch."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,9 +27,10 @@ def fit_on_ray(
     show: Show,
     stop: Callable[[], bool],
 ) -> None:
-    """`run_fit` in processes (cluster.train_processes); they share the folder, where the images are for as long.
+    """Call `run_fit` in `workers` processes under Ray Train (cluster.train_processes).
 
-    Raises UserError where the cluster is too small; Stopped where processes keep dying.
+    The processes share the fit's folder, where the images are stored until the fit ends. Raises UserError if the
+    cluster is too small, and Stopped if processes keep dying.
     """
     with files.attempt(folder.images) as aside, aside.open("wb") as file:
         np.savez(file, images=images.numpy(), held=held.numpy())
@@ -50,7 +51,7 @@ def fit_on_ray(
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What each process runs; Ray has set up torch.distributed."""
+    """Run the fit in one of the processes, for which Ray has set up torch.distributed."""
     from ray.train.torch import get_device
 
     device = get_device()

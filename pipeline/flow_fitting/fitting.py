@@ -1,4 +1,4 @@
-"""Fitting the flow by maximum likelihood (eq. 2): the optimizer's steps, in one process or in each of several."""
+"""Fit the flow by maximum likelihood (eq. 2): the optimizer's steps, in a single process or in each of several."""
 
 import copy
 import math
@@ -15,20 +15,21 @@ from s2vc.pipeline.flow.likelihood import bits_per_dimension, dequantised, evalu
 from s2vc.pipeline.flow.model import Flow
 
 CPU_SLICE = 16
-"""Images that go through the flow together on a CPU; a batch of 64 at once takes 1.6 times as long."""
+"""On a CPU this many images go through the flow together; a batch of 64 at once takes 1.6 times as long."""
 
 WATCHED = 256
-"""Held-out images whose bits are told while a flow is fitted."""
+"""The bits of at most this many held-out images are computed while a flow is fitted."""
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a flow is fitted.
+    """Describes how a flow is fitted.
 
-    steps: of `batch` images. noise: σ, of the range [0, 1]. lr: of Adam, after a linear warm-up over `warmup` steps,
-    falling to zero by a cosine. clip: of the norm of all gradients. decay: of the moving average of the weights, at
-    most: it grows with the steps. precision: what the subnets compute in, "float32" or "bfloat16". judge_every: steps
-    between two looks at held-out images. seed: of weights, order, flips and noise.
+    steps: how many steps, of `batch` images each. lr: Adam's learning rate, reached by a linear warm-up over `warmup`
+    steps and falling to zero by a cosine. noise: σ of the Gaussian noise, in the range [0, 1]. clip: the largest norm
+    of all gradients together. decay: of the moving average of the weights, which starts lower and grows to this value.
+    precision: of the subnets, "float32" or "bfloat16". judge_every: steps between two evaluations on held-out images.
+    seed: of weights, order, flips and noise.
     """
 
     steps: int = 20_000
@@ -45,9 +46,12 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class FitRecord:
-    """A step that is done. bits: per dimension, of its batch at the training noise. held_out: the same of WATCHED
-    held-out images, by the moving average; NaN where they were not looked at. grad_norm: before clipping. skipped:
-    steps up to here whose loss or gradients were not finite, and which changed nothing."""
+    """Records a step that is done.
+
+    bits: bits per dimension of its batch at the training noise. held_out: the same for WATCHED held-out images by the
+    moving average of the weights; NaN for steps without that evaluation. grad_norm: before clipping. skipped: how many
+    steps so far had a loss or gradients that were not finite, and changed nothing.
+    """
 
     step: int
     bits: float
@@ -58,11 +62,11 @@ class FitRecord:
 
 
 class Fitting:
-    """A fit that is under way: the flow, its moving average, the optimizer, and where it stands.
+    """Fits a flow step by step; holds the flow, the moving average of its weights, the optimizer and the progress.
 
-    images: to fit to; held: to look at now and then; (N, 3, 64, 64) uint8 each. Under torch.distributed each process
-    has its part of every batch, and all have the same weights. A step depends on the settings and its number alone, so
-    that a fit that was saved and loaded goes on to the same losses.
+    images: those to fit to; held: held-out ones; (N, 3, 64, 64) uint8 each. Under torch.distributed each process takes
+    its part of every batch, and all have the same weights. The batch of a step depends on the settings and the step's
+    number alone, so that a fit that was saved and loaded has the same losses as one that was not interrupted.
     """
 
     def __init__(self, flow: Flow, images: Tensor, held: Tensor, settings: FitSettings, device: torch.device):
@@ -76,7 +80,7 @@ class Fitting:
         self.step = self.skipped = 0
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """Return what a checkpoint holds."""
         return {
             "flow": self.flow.state_dict(),
             "average": self.average.state_dict(),
@@ -86,19 +90,19 @@ class Fitting:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; raises KeyError, ValueError or RuntimeError for anything else."""
+        """Continue from what `state` returned. Raises KeyError, ValueError or RuntimeError for anything else."""
         self.flow.load_state_dict(state["flow"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.skipped = int(state["step"]), int(state["skipped"])
 
     def run(self) -> Iterator[FitRecord]:
-        """The steps that are left."""
+        """Do the steps that are left, and yield the record of each."""
         while self.step < self.settings.steps:
             yield self.next()
 
     def next(self) -> FitRecord:
-        """One step."""
+        """Do one step and return its record."""
         rate = learning_rate(self.settings, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -115,7 +119,10 @@ class Fitting:
         return FitRecord(self.step, float(bits), held, rate, float(norm), self.skipped)
 
     def _gradients(self) -> Tensor:
-        """Put the gradients of the batch into the weights; returns its bits. In slices: a CPU's caches are small."""
+        """Compute the gradients of a batch; return its bits per dimension, a scalar.
+
+        On a CPU the batch goes through the flow in slices, since a CPU's caches are small.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         mine = self._batch()[self.rank :: self.processes]
         bits = torch.zeros((), device=self.device)
@@ -130,7 +137,10 @@ class Fitting:
         return bits
 
     def _batch(self) -> Tensor:
-        """The images of a step, some flipped, dequantised, with noise: (batch, 3, 64, 64) float32 on the device."""
+        """Return the images of this step, drawn with replacement, dequantised and with noise.
+
+        Each is flipped with probability 1/2. They have shape (batch, 3, 64, 64), float32, and are on the device.
+        """
         rng = np.random.default_rng([self.settings.seed, self.step])
         chosen = torch.from_numpy(rng.integers(len(self.images), size=self.settings.batch))
         flipped = torch.from_numpy(rng.random(self.settings.batch) < 0.5).to(self.device)
@@ -141,13 +151,14 @@ class Fitting:
 
     @torch.no_grad()
     def _follow(self) -> None:
+        """Update the moving average of the weights."""
         decay = min(self.settings.decay, (1 + self.step) / (10 + self.step))
         for a, p in zip(self.average.parameters(), self.weights, strict=True):
             a.lerp_(p, 1 - decay)
 
 
 def learning_rate(settings: FitSettings, done: int) -> float:
-    """Of the step after `done` steps: linear warm-up, then a cosine to zero."""
+    """Return the learning rate of the step after `done` steps: a linear warm-up, then a cosine to zero."""
     if done < settings.warmup:
         return settings.lr * (done + 1) / settings.warmup
     left = (done - settings.warmup) / max(1, settings.steps - settings.warmup)

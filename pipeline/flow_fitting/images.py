@@ -1,4 +1,4 @@
-"""Images to fit a flow to: from a folder, from tar shards, or the small frames of a cache."""
+"""Read the images that a flow is fitted to: from a folder, from tar files, or the small frames of a cache."""
 
 import io
 import tarfile
@@ -20,18 +20,21 @@ from s2vc.pipeline.static_cues import SMALL
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST = 200_000
-"""Images that are held, 12 kB each; of more, so many are drawn."""
+"""At most this many images are held in memory, 12 kB each; of a larger source this many are drawn at random."""
 LARGEST_BYTES = 50_000_000
-"""Of one image's file; a larger one is no photograph."""
+"""A larger image file is skipped, since it is no photograph."""
 
 Content = Callable[[], bytes]
-"""Reads an image's file."""
+"""A function of this type reads the bytes of an image's file."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """pixels: (N, 3, 64, 64) uint8 RGB. group: (N,) int64, equal for frames of one video, which are kept together when
-    some are held out. skipped: what could not be read, each with its reason."""
+    """Holds images that were read.
+
+    pixels: (N, 3, 64, 64) uint8 RGB. group: (N,) int64, equal for frames of one video, which are kept together when
+    some are held out. skipped: the images that could not be read, each with its reason.
+    """
 
     pixels: Tensor
     group: Tensor
@@ -41,7 +44,10 @@ class Images:
         return len(self.pixels)
 
     def held_out(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Images to train on, and about `count` others, whole groups drawn by the seed: (n, 3, 64, 64) uint8 each."""
+        """Return images to train on, and `count` or more others in whole groups drawn by the seed.
+
+        Both have shape (n, 3, 64, 64), uint8.
+        """
         groups, sizes = torch.unique(self.group, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(groups))
         enough = int(np.searchsorted(np.cumsum(sizes.numpy()[order]), count)) + 1
@@ -56,12 +62,13 @@ def read_images(
     show: ShowProgress = no_progress,
     most: int = MOST,
 ) -> Images:
-    """All images of a source, or `most` of them drawn by the seed.
+    """Read all images of a source, or `most` of them drawn by the seed.
 
-    source: a folder that holds images at any depth, or tar files of images; a tar file; or a cache, whose small frames
-    are read. resize: cut the middle square of images of other sizes and resize it. A damaged image is skipped and
-    listed. show: called with the number of images, or of a cache's frames, gives what is told of them. Raises UserError
-    for a source without images, and for one of another size without `resize`.
+    source: a folder that holds images, or tar files of images, at any depth; a tar file; or a cache, whose small frames
+    are read, evenly spaced in each video if there are more than `most`. resize: cut the middle square out of images of
+    other sizes and resize it. show: called with the number of images, or of a cache's frames, shows progress. A damaged
+    image is skipped and listed. Raises UserError for a source without images, and for an image of another size without
+    `resize`.
     """
     if (source / "cache.json").exists():
         return _frames_of(Cache(source), show, most)
@@ -78,14 +85,17 @@ def read_images(
                 try:
                     pixels[count] = _decoded(content(), resize, name)
                     count += 1
-                except (OSError, ValueError, SyntaxError) as error:  # Pillow tells damage by any of these
+                except (OSError, ValueError, SyntaxError) as error:  # Pillow raises any of these for a damaged image
                     skipped.append(f"{name}: {error}")
             advance(1, 1)
     return Images(_channels_first(pixels[:count]), torch.arange(count), skipped)
 
 
 def _files(source: Path) -> Iterator[tuple[str, Content]]:
-    """Name and content of every image file, in the order of their names."""
+    """Yield name and content of every image file, a folder's in the order of their paths, a tar file's in its order.
+
+    Raises UserError if the source does not exist, has neither images nor tar files, or a tar file cannot be read.
+    """
     if source.is_file():
         yield from _members(source)
         return
@@ -130,7 +140,7 @@ def _refuse_large(size: int) -> None:
 
 
 def _decoded(content: bytes, resize: bool, name: str) -> np.ndarray:
-    """An image as RGB (64, 64, 3) uint8."""
+    """Decode an image as RGB (64, 64, 3) uint8. Raises UserError for another size without `resize`."""
     with Image.open(io.BytesIO(content)) as image:
         if image.size != (SMALL, SMALL):
             if not resize:
@@ -145,7 +155,8 @@ def _decoded(content: bytes, resize: bool, name: str) -> np.ndarray:
 
 
 def _frames_of(cache: Cache, show: ShowProgress, most: int) -> Images:
-    """Small frames of a cache: all, or as many of each video as its length allows, evenly spaced."""
+    """Read the small frames of a cache: all, or, if there are more than `most`, the same share of each video, evenly
+    spaced."""
     frames = cache.index["frames"].to_numpy()
     if frames.sum() == 0:
         raise UserError(f"{cache.layout} has no frames: see its index.csv")

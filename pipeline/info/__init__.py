@@ -1,1 +1,1 @@
-"""What is inside a cache, and which share of the latents each alpha keeps."""
+"""Report what is inside a cache, and which share of the latents each alpha keeps."""

@@ -1,4 +1,4 @@
-"""What is inside a cache, finished or not: facts from receipts, the index and the small arrays; no latents are read."""
+"""Collect what is inside a cache, finished or not, from receipts, the index and small arrays; no latents are read."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +17,17 @@ from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant
 
 FEW_CLASSES = 20
-"""With more, classes are counted and not listed."""
+"""If there are more classes than this, they are counted and not listed."""
 
 IDS = 3
-"""First ones of each reason of failure."""
+"""For each reason of failure this many video_ids are listed."""
 
 STATUSES = {OK: "ok", PARTIAL: "partial", FAILED: "failed", "": "not done"}
 
 
 @dataclass
 class Stage:
-    """How far a stage is: shards done, and the frames of the videos in them."""
+    """Counts the shards that a stage has done, and the frames of the videos in them."""
 
     shards: int = 0
     frames: int = 0
@@ -35,8 +35,11 @@ class Stage:
 
 @dataclass
 class Survey:
-    """What the shards of a cache say. index: that of the cache, as its receipts are now; kept: per variant, summed over
-    windows, and the number of windows."""
+    """Holds what the receipts and small arrays of a cache say.
+
+    index: the cache's index, with status, reason and frames as its receipts are now. stages: by name. kept: for each
+    variant the sum of the shares kept over its windows, and the number of windows. shares: from the encoded shards.
+    """
 
     cache: Cache
     variants: list[Variant]
@@ -51,9 +54,9 @@ class Survey:
 
 
 def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
-    """Go through a cache, shard by shard; show: progress over so many shards.
+    """Read what a cache says, shard by shard. show: called with the number of shards, shows progress over them.
 
-    Raises OSError where a file that a receipt promises cannot be read.
+    Raises OSError if a file that a receipt promises cannot be read.
     """
     found = Survey(cache, cache.variants(), cache.index)
     cache.layout.expect_many()
@@ -72,7 +75,7 @@ def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
 
 
 def _survey_shard(found: Survey, shard: int) -> Receipt | None:
-    """Take in a shard; its ingest receipt, if it is there."""
+    """Add a shard to what was found; return its ingest receipt, None if it is not ingested."""
     layout = found.cache.layout
 
     def done(stage: str, before: Receipt | None) -> Receipt | None:
@@ -96,7 +99,7 @@ def _survey_shard(found: Survey, shard: int) -> Receipt | None:
 
 
 def facts(found: Survey) -> dict[str, Any]:
-    """All there is to say, ready for JSON: numbers, text, lists and dicts; shares lie in 0 to 1, sizes are bytes."""
+    """Return all facts, ready for JSON: numbers, text, lists and dicts. Shares are from 0 to 1, sizes in bytes."""
     cache, settings, index = found.cache, found.cache.settings, found.index
     return {
         "cache": str(cache.layout),
@@ -125,7 +128,7 @@ def facts(found: Survey) -> dict[str, Any]:
 
 
 def unfinished(found: Survey) -> list[str]:
-    """What is left to do, a line each."""
+    """Return what is left to do, one line for each stage that is not done for all shards."""
     words = {INGEST: "not ingested", ENCODE: "not encoded"}
     return [
         f"{found.shards - stage.shards} of {found.shards} shards are "
@@ -136,11 +139,12 @@ def unfinished(found: Survey) -> list[str]:
 
 
 def _classes(index: pd.DataFrame) -> pd.Series:
+    """Return the class of each video: its class_name or, where that is empty, its label."""
     return index["class_name"].where(index["class_name"] != "", index["label"].astype("string").fillna(""))
 
 
 def classes(index: pd.DataFrame) -> list[dict[str, Any]]:
-    """Videos and frames of each class, in the order of the manifest; none where there are many classes."""
+    """Count videos and frames of each class, in the order of the manifest; empty if there are more than FEW_CLASSES."""
     groups = index.groupby(_classes(index), sort=False)["frames"]
     if groups.ngroups > FEW_CLASSES:
         return []
@@ -152,7 +156,7 @@ def _counts(values: pd.Series) -> dict[str, int]:
 
 
 def parts(found: Survey) -> list[dict[str, Any]]:
-    """Bytes on disk of each part of the cache, also per frame of the videos in it."""
+    """Return the bytes on disk of each part of the cache, in all and per frame of the videos in it."""
     layout, stages = found.cache.layout, found.stages
     places = [("frames", "frames", INGEST), ("small", "small", INGEST), ("latents", "latents.zarr", ENCODE)]
     places += [(v.name, f"motion/{v.name}", motion_stage(v)) for v in found.variants]
@@ -165,7 +169,7 @@ def parts(found: Survey) -> list[dict[str, Any]]:
 
 
 def variants(found: Survey) -> list[dict[str, Any]]:
-    """Rendered variants, with the share of the latents kept, mean over windows."""
+    """Return the rendered variants, each with the share of the latents kept, mean over its windows."""
     return [
         {"name": name, "windows": windows, "kept": total / windows if windows else None}
         for name, (total, windows) in found.kept.items()
@@ -173,7 +177,8 @@ def variants(found: Survey) -> list[dict[str, Any]]:
 
 
 def failures(index: pd.DataFrame) -> list[dict[str, Any]]:
-    """Reasons of failed and partial videos, the most frequent first, with how many there are and the first ids."""
+    """Return the reasons of failed and partial videos, the most frequent first, with the number of videos and the ids
+    of the first ones."""
     trouble = index[index["status"].isin([FAILED, PARTIAL])]
     groups = trouble.groupby(["status", "reason"], sort=False)["video_id"]
     listed = [
@@ -184,7 +189,8 @@ def failures(index: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def share_kept(shares: KeptShares) -> dict[str, Any]:
-    """Share kept against alpha of each scope: mean and 10th and 90th percentile over videos of equal weight."""
+    """Return the share kept at each alpha for each scope: mean and 10th and 90th percentile over videos, which have
+    equal weight."""
     columns = {
         scope: {"mean": rounded(curve.mean), "p10": rounded(curve.low), "p90": rounded(curve.high)}
         for scope, curve in shares.curves().items()

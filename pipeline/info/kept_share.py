@@ -1,4 +1,4 @@
-"""Which share of the latents each alpha keeps, from the cached STDs and histograms alone."""
+"""Compute which share of the latents each alpha keeps, from the cached STDs and histograms alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 ALPHAS = np.round(np.arange(51) * 0.02, 2)
-"""Where shares are taken: 0, 0.02, … 1."""
+"""The shares are computed at these alphas: 0, 0.02, … 1."""
 
 SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
 
 PAPER = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
-"""What the paper reports, by alpha and data set."""
+"""The paper reports these shares, by alpha and data set."""
 
 INK, GREY = "#16181d", "#6b7280"
 _LOOKS = {
@@ -31,7 +31,7 @@ PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Curve:
-    """Share kept at each of ALPHAS, 0 to 1: mean and 10th and 90th percentile over videos, all of the same weight."""
+    """Holds the share kept at each of ALPHAS, 0 to 1: mean, 10th and 90th percentile over videos of equal weight."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -39,13 +39,13 @@ class Curve:
 
 
 class KeptShares:
-    """Collects the shares of videos, shard by shard; a video takes 400 bytes."""
+    """Collects the shares of videos, shard by shard; a video takes 400 bytes of memory."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[np.ndarray]] = {scope: [] for scope in SCOPES}
 
     def add(self, latents: Group, frames: np.ndarray) -> None:
-        """A shard's latents, and the number of frames of each of its videos (V,); those without frames are left out."""
+        """Add the videos of a shard. frames: how many each video has, (V,); those without frames are left out."""
         there = frames > 0
         rule = WindowRule("clip", HISTOGRAM_WINDOW)
         windows = np.array([len(rule.windows(int(n))) for n in frames[there]], np.int64)
@@ -58,7 +58,7 @@ class KeptShares:
         return sum(len(part) for part in self._parts[SCOPES[0]])
 
     def curves(self) -> dict[str, Curve]:
-        """The curve of each of SCOPES; none without videos."""
+        """Return the curve of each of SCOPES; empty if there are no videos."""
         if not self.videos:
             return {}
         curves = {}
@@ -70,33 +70,35 @@ class KeptShares:
 
 
 def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
-    """Share of latents with STD >= alpha of each video: std (V, D) float32 -> (V, alphas)."""
+    """Return the share of latents with STD >= alpha of each video: std (V, D) float32 -> (V, alphas)."""
     below = [np.searchsorted(row, alphas.astype(np.float32)) for row in np.sort(std, axis=1)]
     return 1 - np.reshape(below, (len(std), len(alphas))) / std.shape[1]
 
 
 def kept_of_histogram(histogram: np.ndarray, windows: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
-    """The same over windows, mean over those of a video: (V, 512) int64 counts of STDs, windows (V,) -> (V, alphas).
+    """Return the share of latents with STD >= alpha, mean over the windows of each video: (V, alphas).
 
-    Exact at the edges of bins, multiples of 1/128; between them straight lines.
+    histogram: (V, 512) int64, counts of STDs. windows: (V,), the number of windows of each video. The share is exact
+    at the edges of bins, which are multiples of 1/128, and interpolated linearly between them.
     """
     edges = np.linspace(*HISTOGRAM_RANGE, HISTOGRAM_BINS + 1)
     below = np.pad(np.cumsum(histogram, axis=1), ((0, 0), (1, 0)))
-    # STDs above the range are in no bin, so the total is not the histogram's.
+    # STDs above the range are in no bin, so the total must not be summed from the histogram.
     share = below / (windows * LATENTS)[:, None]
     return 1 - np.reshape([np.interp(alphas, edges, row) for row in share], (len(share), len(alphas)))
 
 
 def check_plot(path: Path) -> None:
-    """Raise UserError for an ending that is none of PLOT_ENDINGS, before there is anything to plot."""
+    """Raise UserError if a path is a folder or its ending is none of PLOT_ENDINGS; call it before work is done."""
     if path.suffix.lower() not in PLOT_ENDINGS or path.is_dir():
         raise UserError(f"{path} is no figure to write: its name ends in one of {', '.join(PLOT_ENDINGS)}")
 
 
 def plot_shares(curves: dict[str, Curve], videos: int, path: Path) -> None:
-    """Write a figure: share kept against alpha, with the band over videos and the paper's points.
+    """Write a figure of the share kept against alpha, with percentiles over videos and the paper's points.
 
-    Raises UserError for an ending that is none of PLOT_ENDINGS, without curves, and where the file cannot be written.
+    videos: how many videos the curves are of. Raises UserError for an ending that is none of PLOT_ENDINGS, without
+    curves, and if the file cannot be written.
     """
     check_plot(path)
     if not curves:
@@ -119,7 +121,7 @@ def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
         colour, name = _LOOKS[scope]
         axes.fill_between(ALPHAS, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(ALPHAS, 100 * curve.mean, color=colour, linewidth=2, label=name)
-    # The two nearly coincide: a diamond in a ring.
+    # The points of the two data sets nearly coincide, so one is drawn as a diamond and the other as a ring around it.
     looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
     points = []
     for name, look in looks.items():

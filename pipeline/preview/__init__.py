@@ -1,1 +1,1 @@
-"""Pictures of a cache: originals and variants side by side."""
+"""Picture the videos of a cache: originals and variants side by side."""

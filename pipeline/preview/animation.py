@@ -1,4 +1,4 @@
-"""How a preview moves: originals and variants of several videos side by side, as GIF or MP4."""
+"""Write previews that move: originals and variants of several videos side by side, as GIF or MP4."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from s2vc.pipeline.stages.video import write_video
 from s2vc.pipeline.storage import files
 
 GIF_FPS = Fraction(50)
-"""At most: many programs slow down delays below 20 ms."""
+"""A GIF has at most this frame rate, since many programs slow down delays below 20 ms."""
 
 PALETTE_COLOURS, PALETTE_SAMPLES = 255, 6
-"""Of a GIF, and the pictures of it that they are chosen from."""
+"""A GIF has PALETTE_COLOURS colours, which are chosen from PALETTE_SAMPLES of its pictures."""
 
 
 class Animation:
-    """Originals and variants side by side, `across` in a row, all videos at once.
+    """Draws the pictures of an animation: originals and variants side by side, all videos at once.
 
-    fps: pictures a second. Videos of other frame rates keep their own pace; those that end first stand still then.
+    fps: pictures per second. Videos of other frame rates keep their own pace, and those that end first stand still.
+    across: the most strips in a row. pictures: how many pictures the longest video takes.
     """
 
     def __init__(self, video_strips: Sequence[VideoStrips], fps: Fraction, across: int):
@@ -50,7 +51,7 @@ class Animation:
         page.height += height + LINE * max(len(labels(strip)) for strip in strips) + 14
 
     def picture(self, number: int) -> Image.Image:
-        """The n-th picture."""
+        """Draw the picture of this number, from 0, as RGB."""
         image = self._background.copy()
         slots = iter(self._page.slots)
         for pictured in self._video_strips:
@@ -62,7 +63,7 @@ class Animation:
 
 
 def write_mp4(path: Path, video_strips: Sequence[VideoStrips], across: int) -> None:
-    """The animation of `video_strips`, at the highest frame rate among them."""
+    """Write the animation of `video_strips` as an MP4, at the highest frame rate among them."""
     animation = Animation(video_strips, max(b.subject.fps for b in video_strips), across)
     width, height = animation.picture(0).size
     with files.attempt(path) as aside, write_video(aside, height, width, str(animation.fps)) as write:
@@ -71,12 +72,12 @@ def write_mp4(path: Path, video_strips: Sequence[VideoStrips], across: int) -> N
 
 
 def write_gif(path: Path, video_strips: Sequence[VideoStrips], across: int) -> None:
-    """The animation of `video_strips`, at the highest frame rate among them as far as GIFs go; it plays in a loop."""
+    """Write the animation of `video_strips` as a GIF that loops, at the highest frame rate among them up to GIF_FPS."""
     animation = Animation(video_strips, min(max(b.subject.fps for b in video_strips), GIF_FPS), across)
     palette = _palette(animation)
     numbers = range(animation.pictures)
     pictures = (_quantized(animation.picture(n), palette) for n in numbers)
-    # Delays are whole hundredths of a second, so at 30 a second every third is a little longer.
+    # Delays are whole hundredths of a second, so at 30 pictures a second every third is a little longer.
     ends = [round(100 * n / animation.fps) for n in range(animation.pictures + 1)]
     delays = [10 * (b - a) for a, b in pairwise(ends)]
     with files.attempt(path) as aside:
@@ -84,10 +85,10 @@ def write_gif(path: Path, video_strips: Sequence[VideoStrips], across: int) -> N
 
 
 def _palette(animation: Animation) -> Image.Image:
-    """One for all pictures, or still regions would flicker; the first colour is that of paper."""
+    """Return one palette for all pictures, so that still regions do not flicker; its first colour is PAPER."""
     samples = np.unique(np.linspace(0, animation.pictures - 1, PALETTE_SAMPLES).astype(int))
     montage = Image.fromarray(np.concatenate([np.asarray(animation.picture(int(n))) for n in samples]))
-    # One of the 256 is left for "as in the picture before", which keeps files small.
+    # One of the 256 colours is left to mean "as in the picture before", which keeps files small.
     colours = montage.quantize(PALETTE_COLOURS - 1, Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*ImageColor.getrgb(PAPER), *colours])
@@ -95,8 +96,9 @@ def _palette(animation: Animation) -> Image.Image:
 
 
 def _quantized(picture: Image.Image, palette: Image.Image) -> Image.Image:
+    """Return a picture in the colours of the palette, with the paper exactly white."""
     indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
-    # Pillow takes a colour near the nearest one, which tints a large white area for all to see.
+    # Pillow does not always choose the nearest colour, and a tint would show in large white areas.
     paper = (np.asarray(picture) == ImageColor.getrgb(PAPER)).all(axis=2)
     indexed.paste(0, mask=Image.fromarray(paper))
     return indexed

@@ -1,4 +1,4 @@
-"""How a preview looks: strips of videos as a sheet of stills, and the page, which animations share."""
+"""Draw the strips of videos as a contact sheet of stills, on the kind of page that animations share."""
 
 import math
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from s2vc.pipeline.variants import plain
 from s2vc.pipeline.windows import WindowRule
 
 MARGIN, GAP, BAND_GAP = 24, 4, 30
-"""Around everything, between frames, and between one video and the next, in pixels."""
+"""MARGIN pixels surround everything, GAP pixels separate frames, and BAND_GAP pixels one video from the next."""
 
 PAGE_WIDTH = 440
-"""At least, or titles would be shortened to nothing."""
+"""A page is at least this many pixels wide; on a narrower one titles would be shortened to nothing."""
 
 LINE = 19
-"""From one line of a label to the next."""
+"""The lines of a label are this many pixels apart."""
 
 CELL_WIDTH = 160
-"""Smaller frames are enlarged by the least whole factor that makes them as wide."""
+"""Narrower frames are enlarged by the smallest whole factor that makes them at least this many pixels wide."""
 
 CELL_SIDE = 480
-"""Larger frames are reduced until no side is longer."""
+"""Larger frames are reduced until no side is longer than this many pixels."""
 
 PAPER, INK, GREY = "#ffffff", "#16181d", "#6b7280"
 
 
 def title_of(strip: Strip) -> str:
-    """What was asked for: `original`, `alpha 0.5` or `keep 0.2`."""
+    """Return what a strip shows: `original`, `alpha 0.5`, `keep 0.2`, or its own title."""
     if strip.variant is None:
         return strip.title or "original"
     alpha, keep = strip.variant.alpha, strip.variant.keep
@@ -41,18 +41,18 @@ def title_of(strip: Strip) -> str:
 
 
 def share_of(strip: Strip) -> str:
-    """What came of it: `keeps 23 %`."""
+    """Return how much of the latents a strip keeps, such as `keeps 23 %`; empty for the original."""
     percent = 100 * strip.kept
     shown = f"{percent:.0f}" if percent >= 9.95 or percent == 0 else f"{percent:.1f}"
     return f"keeps {shown} %" if strip.variant or strip.title else ""
 
 
 def notes_of(strip: Strip) -> list[str]:
-    """The alpha that a share took, and strategy and scope where they are not the default."""
+    """Return the alpha that a share to keep led to, and strategy and scope where they are not the default, as lines."""
     if strip.variant is None:
         return []
     variant, rule = strip.variant, strip.variant.rule
-    # The threshold of tfd is one of grey values, not of latents.
+    # The threshold of tfd is for grey values, not for latents.
     alpha = f"alpha {strip.alpha:.2f}" if variant.keep is not None and variant.strategy != "tfd" else ""
     strategy = [variant.strategy] if variant.strategy != "zero" else []
     strategy += [f"{name} {n}" for name, n in (("draw", variant.draw), ("seed", variant.seed)) if n]
@@ -66,7 +66,8 @@ def notes_of(strip: Strip) -> list[str]:
 
 @dataclass(frozen=True)
 class Face:
-    """DejaVu Sans, which comes with matplotlib, so that pictures look the same everywhere."""
+    """Describes how a text looks. The font is DejaVu Sans, which comes with matplotlib, so that pictures look the same
+    everywhere."""
 
     size: int
     bold: bool = False
@@ -77,11 +78,11 @@ class Face:
         return _font(self.size, self.bold)
 
     def width(self, text: str) -> int:
-        """In pixels."""
+        """Return the width of a text in pixels."""
         return math.ceil(self.font.getlength(text))
 
     def fit(self, text: str, width: float) -> str:
-        """The text, or as much of its two ends around an ellipsis as `width` pixels hold."""
+        """Return the text, or as much of its two ends around an ellipsis as fits into `width` pixels."""
         if self.width(text) <= width:
             return text
         for kept in range(len(text) - 1, 0, -1):
@@ -97,7 +98,7 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    # The other layout engine is not in every Pillow, and gives up on texts with Unicode's paragraph separators.
+    # The other layout engine is not in every Pillow, and fails on texts with Unicode's paragraph separators.
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -106,13 +107,13 @@ LABEL, SHARE, SMALL = Face(15, bold=True), Face(15), Face(12, ink=GREY)
 
 
 def cell_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width at which frames of a size are shown."""
+    """Return the height and width in pixels at which frames of this size are shown."""
     factor = min(math.ceil(CELL_WIDTH / width), CELL_SIDE / max(height, width))
     return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
 def cell(frame: np.ndarray) -> Image.Image:
-    """A frame (H, W, 3) uint8 at the size it is shown."""
+    """Return a frame (H, W, 3) uint8 as an image of the size at which it is shown."""
     height, width = cell_size(*frame.shape[:2])
     picture = Image.fromarray(frame)
     same = picture.size == (width, height)
@@ -120,22 +121,22 @@ def cell(frame: np.ndarray) -> Image.Image:
 
 
 class Page:
-    """A picture that grows downwards: text is drawn on it, and slots keep room for the frames of strips."""
+    """Lays out a picture that grows downwards, with texts and with slots, which keep room for the frames of strips."""
 
     def __init__(self, width: int):
         self.width, self.height = max(width, PAGE_WIDTH), MARGIN
         self.slots: list[tuple[int, int, Strip]] = []
-        """x, y of the upper left corner, and whose frames go there."""
+        """Each slot has x and y of its upper left corner, and the strip whose frames go there."""
         self._texts: list[tuple[int, int, str, Face]] = []
 
     def text(self, x: int, baseline: int, text: str, face: Face, room: float = math.inf) -> int:
-        """Write a line, shortened to `room` pixels; returns where it ends."""
+        """Add a line of text, shortened to `room` pixels; return the x at which it ends."""
         text = face.fit(text, room)
         self._texts.append((x, baseline, text, face))
         return x + face.width(text)
 
     def title(self, subject: PreviewedVideo, note: str) -> None:
-        """A video's id, its class, and a note at the right where there is room for all, on one line."""
+        """Add a line with a video's id, its class and, where there is room, a note at the right."""
         baseline, room = self.height + 14, self.width - 2 * MARGIN
         if room > 6 * NOTE.width(note):
             room -= NOTE.width(note) + 24
@@ -146,7 +147,7 @@ class Page:
         self.height += 26
 
     def image(self) -> Image.Image:
-        """The page without frames; its sides are even, as MP4s want them."""
+        """Draw the page without frames; both sides are even numbers of pixels, as MP4s need them."""
         height = self.height - BAND_GAP + MARGIN
         image = Image.new("RGB", (self.width + self.width % 2, height + height % 2), PAPER)
         draw = ImageDraw.Draw(image)
@@ -156,7 +157,7 @@ class Page:
 
 
 def contact_sheet(video_strips: Sequence[VideoStrips]) -> Image.Image:
-    """For each video a row for the original and one for each variant, with a column for each frame."""
+    """Draw, for each video, a row for the original and one for each variant, with a column for each frame."""
     height, width = cell_size(*video_strips[0].strips[0].frames.shape[1:3])
     columns = max(len(pictured.numbers) for pictured in video_strips)
     gutter = 18 + max(face.width(text) for b in video_strips for s in b.strips for text, face in labels(s))
@@ -182,12 +183,12 @@ def contact_sheet(video_strips: Sequence[VideoStrips]) -> Image.Image:
 
 
 def labels(strip: Strip) -> list[tuple[str, Face]]:
-    """What is said of a strip, in lines."""
+    """Return the lines of a strip's label, each with the face it is written in."""
     lines = [(title_of(strip), LABEL), (share_of(strip), SHARE), *((note, SMALL) for note in notes_of(strip))]
     return [line for line in lines if line[0]]
 
 
 def write_png(path: Path, video_strips: Sequence[VideoStrips]) -> None:
-    """Write the contact sheet of these videos."""
+    """Write the contact sheet of these videos as a PNG."""
     with files.attempt(path) as aside:
         contact_sheet(video_strips).save(aside, "PNG")

@@ -1,4 +1,4 @@
-"""Pictures of a cache: originals and variants side by side, as a sheet of stills or as an animation."""
+"""Picture the videos of a cache: originals and variants side by side, as a contact sheet or as an animation."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,14 @@ from s2vc.pipeline.variants import Variant
 STILLS, ANIMATIONS = ".png", (".gif", ".mp4")
 
 COLUMNS, SECONDS = 8, 3.0
-"""Frames of a sheet, or tiles across an animation; length of an animation at most."""
+"""By default a contact sheet has COLUMNS columns of frames and an animation as many strips in a row, at most, and an
+animation is SECONDS long, at most."""
 
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
-"""Shown where nothing is rendered and nothing is asked for."""
+"""A preview shows these alphas when no variant is rendered and none is asked for."""
 
 VIDEOS = 4
-"""Shown at most where none is asked for."""
+"""A preview shows at most this many videos when none is asked for."""
 
 
 def write_preview(
@@ -40,11 +41,12 @@ def write_preview(
     seconds: float = SECONDS,
     show: ShowProgress = no_progress,
 ) -> list[VideoStrips]:
-    """Picture videos of a cache: a sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
+    """Picture videos of a cache: a contact sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
 
-    video_ids, variants: what to show; without them `choose_videos` and `choose_variants`. Variants that are not
-    rendered are computed for what is shown. show: progress over so many videos. Returns what is shown.
-    Raises UserError for ids that are unknown or without frames, for another ending, and where files fail.
+    video_ids, variants: what to show; without them `choose_videos` and `choose_variants` decide. Variants that are not
+    rendered are computed for the frames shown. show: called with the number of videos, shows progress over them.
+    Returns what is shown. Raises UserError for ids that are unknown or have no frames, for another ending of `path`,
+    and where a file cannot be read or written.
     """
     check_output(path)
     subjects = find_videos(cache, video_ids or choose_videos(cache, columns))
@@ -64,6 +66,7 @@ def write_preview(
 
 @contextmanager
 def _as_user_error(what: str) -> Iterator[None]:
+    """Raise UserError, beginning with `what`, where the block finds a file that cannot be read or written."""
     try:
         yield
     except UNREADABLE as error:
@@ -71,7 +74,7 @@ def _as_user_error(what: str) -> Iterator[None]:
 
 
 def check_output(path: Path) -> None:
-    """Raise UserError where a picture could not be written, before anything is computed for it."""
+    """Raise UserError if a picture could not be written to `path`; call it before anything is computed."""
     if path.suffix.lower() != STILLS and not _moves(path):
         raise UserError(f"{path} ends in neither .png (stills) nor .gif or .mp4 (animation)")
     if path.is_dir():
@@ -81,6 +84,7 @@ def check_output(path: Path) -> None:
 
 
 def _moves(path: Path) -> bool:
+    """Return whether a path names an animation."""
     return path.suffix.lower() in ANIMATIONS
 
 
@@ -95,15 +99,18 @@ def _write(path: Path, video_strips: list[VideoStrips], columns: int) -> None:
 
 
 def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
-    """Ids of encoded videos, one of each class (`count` of the only class): the first with `frames` frames or more,
-    else the longest. Raises UserError where there is none."""
+    """Choose up to `count` encoded videos, one of each class, or several if there is only one class; return their ids.
+
+    Of each class the first video with `frames` frames or more is taken, or else the longest; videos that failed in
+    part are taken only if there are no others. Raises UserError if no video is encoded.
+    """
     index = cache.index
     encoded = cache.layout.finished(ENCODE)
     usable = index[(index["frames"] > 0) & index["shard"].isin(encoded)]
     if usable.empty:
         raise UserError(f"no video of {cache.layout} is encoded; see `s2vc-prep info`")
     usable = usable[usable["status"] == OK] if (usable["status"] == OK).any() else usable
-    # Stable, so that videos that are long enough keep their order and the longest of the short ones comes next.
+    # The sort is stable: videos that are long enough keep their order, and the longest of the short ones comes next.
     ranked = usable.iloc[np.argsort(-usable["frames"].clip(upper=frames), kind="stable")]
     classes = ranked["class_name"].where(ranked["class_name"] != "", ranked["label"].astype(str))
     chosen = ranked[~classes.duplicated()] if classes.nunique() > 1 else ranked.head(count)
@@ -111,7 +118,7 @@ def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
 
 
 def choose_variants(cache: Cache) -> list[Variant]:
-    """What has been rendered, `zero` first and alphas rising; else `zero` at a few alphas."""
+    """Return the rendered variants, `zero` first and alphas rising; if there are none, `zero` at each of ALPHAS."""
     rendered = cache.variants() or [Variant(alpha=a) for a in ALPHAS]
 
     def order(v: Variant) -> tuple[object, ...]:
@@ -122,5 +129,8 @@ def choose_variants(cache: Cache) -> list[Variant]:
 
 
 def evenly_spaced(frames: int, columns: int) -> np.ndarray:
-    """Numbers of evenly spaced frames, first and last among them, each once: (n,) int64, n <= columns."""
+    """Return the numbers of evenly spaced frames, the first and the last among them, each once.
+
+    The result has shape (n,), int64, with n <= columns.
+    """
     return np.unique(np.linspace(0, frames - 1, columns).round().astype(np.int64))

@@ -1,4 +1,4 @@
-"""Frames of a few videos as they are, and as variants make them, whether these are rendered or not."""
+"""Collect the frames of a few videos, original and as each variant, whether the variant is rendered or not."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from s2vc.pipeline.variants import Variant
 
 @dataclass(frozen=True)
 class PreviewedVideo:
-    """A video to show: its row in its shard, its number of frames, and stored frames per second."""
+    """Describes a video to show. row: its row in its shard; frames: how many it has; fps: stored frames per second."""
 
     video_id: str
     class_name: str
@@ -37,10 +37,10 @@ class PreviewedVideo:
 
 @dataclass(frozen=True)
 class Strip:
-    """One rendering of the frames shown of a video: (n, H, W, 3) uint8; variant None is the original, or what `title`
-    says.
+    """Holds the frames shown of a video, (n, H, W, 3) uint8, original or as one variant.
 
-    kept, alpha: share of the latents kept and threshold, means over the windows shown. fresh: computed on the fly.
+    variant: None for the original, or for what `title` says. kept, alpha: the share of latents kept, 0 to 1, and the
+    threshold, both means over the windows shown. fresh: computed for this picture, not read from the cache.
     """
 
     frames: np.ndarray
@@ -53,7 +53,8 @@ class Strip:
 
 @dataclass(frozen=True)
 class VideoStrips:
-    """What is shown of a video: the numbers of its frames (n,), and those frames, original first."""
+    """Holds what is shown of a video: the numbers of its frames (n,), and a strip of these frames for the original,
+    which comes first, and for each variant."""
 
     subject: PreviewedVideo
     numbers: np.ndarray
@@ -61,7 +62,7 @@ class VideoStrips:
 
 
 def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
-    """The videos of these ids. Raises UserError for an id that is not in the cache or has no frames to show."""
+    """Find the videos with these ids, each once. Raises UserError for an id that is unknown or has no frames."""
     index = cache.index
     subjects = []
     for video_id in dict.fromkeys(video_ids):
@@ -82,13 +83,13 @@ def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
 
 
 def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, variants: Sequence[Variant]) -> VideoStrips:
-    """The frames of these numbers (n,) of a video, and what each variant makes of them.
+    """Return the frames of a video with these numbers (n,), original and as each variant.
 
-    What is not rendered is computed from the cached latents; in memory are the frames that are shown, and no more of
-    the video. Raises UserError where that needs latents that are not there yet.
+    A variant that is not rendered is computed from the cached latents. Only the frames that are shown are held in
+    memory. Raises UserError if latents are needed that are not encoded yet.
     """
     strips = {v: _rendered(cache, subject, v, numbers) for v in variants if _is_rendered(cache, subject, v)}
-    # One call renders variants of one window rule; tfd is apart, since it must be given its windows whole.
+    # One call renders all variants of one window rule. tfd has a call of its own, since it needs whole windows.
     fresh: dict[object, list[Variant]] = {}
     for variant in variants:
         if variant not in strips:
@@ -108,6 +109,7 @@ def _frames(cache: Cache, subject: PreviewedVideo, numbers: Sequence[int] | np.n
 
 
 def _rendered(cache: Cache, subject: PreviewedVideo, variant: Variant, numbers: np.ndarray) -> Strip:
+    """Read the strip of a rendered variant from the cache."""
     places = nearest_places(cache.windows(subject.video_id, variant), numbers)
     frames = [cache.motion_preserved(subject.video_id, variant, w, r, r + 1) for w, r in places]
     shard = read_corrections(cache.layout.motion(variant, subject.shard))
@@ -117,9 +119,10 @@ def _rendered(cache: Cache, subject: PreviewedVideo, variant: Variant, numbers: 
 
 
 def nearest_places(windows: list[np.ndarray], numbers: np.ndarray) -> list[tuple[int, int]]:
-    """Where each frame of these numbers is rendered: (window, row in it).
+    """Return where each frame of these numbers is rendered, as (window, row in the window).
 
-    Windows far apart, or of every n-th frame, leave frames out: then the nearest one stands in.
+    windows: the frame numbers of each window. Windows that are far apart, or that take every n-th frame, leave frames
+    out; the nearest rendered frame stands in for such a frame.
     """
     places = [(w, r) for w, window in enumerate(windows) for r in range(len(window))]
     frames = np.concatenate(windows)
@@ -127,7 +130,10 @@ def nearest_places(windows: list[np.ndarray], numbers: np.ndarray) -> list[tuple
 
 
 class _Shown(Sink):
-    """Takes windows that are rendered, and keeps of each the changes of the rows that are wanted, ascending."""
+    """Receives windows as they are rendered, and keeps the changes of the wanted rows of each.
+
+    wanted: for each window the rows to keep, in ascending order.
+    """
 
     def __init__(self, wanted: list[list[int]]):
         self._wanted = iter(wanted)
@@ -144,7 +150,10 @@ class _Shown(Sink):
 
 
 def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], numbers: np.ndarray) -> Iterator[Strip]:
-    """Variants of one window rule, rendered from the cached latents as `s2vc-prep render` would, for these frames."""
+    """Render variants of one window rule from the cached latents, as `s2vc-prep render` would, for these frames only.
+
+    Yields a strip for each variant. Raises UserError if the video is not encoded yet.
+    """
     if read_receipt(cache.layout, ENCODE, subject.shard) is None:
         raise UserError(f"{subject.video_id} is not encoded yet: run `s2vc-prep encode` again to finish the cache")
     windows, places = _needed(subject, variants[0], numbers)
@@ -168,11 +177,12 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
 def _needed(
     subject: PreviewedVideo, variant: Variant, numbers: np.ndarray
 ) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Windows to render for frames of these numbers, and where each frame is in them: (window, row).
+    """Return the windows to render for frames of these numbers, and where each frame lies in them, as (window, row).
 
-    For scope clip and for tfd, those of the rule. Else the frames alone will do: the STD over the video is cached, and
-    random numbers that hold over a window (noise, random) come out as in the whole one. Only shuffle-frame, which
-    draws for frame after frame, starts its stream anew. They go in runs, since what lies between is read as well.
+    Scope clip and tfd need the windows of the rule. Otherwise the frames alone are enough: the STD over the video is
+    cached, and random numbers that hold for a whole window (noise, random) come out the same. Only shuffle-frame, which
+    draws anew for each frame, comes out differently from what is rendered. The frames are split into runs where they
+    lie far apart, since all latents between the first and the last frame of a window are read.
     """
     if variant.rule.scope == "clip" or variant.strategy == "tfd":
         windows = variant.rule.windows(subject.frames)
@@ -183,5 +193,5 @@ def _needed(
 
 @lru_cache(maxsize=1)
 def _flow(path: str, fingerprint: str, precision: str) -> Flow:
-    # Unlike a worker's: on all cores, since nobody compares the bytes of pictures.
+    # Unlike in a worker, the flow may use a GPU or all cores: a preview need not be the same byte by byte everywhere.
     return load_flow(path, "cuda" if torch.cuda.is_available() else "cpu", precision)

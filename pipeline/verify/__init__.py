@@ -1,1 +1,1 @@
-"""Every invariant of a cache's format, checked against what is on the disk."""
+"""Check every invariant of a cache's format against the files that are stored."""

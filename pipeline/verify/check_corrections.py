@@ -1,4 +1,4 @@
-"""Checks of rendered variants: variant.json, and the corrections of a shard in motion/VARIANT/NNNNN.h5."""
+"""Check rendered variants: variant.json, and the corrections of a shard in motion/VARIANT/NNNNN.h5."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,11 +19,11 @@ from s2vc.pipeline.verify.problem import Problem
 from s2vc.pipeline.windows import WindowRule
 
 PIECE_FRAMES = 256
-"""Corrections that are read at a time, 3 MB."""
+"""This many frames' corrections are read at a time, which takes 3 MB."""
 
 
 def check_variant_settings(layout: Layout, variant: Variant) -> Iterable[Problem]:
-    """variant.json says what the folder's name says."""
+    """Check that variant.json describes the variant that its folder is named after. Raises Malformed if not."""
     try:
         found = Variant.from_json(files.read_json(layout.variant_settings(variant)))
     except FileNotFoundError:
@@ -38,7 +38,12 @@ def check_variant_settings(layout: Layout, variant: Variant) -> Iterable[Problem
 def check_corrections(
     path: Path, where: str, variant: Variant, videos: list[VideoRecord], quick: bool
 ) -> Iterable[Problem]:
-    """The windows are the rule's, their levels such as can be, and a window with nothing suppressed has no change."""
+    """Check the corrections of one shard: its windows are those of the variant's rule, and scale, kept and alpha have
+    possible values. Unless `quick`, also check that a window that keeps every latent changes no frame.
+
+    path: the shard's HDF5 file; where: its name in messages; videos: those of its receipt. Raises Malformed where the
+    datasets do not fit each other or the rule.
+    """
     shard = _read(path, variant, videos)
     _check_windows(shard, variant, videos)
     yield from _check_levels(shard, where, variant)
@@ -49,7 +54,10 @@ def check_corrections(
 
 
 def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> CorrectionShard:
-    """The small arrays, of shapes that fit each other. Raises Malformed before anything absurd is read."""
+    """Read the small arrays after checking that their shapes fit each other.
+
+    Raises Malformed before an absurdly large array would be read.
+    """
     file = read_shard(path)
     windows = len(checked_dataset(file, "scale", np.float32, (None,)))
     rows = len(checked_dataset(file, "window_frames", np.int64, (None,)))
@@ -58,7 +66,7 @@ def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> Correction
     checked_dataset(file, "alpha", np.float32, (windows,))
     checked_dataset(file, "kept", np.float32, (windows,))
     checked_dataset(file, "correction", np.int8, (rows, SMALL, SMALL, 3))
-    # The rule of a name and the frames of a receipt may ask for any number; what is stored is bounded by the file.
+    # A variant's name and a receipt may claim any number of rows, but the file bounds how many can be stored.
     least = sum(_least_rows(variant.rule, v.frames) for v in videos)
     if rows < least:
         raise Malformed(f"has {rows} window rows, {least} or more are expected")
@@ -66,14 +74,16 @@ def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> Correction
 
 
 def _least_rows(rule: WindowRule, frames: int) -> int:
-    """Rows of all windows of a video, but for the one that ends with it where frames remain."""
+    """Return how many rows the windows of a video have at least: the extra last window, which ends with the video
+    where frames remain, is not counted."""
     if rule.clip_length is None or rule.window_stride is None or not frames:
         return frames
     return rule.clip_length * (1 + max(frames - rule.span, 0) // rule.window_stride)
 
 
 def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoRecord]) -> None:
-    """window_video, window_offsets and window_frames are those that the rule gives for the videos of the receipt."""
+    """Raise Malformed unless window_video, window_offsets and window_frames are those that the variant's rule gives for
+    the videos of the receipt."""
     offsets, first = shard.window_offsets, 0
     if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(shard.window_frames):
         raise Malformed("window_offsets do not rise from 0 to the number of window rows")
@@ -95,6 +105,7 @@ def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoR
 
 
 def _check_levels(shard: CorrectionShard, where: str, variant: Variant) -> Iterable[Problem]:
+    """Yield a problem for each of scale, kept and alpha that has an impossible value, naming the first such window."""
     wrong = {
         "scale is not a finite number of 0 or more": ~(np.isfinite(shard.scale) & (shard.scale >= 0)),
         "kept is not a share of 0 to 1": ~((shard.kept >= 0) & (shard.kept <= 1)),
@@ -108,6 +119,6 @@ def _check_levels(shard: CorrectionShard, where: str, variant: Variant) -> Itera
 
 
 def _changes(path: Path, start: int, stop: int) -> bool:
-    """Whether any correction of rows start to stop is not 0."""
+    """Return whether any correction in rows `start` up to `stop` is not 0."""
     correction = read_shard(path)["correction"]
     return any(correction[begin : min(begin + PIECE_FRAMES, stop)].any() for begin in range(start, stop, PIECE_FRAMES))

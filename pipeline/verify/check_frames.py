@@ -1,4 +1,4 @@
-"""Checks of the stored frames of a shard: what lies in frames/NNNNN.h5 and small/NNNNN.h5."""
+"""Check the stored frames of a shard: the contents of frames/NNNNN.h5 and small/NNNNN.h5."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +16,13 @@ from s2vc.pipeline.verify.problem import Problem
 
 
 def frame_offsets(videos: list[VideoRecord]) -> np.ndarray:
-    """First frame of each video in its shard and, last, the number of frames: (V + 1,) int64."""
+    """Return the first frame of each video in its shard and, last, the number of frames: (V + 1,) int64."""
     return np.cumsum([0, *(v.frames for v in videos)], dtype=np.int64)
 
 
 def check_frames(path: Path, where: str, size: tuple[int, int], videos: list[VideoRecord]) -> Iterable[Problem]:
-    """The datasets fit each other and the receipt's videos; first and last JPEG of each video decode to `size`."""
+    """Check that the datasets fit each other and the receipt's videos, and that the first and the last JPEG of each
+    video decode to `size`, (height, width). Raises Malformed where the datasets do not fit."""
     file = read_shard(path)
     expected = frame_offsets(videos)
     jpeg = checked_dataset(file, "jpeg", np.uint8, (None,))
@@ -42,10 +43,10 @@ def check_frames(path: Path, where: str, size: tuple[int, int], videos: list[Vid
 
 
 def _jpeg_fault(path: Path, frame: int, size: tuple[int, int]) -> str:
-    """What is wrong with a stored frame, as the end of a sentence about it; empty where nothing is."""
+    """Return what is wrong with a stored frame, as the end of a sentence about it; empty if nothing is."""
     try:
         jpegs = read_jpegs(path, frame, frame + 1)
-        # The header first: a few bytes can claim gigabytes of pixels.
+        # The header is read first, since a few bytes can claim gigabytes of pixels.
         height, width, *_ = simplejpeg.decode_jpeg_header(jpegs[0])
         if (height, width) != size:
             return f"is {height}x{width}, {size[0]}x{size[1]} is expected"
@@ -56,7 +57,7 @@ def _jpeg_fault(path: Path, frame: int, size: tuple[int, int]) -> str:
 
 
 def check_small(path: Path, videos: list[VideoRecord]) -> Iterable[Problem]:
-    """There is a small frame for each stored one."""
+    """Check that the file holds one small frame for each frame of the videos. Raises Malformed if not."""
     frames = sum(v.frames for v in videos)
     checked_dataset(read_shard(path), "small", np.uint8, (frames, SMALL, SMALL, 3))
     return ()

@@ -1,4 +1,4 @@
-"""Checks of index.csv: it says what the receipts say, row by row."""
+"""Check that index.csv says what the receipts say, row by row."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,10 @@ COLUMNS = ("video_id", "label", "class_name", *NUMBERS, "status", "reason")
 
 
 def check_index(layout: Layout, settings: Settings) -> Checks[pd.DataFrame | None]:
-    """index.csv is readable and has the rows of cache.json, each in its shard; without it nothing can be compared."""
+    """Check that index.csv can be read and has as many rows as cache.json says, each assigned to its shard.
+
+    Returns the table, or None where it cannot be used and nothing can be compared with it.
+    """
     try:
         index = read_index(layout)
     except UserError as error:
@@ -28,7 +31,7 @@ def check_index(layout: Layout, settings: Settings) -> Checks[pd.DataFrame | Non
         yield Problem(WHERE, f"has no column {missing[0]}")
         return None
     if len(index) != settings.rows:
-        # A job that was stopped while a cache grew leaves this, too; the next one puts it right.
+        # A job that was stopped while it added videos to a cache also leaves this; the next job puts it right.
         yield Problem(
             WHERE,
             f"has {len(index)} rows, the cache is made for {settings.rows}; run `s2vc-prep encode` again",
@@ -49,7 +52,10 @@ def _check_shard_column(index: pd.DataFrame, settings: Settings) -> Iterable[Pro
 def check_index_rows(
     index: pd.DataFrame, shard: int, rows: range, videos: list[VideoRecord], receipt: str
 ) -> Checks[None]:
-    """The rows of a shard against its ingest receipt, whose videos these are; the receipt's name is for messages."""
+    """Compare the rows of a shard with its ingest receipt.
+
+    rows: the shard's rows of the index; videos: those of the receipt; receipt: its name, for messages.
+    """
     stored = index.iloc[rows.start : rows.stop]
     if not stored["status"].any() and not stored["frames"].any():
         what = f"does not list shard {shard:05d} yet, which is ingested; run `s2vc-prep encode` again"

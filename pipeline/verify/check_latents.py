@@ -1,4 +1,4 @@
-"""Checks of the latents of a shard: the arrays of latents.zarr/NNNNN, their chunk files, and the STDs in them."""
+"""Check the latents of a shard: the arrays of latents.zarr/NNNNN, their chunk files, and the STDs in them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,16 +26,20 @@ from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 CRC_BYTES = 4
 INDEX_BYTES = WRITE_FRAMES // READ_FRAMES * 16 + CRC_BYTES
-"""A zarr-shard ends with where its chunks lie: offset and length, 8 bytes each, of every one it could have."""
+"""A zarr-shard ends with an index of this many bytes: offset and length, 8 bytes each, of every chunk that it has room
+for, and a checksum."""
 
 
 def zarr_shards(frames: int) -> int:
-    """Files that hold the z of so many frames."""
+    """Return how many zarr-shards, which are files, hold the z of `frames` frames."""
     return -(-frames // WRITE_FRAMES)
 
 
 def latent_files(frames: int, videos: int, kind: str) -> dict[str, int | None]:
-    """Every file of a shard's group, and its size in bytes where that follows from what is stored, uncompressed."""
+    """Return every file that a shard's group must have, by its path in the group, with its size in bytes.
+
+    The size is None where it does not follow from the numbers of frames and videos: for metadata and compressed z.
+    """
     sizes: dict[str, int | None] = {"zarr.json": None}
     arrays = ("z", *(["z_step"] if kind == Q8 else []), "std_video", "std_clip_histogram")
     sizes |= {f"{name}/zarr.json": None for name in arrays}
@@ -52,7 +56,7 @@ def latent_files(frames: int, videos: int, kind: str) -> dict[str, int | None]:
 
 
 def check_root(layout: Layout) -> Iterable[Problem]:
-    """latents.zarr is a Zarr v3 group."""
+    """Check that latents.zarr is a Zarr v3 group. Raises Malformed if not."""
     path = layout.all_latents / "zarr.json"
     if not path.is_file():
         raise Malformed("is missing")
@@ -63,7 +67,10 @@ def check_root(layout: Layout) -> Iterable[Problem]:
 
 
 def check_latents(path: Path, where: str, videos: list[VideoRecord], kind: str) -> Iterable[Problem]:
-    """Shapes and types of the arrays; steps, STDs and their counts are such as can be. z itself is not read."""
+    """Check the shapes and types of the arrays, and that steps, STDs and their counts have possible values.
+
+    z itself is not read. kind: how the cache stores latents. Raises Malformed where a shape or type is wrong.
+    """
     frames, count = sum(v.frames for v in videos), len(videos)
     if (stored := open_array(path, "z").dtype) != np.dtype(STORED_AS[kind]):
         raise Malformed(f"z is {stored}, {STORED_AS[kind]} is expected")
@@ -85,12 +92,16 @@ def check_latents(path: Path, where: str, videos: list[VideoRecord], kind: str) 
 
 
 def _are_steps(step: np.ndarray) -> bool:
+    """Return whether all steps (n,) float32 are powers of two from STEP to WIDEST_STEP."""
     fraction, _ = np.frexp(step)
     return bool(((fraction == 0.5) & (step >= STEP) & (step <= WIDEST_STEP)).all())
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether a zarr-shard is not as long as its chunks and their index; of a packed one, only they tell how long."""
+    """Return whether a zarr-shard is not as long as its chunks and their index together.
+
+    The size of a compressed zarr-shard does not follow from its shape, so the index is the only measure of it.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - INDEX_BYTES))
@@ -98,11 +109,12 @@ def _is_cut(path: Path) -> bool:
     if len(places) != INDEX_BYTES - CRC_BYTES:
         return True
     lengths = np.frombuffer(places, "<u8")[1::2]
-    # Of a chunk that it could have and has not, the length is 2^64 - 1.
+    # The index gives 2^64 - 1 as the length of a chunk that is not stored.
     return int(lengths[lengths != np.iinfo(np.uint64).max].sum()) != size - INDEX_BYTES
 
 
 def _std_fault(std: np.ndarray, frames: int) -> str:
+    """Return what is wrong with a video's STDs (12288,) float32; empty if nothing is."""
     if not (np.isfinite(std).all() and (std >= 0).all()):
         return "std_video is not a finite number of 0 or more everywhere"
     if frames < 2 and std.any():
@@ -111,7 +123,10 @@ def _std_fault(std: np.ndarray, frames: int) -> str:
 
 
 def _histogram_fault(counts: np.ndarray, frames: int) -> str:
-    """STDs of 4 and more are not counted, so that there may be fewer than one for each window and latent."""
+    """Return what is wrong with a video's histogram (512,) int64 of window STDs; empty if nothing is.
+
+    STDs of 4 and more are in no bin, so there may be fewer counts than windows times latents, but never more.
+    """
     windows = len(WindowRule("clip", HISTOGRAM_WINDOW).windows(frames))
     if (counts < 0).any():
         return "std_clip_histogram counts less than 0"

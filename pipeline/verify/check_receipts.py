@@ -1,4 +1,4 @@
-"""Checks of receipts, and of the files they name against their SHA-256."""
+"""Check receipts, and the files that they name against their SHA-256."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +10,15 @@ from s2vc.pipeline.verify.problem import Checks, Problem
 
 
 def receipt_name(layout: Layout, stage: str, shard: int) -> str:
-    """Where a receipt lies, relative to the cache."""
+    """Return the path of a receipt relative to the cache."""
     return layout.receipt(stage, shard).relative_to(layout.root).as_posix()
 
 
 def check_receipt(layout: Layout, stage: str, shard: int, video_ids: list[str]) -> Checks[Receipt | None]:
-    """The receipt that is there is one, of that stage and shard, and of those videos in that order."""
+    """Check that the receipt file is a receipt of this stage and shard, with these videos in this order.
+
+    Returns the receipt, or None where there is a problem with it.
+    """
     where = receipt_name(layout, stage, shard)
     try:
         receipt = load_receipt(layout, stage, shard)
@@ -42,7 +45,10 @@ def _other_videos(videos: list[VideoRecord], video_ids: list[str]) -> str:
 
 
 def check_inputs(layout: Layout, receipt: Receipt, before: Receipt, inputs: list[str]) -> Checks[bool]:
-    """The receipt was made from the files that the receipt before it names; whether it was."""
+    """Check that a receipt's stage read the files that the receipt of the stage before it names now.
+
+    inputs: the names of the files that the stage reads. Returns whether it did.
+    """
     where = receipt_name(layout, receipt.stage, receipt.shard)
     command = "render" if receipt.stage.startswith("motion/") else "encode"
     if receipt.videos != before.videos:
@@ -58,9 +64,11 @@ def check_inputs(layout: Layout, receipt: Receipt, before: Receipt, inputs: list
 
 
 def check_files(layout: Layout, receipt: Receipt, sizes: Mapping[str, int | None], quick: bool) -> Checks[set[str]]:
-    """The files of a shard and stage: named in the receipt, there, of their size where it is known, and unchanged.
+    """Check the files of a stage of a shard: each is named in the receipt, exists, has its size where that is known
+    and, unless `quick`, has the SHA-256 of the receipt.
 
-    sizes: of every file that must be there, by its path relative to the cache. Returns those that are well.
+    sizes: every file that must exist, by its path relative to the cache, with its size in bytes or None. Returns the
+    names of the files without a problem.
     """
     where = receipt_name(layout, receipt.stage, receipt.shard)
     for name in sorted(receipt.files.keys() - sizes.keys()):

@@ -1,4 +1,4 @@
-"""Checks of a cache in an object store: each shard is brought here as it is there, and checked as one on disk is."""
+"""Check a cache in an object store: each shard is downloaded as it is stored, and checked like one on disk."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,7 +22,10 @@ TOP = ("cache.json", "index.csv", "flow.safetensors", "log.txt")
 
 @dataclass
 class RemoteShards:
-    """The shards of a cache under check. there: all keys of the store; own: those that the cache accounts for."""
+    """Downloads the shards of a cache in an object store and checks them.
+
+    there: all keys of the store. own: those that the cache accounts for; it grows as shards are downloaded.
+    """
 
     layout: RemoteLayout
     settings: Settings
@@ -38,7 +41,10 @@ class RemoteShards:
 
     @contextmanager
     def brought(self, shard: int, rows: range) -> Iterator[ShardCheck]:
-        """The check of a shard, of which a copy is here while the block runs. Nothing comes from the local cache."""
+        """Yield the check of a shard whose files are downloaded to a temporary folder while the block runs.
+
+        Nothing is taken from the local cache, whose copies could hide what is wrong in the store.
+        """
         with scratch(self.layout.local / "scratch") as folder:
             here = Layout(folder)
             for stage in (INGEST, ENCODE, *map(motion_stage, self.variants)):
@@ -46,6 +52,7 @@ class RemoteShards:
             yield ShardCheck(here, self.settings, self.index, shard, rows, self.quick)
 
     def _bring(self, here: Layout, stage: str, shard: int) -> None:
+        """Download a stage's receipt and the files it names into `here`, and count their keys as the cache's own."""
         path = here.receipt(stage, shard)
         key = path.relative_to(here.root).as_posix()
         self.own.add(key)
@@ -66,7 +73,7 @@ class RemoteShards:
                     self.layout.store.download(key, here.root / name)
 
     def foreign(self) -> Checks[None]:
-        """Objects that no receipt accounts for, once all shards were brought."""
+        """Yield a problem for each object that no receipt accounts for; call it after all shards were downloaded."""
         for key in sorted(self.there - self.own):
             if not key.startswith(f"{JOBS}/"):
                 yield foreign(key)

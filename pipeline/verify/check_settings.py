@@ -1,4 +1,4 @@
-"""Checks of what a cache has once: cache.json and the flow."""
+"""Check the files that a cache has once: cache.json and the flow."""
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.layout import Layout
@@ -9,7 +9,10 @@ from s2vc.pipeline.verify.problem import Checks, Problem
 
 
 def check_settings(layout: Layout) -> Checks[Settings | None]:
-    """cache.json is readable, of this version, and holds values that can be; without it nothing can be checked."""
+    """Check that cache.json can be read, has this version and holds possible values.
+
+    Returns the settings, or None where there is a problem with them and nothing else can be checked.
+    """
     where = layout.settings.name
     try:
         settings = read_settings(layout)
@@ -26,7 +29,7 @@ def check_settings(layout: Layout) -> Checks[Settings | None]:
 
 
 def _fault(settings: Settings) -> str:
-    """What cannot be in the settings and is read all the same; empty where all is well."""
+    """Return which value is impossible although `read_settings` accepts it; empty if none is."""
     if not settings.segments:
         return "segments are no numbers of manifest rows"
     if settings.jpeg_quality > 100:
@@ -37,7 +40,7 @@ def _fault(settings: Settings) -> str:
 
 
 def check_flow(layout: Layout, settings: Settings) -> Checks[None]:
-    """flow.safetensors is the flow that cache.json names."""
+    """Check that flow.safetensors is the flow whose fingerprint cache.json has."""
     where = layout.flow.name
     try:
         flow = load_flow(layout.flow)

@@ -1,4 +1,4 @@
-"""Checks of a shard, stage by stage: its receipts, the files they name, and what is in them."""
+"""Check a shard stage by stage: its receipts, the files that they name, and the contents of those files."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,10 +24,12 @@ T = TypeVar("T")
 
 @dataclass
 class ShardCheck:
-    """A shard under check. A stage is looked into only where the stage before it is done, and a file only where its
-    hash is right, so that one fault is told once.
+    """Checks one shard.
 
-    frames: stored ones, once that is known. unrendered: variants that the shard, encoded, does not have yet.
+    A stage is checked only if the stage before it is done, and a file's contents only if its hash is right, so that
+    one fault is reported once.
+    frames: the number of stored frames, known after `run`. unrendered: the variants that are still to be rendered for
+    the shard, which is encoded.
     """
 
     layout: Layout
@@ -40,6 +42,7 @@ class ShardCheck:
     unrendered: list[Variant] = field(default_factory=list)
 
     def run(self, variants: list[Variant]) -> Checks[None]:
+        """Yield the problems of ingest, of encode and of each rendered variant."""
         ingested = yield from self._of(INGEST, self._ingest())
         encoded = (yield from self._of(ENCODE, self._encode(ingested))) if ingested else None
         if encoded is None:
@@ -51,7 +54,11 @@ class ShardCheck:
                 self.unrendered.append(variant)
 
     def _of(self, stage: str, checks: Checks[T]) -> Checks[T]:
-        """The problems of a stage, saying so; the index is derived, and made anew without doing the stage again."""
+        """Yield the problems of a stage, marked with the stage and shard to do again.
+
+        Unfinished work and problems of index.csv are not marked: the index is derived from the receipts, and written
+        anew without doing the stage again.
+        """
         while True:
             try:
                 problem = next(checks)
@@ -84,7 +91,7 @@ class ShardCheck:
         inputs = [self._name(self.layout.small(self.shard))]
         if not (yield from check_inputs(self.layout, receipt, ingested, inputs)):
             return None
-        # A receipt may claim any number of frames; the files it names bound what is gone through.
+        # A receipt may claim any number of frames, so the number of files it names bounds the work done here.
         if zarr_shards(receipt.frames) > len(receipt.files):
             where = receipt_name(self.layout, ENCODE, self.shard)
             yield Problem(where, f"names too few files for {receipt.frames} frames")

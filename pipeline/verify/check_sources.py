@@ -1,4 +1,4 @@
-"""Checks of the videos a cache was made from: each is still the file that was decoded."""
+"""Check that each video a cache was made from is still the file that was decoded."""
 
 from pathlib import Path
 
@@ -21,10 +21,11 @@ def check_sources(
     quick: bool = False,
     show: ShowProgress = no_progress,
 ) -> Checks[None]:
-    """Size and, unless `quick`, SHA-256 of each source against the ingest receipt of its shard.
+    """Compare the size and, unless `quick`, the SHA-256 of each source video with the ingest receipt of its shard.
 
-    A changed source is damage of its shard: doing it again takes the file as it is now. Raises StorageError where the
-    root is empty, as where it is not mounted.
+    A changed source counts as damage of its shard, since ingesting the shard again takes the file as it is now. A
+    missing source is reported without a stage to do again. show: called with the number of videos, shows progress.
+    Raises StorageError if the root is empty, as a folder is where nothing is mounted.
     """
     rows = sources_of(manifest)
     layout.expect_many()
@@ -40,8 +41,9 @@ def check_sources(
 
 
 def _change(video: VideoRecord, source: Source, root: Path, quick: bool) -> str:
+    """Return how a source differs from the file that was decoded, as a sentence; empty if it does not."""
     if not video.sha256:
-        return ""  # there was no file then either
+        return ""  # the file was already missing when the shard was ingested
     try:
         path = find_source(source, root)
     except StorageError:

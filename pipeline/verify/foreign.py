@@ -1,4 +1,4 @@
-"""What lies in a cache that no receipt and no layout accounts for."""
+"""Find the files in a cache that no receipt and no layout accounts for."""
 
 import os
 import re
@@ -15,8 +15,11 @@ _NUMBER = re.compile(r"[0-9]{5,9}")
 
 
 def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
-    """Files and folders in the cache's folders that are not part of it, what stopped jobs left half written, and links
-    that lead out of the cache."""
+    """Yield a problem for each link that leads out of the cache, for each file or folder in the cache's folders that is
+    not part of it, and for each file that a stopped job left half written.
+
+    shards: how many shards the cache has. variants: those that have a folder or receipts.
+    """
     for path in links_out_of(layout.root):
         yield Problem(path.relative_to(layout.root).as_posix(), "is a link that leads out of the cache")
     for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
@@ -26,7 +29,10 @@ def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) ->
 
 
 def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]]:
-    """For each folder of a cache, which names in it are the cache's own."""
+    """Return, for each folder of a cache, a function that says whether a name in it belongs to the cache.
+
+    variants: the names of the variants.
+    """
 
     def shard_file(name: str) -> bool:
         return _is_shard(name, ".h5", shards)
@@ -35,7 +41,7 @@ def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]
         return _is_shard(name, ".json", shards)
 
     belongs: dict[str, Callable[[str], bool]] = {
-        "": lambda name: ATTEMPT not in name,  # at the top, a user may keep other things beside the cache's parts
+        "": lambda name: ATTEMPT not in name,  # users may keep files of their own in the cache's top folder
         "frames": shard_file,
         "small": shard_file,
         "latents.zarr": lambda name: name == "zarr.json" or _is_shard(name, "", shards),
@@ -52,12 +58,13 @@ def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]
 
 
 def _is_shard(name: str, ending: str, shards: int) -> bool:
+    """Return whether a name is that of one of the shards: its number in five digits or more, and the ending."""
     number = name.removesuffix(ending)
     return bool(_NUMBER.fullmatch(number)) and int(number) < shards and name == f"{int(number):05d}{ending}"
 
 
 def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Iterator[Problem]:
-    """Files in a shard's Zarr group that are not part of it; expected: paths relative to the group."""
+    """Yield a problem for each file in a shard's Zarr group that is not in `expected`, paths relative to the group."""
     for folder, _, names in os.walk(group):
         for name in sorted(names):
             path = Path(folder, name)
@@ -66,7 +73,7 @@ def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Itera
 
 
 def foreign(name: str) -> Problem:
-    """The problem that something is of this name."""
+    """Return the problem to report for a file of this name, which is not part of the cache."""
     if ATTEMPT in name:
         what = "was left half written by a job that was stopped; run that command again, which removes it"
         return Problem(name, what, unfinished=True)

@@ -1,4 +1,4 @@
-"""HDF5 datasets that are taken at their word only so far as the file bears it out."""
+"""Read HDF5 datasets only after checking that the file really holds what their headers claim."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from s2vc.pipeline.storage.hdf5 import plain, sound_dataset
 
 
 def checked_dataset(file: Any, name: str, dtype: type, shape: tuple[int | None, ...]) -> Any:
-    """A dataset of an open h5py.File, of that type and shape (None: any length), stored whole in the file itself.
+    """Return a dataset of an open h5py.File after checking its type, its shape and that all of it is in the file.
 
-    Nothing of it is read. Raises Malformed, which says what is wrong.
+    shape: the expected lengths; None stands for any length. No data are read. Raises Malformed with what is wrong.
     """
     dataset = sound_dataset(file, name)
     if dataset.dtype != np.dtype(dtype):
@@ -25,7 +25,7 @@ def checked_dataset(file: Any, name: str, dtype: type, shape: tuple[int | None, 
 
 
 def checked_texts(file: Any, name: str, count: int) -> list[str]:
-    """A dataset of so many texts, read. Raises Malformed."""
+    """Return the texts of a dataset. Raises Malformed if it does not hold `count` texts in UTF-8."""
     dataset = sound_dataset(file, name)
     if dataset.dtype.kind != "O" or dataset.shape != (count,):
         raise Malformed(f"{name} are not {count} texts")

@@ -1,4 +1,4 @@
-"""What a check finds, and how whatever a hostile file does to a library becomes one line about that file."""
+"""Define what a check reports, and turn whatever error a damaged or hostile file causes into one line about it."""
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is not as the format says, for a person.
+    """Describes to a person one thing that is not as the format says.
 
-    where: the file, relative to the cache (or the shard, or the video). unfinished: work that is left, as a stopped job
-    leaves it, no damage. stage, shard: what to do again to put it right, where that is known.
+    where: the file, relative to the cache (or the shard, or the video). what: what is wrong with it. unfinished: it is
+    no damage, but work that a stopped job has left. stage, shard: what to do again to put it right; "" and -1 where
+    that is not known.
     """
 
     where: str
@@ -26,21 +27,21 @@ class Problem:
     shard: int = -1
 
     def __str__(self) -> str:
-        """One line without control characters."""
+        """Return one line without control characters."""
         return printable(f"{self.where}: {self.what}")
 
 
 Checks = Generator[Problem, None, T]
-"""Yields problems as they are found and returns what later checks go on with."""
+"""A check is a generator: it yields problems as it finds them, and returns what later checks need."""
 
 
 def guarded(where: str, check: Callable[P, Iterable[Problem]], *args: P.args, **kwargs: P.kwargs) -> Checks[None]:
-    """The problems that check(*args) finds in one file; an error while it is read becomes the last of them."""
+    """Yield the problems that `check` finds in one file; an error while reading the file becomes the last of them."""
     try:
         yield from check(*args, **kwargs)
     except Malformed as error:
         yield Problem(where, str(error))
-    # Anything: a file made to do harm finds its way through h5py, Zarr and NumPy to errors of every kind.
+    # Every exception is caught, since a hostile file can make h5py, Zarr and NumPy raise errors of any kind.
     except Exception as error:
         first_line = (str(error).splitlines() or [""])[0]
         yield Problem(where, f"cannot be read ({type(error).__name__}: {first_line})")

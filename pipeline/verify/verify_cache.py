@@ -1,4 +1,4 @@
-"""`s2vc-prep verify`: every invariant of a cache's format, checked against what is on the disk."""
+"""Verify a whole cache for `s2vc-prep verify`: check every invariant of its format against the stored files."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ __all__ = ["Problem", "check_shards", "verify_cache"]
 
 
 def verify_cache(layout: Layout, quick: bool = False, show: ShowProgress = no_progress) -> Iterator[Problem]:
-    """The problems of a cache as they are found, none where all is well.
+    """Yield the problems of a cache as they are found, and none if all is well.
 
-    quick: sizes and structure only, nothing is hashed. show: given the number of shards, shows progress over them.
-    Raises UserError where there is no cache, or a job is writing into it; damage of any kind is a problem.
+    quick: check sizes and structure only, and hash nothing. show: called with the number of shards, shows progress.
+    Raises UserError if there is no cache, or a job is writing into it; damage of any kind is yielded as a problem.
     """
     if not layout.settings.exists():
         raise UserError(f"there is no cache at {layout} (no cache.json)")
@@ -47,7 +47,7 @@ def check_shards(
     quick: bool = False,
     show: ShowProgress = no_progress,
 ) -> Iterator[Problem]:
-    """The problems of everything but cache.json and the flow."""
+    """Yield the problems of everything but cache.json and the flow; the parameters are those of `verify_cache`."""
     index = yield from check_index(layout, settings)
     if index is None:
         return

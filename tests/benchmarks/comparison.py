@@ -1,11 +1,11 @@
-"""Random weights, MoCo, S²VC and supervised pre-training side by side on real actions, every task of s2vc-eval.
+"""Compare random weights, MoCo, S²VC and supervised pre-training on real actions, by every task of s2vc-eval.
 
 python -m tests.benchmarks.comparison --out FOLDER [--epochs 15] [--seeds 2] [--size 48] [--splits split1 split2]
 
-On the 120 clips of ../shared/data/interaction: train on set 1 and test on set 2, and the reverse, together. Small
-settings; what is done is kept in FOLDER, so that it can be stopped and run again. Intervals are by bootstrap over the
-sequences that clips were cut from, seeds averaged. The metadata baseline sees no pixel: nearest neighbour on the size
-of the crop and the length of the clip.
+The data are the 120 clips of ../shared/data/interaction: runs train on set 1 and test on set 2, and the reverse, and
+the results are pooled. The settings are small. Finished runs are kept in FOLDER, so that the benchmark can be stopped
+and run again. Intervals are by bootstrap over the sequences that clips were cut from, after averaging over seeds. The
+metadata baseline uses no pixels: it is the nearest neighbour by the size of the crop and the length of the clip.
 """
 
 import argparse
@@ -41,11 +41,11 @@ FRAMES, STEP, BATCH = 8, 6, 30
 VARIANT = Variant(alpha=0.5, rule=WindowRule("clip", FRAMES, STEP))
 RESAMPLES = 5000
 FEW_EPOCHS = 5
-"""Of what is trained through all layers."""
+"""Tasks that train all layers take this many epochs."""
 
 
 def make_cache(folder: Path, given: Path | None) -> Path:
-    """A cache of the clips with both splits, VARIANT rendered; a cache that is given gets the splits."""
+    """Make a cache of the clips with both splits and render VARIANT; a cache that is given is completed instead."""
     clips = pd.read_csv(SHARED / "interaction" / "clips.csv")
     manifest = pd.DataFrame({"video_id": clips["path"], "label": clips["label"], "class_name": clips["label_name"]})
     for split, train in zip(SPLITS, (1, 2), strict=True):
@@ -60,7 +60,7 @@ def make_cache(folder: Path, given: Path | None) -> Path:
 
 
 def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> str:
-    """A pre-trained run, trained or gone on with; `random` needs none."""
+    """Pre-train a model, or resume its training, and return the folder of the run; `random` needs no training."""
     if method == RANDOM:
         return RANDOM
     settings = {
@@ -86,7 +86,7 @@ def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argpa
 
 
 def evaluated(task: str, method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> pd.Series:
-    """Whether each test video was right, 0 or 1, by video: its nearest neighbour, or its class."""
+    """Return, by video, whether its nearest neighbour or its predicted class was right, 0 or 1 (or a mean of both)."""
     made = arguments.out / "made" / f"{task}-{method}-{split}-seed{seed}.txt"
     if not made.exists():
         path = checkpoint(method, split, seed, cache, arguments)
@@ -99,11 +99,14 @@ def evaluated(task: str, method: str, split: str, seed: int, cache: Path, argume
     if task == "retrieval":
         return pd.Series({video: float(rank == 0) for video, rank in result["ranks"]})
     right = pd.DataFrame(result["videos"]).assign(right=lambda v: (v["class"] == v["taken_for"]).astype(float))
-    return right.groupby("video_id")["right"].mean()  # `order` shows each video twice
+    return right.groupby("video_id")["right"].mean()  # the task `order` tests each video twice
 
 
 def metadata_baseline(clips: pd.DataFrame) -> pd.Series:
-    """Nearest neighbour in the other set on width, height and length, standardised there: right or not, by video."""
+    """Return, by video, whether the nearest neighbour in the other set has its class.
+
+    Distances are in width, height and length, standardised by the other set.
+    """
     right = {}
     for train in (1, 2):
         known, asked = clips[clips["set"] == train], clips[clips["set"] != train]
@@ -118,7 +121,7 @@ def metadata_baseline(clips: pd.DataFrame) -> pd.Series:
 
 
 def interval(values: pd.Series, groups: pd.Series) -> str:
-    """Mean in per cent, and its 95 % bootstrap interval over groups of videos."""
+    """Return the mean in per cent and its 95 % bootstrap interval over groups of videos, as text."""
     parts = [values[groups.index[groups == g]].to_numpy() for g in groups.unique()]
     sums, counts = np.array([p.sum() for p in parts]), np.array([len(p) for p in parts])
     chosen = np.random.default_rng(0).integers(len(parts), size=(RESAMPLES, len(parts)))
@@ -166,7 +169,7 @@ def main() -> None:
 
 
 def rest(method: str, cache: Path, arguments: argparse.Namespace) -> None:
-    """The tasks that train through all layers, and saliency: once, on the first split and seed."""
+    """Run the tasks that train all layers, and saliency, once: on the first split, with seed 0."""
     split = arguments.splits[0]
     path = checkpoint(method, split, 0, cache, arguments)
     view = ["--size", arguments.size, "--frames", FRAMES, "--frame-step", STEP]

@@ -1,4 +1,4 @@
-"""The whole `s2vc-prep encode` against its two parts alone: ingest, and the flow on frames that lie in memory.
+"""Compare the whole `s2vc-prep encode` with its two parts alone: ingest, and the flow on frames in memory.
 
 python -m tests.benchmarks.encode [--minutes 3] [--repeats 1]
 """
@@ -33,11 +33,11 @@ from tests.benchmarks.measure import (
 )
 
 TRIED = 6
-"""Clips that the size of the job is worked out from."""
+"""This many clips are timed to choose the size of the job."""
 
 
 def ingest(videos: list[Path], shard_size: int, root: Path, cache: Path, shard: int) -> int:
-    """A shard of the videos, ingested in this process; its frames."""
+    """Ingest a shard of the videos in this process; return its number of frames."""
     chosen = settings(len(videos), shard_size)
     sources = [Source(f"v{n:05d}", str(v.relative_to(root))) for n, v in enumerate(videos)]
     rows = chosen.shards()[shard]
@@ -45,7 +45,7 @@ def ingest(videos: list[Path], shard_size: int, root: Path, cache: Path, shard: 
 
 
 def flow(frames: int) -> None:
-    """The built-in flow over that many frames: no statistics, nothing written."""
+    """Encode `frames` frames with the built-in flow, without statistics and without writing anything."""
     model = load_flow("default")
     small = torch.randint(0, 256, (BATCH["cpu"], 64, 64, 3), dtype=torch.uint8)
     for start in range(0, frames, len(small)):
@@ -53,14 +53,17 @@ def flow(frames: int) -> None:
 
 
 def sized(clips: list[Path], root: Path, scrap: Path, seconds_each: float, round_of: int) -> list[Path]:
-    """As many clips, over and over, as take one worker that long, in whole rounds of shards."""
+    """Return as many clips, repeated if need be, as take one worker `seconds_each` seconds.
+
+    The number is a multiple of `round_of`, the clips of a round of shards.
+    """
     tried = clips[:: max(1, len(clips) // TRIED)][:TRIED]
     flow(BATCH["cpu"])
     one = seconds(lambda: ingest(tried, TRIED, root, scrap, 0))
     receipt = read_receipt(Layout(scrap), INGEST, 0)
     assert receipt is not None
     per_clip = (one + receipt.frames * seconds(lambda: flow(BATCH["cpu"])) / BATCH["cpu"]) / len(tried)
-    # A round is a shard for each worker: the last shard of a part of a round would have a worker alone.
+    # A round is one shard for each worker. In an incomplete last round some workers would have nothing to do.
     count = max(1, round(seconds_each / per_clip / round_of)) * round_of
     return [clips[n % len(clips)] for n in range(count)]
 
@@ -84,7 +87,7 @@ def main() -> None:
 
 
 def measure(videos: list[Path], root: Path, manifest: Path, folder: Path, options: argparse.Namespace) -> None:
-    """Ingest, flow and the command in turn."""
+    """Time ingest, the flow and the command in turn, and print the ratio of both parts to the command."""
     workers, shard_size = options.workers, options.shard_size
     shards = range(len(settings(len(videos), shard_size).shards()))
     print(f"{len(videos)} videos in {len(shards)} shards, {workers} workers, float32")

@@ -1,4 +1,4 @@
-"""Evaluation: extraction against the backbone alone, and retrieval at size against a plain matrix product.
+"""Compare the extraction of features with the backbone alone, and a large retrieval with a plain matrix product.
 
 python -m tests.benchmarks.evaluation [--windows 48] [--repeats 3] [--only features retrieval]
 """
@@ -34,7 +34,7 @@ QUERIES, GALLERY, WIDTH, CLASSES = 10_000, 250_000, 1024, 101
 
 
 def measure_features(folder: Path, windows: int, repeats: int) -> None:
-    """Windows/s of a cache, read, cropped and embedded, against the backbone on a tensor that is there."""
+    """Compare the windows/s of reading, cropping and embedding a cache with the backbone on a tensor in memory."""
     clips = real_clips("interaction", folder)[:8]
     manifest = write_manifest(folder / "m.csv", clips, clips[0].parents[1])
     run_prep("encode", manifest, "--root", clips[0].parents[1], "--out", folder / "cache")
@@ -62,7 +62,10 @@ def measure_features(folder: Path, windows: int, repeats: int) -> None:
 
 
 def retrieve(answer: "multiprocessing.Queue[tuple[float, float, float]]") -> None:
-    """In a process of its own: seconds of the retrieval and of a plain product, and the most memory, in GB."""
+    """Put into `answer` the seconds of the retrieval and of a plain product, and the peak of memory in GB.
+
+    It runs in a process of its own, so that the memory is its own.
+    """
     rng = np.random.default_rng(0)
     gallery = rng.standard_normal((GALLERY, WIDTH), dtype=np.float32)
     queries = rng.standard_normal((QUERIES, WIDTH), dtype=np.float32)
@@ -78,6 +81,7 @@ def retrieve(answer: "multiprocessing.Queue[tuple[float, float, float]]") -> Non
 
 
 def measure_retrieval() -> None:
+    """Time a retrieval and print it next to the time of the matrix products alone, with the peak of memory."""
     context = multiprocessing.get_context("spawn")
     answer: multiprocessing.Queue[tuple[float, float, float]] = context.Queue()
     process = context.Process(target=retrieve, args=(answer,))

@@ -1,4 +1,4 @@
-"""Fitting the flow: images/s of a training step against the same step with FrEIA's blocks.
+"""Compare the images/s of a training step of the flow with the same step made of FrEIA's blocks.
 
 python -m tests.benchmarks.fitting [--batch 64] [--repeats 5] [--device cpu]
 """
@@ -20,13 +20,13 @@ from tests.benchmarks.measure import alternate, print_machine, print_row, ratio
 
 
 def images(count: int) -> Tensor:
-    """Smooth images (count, 3, 64, 64) uint8; how fast a step is does not depend on what they show."""
+    """Return smooth random images (count, 3, 64, 64) uint8; the speed does not depend on their contents."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
     return nn.functional.interpolate(coarse, (64, 64), mode="bilinear").round().byte()
 
 
 def freia_step(flow: Flow, settings: FitSettings, size: int, device: torch.device) -> Callable[[], Tensor]:
-    """A step of the same loop, FrEIA's blocks in place of ours, in slices of `size` images."""
+    """Return a step of the same loop with FrEIA's blocks in place of ours, in slices of `size` images."""
     net = freia_flow(flow).to(device).train()
     subnets = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     weights = [p.requires_grad_(True) for subnet in subnets for p in subnet.parameters()]
@@ -49,13 +49,14 @@ def freia_step(flow: Flow, settings: FitSettings, size: int, device: torch.devic
 
 
 def ours(flow: Flow, settings: FitSettings, device: torch.device) -> Callable[[], float]:
+    """Return a step of our fit."""
     data = images(settings.batch)
     fitting = Fitting(flow, data, data[:2], settings, device)
     return lambda: fitting.next().bits
 
 
 def fitted_flow() -> Flow:
-    """One whose couplings are not the identity, so that all of the arithmetic is there."""
+    """Return a flow whose couplings are not the identity, so that no arithmetic is trivial."""
     flow = new_flow(SMALL_FLOW, seed=0)
     for p in flow.parameters():
         nn.init.normal_(p, std=0.02)
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def tell(times: dict[str, list[float]], batch: int) -> None:
-    """Images/s of each, and its ratio to the faster of FrEIA's."""
+    """Print the images/s of each function, and its ratio to the faster of FrEIA's."""
     theirs = min((t for name, t in times.items() if "FrEIA" in name), key=statistics.median)
     for name, spent in times.items():
         target = {"ours, float32 subnets": "1.3x", "ours, bfloat16 subnets": "3x on a CPU with AMX"}.get(name, "")

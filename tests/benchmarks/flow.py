@@ -1,4 +1,4 @@
-"""The flow: speed of the published architecture against FrEIA's blocks, and the round trip of the built-in weights.
+"""Compare the flow's speed with FrEIA's blocks, and measure the round-trip error of the built-in weights.
 
 python -m tests.benchmarks.flow [--frames 64] [--repeats 5]
 """
@@ -24,15 +24,15 @@ from tests.benchmarks.measure import SIZE, alternate, print_machine, print_row, 
 
 FREIA_BATCHES = (8, 32)
 GFLOP = 14.2
-"""Of a frame, each way, at the published architecture."""
+"""The published architecture takes this arithmetic for a frame, in either direction."""
 AMX = torch.cpu._is_amx_tile_supported()
 FEW = 8
-"""Frames that bfloat16 is tried on without AMX, where it takes seconds for one."""
+"""Without AMX, bfloat16 is timed on this many frames only, since each takes seconds."""
 NO_AMX = "4x on a CPU with AMX; no AMX here: not the case the target is for"
 
 
 def freia_flow(flow: Flow) -> nn.Module:
-    """The published network out of FrEIA's blocks, with the weights of ours."""
+    """Build the flow's network from FrEIA's blocks, with the flow's weights."""
     a = flow.architecture
 
     def conv(i: int, o: int) -> nn.Module:
@@ -55,7 +55,7 @@ def freia_flow(flow: Flow) -> nn.Module:
         add(modules.PermuteRandom, seed=seed)
 
     for k in range(a.high_blocks):
-        couple(conv, k, split=1)  # of three channels FrEIA would take two first
+        couple(conv, k, split=1)  # by default FrEIA would split three channels into two and one
     add(modules.IRevNetDownsampling, legacy_backend=True)
     fixed = [m for m in flow.modules() if isinstance(m, FixedConvolution)]
     for k in range(a.low_blocks):
@@ -76,14 +76,14 @@ def freia_flow(flow: Flow) -> nn.Module:
     for block, coupling in zip(theirs, ours, strict=True):
         for sequence, subnet in ((block.subnet1, coupling.s1), (block.subnet2, coupling.s2)):
             sequence.load_state_dict(dict(zip(sequence.state_dict(), subnet.state_dict().values(), strict=True)))
-            # FrEIA clamps without dividing by the clamp first.
+            # FrEIA does not divide by the clamp before it clamps, so its weights are divided here.
             for p in (sequence[-1].weight, sequence[-1].bias):
                 p.data[: len(p) // 2] /= CLAMP
     return net.requires_grad_(False).eval()
 
 
 def frames_of(clips: list[Path], count: int) -> Tensor:
-    """X' of some frames of each of the clips, (n, 3, 64, 64), n about `count`."""
+    """Return X' of about `count` frames, taken from clips all over the list: (n, 3, 64, 64) float32."""
     small: list[np.ndarray] = []
     every = max(1, len(clips) // 16)
     for clip in clips[::every]:
@@ -93,7 +93,7 @@ def frames_of(clips: list[Path], count: int) -> Tensor:
 
 
 def against_freia(flow: Flow, x: Tensor, repeats: int) -> None:
-    """Encode in float32 and with bfloat16 subnets against FrEIA, at its best batch size; both with all cores."""
+    """Compare encoding in float32 and with bfloat16 subnets with FrEIA at its best batch size, all on all cores."""
     net = freia_flow(flow)
     ours = flow.for_inference("cpu", "float32")
     off = (net(x[:2])[0] - ours.encode(x[:2])[0]).abs().max()
@@ -123,7 +123,7 @@ def against_freia(flow: Flow, x: Tensor, repeats: int) -> None:
 
 
 def round_trip(x: Tensor, repeats: int) -> None:
-    """Error of decode(encode(x)) and frames/s, with the built-in weights."""
+    """Print the error of decode(encode(x)) and frames/s with the built-in weights, in float32 and bfloat16."""
     for precision, target in (("float32", "5e-5 rms"), ("bfloat16", "0.001 rms")):
         flow = load_flow("default", "cpu", precision)
         if precision == "bfloat16" and not AMX:
@@ -138,7 +138,8 @@ def round_trip(x: Tensor, repeats: int) -> None:
 
 
 def on_gpu(repeats: int) -> None:
-    """Frames/s of the published architecture with bfloat16 subnets, and its share of what a plain matmul reaches."""
+    """Print the frames/s of the published architecture with bfloat16 subnets, and its arithmetic per second as a share
+    of what a plain matrix product reaches."""
     flow = Flow().for_inference("cuda", "bfloat16")
     x = torch.rand(512, 3, 64, 64, device="cuda")
     z = flow.encode(x)[0]

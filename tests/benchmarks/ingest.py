@@ -1,4 +1,4 @@
-"""Ingest of long videos against ffmpeg alone, which decodes and scales the same files and throws the frames away.
+"""Compare the ingest of long videos with ffmpeg alone, which decodes and scales the same files and drops the frames.
 
 python -m tests.benchmarks.ingest [--frames 3000] [--repeats 5]
 """
@@ -30,14 +30,14 @@ from tests.benchmarks.measure import (
 
 
 def ingest(cache: Path, shard: int, videos: list[Path]) -> None:
-    """The videos as one shard of a cache, in this process."""
+    """Ingest the videos as one shard of a cache, in this process."""
     sources = [Source(v.name, v.name) for v in videos]
     receipt = ingest_shard(Layout(cache), settings(len(videos), len(videos)), shard, sources, videos[0].parent)
     assert all(v.status == "ok" for v in receipt.videos), receipt
 
 
 def start_ffmpeg(video: Path) -> subprocess.Popen[bytes]:
-    """It decodes with one thread, scales, and throws the frames away."""
+    """Start an ffmpeg that decodes a video with one thread, scales the frames and drops them."""
     scale = ["-vf", f"scale={SIZE[1]}:{SIZE[0]}", "-f", "null", "-"]
     command = [ffmpeg_binary(), "-nostdin", "-v", "error", "-threads", "1", "-i", str(video), *scale]
     return subprocess.Popen(command)
@@ -48,7 +48,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def compare(videos: list[Path], cache: Path, frames: int, repeats: int) -> None:
-    """One after the other in one process, then one process for each video."""
+    """Compare both on one core, one video after another, and then with a process for each video."""
 
     def peer_apart() -> None:
         for video in videos:

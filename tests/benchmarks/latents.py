@@ -1,9 +1,10 @@
-"""How latents may be stored, float32, float16 and q8: bytes, pixel error once rendered, masks that flip, and speed.
+"""Compare the ways of storing latents, float32, float16 and q8: bytes, rendered pixel error, flipped masks and speed.
 
 python -m tests.benchmarks.latents [--data FOLDER ...] [--clips 20] [--frames 128] [--alpha 0.5] [--repeats 3]
 
-Clips are taken evenly from each folder. Errors are of f⁻¹(z_p) - X' before it is rounded for storing, against the same
-from float32 latents. Masks of scope video come from STDs before rounding and cannot flip; those of scope clip do.
+Clips are evenly spaced in each folder. The pixel error is how far f⁻¹(z_p) - X', before it is rounded for storing, is
+from that of float32 latents. Masks of scope video come from STDs of latents before rounding and cannot flip; those of
+scope clip can.
 """
 
 import argparse
@@ -39,7 +40,7 @@ _, CLIP = SCOPES = ("video", "clip16")
 
 @dataclass
 class Collected:
-    """A sink of rendering that keeps what would be stored: changes (n, 64, 64, 3) float32 of each window."""
+    """Takes what rendering would store and keeps it: the changes (n, 64, 64, 3) float32 of each window."""
 
     changes: list[np.ndarray] = field(default_factory=list)
 
@@ -49,8 +50,11 @@ class Collected:
 
 @dataclass
 class Measured:
-    """Of a kind. rates: frames/s in each round, by what was done, the time being that of
-    the processor. worst, total, values: of the pixel error by scope."""
+    """Holds the measurements of one way to store latents.
+
+    rates: frames per second of processor time in each round, by what was done. worst, total, values: the largest pixel
+    error, the sum of the errors and their number, by scope. flips: the share of latents whose mask flips, by window.
+    """
 
     bytes_per_frame: float = 0.0
     rates: dict[str, list[float]] = field(default_factory=lambda: {"encode": [], "render": [], "read": []})
@@ -61,7 +65,7 @@ class Measured:
 
 
 def ingested(clips: Sequence[Path], root: Path, layout: Layout) -> tuple[Settings, Receipt]:
-    """A cache of one shard with these clips, nothing of it encoded, and the built-in flow."""
+    """Make a cache of one shard with these clips, ingested but not encoded, and the built-in flow."""
     flow = load_flow("default")
     save_flow(flow, layout.flow)
     create_root(layout.all_latents)
@@ -71,13 +75,14 @@ def ingested(clips: Sequence[Path], root: Path, layout: Layout) -> tuple[Setting
 
 
 def busy(function: Callable[[], Any]) -> float:
-    """Seconds of processor time of one call: other programs on the machine do not count."""
+    """Return the seconds of processor time of one call, so that other programs on the machine do not count."""
     started = time.process_time()
     function()
     return time.process_time() - started
 
 
 def encoded(layout: Layout, chosen: Settings, kind: str, measured: Measured, frames: int) -> None:
+    """Encode the shard, read its latents, and add bytes and speeds to what was measured."""
     spent = busy(lambda: encode_shard(layout, replace(chosen, latents=kind), 0, "cpu"))
     measured.rates["encode"].append(frames / spent)
     stored = sum(p.stat().st_size for p in layout.latents(0).glob("z*/**/*") if p.is_file())
@@ -93,7 +98,7 @@ def read_all(layout: Layout, frames: int) -> None:
 def rendered(
     layout: Layout, chosen: Settings, variant: Variant, windows: list[Window]
 ) -> tuple[list[np.ndarray], float]:
-    """What windows render to, and frames/s."""
+    """Render windows; return their changes and the frames/s."""
     sink = Collected()
     flow = cache_flow(layout, chosen, "cpu")
     spent = busy(lambda: render_windows(layout, 0, windows, [variant], flow, [sink], layout.root))
@@ -101,7 +106,7 @@ def rendered(
 
 
 def first_windows(windows: list[Window], frames: int) -> list[Window]:
-    """Windows of each video until they have so many frames; one of a whole video is cut to that."""
+    """Return the first windows of each video that have `frames` frames together; a window that is longer is cut."""
     chosen = []
     for _, group in itertools.groupby(windows, key=lambda w: w.video):
         left = frames
@@ -113,7 +118,7 @@ def first_windows(windows: list[Window], frames: int) -> list[Window]:
 
 
 def masks(layout: Layout, windows: list[Window], alpha: float) -> np.ndarray:
-    """Which latents each window keeps, from the latents as stored: (W, 12288) bool."""
+    """Return which latents each window keeps, computed from the latents as stored: (W, 12288) bool."""
     kept = []
     for window in windows:
         first, last = int(window.frames.min()), int(window.frames.max()) + 1
@@ -123,7 +128,7 @@ def masks(layout: Layout, windows: list[Window], alpha: float) -> np.ndarray:
 
 
 def measure(clips: Sequence[Path], root: Path, options: argparse.Namespace) -> dict[str, Measured]:
-    """Each kind in turn, `--repeats` times over: encoded, read, rendered in both scopes."""
+    """Encode and read the clips with each kind in turn, `--repeats` times, then render in both scopes and compare."""
     found = {kind: Measured() for kind in KINDS}
     with ExitStack() as stack:
         layouts = {kind: Layout(stack.enter_context(scratch())) for kind in KINDS}
@@ -151,6 +156,7 @@ def measure(clips: Sequence[Path], root: Path, options: argparse.Namespace) -> d
 
 
 def compare(measured: Measured, scope: str, exact: list[np.ndarray], changes: list[np.ndarray]) -> None:
+    """Add the errors of changes to what was measured."""
     for one, other in zip(exact, changes, strict=True):
         error = np.abs(one - other)
         measured.worst[scope] = max(measured.worst[scope], float(error.max()))
@@ -159,7 +165,7 @@ def compare(measured: Measured, scope: str, exact: list[np.ndarray], changes: li
 
 
 def show(found: dict[str, Measured], alpha: float) -> None:
-    """A Markdown table; errors in grey levels of 255."""
+    """Print a Markdown table; errors are in grey levels of 255."""
     print(f"| latents as | bytes a frame | mean, largest error of a pixel (/255), video | … {CLIP} | ", end="")
     print(f"masks flipped at {alpha:g}, {CLIP} | encode | render | read, frames/s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")

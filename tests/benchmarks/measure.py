@@ -1,4 +1,4 @@
-"""What the benchmarks share: one line on the machine, alternating timings, ratios of one run, and real videos."""
+"""Provide what the benchmarks share: a line about the machine, alternating timings, their ratios, and real videos."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ SIZE = (128, 171)
 
 
 def machine() -> str:
-    """Processor, cores, AMX, torch: a figure means little without them."""
+    """Describe the processor, its cores and AMX, and torch's version, without which a figure means little."""
     info = Path("/proc/cpuinfo")
     names = [s for s in info.read_text().splitlines() if s.startswith("model name")] if info.exists() else []
     name = names[0].split(":")[1].strip() if names else platform.processor()
@@ -40,20 +40,20 @@ def print_machine() -> None:
 
 
 def print_row(what: str, figure: str, ratio: float | None = None, target: str = "") -> None:
-    """A row: what was measured, its figure, and, where there is one, the ratio and its target."""
+    """Print a row: what was measured, its figure and, if given, a ratio and the target."""
     shown = f"{ratio:8.3g}x" if ratio is not None else " " * 9
     print(f"  {what:<52} {figure:>24} {shown}  {f'target {target}' if target else ''}".rstrip(), flush=True)
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Of one call."""
+    """Return the seconds that one call takes."""
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
 
 
 def alternate(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each function, all of them called in turn, `repeats` times over."""
+    """Return the seconds of each function; all of them are called in turn, `repeats` times."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
@@ -62,20 +62,23 @@ def alternate(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Median over the rounds of above / below, so that a machine that slows down midway slows down both."""
+    """Return the median over the rounds of above / below.
+
+    It is taken round by round, so that a machine that slows down midway slows down both.
+    """
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder for the time of the block, gone as well when we are asked to end."""
+    """Yield a temporary folder, which is removed when the block ends, also by SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="s2vc-benchmark-") as folder:
         yield Path(folder)
 
 
 def real_clips(kind: str, folder: Path) -> list[Path]:
-    """The clips of ../shared/data/KIND ("interaction", "street") or, where it is missing, drawn ones in folder."""
+    """Return the clips of ../shared/data/KIND ("interaction", "street"), or draw some in `folder` if it is missing."""
     found = sorted(p for p in (SHARED / kind).glob("*/*") if p.suffix in (".avi", ".mp4"))
     print(f"videos: {len(found)} real clips of {kind}" if found else f"videos: drawn ({SHARED / kind} is missing)")
     return found or [write_sample(folder, v.video_id, v.frames) for v in draw_sample(2, 96)]
@@ -87,7 +90,7 @@ def write_sample(folder: Path, video_id: str, frames: np.ndarray) -> Path:
 
 
 def long_video(path: Path, clips: Sequence[Path], frames: int, size: tuple[int, int]) -> Path:
-    """An H.264 MP4 of that many frames, (height, width), the clips end to end, over and over."""
+    """Write an H.264 MP4 of `frames` frames of `size` (height, width) by joining the clips, again and again."""
     left = frames
     with write_video(path, *size, "25") as write:
 
@@ -105,18 +108,18 @@ def long_video(path: Path, clips: Sequence[Path], frames: int, size: tuple[int, 
 
 
 def settings(videos: int, shard_size: int) -> Settings:
-    """For ingest that is called without a job around it, which asks for no flow."""
+    """Return settings for ingest that is called without a job; it needs no flow."""
     return Settings(SIZE, 95, 1, shard_size, "none", "", "float32", (videos,))
 
 
 def prep(*arguments: object) -> list[str]:
-    """The command line of `s2vc-prep`, in this Python."""
+    """Return the command line that runs `s2vc-prep` with this Python."""
     return [sys.executable, "-c", "from s2vc.pipeline.cli import main; main()", *map(str, arguments)]
 
 
 @contextmanager
 def started_prep(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """`s2vc-prep` with all it says in one pipe; asked to end where the block does before its time."""
+    """Start `s2vc-prep` with all its output in one pipe; it is terminated if the block ends with an error."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(prep(*arguments), env=environment, **pipes) as process:
@@ -128,7 +131,8 @@ def started_prep(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def run_prep(*arguments: object) -> tuple[float, float]:
-    """Run `s2vc-prep` as a user does: seconds until it says what is to do, when Ray is up, and until its end."""
+    """Run `s2vc-prep` as a user does; return the seconds until it prints what there is to do, when Ray runs, and until
+    its end. Raises RuntimeError if it fails."""
     started, first = time.perf_counter(), 0.0
     with started_prep(*arguments) as process:
         assert process.stdout is not None
@@ -143,7 +147,7 @@ def run_prep(*arguments: object) -> tuple[float, float]:
 
 
 def stages(manifest: Path, place: object, shard_size: int, *options: object) -> dict[str, float]:
-    """Seconds of a whole encode and of a whole render at 0.5, from when Ray is up until the end."""
+    """Return the seconds of a whole encode and of a whole render at alpha 0.5, from when Ray runs until the end."""
     encode = [manifest, "--out", place, "--root", manifest.parent, "--shard-size", shard_size]
     times = {}
     for stage, arguments in (("encode", encode), ("render", [place, "--alpha", 0.5])):
@@ -153,12 +157,12 @@ def stages(manifest: Path, place: object, shard_size: int, *options: object) -> 
 
 
 def write_manifest(path: Path, videos: Sequence[Path], root: Path) -> Path:
-    """A manifest with a row for each video, one that occurs several times under as many names."""
+    """Write a manifest with a row, and an id of its own, for each occurrence of a video; return the manifest's path."""
     rows = [f"v{n:05d},{video.relative_to(root)},0,any,train" for n, video in enumerate(videos)]
     path.write_text("\n".join(["video_id,path,label,class_name,split1", *rows]) + "\n")
     return path
 
 
 def one_thread() -> None:
-    """As in a worker of Ray: torch keeps to one core."""
+    """Let torch use one core, as in a worker of Ray."""
     torch.set_num_threads(1)

@@ -1,10 +1,10 @@
-"""Peak memory of encode and of render, for a long video against a short one, beyond that of a run with nothing to do.
+"""Compare the peak memory of encode and of render for a long video and a short one, less that of an empty run.
 
 python -m tests.benchmarks.memory [--long 20000] [--short 1000] [--flow default]
 
-Memory is the summed PSS of the command and everything it started, Ray included, looked at five times a second.
-Without --flow an untrained, tiny flow is used: it is the pipeline's memory that may grow with the video, and the
-flow's time would hide everything else.
+Memory is the sum of PSS of the command and all processes it started, Ray included, measured five times a second.
+Without --flow a tiny, untrained flow is used, since only the pipeline's memory could grow with the video, and a large
+flow would take most of the time.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from tests.benchmarks.measure import (
 
 INTERVAL = 0.2
 FAILED_VIDEOS = 3
-"""Exit code of an encode with failed videos, as in the empty run."""
+"""An encode with failed videos ends with this exit code, and so does the empty run."""
 
 
 def summed_pss(process: psutil.Process) -> int:
-    """Bytes of a process and all its descendants, each shared page counted once."""
+    """Return the bytes of a process and all its descendants, each shared page counted once."""
     total = 0
     for member in [process, *process.children(recursive=True)]:
         try:
@@ -42,7 +42,10 @@ def summed_pss(process: psutil.Process) -> int:
 
 
 def peak(*arguments: object, codes: tuple[int, ...] = (0, FAILED_VIDEOS)) -> tuple[float, float]:
-    """Largest summed PSS of a run of `s2vc-prep`, in MB, and its seconds; it may end with one of the codes."""
+    """Run `s2vc-prep`; return the peak of its summed PSS in MB, and its seconds.
+
+    Raises RuntimeError if its exit code is none of `codes`.
+    """
     started, largest = time.perf_counter(), 0
     with started_prep(*arguments) as process:
         assert process.stdout is not None
@@ -63,7 +66,7 @@ def peak(*arguments: object, codes: tuple[int, ...] = (0, FAILED_VIDEOS)) -> tup
 
 
 def compare(stage: str, peaks: dict[str, tuple[float, float]]) -> None:
-    """A row for each run, those beyond the empty one's with what they take more."""
+    """Print a row for each run, and the ratio of what the long and the short run take more than the empty one."""
     (_, (empty, _)), (short, (short_peak, _)), (long, (long_peak, _)) = peaks.items()
     for name, (megabytes, spent) in peaks.items():
         print_row(f"{stage}, {name}", f"{megabytes:.0f} MB, {spent:.0f} s")

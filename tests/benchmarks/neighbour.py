@@ -1,4 +1,4 @@
-"""Beside a busy neighbour on every core but one, and on every core: threads that wait or spin, workers nice or not.
+"""Measure speed while other processes keep the cores busy: threads that sleep or spin, workers with niceness or not.
 
 python -m tests.benchmarks.neighbour [--repeats 3]
 """
@@ -22,7 +22,7 @@ CLIPS = 2
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many processes that compute all the time."""
+    """Run this many processes that compute all the time, while the block runs."""
     running = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in range(processes)]
     try:
         yield
@@ -33,7 +33,10 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def flow_speed(neighbours: int, policy: str) -> float:
-    """Frames/s of the built-in flow's encode with a thread on every core, by `s2vc-prep flow-info`."""
+    """Return the frames/s of the built-in flow's encode that `s2vc-prep flow-info` prints, with a thread on every core.
+
+    neighbours: how many busy processes run meanwhile. policy: OpenMP's wait policy.
+    """
     with busy(neighbours):
         result = subprocess.run(
             prep("flow-info", "default"),
@@ -48,7 +51,7 @@ def flow_speed(neighbours: int, policy: str) -> float:
 
 
 def encode_seconds(manifest: Path, root: Path, cache: Path, neighbours: int, niceness: str) -> float:
-    """A whole `s2vc-prep encode`, with Ray's workers so much nicer than the command."""
+    """Return the seconds of a whole `s2vc-prep encode` with this niceness of Ray's workers."""
     command = prep("encode", manifest, "--root", root, "--out", cache, "--shard-size", 1)
     with busy(neighbours):
         started = time.perf_counter()
@@ -57,6 +60,7 @@ def encode_seconds(manifest: Path, root: Path, cache: Path, neighbours: int, nic
 
 
 def report(what: str, unit: str, figures: dict[str, list[float]], over: Sequence[float]) -> None:
+    """Print a row for each list of figures, with its ratio to `over`."""
     for name, values in figures.items():
         print_row(f"{what}, {name}", f"{statistics.median(values):.0f} {unit}", ratio(values, over))
 

@@ -1,10 +1,10 @@
-"""Caches in an object store against caches on disk: encode, render, reading pairs, going on with nothing to do.
+"""Compare caches in an object store with caches on disk: encode, render, reading pairs, a job with nothing to do.
 
 python -m tests.benchmarks.object_store [--repeats 3] [--shards 15000]
 
-The store is an S3 server on this machine, written in Python, which shares its cores: so these are bounds of what the
-way to a store costs, not figures of one. With --shards, going on with a cache of so many in a store that is a folder
-(file://): receipts only, which is all that is read for it.
+The store is an S3 server on this machine, written in Python, which shares its cores. So the figures are bounds of what
+access to a store costs, not those of a real one. With --shards, an encode with nothing to do is timed on a cache of
+that many shards in a store that is a folder (file://). It holds receipts only, which is all that is read.
 """
 
 import argparse
@@ -36,13 +36,13 @@ from tests.support.object_store import BUCKET, choose_server, served
 
 SHARD_SIZE = 4
 FRAMES = 96
-"""Of each clip of the sample."""
+"""Each clip of the sample has this many frames."""
 
 EPOCHS = 4
 
 
 def clips_per_second(cache: Cache, epochs: int) -> list[float]:
-    """Of each epoch, read by one process beside this one."""
+    """Return the clips/s of each epoch, read by one worker process."""
     pairs = PairClips(cache, [VARIANT], split="all")
     loader = Loader(pairs, EpochBatches(pairs.shards, 4, seed=0, at_hand=2), torch.device("cpu"), workers=1)
 
@@ -54,6 +54,7 @@ def clips_per_second(cache: Cache, epochs: int) -> list[float]:
 
 
 def compare(repeats: int) -> None:
+    """Time encode, render and reading pairs, on disk and in the store."""
     with scratch() as folder, served():
         clips = [write_sample(folder / "videos", v.video_id, v.frames) for v in draw_sample(4, FRAMES)]
         manifest = write_manifest(folder / "videos" / "manifest.csv", clips, folder / "videos")
@@ -79,7 +80,7 @@ def compare(repeats: int) -> None:
 
 
 def large(shards: int) -> None:
-    """Encode with nothing to do, without and with copies of the receipts here; a training set opened."""
+    """Time an encode with nothing to do, without and with local copies of the receipts, and opening a training set."""
     with scratch() as folder:
         layout = one_shard(folder)
         grow(layout, folder, shards)

@@ -1,6 +1,6 @@
-"""What the shortcut costs: motion-preserved crops made offline (whole frame, then crop) and online (crop, then flow).
+"""Compare motion-preserved crops made offline (flow on the whole frame, then crop) and online (crop, then flow).
 
-On the demo set, whose masks are known, by the share of the frame that a crop covers:
+The clips are the demo set's, whose masks are known. Results are given by the share of the frame that a crop covers:
 python -m tests.benchmarks.offline [--alpha 0.5] [--per-class 2]
 """
 
@@ -26,8 +26,8 @@ LENGTH = 16
 
 
 class Left(NamedTuple):
-    """What a key crop has left: contrast of the background and of the mover against the original's (as in the demo's
-    table), share of latents kept, and mean change of a pixel, all shares."""
+    """Holds what is left in a key crop, all as shares: the contrast of the background and of the mover relative to the
+    original's (as in the demo's table), the latents kept, and the mean change of a pixel."""
 
     background: float
     mover: float
@@ -36,20 +36,23 @@ class Left(NamedTuple):
 
 
 def crop_box(scale: float, height: int, width: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A box that covers this share of the frame, in the frame's own shape, anywhere in it."""
+    """Draw a box at random that covers a share `scale` of the frame and has the frame's aspect ratio."""
     h, w = round(height * scale**0.5), round(width * scale**0.5)
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     return slice(top, top + h), slice(left, left + w)
 
 
 def cropped(video: Tensor, box: tuple[slice, slice]) -> Tensor:
-    """The box of (3, T, H, W), resized as in training: (3, T, SIZE, SIZE)."""
+    """Cut the box out of a video (3, T, H, W) and resize it as in training: (3, T, SIZE, SIZE)."""
     part = video[:, :, box[0], box[1]].transpose(0, 1)
     return functional.interpolate(part, size=(SIZE, SIZE), mode="bilinear", align_corners=False).transpose(0, 1)
 
 
 def what_is_left(original: Tensor, key: Tensor, masks: Tensor, kept: float) -> Left | None:
-    """Of clips (3, T, S, S) and the mover's masks (T, S, S); None where the crop misses the mover or the background."""
+    """Return what is left of the original in the key, clips (3, T, S, S), by the mover's masks (T, S, S).
+
+    Returns None if the crop misses the mover or the background.
+    """
     before, after = original.mean(0).numpy(), key.mean(0).numpy()
     still, moving = ~masks.any(0).numpy(), masks.numpy()
     seen = [t for t in range(len(moving)) if moving[t].sum() > 100]
@@ -61,7 +64,7 @@ def what_is_left(original: Tensor, key: Tensor, masks: Tensor, kept: float) -> L
 
 
 def compare(cache: Cache, paths: DemoPaths, flow: Flow, alpha: float, scale: float) -> dict[str, Left]:
-    """Both ways on the same boxes of the same clips, averaged over the videos."""
+    """Return the results of both ways on the same boxes of the same clips, averaged over the videos."""
     rng = np.random.default_rng(0)
     found: dict[str, list[Left]] = {"offline": [], "online": []}
     variant = f"alpha{alpha:g}-zero-clip{LENGTH}"
@@ -85,7 +88,7 @@ def compare(cache: Cache, paths: DemoPaths, flow: Flow, alpha: float, scale: flo
 
 
 def rendered(cache: Cache, video_id: str, variant: str) -> Tensor:
-    """The key clip as training reads it, of the video's first window: (3, LENGTH, H, W)."""
+    """Return the key clip of the video's first window as training reads it: (3, LENGTH, H, W)."""
     pairs = PairClips(cache, [variant], LENGTH, pair="same", split="all")
     video = pairs.videos[pairs.video_ids.index(video_id)]
     motion = read_corrections(cache.layout.motion(pairs.variants[0], video.shard))

@@ -1,4 +1,4 @@
-"""What bfloat16 costs: latents, masks and rendered pixels of street clips, and which layers in float32 buy how much.
+"""Measure the errors of bfloat16 in latents, masks and rendered pixels of street clips, with some layers in float32.
 
 python -m tests.benchmarks.precision [--clips 12] [--repeats 5]
 """
@@ -23,7 +23,7 @@ WINDOW = 16
 ALPHAS = (0.1, 0.3, 0.5, 0.8)
 FIRST, LAST = ("conv1", "fc1"), ("conv3", "fc3")
 TIMED = 32
-"""Frames of a timing."""
+"""Each timing encodes this many frames."""
 
 LAYERS: dict[str, Callable[[str, str], bool]] = {
     "bfloat16, last layers float32": lambda part, name: name in LAST,
@@ -36,7 +36,10 @@ LAYERS: dict[str, Callable[[str, str], bool]] = {
 
 
 def mixed(in_float32: Callable[[str, str], bool]) -> Flow:
-    """The built-in flow with bfloat16 subnets, but for the layers in_float32(part of the flow, name of the layer)."""
+    """Return the built-in flow with bfloat16 subnets, except for the layers for which in_float32 is true.
+
+    in_float32: a function of the part of the flow and the layer's name.
+    """
     flow = load_flow("default")
     for part in ("high", "low", "deep"):
         for path, layer in getattr(flow, part).named_modules():
@@ -47,7 +50,7 @@ def mixed(in_float32: Callable[[str, str], bool]) -> Flow:
 
 
 def windows(count: int) -> Tensor:
-    """X' of the first 16 frames of some street clips, (16 count, 3, 64, 64)."""
+    """Return X' of the first 16 frames of `count` street clips: (16 count, 3, 64, 64)."""
     found: list[np.ndarray] = []
     with scratch() as folder:
         clips = real_clips("street", folder)
@@ -63,14 +66,14 @@ def deviations(z: Tensor) -> Tensor:
 
 
 def rendered(flow: Flow, z: Tensor, alpha: float) -> Tensor:
-    """X_p of every window, in grey levels."""
+    """Return X_p of every window, in grey levels of 255."""
     kept = (deviations(z) >= alpha).repeat_interleave(WINDOW, 0)
     return flow.decode(z * kept) * 255
 
 
 @dataclass(frozen=True)
 class Exact:
-    """What float32 gives for some frames x."""
+    """Holds the frames x and the results of float32 for them."""
 
     x: Tensor
     z: Tensor
@@ -79,7 +82,7 @@ class Exact:
 
 
 def compare(name: str, flow: Flow, exact: Exact, speed: str) -> None:
-    """A row of the table."""
+    """Print a row of the table, which compares a flow with the results of float32."""
     z = flow.encode(exact.x)[0]
     std = deviations(z)
     flipped = [(exact.std < a) != (std < a) for a in ALPHAS]

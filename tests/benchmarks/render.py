@@ -1,4 +1,4 @@
-"""Four alphas in one call of `s2vc-prep render` against four calls of one, and where the time of a shard goes.
+"""Compare one `s2vc-prep render` of four alphas with four calls of one alpha, and time the parts of rendering a shard.
 
 python -m tests.benchmarks.render [--videos 24] [--repeats 3]
 """
@@ -38,7 +38,7 @@ from tests.benchmarks.measure import (
 
 ALPHAS = (0.2, 0.3, 0.4, 0.5)
 
-# What is timed inside a shard: owner, name of the function, what it does.
+# These functions are timed while a shard is rendered: owner, name of the function, what it does.
 PARTS: tuple[tuple[Any, str, str], ...] = (
     (render, "read_latents", "read latents (beside)"),
     (render, "read_small", "read small frames (beside)"),
@@ -51,7 +51,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
 
 
 def timed(totals: Counter[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with the time spent in it counted under a name."""
+    """Return the function wrapped so that the time spent in it is added to `totals` under a name."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
@@ -64,7 +64,7 @@ def timed(totals: Counter[str], name: str, function: Callable[..., Any]) -> Call
 
 
 def where_time_goes(cache: Path, alphas: tuple[float, ...]) -> None:
-    """Shard 0 at these alphas in this process, on one thread."""
+    """Render shard 0 at these alphas in this process, on one thread, and print the time of each part."""
     layout = Layout(cache)
     settings = read_settings(layout)
     variants = [Variant("zero", alpha=a) for a in alphas]
@@ -83,7 +83,10 @@ def where_time_goes(cache: Path, alphas: tuple[float, ...]) -> None:
 
 
 def calls(cache: Path, alphas: list[tuple[float, ...]]) -> tuple[float, float]:
-    """`s2vc-prep render` once for each group of alphas, on a cache with nothing rendered: seconds, and of start-up."""
+    """Call `s2vc-prep render` once for each group of alphas, on a cache with nothing rendered.
+
+    Returns the seconds of all calls, and those of their start-ups.
+    """
     shutil.rmtree(cache / "motion", ignore_errors=True)
     shutil.rmtree(cache / "receipts" / "motion", ignore_errors=True)
     times = [run_prep("render", cache, *(o for a in group for o in ("--alpha", a))) for group in alphas]
@@ -121,6 +124,7 @@ def main() -> None:
 
 
 def show(what: str, times: list[tuple[float, float]]) -> None:
+    """Print the median of the times, with its start-up."""
     whole, start = sorted(times)[len(times) // 2]
     print_row(what, f"{whole:.1f} s, start-up {start:.1f} s")
 

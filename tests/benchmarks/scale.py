@@ -1,10 +1,10 @@
-"""A cache of the size of Kinetics-400: going on with nothing to do, info, verify, and opening a training set.
+"""Time jobs with nothing to do, info, verify and opening a training set on a cache of the size of Kinetics-400.
 
 python -m tests.benchmarks.scale [--shards 15000]
 
-The cache is generated: one real shard of 16 tiny videos, encoded and rendered, whose files every other shard links to,
-with receipts and an index of their own. So names and counts are those of 240,000 videos, and contents are not; verify
-tells that the names inside the frame files are another shard's, and goes through all of them.
+The cache is generated: one real shard of 16 tiny videos is encoded and rendered, and every other shard links to its
+files, with receipts and index rows of its own. So names and counts are those of 240,000 videos, but contents are not.
+verify reports that the names inside the frame files are another shard's, and checks all of them.
 """
 
 import argparse
@@ -27,7 +27,7 @@ VIDEOS = 16
 FRAMES = 16
 VARIANT = "alpha0.5-zero-video"
 CODES = (0, 1)
-"""verify ends with 1, see above."""
+"""A command may end with one of these exit codes; verify ends with 1, for the reason above."""
 
 OPEN = """
 import resource, sys, time
@@ -41,7 +41,7 @@ print(len(pairs), spent, after / 1000, before / 1000)
 
 
 def one_shard(folder: Path) -> Layout:
-    """A real cache of one shard."""
+    """Make a real cache of one shard, encoded and rendered."""
     rows = ["video_id,label,class_name,split1"]
     for n in range(VIDEOS):
         write_clip(folder / f"v{n:08d}.mp4", moving_square(FRAMES, seed=n))
@@ -57,7 +57,7 @@ def one_shard(folder: Path) -> Layout:
 
 
 def grow(layout: Layout, folder: Path, shards: int) -> None:
-    """The cache as if it had so many shards, and the manifest with it."""
+    """Extend a cache of one shard, and its manifest, to look as if it had `shards` shards."""
     first = {p: json.loads(p.read_text()) for p in layout.root.glob("receipts/**/00000.json")}
     files = [p for p in layout.root.rglob("*") if p.is_file() and any("00000" in s for s in relative(layout, p))]
     linked = [p for p in files if p not in first]
@@ -85,7 +85,10 @@ def relative(layout: Layout, path: Path) -> tuple[str, ...]:
 
 
 def renamed(layout: Layout, path: Path, number: str) -> Path:
-    """The same file of another shard: its folder in latents.zarr, or its name, is the number."""
+    """Return the path of the same file of another shard, which is known by its number.
+
+    The number is the shard's folder in latents.zarr, and part of the file's name elsewhere.
+    """
     parts = relative(layout, path)
     if parts[0] == "latents.zarr":
         return layout.root.joinpath(parts[0], number, *parts[2:])

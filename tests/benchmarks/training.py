@@ -1,4 +1,4 @@
-"""Training from cached pairs: against plain MoCo, against the flow in the loop, against bare decoding; and its memory.
+"""Compare training from cached pairs with plain MoCo, with the flow in the loop and with bare decoding; measure memory.
 
 python -m tests.benchmarks.training [--batch 4] [--steps 6] [--repeats 2] [--only speed loader memory]
 """
@@ -38,14 +38,14 @@ from tests.benchmarks.measure import (
 VIDEOS = 16
 ALPHA = 0.5
 WARM = 1
-"""Steps at the start of a run that are left out."""
+"""This many steps at the start of a run are not counted."""
 
 STEP_PASSES = 4
-"""Forward and backward of the query encoder (3 times a forward), forward of the key encoder."""
+"""A step costs this many forward passes: forward and backward of the query encoder take three, the key encoder one."""
 
 
 def make_cache(folder: Path) -> Path:
-    """A cache of real clips, by the built-in flow, rendered at ALPHA."""
+    """Make a cache of real clips with the built-in flow, rendered at ALPHA."""
     clips = real_clips("interaction", folder)[:VIDEOS]
     root = Path(os.path.commonpath(clips))
     manifest = write_manifest(folder / "m.csv", clips, root)
@@ -59,14 +59,15 @@ def make_cache(folder: Path) -> Path:
 
 
 def published_flow(folder: Path) -> Path:
-    """The published architecture; its weights do not change its speed."""
+    """Write a flow of the published architecture; its weights are random, which does not change its speed."""
     path = folder / "published.safetensors"
     save_flow(Flow(Architecture()), path)
     return path
 
 
 def clips_per_second(cache: Path, out: Path, batch: int, steps: int, **chosen: object) -> tuple[float, float]:
-    """Median clips/s and mean share of waiting of a run of so many steps, the first ones left out."""
+    """Train for `steps` steps after WARM ones; return the median clips/s and the mean share of time spent waiting for
+    data."""
     given = {"cache": str(cache), "batch": batch, "epochs": 1, "checkpoint_minutes": 1000.0, **chosen}
     settings = with_defaults_filled(merge(given))
     clips = open_clips(settings)
@@ -86,7 +87,7 @@ def clips_per_second(cache: Path, out: Path, batch: int, steps: int, **chosen: o
 
 
 def speed(cache: Path, folder: Path, batch: int, steps: int, repeats: int) -> None:
-    """Clips/s of the methods in turn."""
+    """Measure the clips/s of the methods in turn, and print them with their ratios."""
     methods: dict[str, dict[str, object]] = {
         "moco": {"method": "moco"},
         "s2vc": {"alpha": [ALPHA]},
@@ -109,7 +110,8 @@ def speed(cache: Path, folder: Path, batch: int, steps: int, repeats: int) -> No
 
 
 def operations(flow: Flow | None) -> float:
-    """Floating-point operations of the flow's encoding of a frame, or of R3D-18's forward pass of a clip (None)."""
+    """Return the floating-point operations of encoding a frame with the flow or, for None, of R3D-18's forward pass of
+    a clip."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from s2vc.training.backbones import build_backbone
@@ -123,9 +125,9 @@ def operations(flow: Flow | None) -> float:
 
 
 def loader(cache: Path, repeats: int) -> None:
-    """Pairs/s of one process against decoding the same JPEGs from memory, and of a loader with one worker."""
+    """Compare the pairs/s that one process reads with decoding the same JPEGs from memory."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as in each of a loader's workers
+    keep_freed_memory()  # the workers of a loader do the same
     pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
     jpegs = pair_jpegs(pairs)
 
@@ -145,7 +147,7 @@ def loader(cache: Path, repeats: int) -> None:
 
 
 def pair_jpegs(pairs: PairClips) -> list[bytes | memoryview]:
-    """The JPEGs of 32 frames of each video, the first ones, over and over where it is short."""
+    """Return the JPEGs of the first 32 frames of each video; a shorter video repeats its frames."""
     jpegs = []
     for item in range(len(pairs)):
         video = pairs.videos[item]
@@ -155,7 +157,7 @@ def pair_jpegs(pairs: PairClips) -> list[bytes | memoryview]:
 
 
 def memory(cache: Path, epochs: int = 10) -> None:
-    """PSS of a loader's worker after ten epochs against after one."""
+    """Compare the PSS of a loader's worker after ten epochs with that after one."""
     pairs = PairClips(cache, [f"alpha{ALPHA}-zero-video"], split="all")
     reader = Loader(pairs, EpochBatches(pairs.shards, 4, seed=0), torch.device("cpu"), workers=1)
     sizes = []

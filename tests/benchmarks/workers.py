@@ -1,4 +1,4 @@
-"""`s2vc-prep encode` and `render` of the built-in sample with one worker and with more; and a writer of latents alone.
+"""Time `s2vc-prep encode` and `render` of the built-in sample with one worker and with more, and a writer of latents.
 
 python -m tests.benchmarks.workers [--workers 1 2] [--repeats 3]
 """
@@ -27,21 +27,21 @@ from tests.benchmarks.measure import (
 )
 
 FRAMES = 96
-"""Of each clip of the sample."""
+"""Each clip of the sample has this many frames."""
 
 WRITTEN = 2048
-"""Frames of a shard for the writer alone: 50 MB."""
+"""The writer alone writes a shard of this many frames, 50 MB."""
 
 
 def measure(manifest: Path, cache: Path, workers: int, shard_size: int) -> dict[str, float]:
-    """Seconds of each stage, into a cache that is gone afterwards."""
+    """Return the seconds of each stage; the cache is removed afterwards."""
     times = stages(manifest, cache, shard_size, "--workers", workers)
     shutil.rmtree(cache)
     return times
 
 
 def write(folder: Path, z: np.ndarray) -> None:
-    """What encoding a shard is beside the flow: latents to the disk, synced, and read back for their hashes."""
+    """Do what encoding a shard does besides running the flow: write latents, sync them, and hash them."""
     with write_latents(folder / "00000", WRITTEN, 1) as writer:
         for start in range(0, WRITTEN, len(z)):
             writer.append(z[: WRITTEN - start])
@@ -50,6 +50,7 @@ def write(folder: Path, z: np.ndarray) -> None:
 
 
 def compare_workers(manifest: Path, frames: int, options: argparse.Namespace) -> None:
+    """Print the speed of each stage with each number of workers, and its ratio to the first number's."""
     cache = manifest.parent / "cache"
     rounds = [
         {workers: measure(manifest, cache, workers, options.shard_size) for workers in options.workers}

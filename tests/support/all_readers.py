@@ -1,7 +1,8 @@
-"""Every reader of a cache, one after another, in a process of its own: what each says, and the memory that it takes.
+"""Run every reader of a cache, one after another, in a process of its own; report their answers and memory.
 
-`python -m tests.reading CACHE OUT` prints a JSON object: of each reader its exit code (0: it read; -1: an error that is
-none of the user's, as a traceback would show it) and its output; and the peak of the process's memory in bytes.
+`python -m tests.support.all_readers CACHE OUT` prints a JSON object with the exit code and output of each reader, the
+peak of the process's memory in bytes, and the seconds. Exit code -1 stands for an error that is not the user's mistake
+and would be shown as a traceback.
 """
 
 import json
@@ -19,7 +20,8 @@ VARIANTS = ("alpha0.5-zero-video", "alpha0.5-zero-clip16")
 
 @dataclass(frozen=True)
 class Answer:
-    """exit_code: 0 to 3 of a command, -1 for an error that is nobody's mistake. output: what it said."""
+    """Holds what a reader answered. exit_code: 0 to 3, or -1 for an error that is not the user's mistake. output: its
+    text."""
 
     exit_code: int
     output: str
@@ -27,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Reading:
-    """answers: by reader. peak: bytes of memory. seconds: for all of them, the start not counted."""
+    """Holds the answers by reader, the peak of memory in bytes, and the seconds of all readers without the start."""
 
     answers: dict[str, Answer]
     peak: int
@@ -35,7 +37,7 @@ class Reading:
 
 
 def read_everything(cache: Path, out: Path) -> Reading:
-    """All readers on a cache, in a process of its own; what they write goes to `out`."""
+    """Run all readers on a cache in a process of its own; what they write goes to the folder `out`."""
     command = [sys.executable, "-m", "tests.support.all_readers", str(cache), str(out)]
     told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=300).stdout)
     answers = {name: Answer(*answer) for name, answer in told["answers"].items()}
@@ -43,6 +45,7 @@ def read_everything(cache: Path, out: Path) -> Reading:
 
 
 def main(cache: Path, out: Path) -> None:
+    """Run the readers in this process and print their answers as JSON."""
     answers, started = {}, time.monotonic()
     for name, reader in readers(cache, out).items():
         try:
@@ -54,6 +57,8 @@ def main(cache: Path, out: Path) -> None:
 
 
 def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
+    """Return the readers by name; each returns its exit code and output."""
+
     def command(*arguments: object) -> Callable[[], tuple[int, str]]:
         def run() -> tuple[int, str]:
             from click.testing import CliRunner
@@ -80,7 +85,7 @@ def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
         return 0, ""
 
     def worker() -> tuple[int, str]:
-        """What render does in a worker, whose errors of any kind end as a line of the job."""
+        """Render shard 0 as a worker does; an error that a job reports as a line gives exit code 1."""
         from s2vc.manifests.errors import UserError
         from s2vc.pipeline.cache.layout import Layout
         from s2vc.pipeline.cache.settings import read_settings

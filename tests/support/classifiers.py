@@ -1,13 +1,13 @@
-"""A classifier for tests that ask what features tell: Fisher's linear discriminant."""
+"""Provide a classifier for tests of what can be read from features: Fisher's linear discriminant."""
 
 import numpy as np
 
 
 def linear_discriminant(seen: np.ndarray, labels: np.ndarray, asked: np.ndarray, ridge: float = 1e-3) -> np.ndarray:
-    """Classes (M,) of features `asked` (M, D), by those `seen` (N, D) with labels (N,) from 0.
+    """Classify features `asked` (M, D) by the features `seen` (N, D), whose labels (N,) start at 0; returns (M,).
 
-    Each class is taken for a normal, all with one covariance. ridge: added to the variances, after each feature was
-    scaled to 1.
+    Each class is modelled as a normal distribution, all with the same covariance. ridge: added to the variances of the
+    features within classes, after each feature was scaled to a standard deviation of 1.
     """
     scale = seen.std(axis=0) + 1e-12
     seen, asked = seen / scale, asked / scale

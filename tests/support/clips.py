@@ -1,4 +1,4 @@
-"""Real videos for tests, drawn and encoded by ffmpeg."""
+"""Draw videos for tests and encode them with ffmpeg."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from s2vc.pipeline.stages.video import write_video
 
 
 def moving_square(frames: int, height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
-    """A bright square that moves over a still, textured background: (frames, height, width, 3) uint8."""
+    """Draw a bright square that moves over a still, textured background: (frames, height, width, 3) uint8."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(40, 200, (height // 8, width // 8, 3))
     video = np.repeat(np.kron(coarse, np.ones((8, 8, 1)))[None].astype(np.uint8), frames, 0)
@@ -19,7 +19,7 @@ def moving_square(frames: int, height: int = 96, width: int = 128, seed: int = 0
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: str = "25") -> None:
-    """An MP4 of frames (T, H, W, 3) uint8, by ffmpeg."""
+    """Write frames (T, H, W, 3) uint8 as an MP4."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_video(path, *frames.shape[1:3], fps) as write:
         write(frames)

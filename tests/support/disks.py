@@ -1,4 +1,4 @@
-"""Disks of a test's own, to fill, to lose and to make read-only; a test is skipped where nothing can be mounted."""
+"""Mount disks that a test may fill, lose or make read-only; the test is skipped where nothing can be mounted."""
 
 import math
 import shutil
@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 PAGE = 4096
-"""Bytes in which a tmpfs gives out its space."""
+"""A tmpfs gives out its space in pages of this many bytes."""
 
 
 def system(*command: object) -> None:
-    """A command of the system. Raises CalledProcessError where it fails."""
+    """Run a command of the system. Raises CalledProcessError if it fails."""
     subprocess.run([str(c) for c in command], check=True, capture_output=True)
 
 
 def mount(*arguments: object) -> None:
-    """`mount` with arguments; skips the test where it is not permitted."""
+    """Run `mount` with arguments; skip the test if that is not permitted."""
     try:
         system("mount", *arguments)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -27,24 +27,24 @@ def mount(*arguments: object) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Gone at once, open files or not; nothing mounted is fine."""
+    """Unmount a folder at once, even while files in it are open; do nothing if nothing is mounted there."""
     with suppress(OSError, subprocess.CalledProcessError):
         system("umount", "-l", folder)
 
 
 def tmpfs(folder: Path, size: int) -> None:
-    """A new disk in memory at a folder, of so many bytes."""
+    """Mount a new disk in memory, of `size` bytes, at a new folder."""
     folder.mkdir()
     mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
 
 
 def resize(folder: Path, size: int) -> None:
-    """The tmpfs at a folder has so many bytes from now on."""
+    """Change the size of the tmpfs at a folder to `size` bytes."""
     mount("-o", f"remount,size={size}", folder)
 
 
 def ext4(image: Path, folder: Path, size: int = 64 << 20) -> None:
-    """A new disk with a file system as servers have it, in an image file, at a folder."""
+    """Mount a new disk of `size` bytes at a new folder; its ext4 file system lies in an image file."""
     if shutil.which("mkfs.ext4") is None:
         pytest.skip("needs mkfs.ext4")
     with image.open("wb") as file:
@@ -55,5 +55,5 @@ def ext4(image: Path, folder: Path, size: int = 64 << 20) -> None:
 
 
 def space_of(files: Iterable[Path]) -> int:
-    """Bytes that files take on a tmpfs."""
+    """Return how many bytes files take on a tmpfs."""
     return sum(math.ceil(f.stat().st_size / PAGE) * PAGE for f in files)

@@ -1,4 +1,4 @@
-"""A real Ray cluster of several nodes on this machine: `ray start --block`, each with an address of its own."""
+"""Run a real Ray cluster of several nodes on this machine: each is a `ray start --block` with its own address."""
 
 import os
 import secrets
@@ -23,20 +23,20 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 @dataclass
 class Node:
-    """A node: the `ray start --block` that it lives below, and what that says."""
+    """Represents a node of the cluster: the process `ray start --block` and the log of its output."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
 
     def workers(self, task: str) -> list[psutil.Process]:
-        """Its workers that are busy with a task whose name starts so."""
+        """Return the node's workers that are busy with a task whose name starts with `task`."""
         return below(self.process.pid, lambda child: "".join(child.cmdline()[:1]).startswith(f"ray::{task}"))
 
     def kill(self) -> None:
-        """As when its power fails: everything that runs on it is gone at once."""
+        """Kill everything that runs on the node, as when its power fails."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGSTOP)
-            # Once more: one that was there first may have started others.
+            # This is done twice, since a process may have started others before it was killed.
             for _ in range(2):
                 for process in below(self.process.pid, lambda _: True):
                     with suppress(psutil.Error):
@@ -46,9 +46,10 @@ class Node:
 
 
 class Nodes:
-    """A head without CPUs, and the nodes that join it. It wants a token, and `environment` has it, for whoever asks.
+    """Runs a head without CPUs, and the nodes that join it.
 
-    more: environment variables of every node.
+    The cluster asks for a token; processes that use it need the variables in `environment`. more: further environment
+    variables of every node.
     """
 
     def __init__(self, **more: str):
@@ -59,7 +60,7 @@ class Nodes:
             "RAY_health_check_failure_threshold": "2",
             **more,
         }
-        # Sockets lie below it, and their paths have to be short.
+        # The folder has a short path, since it holds sockets, whose paths must be short.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._all: list[Node] = []
         port = _free_port()
@@ -69,15 +70,16 @@ class Nodes:
         )
 
     def join(self, cpus: int, *more: str, wrapper: Sequence[str] = (), **environment: str) -> Node:
-        """One more node, and it is waited for. wrapper: a command that starts it in surroundings of its own."""
+        """Start another node and wait until it runs. wrapper: a command that starts it in a changed environment."""
         return self._start([f"--address={self.address}", f"--num-cpus={cpus}", *more], wrapper, environment)
 
     def kill_joined(self) -> None:
-        """All but the head."""
+        """Kill all nodes but the head."""
         for node in self._all[1:]:
             node.kill()
 
     def close(self) -> None:
+        """Kill all nodes and remove their files."""
         self.kill_joined()
         self._all[0].kill()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""An S3 server on this machine, and what it was asked for."""
+"""Run an S3 server on this machine, and count the requests to it."""
 
 import logging
 import os
@@ -20,9 +20,9 @@ SECRET = "a-secret-that-nobody-prints"
 
 
 def choose_server() -> None:
-    """Where the server of this test process will be, and with which credentials, as S3's own tools find them.
+    """Choose the port and credentials of this test process's server, and set the variables that S3's own tools read.
 
-    Set before Ray is started, whose workers are to find them, too.
+    Call it before Ray is started, since Ray's workers inherit the variables.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -38,16 +38,16 @@ def choose_server() -> None:
 
 @contextmanager
 def served() -> Iterator["s3fs.S3FileSystem"]:
-    """The server, with an empty bucket, while the block runs."""
-    # Imported by those tests alone that have a server.
+    """Run the server with an empty bucket while the block runs; yield a file system that uses it."""
+    # These are imported here, so that only tests that use a server load them.
     import s3fs
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells every request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise every request is logged
     port = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
     server = ThreadedMotoServer("127.0.0.1", port)
     server.start()
-    # What another server of this process was given is still there.
+    # An earlier server of this process leaves its objects, so they are removed.
     urlopen(Request(f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
     try:
         system = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
@@ -58,7 +58,7 @@ def served() -> Iterator["s3fs.S3FileSystem"]:
 
 
 class Asked(logging.Handler):
-    """Counts what the server is asked for of shards: "GET frames/00000.h5", whatever their attempt."""
+    """Counts the requests for files of shards, such as "GET frames/00000.h5", of all attempts together."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Asked(logging.Handler):
 
 @contextmanager
 def requests() -> Iterator[Counter[str]]:
-    """What the server is asked for while the block runs."""
+    """Yield the counts of requests for files of shards, which grow while the block runs."""
     log, handler = logging.getLogger("werkzeug"), Asked()
     before = log.level, log.propagate
     log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""The calls whose undisturbed run others are compared with."""
+"""Provide the commands of the reference run, with whose result tests compare runs that are disturbed."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ SHARDS = 3
 
 
 def encode_command(folder: Path, out: Path, workers: int = 2, root: Path | None = None) -> list[object]:
-    """encode of a folder's m.csv and videos, or of those under another root."""
+    """Return the arguments that encode a folder's m.csv, with its videos or those under another root."""
     return [
         "encode", folder / "m.csv", "--root", root or folder / "videos", "--out", out,
         "--size", "64x86", "--shard-size", 2, "--workers", workers,
@@ -14,4 +14,5 @@ def encode_command(folder: Path, out: Path, workers: int = 2, root: Path | None 
 
 
 def render_command(out: Path, workers: int = 2) -> list[object]:
+    """Return the arguments that render that cache."""
     return ["render", out, "--alpha", "0.5", "--workers", workers]

@@ -1,8 +1,8 @@
-"""What rounding may do, by Monte Carlo arithmetic (Parker 1997), so that no test holds what a machine happened to give.
+"""Estimate rounding errors by Monte Carlo arithmetic (Parker 1997), so that no test depends on one machine's results.
 
-A float32 flow whose weights, and whatever its layers take in and give, are each off by a random relative error of up to
-the unit roundoff stands for one with subnets in bfloat16: sums are kept in float32 by both. How far its results are off
-is how far those of any machine may be.
+A flow with subnets in bfloat16 is simulated by a float32 flow. Its weights, and the inputs and outputs of its layers,
+each get a random relative error of up to the unit roundoff; both flows sum in float32. The errors of the simulation
+show how large the errors on any machine may be.
 """
 
 import copy
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from s2vc.pipeline.flow import Flow
 
 BFLOAT16_ROUNDOFF = 2.0**-9
-"""Of 8 significant bits, rounded to the nearest."""
+"""This is the unit roundoff of bfloat16, which has 8 significant bits and rounds to the nearest value."""
 
 MARGIN = 2.0
-"""An error may be so many times the one that was drawn: errors of one image are alike over its pixels, and so they add
-up to more or less than those of independent draws."""
+"""An error may be this many times the simulated one: the errors of an image's pixels are correlated, so they add up to
+more or less than independent errors would."""
 
 
 def perturbed(flow: Flow, seed: int = 0, roundoff: float = BFLOAT16_ROUNDOFF) -> Flow:
-    """A copy of a float32 flow that computes as one with bfloat16 subnets might, by the seed."""
+    """Return a copy of a float32 flow that computes as one with bfloat16 subnets might; the seed draws its errors."""
     generator = torch.Generator().manual_seed(seed)
 
     def off(x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The study: does S²VC do on the controlled set what the paper says, and by which of its parts?"""
+"""Study whether S²VC does on the controlled set what the paper says, and which of its parts matter."""

@@ -1,10 +1,10 @@
-"""Draw the controlled set, train every arm on it, and retrieve: the paper's claim, with intervals.
+"""Test the paper's claim, with intervals: draw the controlled set, train every arm on it, and evaluate by retrieval.
 
 python -m tests.benchmarks.evidence WORK [--short] [--minutes 120]
 
-WORK keeps videos, cache and runs. Every figure is a row of docs/evidence/rows.csv, and what has its rows there is not
-done again: stopped, or on another machine, the same command goes on. --short: three arms, two seeds, a table of its own
-in WORK, and half an hour on two cores.
+WORK keeps videos, cache and runs. Every figure is a row of docs/evidence/rows.csv, and a run whose rows are there is
+not done again. So the same command resumes a study that was stopped, also on another machine. --short runs three arms
+with two seeds, writes a table of its own in WORK, and takes half an hour on two cores.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def planned(short: bool) -> list[tuple[Arm, int]]:
-    """Arms and seeds in the order they are run: what is compared first, with all its seeds, then the rest."""
+    """Return the arms and seeds in the order in which they run: the core arms with all their seeds, then the others."""
     core = [(arm, seed) for seed in range(SEEDS if short else SEEDS_CORE) for arm in ARMS if arm.core]
     rest = [(arm, seed) for seed in range(SEEDS) for arm in ARMS if not arm.core]
     return core if short else core + rest

@@ -1,4 +1,4 @@
-"""What is compared, and what was expected of it. The predictions were written before any run."""
+"""List what the study compares, and what was expected of it. The predictions were written before any run."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,25 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 
 CLIP = ("--clip-length", "8", "--frame-step", "2")
-"""Of training, rendering and evaluation."""
+"""Training, rendering and evaluation use clips of this length and step."""
 
 TRAINING = ("--regime", "small", "--size", "64", "--batch", "40", "--pair", "same", "--precision", "float32", *CLIP)
-"""What all arms share; the small regime is documented in docs/training.md."""
+"""All arms train with these options; docs/training.md describes the small regime."""
 
 FULL = ("--key-augment", "full")
-"""Keys change their colours as queries do: else colour alone tells a pair."""
+"""The colours of keys are changed as those of queries are; otherwise colour alone would identify a pair."""
 
 WINDOWS = WindowRule("clip", int(CLIP[1]), int(CLIP[3]))
-"""Masks are taken over the frames of a training clip, as the paper has it, unless an arm says otherwise."""
+"""Masks are computed over the frames of a training clip, as in the paper, unless an arm says otherwise."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared. name: for people; method: of `s2vc-train`, or `random`, which is not trained;
-    variant: what key clips come from; core: part of the short form."""
+    """Describes one method that the study compares.
+
+    name: for people. method: that of `s2vc-train`, or `random`, which is not trained. options: further ones of
+    `s2vc-train`. variant: the variant that key clips are taken from. core: whether the short study has it, too.
+    """
 
     name: str
     method: str
@@ -31,7 +34,7 @@ class Arm:
 
 
 def preserved(strategy: str = "zero", rule: WindowRule = WINDOWS, core: bool = False, **point: float) -> Arm:
-    """S²VC at an operating point, alpha or keep."""
+    """Return the arm of S²VC at an operating point, alpha or keep."""
     variant = Variant(strategy, **point, rule=rule)
     name = "S²VC, " + " ".join(f"{kind} {value:g}" for kind, value in point.items())
     name += "" if strategy == "zero" else f", {strategy}"

@@ -1,4 +1,4 @@
-"""Means over seeds and test videos with 95 % intervals, by bootstrap over both."""
+"""Compute means over seeds and test videos with 95 % intervals, by bootstrap over both."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ DRAWS = 10_000
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its 95 % interval."""
+    """Holds a mean and the ends of its 95 % interval."""
 
     mean: float
     low: float
@@ -20,13 +20,16 @@ class Interval(NamedTuple):
 
 
 def interval(runs: Sequence[np.ndarray], seed: int = 0) -> Interval:
-    """Of outcomes (videos,) of one arm, a run each. Seeds and videos are drawn anew, videos the same for all runs."""
+    """Return the interval of an arm's outcomes, an array (videos,) for each run.
+
+    Each bootstrap draw takes seeds and videos at random, the same videos for all runs.
+    """
     values = np.stack(runs).astype(np.float64)
     return _of_draws(values.mean(), [values[rows][:, columns].mean() for rows, columns in _draws(values.shape, seed)])
 
 
 def difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], seed: int = 0) -> Interval:
-    """Of ours less theirs, paired by seed and video."""
+    """Return the interval of ours minus theirs, paired by seed and video."""
     return interval([a.astype(np.float64) - b for a, b in zip(ours, theirs, strict=True)], seed)
 
 

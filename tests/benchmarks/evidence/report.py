@@ -1,4 +1,4 @@
-"""The study's table, as text and as a picture, from its rows."""
+"""Report the study as a table and as a picture, from its rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from tests.benchmarks.evidence.intervals import Interval, difference, interval
 from tests.benchmarks.evidence.table import Row
 
 CHANCE = 1 / 12
-"""Of motions, and of scenes."""
+"""This is the chance level, for motions as for scenes."""
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> str:
-    """Write results.md and results.png into a folder; the text."""
+    """Write results.md and results.png into a folder; return the text of results.md."""
     parts = []
     for shift, part in sorted({(row.shift, row.part) for row in rows}, key=lambda key: (key[0], key[1] != "neutral")):
         chosen = [row for row in rows if (row.shift, row.part) == (shift, part)]
@@ -29,12 +29,12 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
 
 
 def outcomes(rows: Sequence[Row], arm: str, label: str) -> dict[int, np.ndarray]:
-    """Outcomes of an arm by seed."""
+    """Return an arm's outcomes on a label (motion or scene), by seed."""
     return {row.seed: row.hits for row in rows if (row.arm, row.label) == (arm, label)}
 
 
 def table(rows: Sequence[Row]) -> str:
-    """R@1 of each arm in per cent, and how much more on motion than MoCo with the same seeds."""
+    """Return a Markdown table of each arm's R@1 in per cent, and its gain on motion over MoCo with the same seeds."""
     lines = [
         "| | motion R@1 | scene R@1 | motion, less MoCo | seeds |",
         "| --- | --- | --- | --- | --- |",
@@ -50,19 +50,19 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def spoken(gain: Interval | None) -> str:
-    """A difference, and whether it is one."""
+    """Return a difference as text, which says so if its interval contains 0."""
     if gain is None:
         return ""
     return f"{gain}" + ("" if gain.low > 0 or gain.high < 0 else ", no difference shown")
 
 
 def arm_names(rows: Sequence[Row]) -> list[str]:
-    """Of the arms that have rows, in the order of the study."""
+    """Return the names of the arms that have rows, in the order of the study."""
     return [arm.name for arm in ARMS if any(row.arm == arm.name for row in rows)]
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """R@1 on motion and on scene, a bar with its interval for each arm."""
+    """Plot R@1 on motion and on scene, with a bar and its interval for each arm."""
     names = arm_names(rows)
     figure = Figure(figsize=(7, 1.4 + 0.45 * len(names)), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""One run of the study by the real commands: render what its keys come from, train, and retrieve."""
+"""Do the runs of the study by the real commands: render the variant of the keys, train, and retrieve."""
 
 import json
 import shlex
@@ -21,11 +21,14 @@ COMMANDS = {
 }
 
 WINDOW = ("--frames", CLIP[1], "--frame-step", CLIP[3], "--size", TRAINING[TRAINING.index("--size") + 1])
-"""What features are computed of: windows as long as the training clips."""
+"""Features are computed of windows that are as long as the training clips."""
 
 
 def call(command: str, *arguments: object) -> str:
-    """Run a command to its end, with its progress on the screen; what it printed. Raises CalledProcessError."""
+    """Run a command to its end, with its progress on the screen; return what it printed.
+
+    Raises CalledProcessError if it fails.
+    """
     print(f"$ {command} {' '.join(map(str, arguments))}", flush=True)
     line = [sys.executable, "-c", f"from {COMMANDS[command]} import main; main()", *map(str, arguments)]
     printed = []
@@ -41,7 +44,11 @@ def call(command: str, *arguments: object) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """Where a study works, and how large it is. tests: parts of the set that are retrieved."""
+    """Describes a study, its folder and its size, and does its runs.
+
+    work: the folder. shift: RHO of the set. per_class, test_per_class: videos of each motion in training and in each
+    test part. tests: the test parts. frames: of each video. epochs: of training. machine: a description for the rows.
+    """
 
     work: Path
     shift: float
@@ -58,11 +65,12 @@ class Study:
 
     @property
     def steps(self) -> int:
+        """Return the number of training steps of a run."""
         batch = int(TRAINING[TRAINING.index("--batch") + 1])
         return self.per_class * 12 // batch * self.epochs
 
     def prepare(self) -> None:
-        """Draw the set and encode it, where that is not done."""
+        """Draw the set and encode it, unless that is done already."""
         folder = self.work / f"set-{self.shift:g}"
         tests = [word for part in self.tests for word in ("--test", part)]
         counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
@@ -72,7 +80,7 @@ class Study:
         call("s2vc-prep", "encode", folder / "manifest.csv", "--root", root, "--out", self.cache, *size)
 
     def run(self, arm: Arm, seed: int, parts: Sequence[str]) -> list[Row]:
-        """Train an arm with a seed, and its rows on these parts of the set."""
+        """Train an arm with a seed, and return its rows on these test parts of the set."""
         checkpoint, seconds = "random", 0.0
         if arm.method != "random":
             checkpoint, seconds = self._train(arm, seed)
@@ -87,6 +95,7 @@ class Study:
         return rows
 
     def _train(self, arm: Arm, seed: int) -> tuple[str, float]:
+        """Render the arm's variant and train; return the folder of the run and the seconds of training."""
         keys: tuple[str, ...] = ()
         if arm.variant:
             call(*shlex.split(how_to_render(self.cache, arm.variant)))
@@ -101,7 +110,8 @@ class Study:
         return str(folder), time.perf_counter() - started
 
     def _retrieve(self, checkpoint: str, seed: int, part: str, label: str) -> str:
-        """1 or 0 for each test video, by its id: whether its nearest training video is of its class."""
+        """Return a digit for each test video, in the order of their ids: 1 if its nearest training video has its class,
+        else 0."""
         results = self.work / "results"
         where = ("--split", f"split_{part}", "--label", label, "--seed", seed, "--out", results)
         call("s2vc-eval", "retrieval", self.cache, checkpoint, *WINDOW, *where)

@@ -1,4 +1,4 @@
-"""The rows of the study, a CSV that is committed as it grows: another day, on another machine, goes on with it."""
+"""Read and write the rows of the study, a CSV that is committed as it grows, so that any machine can continue it."""
 
 import csv
 import os
@@ -14,10 +14,11 @@ ROWS = Path(__file__).parents[3] / "docs" / "evidence" / "rows.csv"
 
 @dataclass(frozen=True)
 class Row:
-    """A figure of one run. shift: RHO of the set; steps: of training; part: the test; label: what is retrieved.
+    """Holds a figure of one run.
 
-    outcomes: for each test video, in the order of their ids, 1 where its nearest training video is of its class, or 0;
-    value: their mean.
+    shift: RHO of the set. steps: of training. part: the test part. label: what is retrieved, motion or scene.
+    outcomes: a digit for each test video, in the order of their ids, 1 if its nearest training video has its class,
+    else 0. value: their mean.
     """
 
     arm: str
@@ -37,7 +38,7 @@ class Row:
 
 
 def read_rows(path: Path = ROWS) -> list[Row]:
-    """All rows, none where there is no file."""
+    """Return all rows, and none if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -46,7 +47,7 @@ def read_rows(path: Path = ROWS) -> list[Row]:
 
 
 def add_rows(rows: list[Row], path: Path = ROWS) -> None:
-    """Write the file anew with rows at its end, whole or not at all."""
+    """Add rows to the end of the file, which is written anew, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.attempt(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator=os.linesep)

@@ -1,4 +1,4 @@
-"""Small libraries in C that a process loads before its own: the allocator, or the clock, as no machine here has it."""
+"""Build small C libraries that replace functions of a process, so that it meets a jumping clock or a lack of memory."""
 
 import shutil
 import subprocess
@@ -8,7 +8,10 @@ import pytest
 
 
 def build(name: str, folder: Path) -> dict[str, str]:
-    """Compile NAME.c; the variable that has a process, and all it starts, load it. Skips without a compiler."""
+    """Compile NAME.c into a folder; return the environment variable with which a process and its children load it.
+
+    Skips the test if there is no compiler.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs a C compiler")

@@ -1,4 +1,4 @@
-/* A clock that goes a day back once the file named by JUMP_WHEN is there; the monotonic one goes on. */
+/* Set the clock back by a day once the file named by JUMP_WHEN exists; the monotonic clock is not changed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

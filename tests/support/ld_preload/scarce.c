@@ -1,4 +1,4 @@
-/* Memory that is short: PyTorch's allocator on the CPU, and nothing else, gets no more than 4 MB in one piece. */
+/* Simulate a lack of memory: PyTorch's allocator on the CPU, and nothing else, gets less than 4 MB in one piece. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
