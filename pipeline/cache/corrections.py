@@ -29,7 +29,7 @@ class WindowRecord:
 
 
 class CorrectionWriter:
-    """Appends the windows of a shard in order."""
+    """This appends the windows of a shard in order."""
 
     def __init__(self, file: ShardFile):
         self._file = file

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ATTEMPT = ".attempt-"
-"""The temporary name of everything that is being written contains this; what a killed job leaves behind is found by
-it."""
+"""Everything that is being written has this in its name, by which the remains of a killed job are found."""
 
 MAX_TEXT = 64 << 20
 """A JSON file of more bytes is not read, since parsing takes ten times as much memory."""
