@@ -1,1 +1,4 @@
-"""From videos to motion-preserved clips, computed once: the method on the ground floor, stages and jobs above."""
+"""The pipeline turns videos into motion-preserved clips, computed once.
+
+The modules of this folder hold the method; its folders hold storage, stages, jobs and commands.
+"""

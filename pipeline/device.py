@@ -1,4 +1,4 @@
-"""Where a computation runs: its device, its cores, and this process's place among several."""
+"""This module finds where a computation runs: its device, its CPU cores, and its rank among several processes."""
 
 import math
 import os
@@ -11,7 +11,10 @@ from s2vc.manifests.errors import UserError
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """A device by its name, by default the GPU where there is one; raises UserError where there is none such."""
+    """Return the device of this name; without a name, the GPU if there is one, else the CPU.
+
+    Raises UserError if this machine has no such device.
+    """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=device)
@@ -21,17 +24,17 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: those it is bound to, as many as a container's quota allows, 1 at least."""
+    """Return the number of cores this process may use: those it is bound to, within a container's quota, at least 1."""
     bound = len(os.sched_getaffinity(0))
     try:
         quota, period = _quota(cgroup)
-    except (OSError, ValueError):  # no quota, or none that is told
+    except (OSError, ValueError):  # there is no quota, or it cannot be read
         return bound
     return max(1, min(bound, math.ceil(quota / period))) if quota > 0 else bound
 
 
 def _quota(cgroup: Path) -> tuple[int, int]:
-    """Microseconds of processor time, and of the period in which they may be used, of version 2 or 1 of cgroups."""
+    """Return the processor time, and the period in which it may be used, in microseconds (cgroups version 2 or 1)."""
     if (cgroup / "cpu.max").exists():
         quota, period = (cgroup / "cpu.max").read_text().split()
     else:
@@ -40,7 +43,7 @@ def _quota(cgroup: Path) -> tuple[int, int]:
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Rank of this process under torch.distributed, and how many there are; (0, 1) without."""
+    """Return this process's rank under torch.distributed and the number of processes, or (0, 1) without it."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

@@ -1,4 +1,4 @@
-"""What a user is told to run."""
+"""This module writes the `s2vc-prep render` command that a user should run."""
 
 import shlex
 
@@ -6,9 +6,10 @@ from s2vc.pipeline.variants import Variant, plain
 
 
 def how_to_render(cache: object, variant: Variant) -> str:
-    """The command line that renders a variant, or what is missing of it (and, of a random strategy, its earlier draws).
+    """Return the command line that renders a variant, or finishes one that is incomplete.
 
-    cache: a path or a Layout, whose text is the place.
+    The command of a random strategy renders the earlier draws as well. cache: a path or a Layout; its text is the
+    location.
 
     >>> how_to_render("cache", Variant(alpha=0.5))
     's2vc-prep render cache --alpha 0.5'

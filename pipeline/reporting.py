@@ -1,4 +1,4 @@
-"""How work that takes a while reports that it goes on, to whoever shows it; nothing here is shown."""
+"""Work that takes a while reports its progress through these types; whoever calls it decides how to display it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,21 +6,23 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Called when work is done: so many units more, so many frames (or what is counted) more, a note on the latest.
+    """A function of this type is called when work is done.
 
-    at: the units that are done in all, where some were done before this job.
+    units, frames: how many units and frames (or whatever is counted) were done since the last call. note: a remark on
+    the latest unit. at: the number of units done in all, where some were done before this job.
     """
 
     def __call__(self, units: int, frames: int, note: str = "", at: int | None = None) -> None: ...
 
 
 ShowProgress = Callable[[int], AbstractContextManager[Advance]]
-"""Given the number of units in all: progress over them is shown while the block runs, as `advance` is called."""
+"""A function of this type takes the total number of units, and displays progress while its block runs, as `advance` is
+called."""
 
 
 @contextmanager
 def no_progress(total: int) -> Iterator[Advance]:
-    """Nothing is shown; for calls from Python."""
+    """Display nothing; this is meant for calls from Python."""
 
     def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
         pass

@@ -1,6 +1,6 @@
-"""The method: which latents are static, and what becomes of them (eqs. 4 and 5, Algorithm 1, and its ablations).
+"""The method decides which latents are static, and what replaces them (eqs. 4 and 5, Algorithm 1, and its ablations).
 
-Throughout, z is (L, D): the latents of the L frames of a window, D = 12,288.
+Throughout, z is (L, D): the latents of the L frames of a window, with D = 12,288.
 """
 
 from collections.abc import Callable
@@ -13,18 +13,19 @@ from torch.nn import functional
 from s2vc.pipeline.flow.model import Flow
 
 RANDOM_STRATEGIES = ("noise", "shuffle-clip", "shuffle-frame", "random")
-"""These draw random numbers; rendered, a draw is frozen, so each of several draws is a variant of its own."""
+"""These strategies draw random numbers. A rendered draw is fixed, so each of several draws is a variant of its own."""
 
 STRATEGIES = ("zero", "reverse", "tfd", *RANDOM_STRATEGIES)
-"""What is done to static latents. The paper's: zero; its ablations: noise, shuffle-clip, shuffle-frame, and tfd on
-pixels; controls: reverse suppresses the moving ones, random as many as zero does, drawn at random."""
+"""These are the ways to treat static latents. The paper's is zero; its ablations are noise, shuffle-clip,
+shuffle-frame, and tfd, which works on pixels. Two are controls: reverse suppresses the moving latents, and random as
+many as zero does, chosen at random."""
 
 SMALL = 64
-"""Height and width of the frames the flow sees."""
+"""The flow takes frames of this height and width, in pixels."""
 
 
 class RunningStd:
-    """Sample standard deviation (n - 1) over frames that come in pieces, accumulated in float64 (Chan et al. 1979)."""
+    """This computes in float64 the sample STD (n - 1) over frames that come in pieces (Chan et al. 1979)."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -32,7 +33,7 @@ class RunningStd:
         self._squares: Tensor | float = 0.0
 
     def update(self, z: Tensor) -> None:
-        """Take in the next frames, (n, D) with n >= 1."""
+        """Add the next frames, (n, D) with n >= 1."""
         z = z.double()
         mean = z.mean(dim=0)
         squares = (z - mean).square_().sum(dim=0)
@@ -43,21 +44,27 @@ class RunningStd:
         self.frames = total
 
     def value(self) -> Tensor:
-        """(D,) float32; zeros after a single frame, which does not vary."""
+        """Return the STD of each latent, (D,) float32; after a single frame, which does not vary, it is 0.
+
+        Raises ValueError if no frame was added.
+        """
         if not isinstance(self._squares, Tensor):
             raise ValueError("no frame was taken in, so there is no deviation")
         return (self._squares / max(self.frames - 1, 1)).sqrt().float()
 
 
 def standard_deviation(z: Tensor) -> Tensor:
-    """STD over time of z (L, D): (D,) float32, the sample one (n - 1)."""
+    """Return the STD of z (L, D) over time, (D,) float32: the sample standard deviation (n - 1)."""
     running = RunningStd()
     running.update(z)
     return running.value()
 
 
 def alpha_to_keep(std: Tensor, share: float) -> float:
-    """The alpha at which `share` of the latents has STD >= alpha (more where STDs are equal); std (D,) float32."""
+    """Return the alpha at which `share` of the latents has STD >= alpha, given std (D,) float32.
+
+    More than this share is kept where STDs are equal.
+    """
     kept = round(share * len(std))
     if kept == 0:
         return float(np.nextafter(np.float32(std.max().item()), np.float32(np.inf)))
@@ -65,7 +72,10 @@ def alpha_to_keep(std: Tensor, share: float) -> float:
 
 
 def suppressed_set(std: Tensor, alpha: float, strategy: str, rng: np.random.Generator) -> Tensor:
-    """Which latents are suppressed: (D,) bool. Eq. 4, STD < alpha in float32, but for the two controls."""
+    """Return which latents are suppressed, (D,) bool: by eq. 4 those with STD < alpha, compared in float32.
+
+    Only the two controls, reverse and random, choose others.
+    """
     static = std < float(np.float32(alpha))
     if strategy == "reverse":
         return ~static
@@ -77,14 +87,15 @@ def suppressed_set(std: Tensor, alpha: float, strategy: str, rng: np.random.Gene
 
 
 def suppress(z: Tensor, static: Tensor, strategy: str, rng: np.random.Generator) -> Tensor:
-    """z_p of a whole window: z (L, D) float32 with the suppressed latents (D,) bool treated by the strategy."""
+    """Return z_p of a complete window: z (L, D) float32, with the latents in `static` (D,) bool suppressed."""
     return suppressor(static, strategy, rng)(z)
 
 
 def suppressor(static: Tensor, strategy: str, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
-    """`suppress` for a window that comes in pieces of frames, in order: a function piece (n, D) -> z_p (n, D).
+    """Return a function that does what `suppress` does, for a window that comes in pieces of frames, in order.
 
-    shuffle-clip permutes over the frames of a window and must be given the window whole.
+    The function maps a piece (n, D) to z_p (n, D). For shuffle-clip, which permutes over the frames of a window, the
+    window must come as one piece.
     """
     if strategy == "noise":
         draw = torch.from_numpy(rng.standard_normal(len(static), dtype=np.float32)).to(static.device)
@@ -97,7 +108,7 @@ def suppressor(static: Tensor, strategy: str, rng: np.random.Generator) -> Calla
 
 
 def _shuffle_over_frames(z: Tensor, static: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each static latent permuted over the window's frames, by a permutation of its own."""
+    """Permute each static latent over the window's frames, by a permutation of its own."""
     chosen = static.nonzero()[:, 0]
     frames = np.repeat(np.arange(len(z))[:, None], len(chosen), axis=1)
     order = torch.from_numpy(rng.permuted(frames, axis=0)).to(z.device)
@@ -107,7 +118,7 @@ def _shuffle_over_frames(z: Tensor, static: Tensor, rng: np.random.Generator) ->
 
 
 def _shuffle_within_frames(z: Tensor, static: Tensor, rng: np.random.Generator) -> Tensor:
-    """The static latents' values permuted within each frame, anew for each."""
+    """Permute the values of the static latents within each frame, by a new permutation for each frame."""
     chosen = static.nonzero()[:, 0]
     z_p = z.clone()
     for i in range(len(z)):
@@ -117,12 +128,12 @@ def _shuffle_within_frames(z: Tensor, static: Tensor, rng: np.random.Generator) 
 
 
 def small_frames(frames: Tensor) -> Tensor:
-    """X' by adaptive average pool (Algorithm 1, line 3): (N, 3, H, W) -> (N, 3, 64, 64), same dtype and range."""
+    """Return X' by adaptive average pool (Algorithm 1 line 3): (N, 3, H, W) -> (N, 3, 64, 64), same dtype and range."""
     return functional.adaptive_avg_pool2d(frames, SMALL)
 
 
 def upsample(change: Tensor, height: int, width: int) -> Tensor:
-    """Nearest neighbour, as in the published code: (N, 3, 64, 64) -> (N, 3, height, width)."""
+    """Upsample by nearest neighbour, as the published code does: (N, 3, 64, 64) -> (N, 3, height, width)."""
     return functional.interpolate(change, size=(height, width), mode="nearest")
 
 
@@ -130,13 +141,13 @@ def upsample(change: Tensor, height: int, width: int) -> Tensor:
 def motion_preserved(
     clip: Tensor, flow: Flow, alpha: float, strategy: str = "zero", seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Algorithm 1 in memory, for training of any kind: V_p = V + upsample(f⁻¹(z_p) - X').
+    """Apply Algorithm 1 in memory, for training of any kind: V_p = V + upsample(f⁻¹(z_p) - X').
 
-    clip: (B, 3, T, H, W) float32 in [0, 1]. alpha: threshold of eq. 4; for tfd, the share of pixel values kept.
-    seed: of the strategies that draw random numbers.
-    Returns V_p, of the shape of clip, not clamped, and the STD of each clip's latents over time, (B, 12288) float32
-    (of its pooled pixels for tfd). A clip in which nothing is suppressed comes back as it is.
-    Raises ValueError for another shape or an unknown strategy.
+    clip: (B, 3, T, H, W) float32 in [0, 1]. alpha: the threshold of eq. 4; for tfd, the share of pixel values to keep.
+    seed: the seed of the strategies that draw random numbers.
+    Returns V_p, of the shape of clip and not clamped, and the STD of each clip's latents over time, (B, 12288) float32
+    (for tfd, the STD of its pooled pixels). A clip in which nothing is suppressed is returned unchanged.
+    Raises ValueError if the clip has another shape or the strategy is unknown.
     """
     if clip.dim() != 5 or clip.shape[1] != 3:
         raise ValueError(f"expected a clip of shape (B, 3, T, H, W), got {tuple(clip.shape)}")
@@ -157,6 +168,6 @@ def motion_preserved(
     z_p = torch.cat(values_p)
     x_p = z_p.view_as(x) if strategy == "tfd" else flow.decode(z_p)
     change = upsample(x_p.to(x) - x, height, width).unflatten(0, (batch, -1)).transpose(1, 2)
-    # The way through the flow and back rounds; where nothing was suppressed the clip is not touched at all.
+    # Encoding and decoding round, so a clip in which nothing was suppressed is returned as it came.
     keep = torch.stack(touched).to(clip.device)[:, None, None, None, None]
     return torch.where(keep, clip + change, clip), std.to(clip.device)

@@ -1,4 +1,4 @@
-"""One rendering of a cache: how static cues are chosen and suppressed. Its name is canonical text of the settings."""
+"""A variant is one rendering of a cache: how static cues are chosen and suppressed. Its name spells the settings."""
 
 import dataclasses
 import math
@@ -13,15 +13,17 @@ from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
 from s2vc.pipeline.windows import WindowRule
 
 MAX_NAME = 200
-"""Characters; a file system takes 255, and what is being written has a longer name than in the end."""
+"""A name has at most this many characters. A file system allows 255, and a file that is being written has a longer
+name."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The settings of motion/VARIANT/. Exactly one of alpha and keep is given.
+    """A variant holds the settings of motion/VARIANT/. Exactly one of alpha and keep is given.
 
-    alpha: latents with STD < alpha are static (eq. 4). keep: alpha is set per window so that this share of the
-    latents is kept. draw: which of several renderings of a random strategy. seed: of all random numbers.
+    alpha: latents with STD < alpha are static (eq. 4). keep: alpha is set per window so that this share of the latents
+    is kept. draw: the number, from 0, of this rendering among several of a random strategy. seed: the seed of all
+    random numbers. rule: how a video is cut into windows. Raises ValueError for settings that do not go together.
     """
 
     strategy: str = "zero"
@@ -53,7 +55,9 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Folder name, e.g. `alpha0.5-zero-video`, `keep0.2-noise-clip16-step2-draw1`; one per meaning.
+        """The folder has this name, for example `alpha0.5-zero-video` or `keep0.2-noise-clip16-step2-draw1`.
+
+        Variants that mean the same have the same name.
 
         >>> Variant(alpha=0.50).name
         'alpha0.5-zero-video'
@@ -73,7 +77,7 @@ class Variant:
         return "-".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields of variant.json."""
+        """Return the fields of variant.json."""
         fields = dataclasses.asdict(self)
         rule = fields.pop("rule")
         return fields | rule
@@ -86,7 +90,7 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """The variant of a name, in any spelling of its numbers; raises ValueError for what is no name."""
+        """Return the variant of a name, whose numbers may be spelled in any way. Raises ValueError for other text."""
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(f"{name!r} is no variant; an example is alpha0.5-zero-video")
@@ -107,7 +111,7 @@ _NAME = re.compile(
 
 
 def variants_named(names: Iterable[str]) -> list[Variant]:
-    """The variants that have these names, in their order; any other name, and any other spelling, is passed over."""
+    """Return the variants that have exactly these names, in their order; other names and spellings are skipped."""
     found = []
     for name in names:
         try:
@@ -120,6 +124,6 @@ def variants_named(names: Iterable[str]) -> list[Variant]:
 
 
 def plain(number: float | None) -> str:
-    """A number without exponent or needless zeros: 0.5, 1, 0.00001."""
+    """Write a number without an exponent or needless zeros: 0.5, 1, 0.00001."""
     assert number is not None
     return np.format_float_positional(number, trim="-")

@@ -1,23 +1,24 @@
-"""Over which frames the STD of a latent is taken: the windows of a video."""
+"""A video is cut into windows; the STD of a latent is taken over the frames of one window."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 HISTOGRAM_WINDOW = 16
-"""Frames of the windows whose STDs every cache counts in `std_clip_histogram`."""
+"""Every cache counts in `std_clip_histogram` the STDs of windows of this many frames."""
 
 MAX_CLIP = 4096
-"""Frames of a window of scope clip at most: one is held in memory whole (200 MB of latents)."""
+"""A window of scope clip has at most this many frames, since all of it is held in memory (200 MB of latents)."""
 
 
 @dataclass(frozen=True)
 class WindowRule:
-    """How a video is cut into windows; each has its own STD and its own set of static latents.
+    """A rule says how a video is cut into windows. Each window has its own STD and its own set of static latents.
 
-    scope `video`: one window, the whole video. scope `clip` (Algorithm 1 to the letter): windows of `clip_length`
-    frames, `frame_step` apart, one starting every `window_stride` frames (None: no overlap), and one more that ends
-    with the video where frames remain. A video shorter than a window gives one, padded on the left by its first frame.
+    Scope `video` gives one window, the complete video. Scope `clip` (Algorithm 1 to the letter) gives windows of
+    `clip_length` frames that are `frame_step` apart. A window starts every `window_stride` frames (None: windows do not
+    overlap), and one more window ends with the video where frames remain. A video shorter than a window gives one
+    window, padded on the left with the first frame.
     """
 
     scope: str = "video"
@@ -37,16 +38,18 @@ class WindowRule:
             raise ValueError("frame step and window stride are 1 or more")
 
         if self.scope == "clip" and self.window_stride is None:
-            # Written out, so that both spellings of the default are one rule.
+            # The default is written out, so that both ways to ask for it give equal rules.
             object.__setattr__(self, "window_stride", (self.clip_length or 0) * self.frame_step)
 
     @property
     def span(self) -> int:
-        """Frames of the video from the first of a window to its last, both counted; of scope clip."""
+        """A window of scope clip spans this many frames of the video, from its first to its last, both counted."""
         return clip_span(self.clip_length or 0, self.frame_step)
 
     def windows(self, frames: int) -> list[np.ndarray]:
-        """Frame numbers of each window of a video of `frames` frames: (L,) int64 each, in order; none for no frames.
+        """Return the frame numbers of each window of a video of `frames` frames, in order: (L,) int64 each.
+
+        A video without frames has no windows.
 
         >>> [w.tolist() for w in WindowRule("clip", clip_length=4).windows(6)]
         [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -68,7 +71,7 @@ class WindowRule:
         return [start + self.frame_step * np.arange(self.clip_length) for start in starts]
 
     def count(self, frames: int) -> int:
-        """How many windows `windows(frames)` gives, without making them; of scope clip.
+        """Return how many windows `windows(frames)` gives, without making them; this is for scope clip only.
 
         >>> WindowRule("clip", clip_length=4).count(6)
         2
@@ -79,7 +82,7 @@ class WindowRule:
 
 
 def clip_span(clip_length: int, frame_step: int) -> int:
-    """Frames of a video from the first of a clip to its last, both counted.
+    """Return the number of frames of a video from the first of a clip to its last, both counted.
 
     >>> clip_span(8, 2)
     15

@@ -1,4 +1,4 @@
-"""A cache on disk: its layout, settings, receipts and index, and `Cache`, which reads it."""
+"""A cache on disk has a layout, settings, receipts and an index; `Cache` reads it."""
 
 from s2vc.pipeline.cache.reader import Cache
 

@@ -1,4 +1,4 @@
-"""Shard functions on a cache in an object store: they work on copies in a folder here, and upload what they made."""
+"""On a cache in an object store, shard functions work on copies in a local folder, and upload what they made."""
 
 import fcntl
 import functools
@@ -19,8 +19,11 @@ LOCK = ".in-use"
 
 
 def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator of a function (layout, settings, shard, …) -> receipt, or receipts, of a cache on disk: makes it one of
-    a cache in an object store as well. needs: the folders whose files of the shard it reads."""
+    """Let a shard function for caches on disk work on caches in an object store as well.
+
+    This decorates a function (layout, settings, shard, …) that returns a receipt or a list of them. needs: the folders
+    whose files of the shard it reads.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -40,11 +43,12 @@ def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 @contextmanager
 def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[Layout]:
-    """A cache on disk for the time of the block: the receipts of a shard, its files in some folders, and the flow."""
+    """Yield a cache on disk, while the block runs, with the flow, a shard's receipts, and its files in some folders."""
     layout.refresh()
     with scratch(layout.local / "scratch") as folder:
         here = Layout(folder)
-        # A link, so that the flow keeps its base, by which a worker knows that it has it loaded.
+        # The flow is linked, so that its resolved path, by which a worker knows a flow that it has loaded, stays the
+        # same.
         if layout.flow.exists():
             here.flow.symlink_to(layout.flow)
         for stage in (INGEST, ENCODE):
@@ -56,14 +60,14 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
                 if name.startswith(tuple(f"{need}/" for need in needs)):
                     target = here.root / name
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    # A second name of the copy: it stays though the copy be dropped.
+                    # A hard link stays even if the copy is dropped.
                     os.link(layout.fetch(f"{receipt.prefix}/{name}", receipt.files[name]), target)
         yield here
 
 
 @contextmanager
 def scratch(base: Path) -> Iterator[Path]:
-    """A folder that is gone at the end; those of processes that were killed are removed first."""
+    """Yield a folder that is removed at the end; folders that killed processes left are removed first."""
     base.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with flocked(base / LOCK):

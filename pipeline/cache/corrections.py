@@ -1,4 +1,4 @@
-"""The rendered windows of a shard: `motion/VARIANT/NNNNN.h5`, corrections to add to the stored frames."""
+"""The rendered windows of a shard, `motion/VARIANT/NNNNN.h5`, are corrections to add to the stored frames."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage.hdf5 import ShardFile, read_array, read_gzipped_rows, write_shard
 
 CHUNK_FRAMES = 8
-"""Corrections of a chunk, 98 kB raw."""
+"""A chunk holds the corrections of this many frames, 98 kB before compression."""
 
 
 @dataclass(frozen=True)
 class WindowRecord:
-    """What is stored of a window beside its corrections.
+    """This is stored of a window in addition to its corrections.
 
-    video: row of its video in the shard. frames: frame numbers in the shard, (L,) int64. alpha: threshold used.
-    kept: share of the latents that were not suppressed, 0 to 1.
+    video: row of its video in the shard. frames: frame numbers in the shard, (L,) int64. alpha: the threshold that was
+    used. kept: share of the latents that were not suppressed, 0 to 1.
     """
 
     video: int
@@ -29,7 +29,7 @@ class WindowRecord:
 
 
 class CorrectionWriter:
-    """Appends the windows of a shard in order."""
+    """This appends the windows of a shard in order."""
 
     def __init__(self, file: ShardFile):
         self._file = file
@@ -38,7 +38,10 @@ class CorrectionWriter:
         self._scales: list[float] = []
 
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None:
-        """A window: its changes f⁻¹(z_p) - X' in pieces (n, 64, 64, 3) float32, and peak, their largest modulus."""
+        """Append a window, whose changes are stored as whole steps of its scale, about peak / 127.
+
+        changes: f⁻¹(z_p) - X' in pieces (n, 64, 64, 3) float32. peak: their largest absolute value.
+        """
         scale = np.float32(peak / 127)
         while scale * np.float32(127) < peak:
             scale = np.nextafter(scale, np.float32(np.inf))
@@ -62,7 +65,7 @@ class CorrectionWriter:
 
 @contextmanager
 def write_corrections(path: Path) -> Iterator[CorrectionWriter]:
-    """The file of a shard and a variant, there when the block ends without an error."""
+    """Write the file of a shard and a variant; it is at `path` if the block ends without an error."""
     with write_shard(path) as file:
         writer = CorrectionWriter(file)
         yield writer
@@ -71,7 +74,7 @@ def write_corrections(path: Path) -> Iterator[CorrectionWriter]:
 
 @dataclass(frozen=True)
 class CorrectionShard:
-    """The small arrays of a rendered shard, as DESIGN's format names them; corrections are read by slices."""
+    """This holds the small arrays of a rendered shard, by their names in the file; corrections are read by slices."""
 
     path: Path
     scale: np.ndarray
@@ -82,20 +85,20 @@ class CorrectionShard:
     kept: np.ndarray
 
     def windows_of(self, video: int) -> np.ndarray:
-        """Numbers of the windows of the shard's v-th video, in order: (n,) int64."""
+        """Return the numbers of the windows of a video, given its row in the shard, in order: (n,) int64."""
         return np.flatnonzero(self.window_video == video)
 
     def frames_of(self, window: int) -> np.ndarray:
-        """Frame numbers in the shard of a window: (L,) int64."""
+        """Return the frame numbers in the shard of a window: (L,) int64."""
         return self.window_frames[self.window_offsets[window] : self.window_offsets[window + 1]]
 
     def change(self, window: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """f⁻¹(z_p) - X' of rows start to stop of a window, in pixel values of 0 to 1: (L, 64, 64, 3) float32."""
+        """Return f⁻¹(z_p) - X' of rows start to stop of a window, for pixels in [0, 1]: (L, 64, 64, 3) float32."""
         length = len(self.frames_of(window))
         return self.correction(window, np.arange(length)[start:stop]) * self.scale[window]
 
     def correction(self, window: int, rows: np.ndarray) -> np.ndarray:
-        """The stored correction of some rows (L,) of a window, in units of its scale: (L, 64, 64, 3) int8."""
+        """Return the stored corrections of some rows (L,) of a window, in units of its scale: (L, 64, 64, 3) int8."""
         if len(rows) == 0:
             return np.zeros((0, SMALL, SMALL, 3), np.int8)
         begin, first, last = int(self.window_offsets[window]), int(rows.min()), int(rows.max())
@@ -104,6 +107,6 @@ class CorrectionShard:
 
 
 def read_corrections(path: Path) -> CorrectionShard:
-    """A rendered shard."""
+    """Return a rendered shard. Raises what `read_array` raises."""
     names = ("scale", "window_offsets", "window_video", "window_frames", "alpha", "kept")
     return CorrectionShard(path, *(read_array(path, name) for name in names))

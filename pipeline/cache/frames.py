@@ -1,4 +1,4 @@
-"""The stored frames of a shard: `frames/NNNNN.h5` (JPEG at the cache's size) and `small/NNNNN.h5` (64x64 for the flow).
+"""A shard's frames lie in `frames/NNNNN.h5` (JPEG at the cache's size) and `small/NNNNN.h5` (64x64 for the flow).
 
 Row v of the per-video arrays is the shard's v-th video; a failed video has no frames and keeps its row.
 """
@@ -19,20 +19,24 @@ JPEG_CHUNK = 1 << 16
 SMALL_CHUNK = 16
 
 MAX_SIDE = 4096
-"""Pixels of a stored frame; a few bytes of JPEG can claim gigabytes."""
+"""A stored frame has at most this many pixels a side, since a few bytes of JPEG can claim gigabytes."""
 
 
 def encode_jpegs(frames: np.ndarray, quality: int) -> list[bytes]:
-    """Frames (n, H, W, 3) uint8 RGB -> one JPEG each, 4:2:0."""
+    """Encode frames (n, H, W, 3) uint8 RGB as one JPEG each, 4:2:0."""
     return [simplejpeg.encode_jpeg(f, quality, "RGB", "420") for f in np.ascontiguousarray(frames)]
 
 
 def decode_jpegs(jpegs: Sequence[bytes | memoryview]) -> np.ndarray:
-    """JPEGs of one size, one or more -> (n, H, W, 3) uint8 RGB. Raises ValueError for what is none, or too large."""
+    """Decode one or more JPEGs of one size to (n, H, W, 3) uint8 RGB.
+
+    Raises ValueError for what is no JPEG, or is larger than MAX_SIDE.
+    """
     height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[0])
     if max(height, width) > MAX_SIDE:
         raise ValueError(f"a stored frame says it is {height}x{width}, {MAX_SIDE} pixels a side are the most")
-    # Into one array: with an array each and a stack of them, allocation took as long as half the decoding.
+    # All are decoded into one array: allocating an array for each, and stacking them, took half as long as the
+    # decoding.
     frames = np.empty((len(jpegs), height, width, 3), np.uint8)
     for jpeg, frame in zip(jpegs, frames, strict=True):
         simplejpeg.decode_jpeg(jpeg, "RGB", buffer=frame)
@@ -40,14 +44,14 @@ def decode_jpegs(jpegs: Sequence[bytes | memoryview]) -> np.ndarray:
 
 
 def pool_small(frames: np.ndarray) -> np.ndarray:
-    """X' of stored frames: (n, H, W, 3) uint8 -> (n, 64, 64, 3) uint8, average pooled, then rounded half to even."""
+    """Return X' of frames: (n, H, W, 3) uint8 -> (n, 64, 64, 3) uint8, average pooled, then rounded half to even."""
     # In units of grey levels the sums are whole numbers, so that float32 is exact and the rounding is well defined.
     grey = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
     return small_frames(grey).round_().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 class FrameWriter:
-    """Appends the videos of a shard, one after another, to its two files."""
+    """This appends the videos of a shard, one after another, to its two files."""
 
     def __init__(self, frames: ShardFile, small: ShardFile):
         self._frames, self._small_file = frames, small
@@ -58,12 +62,12 @@ class FrameWriter:
         self._video_ids: list[str] = []
 
     def begin(self, video_id: str) -> None:
-        """What is added from now on belongs to this video."""
+        """Begin a video: frames that are added from now on belong to it."""
         self._video_ids.append(video_id)
         self._video_frames.append(0)
 
     def add(self, jpegs: bytes, lengths: np.ndarray, small: np.ndarray) -> None:
-        """The next frames: JPEGs end to end, their lengths (n,) in bytes, and small (n, 64, 64, 3) uint8."""
+        """Append frames: their JPEGs end to end, the JPEGs' lengths (n,) in bytes, and small (n, 64, 64, 3) uint8."""
         self._jpeg.append(np.frombuffer(jpegs, np.uint8))
         self._small.append(small)
         self._lengths.append(lengths)
@@ -78,7 +82,7 @@ class FrameWriter:
 
 @contextmanager
 def write_frames(frames: Path, small: Path) -> Iterator[FrameWriter]:
-    """Both files of a shard; they appear when the block ends without an error."""
+    """Write both files of a shard; they appear if the block ends without an error."""
     with write_shard(frames) as frames_file, write_shard(small) as small_file:
         writer = FrameWriter(frames_file, small_file)
         yield writer
@@ -86,19 +90,19 @@ def write_frames(frames: Path, small: Path) -> Iterator[FrameWriter]:
 
 
 def read_jpegs(frames: Path, start: int, stop: int) -> list[memoryview]:
-    """JPEGs of the shard's frames start to stop."""
+    """Return the JPEGs of the shard's frames start to stop."""
     offsets = read_array(frames, "jpeg_offsets")[start : stop + 1]
     data = memoryview(read_dataset(frames, "jpeg")[offsets[0] : offsets[-1]])
     return [data[a:b] for a, b in pairwise((offsets - offsets[0]).tolist())]
 
 
 def read_frames(frames: Path, start: int, stop: int) -> np.ndarray:
-    """The shard's frames start to stop: (n, H, W, 3) uint8."""
+    """Return the shard's frames start to stop: (n, H, W, 3) uint8."""
     return decode_jpegs(read_jpegs(frames, start, stop))
 
 
 def read_picked_frames(frames: Path, numbers: np.ndarray) -> np.ndarray:
-    """Some of the shard's frames, by their numbers (n,) in any order: (n, H, W, 3) uint8; each is decoded once."""
+    """Return frames of the shard by their numbers (n,), in any order: (n, H, W, 3) uint8. Each is decoded once."""
     first, last = int(numbers.min()), int(numbers.max())
     jpegs = read_jpegs(frames, first, last + 1)
     if len(numbers) == len(jpegs) and (np.diff(numbers) == 1).all():
@@ -108,5 +112,5 @@ def read_picked_frames(frames: Path, numbers: np.ndarray) -> np.ndarray:
 
 
 def read_small(small: Path, start: int, stop: int) -> np.ndarray:
-    """The shard's small frames start to stop: (n, 64, 64, 3) uint8."""
+    """Return the shard's small frames start to stop: (n, 64, 64, 3) uint8."""
     return np.asarray(read_dataset(small, "small")[start:stop])

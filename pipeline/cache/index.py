@@ -1,4 +1,4 @@
-"""index.csv: one row per manifest row, where its frames are and what became of it; derived from the receipts."""
+"""index.csv says, row by row of the manifest, where its frames are and what became of it. The receipts determine it."""
 
 import io
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from s2vc.pipeline.cache.settings import MAX_ROWS, Settings
 from s2vc.pipeline.storage import files
 
 NUMBERS = {"shard": MAX_ROWS, "first_frame": MAX_FRAMES * MAX_ROWS, "frames": MAX_FRAMES}
-"""Columns of numbers from 0 to this."""
+"""These columns hold numbers from 0 to the maximum that is given here."""
 
 OWN = (*NUMBERS, "status", "reason")
-"""Columns that are the cache's: a manifest's of the same name is not taken over."""
+"""These columns are the cache's own: a manifest's column of the same name is not copied."""
 
 MAX_INDEX = 2 << 30
-"""Bytes of an index that are read."""
+"""An index of more bytes is not read."""
 
 
 def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[int, Receipt]) -> pd.DataFrame:
-    """The index of a manifest (all rows of the cache, in order) and the ingest receipts there are, by shard.
+    """Return the index of a manifest (all rows of the cache, in order), given the ingest receipts that exist, by shard.
 
-    A video of a shard without a receipt has an empty status: it is still to be done.
+    A video of a shard without a receipt has an empty status, since it is still to be done.
     """
     notes = ["video_id", "label", "class_name", *split_columns(manifest), *further_columns(manifest)]
     index = manifest[notes].copy()
@@ -44,7 +44,7 @@ def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[in
 
 
 def further_columns(table: pd.DataFrame) -> list[str]:
-    """The columns of text in which a manifest or an index says more of videos than class and splits, in their order."""
+    """Return the text columns in which a manifest or index says more of videos than class and splits, in order."""
     known = {*FIRST_COLUMNS, *split_columns(table), *OWN}
     return [name for name in table.columns if name.strip() and name not in known]
 
@@ -55,7 +55,10 @@ def write_index(layout: Layout, index: pd.DataFrame) -> None:
 
 
 def read_index(layout: Layout) -> pd.DataFrame:
-    """The index: text columns as text ("" where empty), label Int64 (missing where empty), numbers int64."""
+    """Return the index: text columns as text ("" where empty), label Int64 (missing where empty), numbers int64.
+
+    Raises UserError if it is missing or damaged.
+    """
     try:
         text = files.read_text(layout.index, MAX_INDEX)
         index = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
@@ -69,7 +72,7 @@ def read_index(layout: Layout) -> pd.DataFrame:
 
 
 def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:
-    """Raise UserError where the manifest's first rows are not the cache's; rows after them are new."""
+    """Raise UserError if the manifest's first rows are not the cache's; rows after them are new."""
     known, given = read_index(layout)["video_id"].tolist(), manifest["video_id"].tolist()
     row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a != b), None)
     if row is not None:

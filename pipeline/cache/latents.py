@@ -1,6 +1,6 @@
-"""The latents of a shard: the Zarr v3 group `latents.zarr/NNNNN` with z, std_video and std_clip_histogram.
+"""The latents of a shard are the Zarr v3 group `latents.zarr/NNNNN` with z, std_video and std_clip_histogram.
 
-z is stored in one of three kinds, of which only q8 is compressed. Any reader of Zarr v3 that knows zstd has z back by
+z is stored in one of three kinds, of which only q8 is compressed. Any reader of Zarr v3 that knows zstd restores z by
 
     group = zarr.open_group("CACHE/latents.zarr/00000", mode="r")
     z = group["z"][:]                                                          # float16, float32: as it is
@@ -24,33 +24,34 @@ from s2vc.pipeline.storage.object_store import RemoteGroup, StoreError
 STORED_AS = {FLOAT32: "float32", FLOAT16: "float16", Q8: "int8"}
 
 ZSTD_LEVEL = 6
-"""A twentieth smaller than 3 and half as fast, a hundredth of the flow's time on a CPU; higher ones hardly pay."""
+"""This level gives files a twentieth smaller than level 3, at half its speed, which takes a hundredth of the flow's
+time on a CPU; higher levels hardly pay."""
 
 Group = Path | RemoteGroup
-"""Where the latents of a shard are read: on this machine, or in an object store."""
+"""The latents of a shard are read from here: from a folder on this machine, or from an object store."""
 
 READ_FRAMES = 16
-"""Frames of a chunk: the least that is read, and what one checksum covers."""
+"""A chunk has this many frames. It is the least that is read, and one checksum covers it."""
 
 WRITE_FRAMES = 512
-"""Frames of a zarr-shard, one file: the unit of writing (12.6 MB in float16)."""
+"""A zarr-shard, which is one file, has this many frames. It is the unit of writing (12.6 MB in float16)."""
 
 HISTOGRAM_BINS = 512
 HISTOGRAM_RANGE = (0.0, 4.0)
 
 MAX_METADATA = 1 << 20
-"""Bytes of an array's description."""
+"""The description of an array has at most this many bytes."""
 
 WHOLE = {
     "z_step": ("float32", ()),
     "std_video": ("float32", (LATENTS,)),
     "std_clip_histogram": ("int64", (HISTOGRAM_BINS,)),
 }
-"""Arrays that are one chunk each, and read whole: type, columns."""
+"""These arrays are one chunk each and are read at once; their type and columns are given here."""
 
 
 class LatentWriter:
-    """Appends the frames of a shard, in order; whole zarr-shards are written, never a part of one."""
+    """This appends the frames of a shard in order. A zarr-shard is always written at once, never in parts."""
 
     def __init__(self, path: Path, frames: int, videos: int, kind: str):
         group = zarr.create_group(LocalStore(path))
@@ -68,8 +69,10 @@ class LatentWriter:
         self._steps: list[np.ndarray] = []
 
     def append(self, z: np.ndarray) -> None:
-        """The next frames' latents, (n, 12288) float32 (or float16), which are rounded here. Raises ValueError, with
-        kind q8, where they are not numbers."""
+        """Append the next frames' latents, (n, 12288) float32 (or float16), which are rounded here.
+
+        Raises ValueError if they are not numbers and the kind is q8.
+        """
         if self._z_step is not None:
             z, step = quantise(z)
             self._steps.append(step)
@@ -84,7 +87,10 @@ class LatentWriter:
                 self._flush()
 
     def finish(self, std_video: np.ndarray, std_clip_histogram: np.ndarray) -> None:
-        """Write what is left, and the per-video arrays (V, 12288) float32 and (V, 512) int64."""
+        """Write what is left, and the per-video arrays (V, 12288) float32 and (V, 512) int64.
+
+        Raises ValueError if the number of frames is not the one that was announced.
+        """
         self._flush()
         if self._written != self._frames:
             raise ValueError(f"{self._written} frames were written, {self._frames} were announced")
@@ -109,8 +115,11 @@ def _create(
     shards: tuple[int, int] | None = None,
     packed: bool = False,
 ) -> zarr.Array:
-    """An array whose chunks carry a checksum each. Not compressed, which hardly pays, unless packed: then latent by
-    latent, so that a latent's steps, which hardly change from frame to frame, lie side by side."""
+    """Create an array whose chunks carry a checksum each.
+
+    It is compressed only if `packed`, since otherwise that hardly pays. A packed array is compressed latent by latent:
+    a latent's steps, which hardly change from frame to frame, then lie next to each other.
+    """
     return group.create_array(
         name,
         shape=shape,
@@ -120,30 +129,34 @@ def _create(
         filters=[TransposeCodec(order=(1, 0))] if packed else None,
         serializer=BytesCodec(),
         compressors=[*([ZstdCodec(level=ZSTD_LEVEL)] if packed else []), Crc32cCodec()],
-        # With empty chunks left out, an all-zero chunk could not be told from one that was lost.
+        # If empty chunks were left out, an all-zero chunk would look like one that was lost.
         config={"write_empty_chunks": True},
     )
 
 
 @contextmanager
 def write_latents(path: Path, frames: int, videos: int, kind: str = FLOAT16) -> Iterator[LatentWriter]:
-    """A new group at `path` for that many frames and videos, there when the block ends without an error; kind: of
-    s2vc.pipeline.cache.quantise.KINDS."""
+    """Write a new group for that many frames and videos; it is at `path` if the block ends without an error.
+
+    kind: one of s2vc.pipeline.cache.quantise.KINDS.
+    """
     with attempt(path) as aside:
         yield LatentWriter(aside, frames, videos, kind)
 
 
 def create_root(path: Path) -> None:
-    """The group that holds the shards' groups, new and empty; its metadata is never consolidated."""
+    """Create the empty group that holds the shards' groups; its metadata is never consolidated."""
     with attempt(path) as aside:
         zarr.create_group(LocalStore(aside), zarr_format=3)
 
 
 def read_latents(path: Group, start: int, stop: int) -> np.ndarray:
-    """z of the shard's frames start to stop: (n, 12288) float16, or float32 where that is stored. Raises
-    FileNotFoundError for a lost chunk file."""
+    """Return z of the shard's frames start to stop: (n, 12288) float16, or float32 where that is stored.
+
+    Raises FileNotFoundError if a chunk file is lost.
+    """
     z = open_array(path, "z")
-    # A zarr-shard that is not there would read as zeros without a word.
+    # A missing zarr-shard would be read as zeros without an error.
     for k in range(start // WRITE_FRAMES, -(-stop // WRITE_FRAMES)):
         _require(path / "z" / "c" / str(k) / "0")
     stored = np.asarray(z[start:stop])
@@ -151,17 +164,17 @@ def read_latents(path: Group, start: int, stop: int) -> np.ndarray:
 
 
 def read_steps(path: Group) -> np.ndarray:
-    """The step of each frame of a shard whose latents are q8: (F,) float32."""
+    """Return the step of each frame of a shard whose latents are q8: (F,) float32."""
     return _whole(path, "z_step")
 
 
 def read_std_video(path: Group) -> np.ndarray:
-    """STD over each whole video: (V, 12288) float32."""
+    """Return the STD over each complete video: (V, 12288) float32."""
     return _whole(path, "std_video")
 
 
 def read_std_clip_histogram(path: Group) -> np.ndarray:
-    """STDs of windows of 16 frames, counted per video in 512 bins over [0, 4): (V, 512) int64."""
+    """Return the STDs of windows of 16 frames, counted per video in 512 bins over [0, 4): (V, 512) int64."""
     return _whole(path, "std_clip_histogram")
 
 
@@ -169,16 +182,17 @@ def _whole(path: Group, name: str) -> np.ndarray:
     array = open_array(path, name)
     if array.shape[0]:
         chunk = path / "/".join([name, "c", *"0" * array.ndim])
-        # It is not compressed: a description that claims more than there is would fill the memory.
+        # The array is not compressed, so its file must be as large: a description that claims more would fill the
+        # memory.
         if _size(chunk) < array.nbytes:
             raise Malformed(f"{chunk} holds less than {name} has")
     return np.asarray(array[:])
 
 
 def open_array(path: Group, name: str) -> zarr.Array:
-    """`z`, `z_step`, `std_video` or `std_clip_histogram`, nothing of it read yet.
+    """Open `z`, `z_step`, `std_video` or `std_clip_histogram`; none of it is read yet.
 
-    Raises FileNotFoundError, and Malformed for an array that is described as something else than `_create` makes.
+    Raises FileNotFoundError if it is missing, and Malformed if it is described as something else than `_create` makes.
     """
     metadata = path / name / "zarr.json"
     if _size(metadata) > MAX_METADATA:
@@ -188,7 +202,7 @@ def open_array(path: Group, name: str) -> zarr.Array:
         ours = _is_ours(array, name)
     except StoreError:
         raise
-    # Anything: a description made to do harm finds its way through Zarr to errors of every kind.
+    # Every kind of error is caught, since a malicious description can make Zarr raise any.
     except Exception as error:
         raise Malformed(f"{metadata} describes no array ({type(error).__name__})") from None
     if not ours:
@@ -197,7 +211,7 @@ def open_array(path: Group, name: str) -> zarr.Array:
 
 
 def _is_ours(array: zarr.Array, name: str) -> bool:
-    """Whether type, columns, chunks and codecs are such as `LatentWriter` gives them."""
+    """Return whether type, columns, chunks and codecs are those that `LatentWriter` gives."""
     rows, dtype = array.shape[0], str(array.dtype)
     codecs = [type(c) for c in (*array.filters, *array.compressors)]
     if name == "z":
@@ -221,7 +235,7 @@ def _store(group: Group) -> LocalStore | FsspecStore:
 
 
 def _size(path: Group) -> int:
-    """Bytes of a file or an object. Raises FileNotFoundError, and Malformed for a pipe or the like."""
+    """Return the bytes of a file or an object. Raises FileNotFoundError, and Malformed for a pipe or the like."""
     if isinstance(path, RemoteGroup):
         if (entry := path.store.entry(path.key)) is not None:
             return entry.size

@@ -1,4 +1,4 @@
-"""Where things lie in a cache, and what is there."""
+"""A layout says where the files of a cache lie, and which of them are there."""
 
 import os
 from collections import Counter
@@ -15,38 +15,38 @@ ENCODE = "encode"
 
 
 def motion_stage(variant: Variant) -> str:
-    """The stage that renders a variant; receipts lie under receipts/STAGE/."""
+    """Return the stage that renders a variant; its receipts lie under receipts/STAGE/."""
     return f"motion/{variant.name}"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below the root of a cache; shards are numbered from 0.
+    """A layout gives the paths below the root of a cache; shards are numbered from 0.
 
-    A cache in an object store is a RemoteLayout: its paths are of copies on this machine.
+    A cache in an object store is a RemoteLayout: its paths are those of copies on this machine.
     """
 
     root: Path
 
     def __str__(self) -> str:
-        """Where it is, as a user calls it."""
+        """Return the location as a user writes it."""
         return str(self.root)
 
     @property
     def location(self) -> str:
-        """The same, for a program that runs elsewhere."""
+        """A program that runs elsewhere finds the cache at this location."""
         return str(self.root.absolute())
 
     def shared_paths(self) -> tuple[Path, ...]:
-        """What a machine sees that can work on the cache."""
+        """Return the paths that exist on every machine that can work on the cache."""
         return (self.settings,)
 
     def local_settings(self) -> dict[str, str]:
-        """What another process is told beside the location, so that it keeps its copies where this one does."""
+        """Return the settings that another process needs, with the location, to keep its copies where this one does."""
         return {}
 
     def absolute(self) -> "Layout":
-        """The same cache for processes elsewhere, whose working directories are others."""
+        """Return the same cache for processes elsewhere, which have other working directories."""
         return replace(self, root=self.root.absolute())
 
     @property
@@ -95,30 +95,33 @@ class Layout:
         return self.root / "receipts" / stage / f"{shard:05d}.json"
 
     def latent_group(self, shard: int) -> Path | RemoteGroup:
-        """The latents of a shard for reading."""
+        """Return where the latents of a shard are read from."""
         return self.latents(shard)
 
     def open_motion(self, variant: Variant, shard: int) -> IO[bytes]:
-        """A rendered shard of which little is to be read. Raises FileNotFoundError."""
+        """Open a rendered shard of which little will be read. Raises FileNotFoundError if there is none."""
         return self.motion(variant, shard).open("rb")
 
     def names(self, folder: str = "") -> list[str]:
-        """What lies in a folder of the cache, sorted; nothing where there is no such folder."""
+        """Return the names of what lies in a folder of the cache, sorted; none if there is no such folder."""
         try:
             return sorted(os.listdir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def variant_names(self) -> list[str]:
-        """Folders of variants, rendered or begun, in the order of names."""
+        """Return the names of the folders of variants, rendered or begun, sorted."""
         return sorted(path.parent.name for path in self.root.glob("motion/*/variant.json"))
 
     def finished(self, stage: str) -> set[int]:
-        """Shards that have a receipt of a stage, by one listing."""
+        """Return the shards that have a receipt of a stage, by one listing."""
         return {int(path.stem) for path in self.receipt(stage, 0).parent.glob("*.json") if path.stem.isdecimal()}
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """Bytes of each part: files and folders at the top, and each motion/VARIANT. below: look into this one only."""
+        """Return the bytes of each part: of files and folders at the top, and of each motion/VARIANT.
+
+        below: the only folder to look into; all by default.
+        """
         found: Counter[str] = Counter()
         for place, _, names in os.walk(self.root / below):
             for name in names:
@@ -127,25 +130,25 @@ class Layout:
         return dict(found)
 
     def publish(self, path: Path) -> None:
-        """A file that is not of a shard was written, and is now for all who read the cache."""
+        """Make a file that was written, and belongs to no shard, available to all who read the cache."""
 
     def withdraw(self, path: Path) -> None:
-        """A file, or all below a folder, is no longer part of the cache."""
+        """Remove a file, or a folder with all in it, from the cache."""
         files.remove(path)
 
     def remove_variant(self, variant: Variant) -> None:
-        """All of a rendered variant, receipts first, so that no half of it ever passes for the whole."""
+        """Remove all of a rendered variant, receipts first, so that a part of it is never taken for all of it."""
         files.remove(self.root / "receipts" / motion_stage(variant))
         files.remove(self.variant_folder(variant))
 
     def expect_many(self) -> None:
-        """From here on all receipts of a stage are asked for, one after another."""
+        """Prepare for calls that ask for all receipts of a stage, one after another."""
 
     def refresh(self) -> None:
-        """Others have written into the cache: what is known of it is to be looked at anew."""
+        """Forget what is known of the cache, since others have written into it."""
 
 
 def part_of(name: str) -> str:
-    """The part of a cache that a file belongs to, both by their names below the root."""
+    """Return the part of a cache that a file belongs to, both by their names below the root."""
     parts = name.split("/")
     return "/".join(parts[: 2 if parts[0] == "motion" else 1])

@@ -1,4 +1,4 @@
-"""Symbolic links in a cache that lead out of it: through them a job would write, and remove, somebody else's files."""
+"""Links that lead out of a cache are refused: through them a job would write, and remove, somebody else's files."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.layout import Layout
 
 FOLDERS = (".", "motion", "receipts", "receipts/motion", "latents.zarr")
-"""What holds folders into which jobs write."""
+"""These folders hold the folders that jobs write into."""
 
 
 def refuse_links(layout: Layout) -> None:
-    """Raise UserError where a folder that a job writes into is a link that leads out of the cache."""
+    """Raise UserError if a folder that a job writes into is a link that leads out of the cache."""
     for folder in FOLDERS:
         for path in _outward(layout.root / folder, layout.root.resolve()):
             if path.is_dir():
@@ -20,7 +20,7 @@ def refuse_links(layout: Layout) -> None:
 
 
 def links_out_of(root: Path) -> Iterator[Path]:
-    """Every link in a cache, of a file or a folder, that leads out of it; none is followed."""
+    """Yield every link in a cache, to a file or a folder, that leads out of it; no link is followed."""
     waiting, base = [root], root.resolve()
     while waiting:
         folder = waiting.pop()
@@ -30,13 +30,13 @@ def links_out_of(root: Path) -> Iterator[Path]:
 
 def _outward(folder: Path, base: Path) -> Iterator[Path]:
     for entry in _entries(folder):
-        # Not resolve(), which raises for a link that goes in circles.
+        # Path.resolve() is not used, since it raises for a link that goes in circles.
         if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(base):
             yield Path(entry.path)
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    """What lies in a folder, by name; nothing where there is no folder."""
+    """Return what lies in a folder, by name; nothing if there is no folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)

@@ -1,4 +1,4 @@
-"""One job at a time writes into a cache."""
+"""A lock lets one job at a time write into a cache."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from s2vc.pipeline.storage.lease import leased, refuse_jobs
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Hold the cache; the lock is gone with the process, however it ends. Raises UserError where it is in use."""
+    """Hold the cache while the block runs; the lock ends with the process. Raises UserError if the cache is in use."""
     layout.root.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
@@ -31,9 +31,10 @@ def locked(layout: Layout) -> Iterator[None]:
 
 @contextmanager
 def without_writers(layout: Layout) -> Iterator[None]:
-    """No job writes into the cache while the block runs; nothing is written for that, so that it may be read-only.
+    """Run the block only if no job is writing into the cache; nothing is written, so the cache may be read-only.
 
-    Raises UserError where a job is writing.
+    A cache on disk is held meanwhile, if its lock can be opened, so that no job begins. Raises UserError if a job is
+    writing.
     """
     with ExitStack() as stack:
         if isinstance(layout, RemoteLayout):
@@ -44,12 +45,12 @@ def without_writers(layout: Layout) -> Iterator[None]:
             except BlockingIOError:
                 raise _in_use(layout) from None
             except OSError:
-                pass  # no job has ever run here, or we may not know
+                pass  # no job has ever run here, or we may not open the lock
         yield
 
 
 def _in_use(layout: Layout) -> UserError:
-    """That another job holds the cache, and which, by what it wrote into the lock's file."""
+    """Return the error that another job holds the cache; the lock's file says which."""
     with layout.lock.open("rb") as file:
         holder = file.read(100).decode(errors="replace").strip()
     return UserError(f"{layout} is in use by another job ({holder or 'unknown'}); wait for it")

@@ -1,4 +1,4 @@
-"""log.txt: what a person should know of how a cache was made and no reader needs, a line each."""
+"""log.txt has a line for everything that a person should know of how a cache was made and that no reader needs."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from s2vc.pipeline.cache.layout import Layout
 
 
 def record(layout: Layout, lines: Sequence[str]) -> None:
-    """Add lines at its end."""
+    """Add lines at the end of the log."""
     if lines:
         with layout.log.open("a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Which cache is meant: a folder, or a URL with a folder here for copies of its shards."""
+"""A cache is opened by its folder, or by a URL and a local folder for copies of its shards."""
 
 import hashlib
 import os
@@ -16,9 +16,10 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
 
 
 def open_layout(location: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = "") -> Layout:
-    """A cache at a path or a URL. local_cache, local_cache_size: of a URL, where copies go, and what they may take.
+    """Return the layout of a cache at a path or a URL.
 
-    Raises UserError for a URL that cannot be used, and a size that is none.
+    local_cache, local_cache_size: for a URL, the folder for copies and the bytes that they may take ("50GB"). Raises
+    UserError for a URL that cannot be used, and for a text that is no size.
     """
     if isinstance(location, Layout):
         return location
@@ -31,12 +32,12 @@ def open_layout(location: str | Path | Layout, local_cache: str | Path = "", loc
 
 
 def default_local_cache() -> Path:
-    """s2vc in the user's cache folder."""
+    """Return the folder s2vc in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2vc"
 
 
 def bytes_of(text: str) -> int:
-    """Bytes of a size as people write it: 50GB, 1.5 TB, 800MiB, 4096. Raises UserError."""
+    """Return the bytes of a size as people write it: 50GB, 1.5 TB, 800MiB, 4096. Raises UserError for other text."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
     if match is None:
         raise UserError(f"{text!r} is no size; write 50GB, or 800MB")

@@ -1,4 +1,4 @@
-"""A cache as other programs read it."""
+"""Other programs read a cache through the class `Cache`."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -19,30 +19,31 @@ from s2vc.pipeline.static_cues import upsample
 from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
-"""What damaged files, and those made to do harm, have their readers raise."""
+"""The readers of damaged and malicious files raise these errors."""
 
 
 USUAL_RATE = Fraction(25)
-"""Frames per second of a video whose header does not tell."""
+"""A video whose header gives no rate is taken to have this many frames per second."""
 MAX_RATE = 1000
-"""Frames per second that are believed."""
+"""No more frames per second than these are believed."""
 
 
 class Cache:
-    """A cache of `s2vc-prep encode`, open for reading.
+    """This is a cache of `s2vc-prep encode`, open for reading.
 
-    location: a folder, or a URL (s3://…); shards of a URL are copied to local_cache [default: s2vc in the user's cache
-    folder], which takes local_cache_size at most ("50GB"). Opening reads cache.json and index.csv; shards are opened
-    when asked for, by the process that asks, so that a Cache may be sent to workers. Raises UserError where there is no
-    cache. Methods raise KeyError for a video that is not in it and IndexError for frames outside the video.
+    location: a folder, or a URL (s3://…). Shards of a URL are copied to local_cache [default: s2vc in the user's cache
+    folder], which takes at most local_cache_size ("50GB"). Opening reads cache.json and index.csv. A shard is opened
+    when it is asked for, by the process that asks, so that a Cache may be sent to workers. Raises UserError if there is
+    no cache. Methods raise KeyError for a video that is not in the cache, IndexError for frames outside the video, and
+    UserError for a variant that is not rendered.
     """
 
     def __init__(self, location: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = ""):
         self.layout = open_layout(location, local_cache, local_cache_size)
         self.settings = read_settings(self.layout)
         self.index: pd.DataFrame = read_index(self.layout)
-        """One row per video: video_id, label, class_name, split columns, the manifest's further ones, shard,
-        first_frame, frames, status, reason."""
+        """The index has one row per video: video_id, label, class_name, split columns, the manifest's further ones,
+        shard, first_frame, frames, status, reason."""
         self._rows = {video_id: row for row, video_id in enumerate(self.index["video_id"])}
         self._row_in_shard = self.index.groupby("shard").cumcount().to_numpy()
         self._latest_rates: tuple[int, list[str]] = (-1, [])
@@ -53,36 +54,36 @@ class Cache:
         return f"Cache({str(self.layout)!r}: {videos} videos, {total} frames of {height}x{width})"
 
     def frames(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Stored frames start to stop of a video: (T, H, W, 3) uint8 RGB."""
+        """Return stored frames start to stop of a video: (T, H, W, 3) uint8 RGB."""
         shard, begin, end = self._slice(video_id, start, stop)
         if begin == end:
             return np.zeros((0, *self.settings.frame_size, 3), np.uint8)
         return frames.read_frames(self.layout.frames(shard), begin, end)
 
     def small(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """X', what the flow saw: (T, 64, 64, 3) uint8 RGB."""
+        """Return X', the flow's input, of frames start to stop of a video: (T, 64, 64, 3) uint8 RGB."""
         shard, begin, end = self._slice(video_id, start, stop)
         return frames.read_small(self.layout.small(shard), begin, end)
 
     def latents(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """z of frames start to stop of a video: (T, 12288) float16; float32 in a cache made with --latents float32."""
+        """Return z of frames start to stop of a video: (T, 12288) float16, or float32 after --latents float32."""
         shard, begin, end = self._slice(video_id, start, stop)
         return latents.read_latents(self.layout.latent_group(shard), begin, end)
 
     def std(self, video_id: str) -> np.ndarray:
-        """STD of the latents over the whole video, n - 1 in the denominator: (12288,) float32."""
+        """Return the STD of the latents over the complete video, n - 1 in the denominator: (12288,) float32."""
         shard, row = self.shard_and_row(video_id)
         return latents.read_std_video(self.layout.latent_group(shard))[row]
 
     def std_clip_histogram(self, video_id: str) -> np.ndarray:
-        """STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
+        """Return the STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
         shard, row = self.shard_and_row(video_id)
         return latents.read_std_clip_histogram(self.layout.latent_group(shard))[row]
 
     def frame_rate(self, video_id: str) -> Fraction:
-        """Frames per second at which the stored frames of a video, every `frame_step`-th one, play in time.
+        """Return the frames per second at which the stored frames of a video, every `frame_step`-th one, play in time.
 
-        25 / frame_step where the header says nothing, or names a clock instead: some tell 90000.
+        It is 25 / frame_step if the header gives no rate, or one beyond MAX_RATE: some give a clock's, such as 90000.
         """
         shard, row = self.shard_and_row(video_id)
         if shard != self._latest_rates[0]:
@@ -92,22 +93,22 @@ class Cache:
         return stored_rate(rates[row] if row < len(rates) else "", self.settings.frame_step)
 
     def variants(self) -> list[Variant]:
-        """What has been rendered, or begun, in the order of names."""
+        """Return the variants that have been rendered, or begun, in the order of their names."""
         return variants_named(self.layout.variant_names())
 
     def unrendered_shards(self, variant: Variant) -> list[int]:
-        """Shards in which a variant is not rendered, by one look at its receipts: no file is opened."""
+        """Return the shards in which a variant is not rendered, by one listing of its receipts; no file is opened."""
         done = self.layout.finished(motion_stage(variant))
         return [shard for shard in self.index["shard"].unique().tolist() if shard not in done]
 
     def windows(self, video_id: str, variant: str | Variant) -> list[np.ndarray]:
-        """Frame numbers in the video of each window of a rendered variant: (L,) int64 each."""
+        """Return the frame numbers in the video of each window of a rendered variant: (L,) int64 each."""
         shard, row = self._motion(video_id, variant)
         first = self._first_frame(video_id)
         return [shard.frames_of(w) - first for w in shard.windows_of(row)]
 
     def kept(self, video_id: str, variant: str | Variant) -> np.ndarray:
-        """Share of the latents that each window of a variant kept, 0 to 1: (windows,) float32."""
+        """Return the share of the latents that each window of a variant kept, 0 to 1: (windows,) float32."""
         shard, row = self._motion(video_id, variant)
         return shard.kept[shard.windows_of(row)]
 
@@ -119,7 +120,7 @@ class Cache:
         start: int = 0,
         stop: int | None = None,
     ) -> np.ndarray:
-        """V_p of rows start to stop of a window, clipped to 8 bits for looking at: (L, H, W, 3) uint8 RGB."""
+        """Return V_p of rows start to stop of a window, clipped to 8 bits for viewing: (L, H, W, 3) uint8 RGB."""
         shard, row = self._motion(video_id, variant)
         number = int(shard.windows_of(row)[window])
         rows = range(*slice(start, stop).indices(len(shard.frames_of(number))))
@@ -142,7 +143,7 @@ class Cache:
         return self._rows[video_id]
 
     def shard_and_row(self, video_id: str) -> tuple[int, int]:
-        """The shard of a video, and its row among the videos of that shard."""
+        """Return the shard of a video, and the video's row among the videos of that shard."""
         row = self._row(video_id)
         return int(self.index["shard"].iloc[row]), int(self._row_in_shard[row])
 
@@ -150,7 +151,7 @@ class Cache:
         return int(self.index["first_frame"].iloc[self._row(video_id)])
 
     def _slice(self, video_id: str, start: int, stop: int | None) -> tuple[int, int, int]:
-        """Shard of a video, and where frames start to stop lie in it."""
+        """Return the shard of a video, and where frames start to stop of the video lie in it."""
         shard, _ = self.shard_and_row(video_id)
         count = int(self.index["frames"].iloc[self._row(video_id)])
         stop = count if stop is None else stop
@@ -161,7 +162,7 @@ class Cache:
 
 
 def stored_rate(fps: str, frame_step: int) -> Fraction:
-    """The rate of stored frames, from the header's frames per second as a receipt has them; see `Cache.frame_rate`.
+    """Return the rate of stored frames, from the header's rate as a receipt has it; see `Cache.frame_rate`.
 
     >>> stored_rate("30000/1001", 2)
     Fraction(15000, 1001)
@@ -174,6 +175,6 @@ def stored_rate(fps: str, frame_step: int) -> Fraction:
 
 
 def add_change(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """V + upsample(change), rounded and clipped: clip (L, H, W, 3) uint8, change (L, 64, 64, 3) float32 -> uint8."""
+    """Return V + upsample(change), rounded and clipped: (L, H, W, 3) uint8 and (L, 64, 64, 3) float32 -> uint8."""
     large = upsample(torch.from_numpy(change).permute(0, 3, 1, 2), *clip.shape[1:3]).permute(0, 2, 3, 1).numpy()
     return np.clip(np.rint(clip + large * np.float32(255)), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Receipts: a shard of a stage is done when, and only when, its receipt is there."""
+"""A shard of a stage is done when, and only when, its receipt is there."""
 
 import dataclasses
 import re
@@ -16,7 +16,8 @@ from s2vc.pipeline.variants import Variant, variants_named
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
 MAX_FRAMES = 10_000_000
-"""Of a video: 111 hours at 25 a second. A forged receipt must not fill the memory with numbers of frames."""
+"""A video has at most this many frames, 111 hours at 25 a second; more in a forged receipt would fill the memory with
+frame numbers."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FPS = re.compile(r"([0-9]{1,9}(/[1-9][0-9]{0,8})?)?")
@@ -24,10 +25,11 @@ _FPS = re.compile(r"([0-9]{1,9}(/[1-9][0-9]{0,8})?)?")
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """What became of a video.
+    """A record says what became of a video.
 
-    status: ok, partial (some frames, and errors) or failed (no frames); reason: why, for a person. frames: stored ones.
-    bytes, sha256: size and hash of the source file; width, height: its frames in pixels; fps: "25" or "30000/1001".
+    status: ok, partial (some frames, and errors) or failed (no frames). reason: why, for a person. frames: how many are
+    stored. bytes, sha256: size and hash of the source file. width, height: its frames in pixels. fps: "25" or
+    "30000/1001".
     """
 
     video_id: str
@@ -43,11 +45,12 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Receipt:
-    """That a stage has done a shard: what became of each video, and the SHA-256 of each file read and written.
+    """A receipt says that a stage has done a shard. It holds what became of each video, and the hash of each file.
 
-    Paths are relative to the cache; in an object store, to `prefix` in it, which is the attempt's that made them. There
-    are no times in it: the same work gives the same receipt. notes: what the driver is to tell and to put in log.txt;
-    they travel with a new receipt and are not written with it.
+    inputs, files: the SHA-256 of each file read and written. Paths are relative to the cache or, in an object store, to
+    `prefix` in it, the folder of the attempt that made them. There are no times in a receipt: the same work gives the
+    same receipt. notes: what the driver prints and adds to log.txt; they travel with a new receipt and are not stored
+    with it.
     """
 
     stage: str
@@ -64,11 +67,11 @@ class Receipt:
 
     @property
     def video_offsets(self) -> np.ndarray:
-        """First frame of each video in the shard and, last, the number of frames: (V + 1,) int64."""
+        """These are the first frame of each video in the shard and, last, the number of frames: (V + 1,) int64."""
         return np.cumsum([0, *(v.frames for v in self.videos)], dtype=np.int64)
 
     def text(self) -> str:
-        """As it is stored."""
+        """Return the receipt as the JSON text that is stored."""
         content = dataclasses.asdict(self)
         del content["notes"]
         if not self.prefix:
@@ -76,20 +79,20 @@ class Receipt:
         return files.json_text(content)
 
     def write(self, layout: Layout) -> "Receipt":
-        """Put it in the cache; it is written last."""
+        """Write the receipt into the cache, after all files of the shard, and return it."""
         files.write_text(layout.receipt(self.stage, self.shard), self.text())
         return self
 
 
 def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
-    """The receipt of a shard, or None where the shard is not done, or it is none that we could have written."""
+    """Return the receipt of a shard, or None if the shard is not done or we could not have written the receipt."""
     receipt = load_receipt(layout, stage, shard)
     return None if receipt is None or receipt_fault(receipt, stage, shard) else receipt
 
 
 def load_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
-    """What has a receipt's fields, whatever is in them; None where there is no such thing."""
-    path = layout.receipt(stage, shard)  # which may fetch it, and say so where it cannot
+    """Return what has a receipt's fields, whatever is in them, or None if there is no such file."""
+    path = layout.receipt(stage, shard)  # this may fetch the file, and raises if it cannot
     try:
         content: dict[str, Any] = files.read_json(path)
         if "notes" in content:
@@ -102,7 +105,7 @@ def load_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
 
 
 def attempts_of(stage: str, shard: int) -> str:
-    """Folder, in an object store, of all attempts at a shard."""
+    """Return the folder, in an object store, of all attempts at a shard."""
     return f"attempts/{stage}/{shard:05d}"
 
 
@@ -112,7 +115,7 @@ def _is_prefix(prefix: str, stage: str, shard: int) -> bool:
 
 
 def receipt_fault(receipt: Receipt, stage: str, shard: int) -> str:
-    """What cannot be in a receipt, which anybody may have written by hand; empty where all is well."""
+    """Return what is wrong with a receipt, which anybody may have written by hand; empty if nothing is."""
     if receipt.stage != stage or receipt.shard != shard:
         return f"says that it is of stage {receipt.stage}, shard {receipt.shard}"
     for name, hashes in (("inputs", receipt.inputs), ("files", receipt.files)):
@@ -155,7 +158,7 @@ def _video_fault(video: VideoRecord) -> str:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a path below a cache leads nowhere else, whatever it is joined to."""
+    """Return whether a path below a cache leads nowhere else, whatever it is joined to."""
     return text_problem(name) == "" and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
@@ -168,12 +171,12 @@ def make_receipt(
     written: list[Path],
     notes: tuple[str, ...] = (),
 ) -> Receipt:
-    """The receipt of what was written, with the hashes of its files; notes travel with it. `write` makes it hold."""
+    """Return the receipt of the files that were written, with their hashes; `Receipt.write` makes it count."""
     return Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
 
 
 def remove_stale_renderings(layout: Layout, shard: int, encoded: Receipt) -> None:
-    """Remove the renderings of a shard that are not of the latents that were encoded."""
+    """Remove the renderings of a shard that were not made from the latents of the receipt `encoded`."""
     for variant in variants_named(layout.variant_names()):
         stage = motion_stage(variant)
         receipt = read_receipt(layout, stage, shard)
@@ -184,12 +187,15 @@ def remove_stale_renderings(layout: Layout, shard: int, encoded: Receipt) -> Non
 
 
 def traced_variants(layout: Layout) -> list[Variant]:
-    """Variants whose folder, or whose receipts, are there, in the order of their names."""
+    """Return the variants whose folder or receipts are there, in the order of their names."""
     return variants_named(sorted({*layout.names("motion"), *layout.names("receipts/motion")}))
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:
-    """The receipt of a stage, if it was made from what the stage before it (`before`) has written, of its videos."""
+    """Return the receipt of a stage if it was made from what the stage before (`before`) wrote, of the same videos.
+
+    For ingest, the first stage, any receipt will do. Return None if there is no such receipt.
+    """
     receipt = read_receipt(layout, stage, shard)
     if receipt is None or stage == INGEST:
         return receipt

@@ -1,11 +1,13 @@
-"""A cache in an object store. Nothing is renamed there: the files of a shard lie under the prefix of an attempt, and
-the receipt, put last, names it.
+"""A RemoteLayout is a cache in an object store.
+
+Nothing is renamed there: the files of a shard lie under the prefix of an attempt, and the receipt, written last, names
+the prefix.
 
     URL/cache.json, index.csv, flow.safetensors, motion/VARIANT/variant.json, receipts/STAGE/00000.json
     URL/attempts/STAGE/00000/DIGEST/frames/00000.h5 …     as in a cache on disk, below `prefix` of the receipt
 
-DIGEST is of the files' hashes, so that the same work has the same keys, and of two workers of a shard none harms the
-other.
+DIGEST is computed from the files' hashes, so that the same work has the same keys, and two workers of one shard do not
+harm each other.
 """
 
 import dataclasses
@@ -30,17 +32,17 @@ from s2vc.pipeline.variants import Variant
 _IN_ATTEMPT = re.compile(r"attempts/.+?/\d{5,}/[0-9a-f]{16}/")
 
 PEEK_BYTES = 1 << 16
-"""What is read of a file at a time, of which little is wanted."""
+"""A file of which little is needed is read this many bytes at a time."""
 
 
 @dataclass(frozen=True)
 class RemoteLayout(Layout):
-    """A cache at a URL, as this machine sees it.
+    """This is a cache at a URL, with copies on this machine.
 
-    root: folder for copies of its small files (settings, index, flow, receipts), fetched when they are asked for.
-    local, limit: folder for the shards that are used here, and the bytes they may take. Files of shards are paths of
-    copies here, which stay until this process has asked for several others. Raises StoreError where the store is not
-    reached.
+    root: the folder for copies of its small files (settings, index, flow, receipts), fetched when they are asked for.
+    local, limit: the folder for the shards that are used here, and the bytes it may take. Paths of a shard's files are
+    those of copies, which stay until this process has asked for several others. Raises StoreError if the store cannot
+    be reached.
     """
 
     url: str
@@ -160,11 +162,11 @@ class RemoteLayout(Layout):
         return _session(self)
 
     def key(self, path: Path) -> str:
-        """The key of a file that is not of a shard; below the prefix of its receipt, of one that is."""
+        """Return the key of a file that is not a shard's; a shard's file has this key below its receipt's prefix."""
         return path.relative_to(self.root).as_posix()
 
     def fetch(self, key: str, digest: str) -> Path:
-        """A copy here of an object of this SHA-256."""
+        """Return a copy here of the object with this key and SHA-256. Raises FileNotFoundError if it is missing."""
 
         def size() -> int:
             entry = self.store.entry(key)
@@ -175,7 +177,10 @@ class RemoteLayout(Layout):
         return self.objects.get(digest, size, lambda path: self.store.download(key, path))
 
     def deliver(self, here: Layout, receipt: Receipt) -> None:
-        """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache."""
+        """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache.
+
+        Other attempts at the shard and, after an encode, renderings of other latents are removed.
+        """
         names, stage, shard = list(receipt.files), receipt.stage, receipt.shard
         attempt = hashlib.sha256(json.dumps(receipt.files).encode()).hexdigest()[:16]
         receipt = dataclasses.replace(receipt, prefix=f"{attempts_of(stage, shard)}/{attempt}")
@@ -191,7 +196,7 @@ class RemoteLayout(Layout):
                 self.store.remove_all(f"{attempts_of(stage, shard)}/{other}")
 
     def _object(self, stage: str, shard: int, path: Path) -> Path:
-        """The copy of a file of a shard; where it is not done, a path where nothing is."""
+        """Return the copy of a shard's file; if the shard is not done, return a path where nothing is."""
         name, places = self.key(path), self._session.places
         if name not in places:
             receipt = read_receipt(self, stage, shard)
@@ -201,7 +206,10 @@ class RemoteLayout(Layout):
         return self.fetch(*places[name])
 
     def _copy(self, path: Path) -> Path:
-        """A small file as the store had it when this process first asked; nothing is there where the store has none."""
+        """Copy a small file as the store has it when this process first asks, and return its path.
+
+        Nothing is there if the store has no such file.
+        """
         key = self.key(path)
         if key not in self._session.seen:
             content = self.store.read(key)
@@ -213,7 +221,7 @@ class RemoteLayout(Layout):
         return path
 
     def _copy_if_changed(self, path: Path, key: str) -> None:
-        """A file of some size: read again only where it is another than last time."""
+        """Copy a larger file, but only if it differs from the last copy."""
         entry, note = self.store.entry(key), path.with_name(f"{path.name}.version")
         if entry is None:
             path.unlink(missing_ok=True)
@@ -222,7 +230,7 @@ class RemoteLayout(Layout):
             _put(note, entry.version.encode())
 
     def _copy_receipts(self, stage: str) -> None:
-        """All receipts of a stage, by one listing; those that are here already are not read again."""
+        """Copy all receipts of a stage, by one listing; those that are here already are not read again."""
         prefix = f"receipts/{stage}"
         if prefix in self._session.seen:
             return
@@ -240,8 +248,11 @@ class RemoteLayout(Layout):
 
 
 class _Session:
-    """What a process knows of a remote cache. seen: keys and stages whose copies are as the store has them; places: of
-    files of shards, their keys and SHA-256."""
+    """A session holds what a process knows of a remote cache.
+
+    seen: keys and stages whose copies are as the store has them. places: keys and SHA-256 of shards' files, by name.
+    many: whether receipts are copied a stage at a time.
+    """
 
     def __init__(self, url: str, local: Path, limit: int):
         self.store = Store(url)
@@ -262,7 +273,7 @@ _open_sessions: list[_Session] = []
 
 
 def _forked() -> None:
-    """A forked process begins its own: its parent's leases are not its own, nor are its connections."""
+    """Drop the sessions in a forked process: its parent's leases and connections are not its own."""
     for session in _open_sessions:
         session.objects.release()
     _open_sessions.clear()
@@ -280,7 +291,7 @@ def _known(note: Path) -> dict[str, str]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """A copy, whole or not at all; not synced, since it can be fetched again."""
+    """Write a copy, complete or not at all; it is not synced, since it can be fetched again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     aside.write_bytes(content)

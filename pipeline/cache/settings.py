@@ -1,4 +1,4 @@
-"""What a cache was made with: cache.json. Anything that changes a stored byte is in it; labels and splits are not."""
+"""cache.json says what a cache was made with: everything that changes a stored byte, so neither labels nor splits."""
 
 import dataclasses
 import platform
@@ -12,22 +12,26 @@ from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.storage import files
 
 FORMAT_VERSION = 1
-"""With latents in float16; there, cache.json does not speak of latents."""
+"""This version has latents in float16, and its cache.json does not mention latents."""
 
 OTHER_LATENTS = 2
-"""The same format, but for `z`, with `latents` in cache.json. A program that knows version 1 alone takes z for float16,
-so it has to refuse these."""
+"""This version differs in `z` alone, and has `latents` in cache.json. A program that knows only version 1 would take z
+for float16, so it has to refuse these caches."""
 
 MAX_ROWS = 10_000_000
-"""More than any manifest has; a forged cache.json must not fill the memory."""
+"""No manifest has more rows; a forged cache.json must not fill the memory."""
 
 PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """frame_size: (height, width) of the stored frames. segments: manifest rows at the start, then at each growth;
-    shards are cut within a segment, so that appended rows become new shards. latents: of cache.quantise.KINDS."""
+    """These are the settings of a cache.
+
+    frame_size: (height, width) of the stored frames, in pixels. segments: the number of manifest rows at the start,
+    then of those added at each growth; shards are cut within a segment, so that appended rows become new shards.
+    latents: one of cache.quantise.KINDS.
+    """
 
     frame_size: tuple[int, int]
     jpeg_quality: int
@@ -41,11 +45,11 @@ class Settings:
 
     @property
     def rows(self) -> int:
-        """Manifest rows the cache is made for."""
+        """The cache is made for this many manifest rows."""
         return sum(self.segments)
 
     def shards(self) -> list[range]:
-        """The manifest rows of each shard, in order."""
+        """Return the manifest rows of each shard, in order."""
         shards, start = [], 0
         for rows in self.segments:
             stop = start + rows
@@ -54,7 +58,7 @@ class Settings:
         return shards
 
     def grown_to(self, rows: int) -> "Settings":
-        """For a manifest with more rows at its end."""
+        """Return the settings for a manifest of this many rows, the new ones at its end."""
         if rows <= self.rows:
             return self
         return dataclasses.replace(self, segments=(*self.segments, rows - self.rows))
@@ -62,7 +66,7 @@ class Settings:
 
 _NUMBERS = ("jpeg_quality", "frame_step", "shard_size")
 
-# In a sentence: what a user calls each setting that must not change.
+# In messages, these are the users' names for the settings that must not change.
 _NAMES = {
     "frame_size": "--size",
     "jpeg_quality": "the JPEG quality",
@@ -75,7 +79,7 @@ _NAMES = {
 
 
 def refuse_other_settings(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
-    """Raise UserError where a wanted setting differs from the cache's; None wants whatever the cache has."""
+    """Raise UserError if a wanted setting differs from the cache's; None accepts whatever the cache has."""
     for name, value in wanted.items():
         have = getattr(made_with, name)
         if value is not None and value != have:
@@ -96,7 +100,7 @@ def write_settings(layout: Layout, settings: Settings, software: dict[str, str])
 
 
 def read_settings(layout: Layout) -> Settings:
-    """cache.json. Raises UserError where there is no cache, or one this version cannot read."""
+    """Read cache.json. Raises UserError if there is no cache, or one that this version cannot read."""
     try:
         content = files.read_json(layout.settings)
     except (FileNotFoundError, NotADirectoryError):
@@ -129,14 +133,17 @@ def read_settings(layout: Layout) -> Settings:
 
 
 def read_software(layout: Layout) -> dict[str, str]:
-    """What wrote the cache, by its cache.json, which has been read as settings before; only what is text."""
+    """Return the software that wrote the cache, by its cache.json; what is no text is left out.
+
+    `read_settings` must have accepted cache.json before.
+    """
     written = files.read_json(layout.settings).get("software", {})
     pairs = written.items() if isinstance(written, dict) else ()
     return {k: v for k, v in pairs if isinstance(v, str) and not text_problem(k + v)}
 
 
 def software_versions(ffmpeg: str) -> dict[str, str]:
-    """What wrote the cache; for people, never compared."""
+    """Return the versions of the software that writes the cache; they are for people, and never compared."""
     return {"python": platform.python_version(), "ffmpeg": ffmpeg} | {p: version(p) for p in PACKAGES}
 
 
@@ -144,4 +151,4 @@ def _plain(value: Any) -> str:
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     text = str(value)
-    return text if len(text) < 64 else text[:12]  # a fingerprint is told apart by less
+    return text if len(text) < 64 else text[:12]  # the start of a fingerprint is enough to recognise it

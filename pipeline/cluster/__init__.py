@@ -1,1 +1,1 @@
-"""Shards on Ray: the scheduler, what nodes must have, and training in several processes."""
+"""This package runs shards on Ray: the scheduler, checks of the nodes, and training in several processes."""

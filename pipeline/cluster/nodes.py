@@ -1,4 +1,4 @@
-"""What nodes of a cluster must have: the storage that all share, a free CPU, and a GPU where they say so."""
+"""This module checks what nodes of a cluster must have: shared storage, a free CPU, and a GPU if they claim one."""
 
 import os
 from collections.abc import Iterable
@@ -11,15 +11,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from s2vc.manifests.errors import UserError
 
 GPU_LIMIT = 60.0
-"""Seconds a node with a GPU has to tell whether PyTorch finds it; one that is busy is asked by the first step."""
+"""A node with a GPU has this many seconds to answer whether PyTorch finds it; if it is too busy, the first step finds
+out."""
 
 
 class StorageNotShared(OSError):
-    """A node does not see what the others see; no video is to blame, and the shard stays unfinished."""
+    """A node lacks a path that the other nodes have; no video is to blame, and the shard stays unfinished."""
 
 
 def require(paths: Iterable[Path]) -> None:
-    """Raises StorageNotShared where one of the paths is not there on this node."""
+    """Raise StorageNotShared if one of the paths is not there on this node."""
     for path in paths:
         if not os.path.exists(path):
             raise StorageNotShared(
@@ -29,12 +30,12 @@ def require(paths: Iterable[Path]) -> None:
 
 
 def this_node() -> str:
-    """Name and address of the node that this process runs on."""
+    """Return the name and address of the node that this process runs on."""
     return f"{os.uname().nodename} ({ray.util.get_node_ip_address()})"
 
 
 class StallReason:
-    """Why nothing ends: a task that asks for as little as any step is sent ahead of them, and has it been run?"""
+    """This finds out why no step ends, by a probe: a task, submitted before all steps, that needs no more."""
 
     def __init__(self, gpu: bool):
         self._gpu = gpu
@@ -42,7 +43,7 @@ class StallReason:
         self._first = ray.remote(num_cpus=1, num_gpus=1 if gpu else 0)(this_node).remote()
 
     def why(self) -> str:
-        """A sentence, or nothing where steps do run, or where the same was told before."""
+        """Return the reason in a sentence; empty if steps do run, or if the last call gave the same reason."""
         reason = self._reason()
         new, self._last_reason = reason != self._last_reason, reason
         return reason if new else ""
@@ -57,7 +58,7 @@ class StallReason:
 
 
 def refuse_unusable_gpus() -> None:
-    """Raises UserError where a node was started with a GPU and PyTorch finds none on it."""
+    """Raise UserError if a node was started with a GPU and PyTorch finds none on it."""
     found = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(_gpu_found)
     asked = []
     for node in _alive():

@@ -1,4 +1,7 @@
-"""Stages over all shards, on Ray: plain tasks in a bounded window. What travels are shard numbers and receipts."""
+"""The scheduler runs stages over all shards on Ray, as plain tasks in a bounded window.
+
+Tasks are given little more than a shard's number, and return receipts; frames and latents do not pass through Ray.
+"""
 
 import dataclasses
 import logging
@@ -23,26 +26,27 @@ from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, refuse_un
 from s2vc.pipeline.storage.files import describe_os_error
 
 MAX_RETRIES = 2
-"""Times a task whose worker died is tried again."""
+"""A task whose worker died is tried again this many times."""
 
 MEMORY_RETRIES = 5
-"""Times a task is tried again that Ray killed since memory ran out, 1, 2, 4, … s later. Ray's own number has no end."""
+"""A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
+never gives up."""
 
 PATIENCE = 20.0
-"""Seconds without a step that ends, after which it is looked at whether anything can run."""
+"""If no step ends for this many seconds, the scheduler checks whether anything can run."""
 
 AHEAD = 2
-"""Tasks in flight for each one that can run, so that no worker waits for the driver."""
+"""This many tasks are in flight for each one that can run, so that no worker waits for the driver."""
 
 WORKER_DIED = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stage of one shard: function(*args) in a worker, with a CPU, and a GPU where `gpu`.
+    """A step is a stage of one shard: function(*args) in a worker that has a CPU and, if `gpu`, a GPU.
 
-    rescue: what to call in its place, with the same arguments, when the step has killed its worker every time.
-    required_paths: paths that are there on every node that shares the storage.
+    rescue: what is called in its place, with the same arguments, after the step has killed its worker every time.
+    required_paths: paths that exist on every node that shares the storage.
     """
 
     stage: str
@@ -55,12 +59,16 @@ class Step:
 
 
 ShardSteps = deque[Step]
-"""The steps of a shard, one after another."""
+"""These are the steps of a shard, one after another."""
 
 
 @dataclass
 class Outcome:
-    """How a run over the shards ended: what was left unfinished, by shard, each with its reason."""
+    """An outcome says how a run over the shards ended.
+
+    unfinished: the shards that were left unfinished, each with its reason. storage_error: how the storage failed, or
+    "".
+    """
 
     unfinished: dict[int, str] = field(default_factory=dict)
     storage_error: str = ""
@@ -68,20 +76,21 @@ class Outcome:
 
 @contextmanager
 def cluster(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray for the time of the block: a cluster of our own (never one that happens to run), or the one at an address.
+    """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
 
-    Raises UserError where no cluster answers at the address, or it wants a token.
+    Raises UserError if no cluster answers at the address, or if it wants a token.
     """
-    # Its usage report would go to the network, and its dashboard is a server nobody asked for.
+    # Ray's usage report would go to the network, and its dashboard is a server that nobody asked for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
-    # Ray's workers would stand back by 15 behind any other process, and a job beside a training would hardly move.
+    # By default Ray gives its workers a niceness of 15, so that a job would hardly progress on a machine that also
+    # trains.
     os.environ.setdefault("RAY_worker_niceness", "0")
     already = ray.is_initialized()
     if not already:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         if not address and not torch.cuda.is_available():
-            own["num_gpus"] = 0  # Ray counts those that a CPU build of PyTorch cannot use
+            own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
         try:
             with _own_handlers():
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
@@ -102,7 +111,7 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
 
 
 def _wants_token(error: BaseException | None) -> bool:
-    # Ray wraps the answer of the cluster into errors that tell of a connection only.
+    # Ray wraps the cluster's answer in errors that mention only the connection.
     while error is not None:
         if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
             return True
@@ -112,7 +121,7 @@ def _wants_token(error: BaseException | None) -> bool:
 
 @contextmanager
 def _own_handlers() -> Iterator[None]:
-    """Signal handlers of ours stay what they are: Ray puts one of its own on SIGTERM, which aborts."""
+    """Keep our signal handlers: Ray puts one of its own on SIGTERM, which aborts."""
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -122,14 +131,14 @@ def _own_handlers() -> Iterator[None]:
 
 
 def gpus() -> int:
-    """GPUs of the cluster."""
+    """Return the number of GPUs in the cluster."""
     return int(ray.cluster_resources().get("GPU", 0))
 
 
 def flow_device() -> str:
-    """Where the flow is to run: "cuda" where the cluster has GPUs, else "cpu".
+    """Return the device for the flow: "cuda" if the cluster has GPUs, else "cpu".
 
-    Raises UserError where a node was started with a GPU that PyTorch does not find.
+    Raises UserError if a node was started with a GPU that PyTorch does not find.
     """
     if not gpus():
         return "cpu"
@@ -138,22 +147,23 @@ def flow_device() -> str:
 
 
 def run_chains(chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:
-    """Run every chain; done(step, result) is called in the driver as steps end.
+    """Run every chain of steps; done(step, result) is called in the driver as each step ends.
 
-    workers: CPUs to use at most, over the whole cluster; None for all there are. A shard whose worker keeps dying, or
-    whose step raises, is left unfinished and the others go on; where storage fails (OSError) nothing new is started.
+    workers: the most CPUs to use over the whole cluster; None means all. A shard whose worker keeps dying, or whose
+    step raises, is left unfinished, and the others go on. Once the storage has failed (OSError), nothing new is
+    started.
     """
     return _Scheduler(chains, workers, done).run()
 
 
 @lru_cache(maxsize=1)
 def _remote() -> Any:
-    # max_calls=0: a process that holds a model on a GPU stays for the next task.
+    # With max_calls=0, a process that holds a model on a GPU stays for the next task.
     return ray.remote(num_cpus=1, max_retries=MAX_RETRIES, max_calls=0)(run_step)
 
 
 def run_step(required_paths: tuple[Path, ...], function: Callable[..., Any], *args: Any) -> Any:
-    """In a worker: a step, where the node has what it works on. Raises OSError where it has not."""
+    """Run a step in a worker. Raises StorageNotShared, an OSError, if the node lacks a required path."""
     require(required_paths)
     return function(*args)
 
@@ -194,7 +204,8 @@ class _Scheduler:
             except ray.exceptions.RayTaskError as error:
                 seen = tuple(path for path in step.required_paths if os.path.exists(path))
                 if isinstance(error.cause, StorageNotShared) and seen != step.required_paths:
-                    # Gone from here as well: not the node's fault, and the step can tell whose it is.
+                    # The path is gone on this node as well, so the other is not at fault; the step itself will show
+                    # what is.
                     self._launch(chain, dataclasses.replace(step, required_paths=seen))
                 else:
                     self._failed(step, error.cause)
@@ -202,7 +213,7 @@ class _Scheduler:
         return self._outcome
 
     def _queue(self, chain: ShardSteps, first: bool = False) -> None:
-        """The next step of a chain is ready; a later stage goes before a first one, so that shards get finished."""
+        """Queue the next step of a chain; with `first`, before all others, so that begun shards get finished."""
         if chain:
             step = chain.popleft()
             queue = self._ready[step.gpu]
@@ -218,8 +229,8 @@ class _Scheduler:
                 free -= 1
 
     def _window(self, gpu: bool) -> int:
-        """Steps that may be in flight, on GPUs or not; asked for each time, since nodes of a cluster come and go."""
-        # A bound on workers is kept by the window itself: a cluster we joined has CPUs of its own.
+        """Return how many steps, on GPUs or not, may be in flight; it is asked each time, since nodes come and go."""
+        # The window itself limits the workers, since a cluster that we joined may have more CPUs.
         if self._workers and not gpu:
             return self._workers
         return AHEAD * max(int(ray.cluster_resources().get("GPU" if gpu else "CPU", 0)), 1)
@@ -229,7 +240,7 @@ class _Scheduler:
         self._flying[task.remote(step.required_paths, step.function, *step.args)] = (chain, step)
 
     def _worker_died(self, chain: ShardSteps, step: Step, error: Exception) -> None:
-        # While storage fails, a worker may die of that: no video is looked for then.
+        # While the storage fails, that may be what kills workers, so no video is suspected then.
         if step.rescue is not None and not self._outcome.storage_error:
             self._launch(chain, dataclasses.replace(step, function=step.rescue, rescue=None))
         else:

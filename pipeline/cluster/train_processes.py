@@ -1,4 +1,4 @@
-"""A training function in several processes under Ray Train, on one machine or a cluster."""
+"""This module runs a training function in several processes under Ray Train, on one machine or a cluster."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import Record, StepReader
 
 MAX_FAILURES = 3
-"""Times the processes are started anew, from the last checkpoint, after one of them died."""
+"""After one of the processes died, all are started again from the last checkpoint, this many times."""
 
 POLL_SECONDS = 1.0
 
@@ -29,11 +29,11 @@ def run_processes(
     address: str | None,
     poll: Callable[[], None],
 ) -> None:
-    """worker(config) in processes under torch.distributed, each with a GPU where the cluster has enough.
+    """Run worker(config) in processes under torch.distributed, each with a GPU if the cluster has enough.
 
-    poll is called every POLL_SECONDS. A process that dies takes the others with it, and all are started again: the
-    worker goes on from its checkpoint. storage: a folder for Ray's notes, gone at the end. Raises UserError for what a
-    worker raises as one, and where the cluster is too small; Stopped where processes keep dying.
+    poll is called every POLL_SECONDS. A process that dies takes the others with it; all are then started again, and the
+    worker goes on from its checkpoint. storage: a folder for Ray's notes, removed at the end. Raises UserError if a
+    worker raises it or the cluster is too small, and Stopped if processes keep dying.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     with cluster(address, None if address else max(workers, os.cpu_count() or 1)):
@@ -58,7 +58,7 @@ def run_processes(
 
 
 def share_cores(device: torch.device) -> None:
-    """In a process of `run_processes`, on a CPU: as many threads as are its share of the cores of its node."""
+    """Give this process of `run_processes`, if it runs on a CPU, as many threads as its share of the node's cores."""
     import ray.train
 
     if device.type == "cpu":
@@ -69,14 +69,17 @@ def share_cores(device: torch.device) -> None:
 def follower(
     log: StepReader[Record], show: Callable[[Record], None], stop: Callable[[], bool], asked: Path
 ) -> Callable[[], None]:
-    """A poll that shows the steps that are new in a log, and hands on the wish to stop: by a file, `asked`."""
+    """Return a poll that shows new steps of a log, and makes the file `asked` once stop() is true.
+
+    The file asks the processes to stop; one that is left from an earlier run is removed.
+    """
     asked.unlink(missing_ok=True)
     shown = max((record.step for record in log.new()), default=0)
 
     def poll() -> None:
         nonlocal shown
         for record in log.new():
-            if record.step > shown:  # steps that were lost with a process are done again
+            if record.step > shown:  # steps that were lost with a process are done again, and were shown before
                 shown = record.step
                 show(record)
         if stop():
@@ -86,9 +89,9 @@ def follower(
 
 
 def run_in_thread(work: Callable[[], None], poll: Callable[[], None]) -> None:
-    """Do the work in a thread, and poll every POLL_SECONDS from this one; raises what the work raises.
+    """Do the work in a thread, and poll every POLL_SECONDS from this one. Raises what the work raises.
 
-    In the main thread, Ray Train would take Ctrl-C for itself, and end without a checkpoint.
+    In the main thread, Ray Train would handle Ctrl-C itself, and end without a checkpoint.
     """
     failure: list[BaseException] = []
 
@@ -108,7 +111,7 @@ def run_in_thread(work: Callable[[], None], poll: Callable[[], None]) -> None:
 
 
 def _gpu_for_each(workers: int) -> bool:
-    """Whether there is a GPU for each worker; raises UserError where there is not even a CPU."""
+    """Return whether there is a GPU for each worker. Raises UserError if there is not even a CPU for each."""
     import ray
 
     resources = ray.cluster_resources()

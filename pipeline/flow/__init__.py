@@ -1,4 +1,4 @@
-"""The normalizing flow: the model, and its files."""
+"""This package holds the normalizing flow: the model, its files, and its likelihood."""
 
 from s2vc.pipeline.flow.checkpoints import (
     FlowFileError,

@@ -1,7 +1,7 @@
-"""Flows on disk: ours as safetensors with the architecture in the metadata, and the published checkpoints as they are.
+"""This module reads and writes flows: our safetensors files, and the published checkpoints as they are.
 
-No file that is read here is executed: safetensors holds tensors only, published checkpoints are opened with
-`weights_only`.
+Our files hold the architecture in their metadata. No file that is read here is executed: safetensors files hold tensors
+only, and published checkpoints are opened with `weights_only`.
 """
 
 import dataclasses
@@ -20,33 +20,33 @@ from torch import Tensor
 from s2vc.pipeline.flow.model import CENTRED, SMALL_FLOW, Architecture, Flow, new_flow
 
 BUILT_IN = ("default", "steady")
-"""Flows that come with the package. steady: the default, fitted on with twice the published noise, whose choice of
-latents outlives a codec better."""
+"""These flows come with the package. steady is default, fitted further with twice the published noise, so that a codec
+changes less which latents are kept."""
 UNTRAINED = "untrained"
 NAMES = (*BUILT_IN, UNTRAINED)
 METADATA_KEY, RECORD_KEY = "s2vc_flow", "s2vc_fit"
 
 
 class FlowFileError(ValueError):
-    """A file that holds no flow this project can run; the message says why, in one line."""
+    """The file holds no flow that this project can run; the message says why, in one line."""
 
 
 def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:
-    """A frozen flow, ready to encode and decode.
+    """Return a frozen flow that is ready to encode and decode.
 
-    name_or_path: one of BUILT_IN; "untrained" for the control, of their architecture, whose couplings are the identity,
-    so that latents are pixels, turned and permuted, at their own scale; a safetensors file that `save_flow` wrote; or a
-    checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its shapes.
-    precision: "float32", "bfloat16" or "bfloat16-centred" (subnets only; `Flow.for_inference`), or "auto", see
-    `choose_precision`.
-    Raises FlowFileError where the file is missing, damaged, or something else.
+    name_or_path: one of BUILT_IN; "untrained" for the control, a flow of their architecture whose couplings are the
+    identity, so that latents are pixels, rotated and permuted, at their own scale; a safetensors file that `save_flow`
+    wrote; or a checkpoint of the published code, `{"net": state_dict}`, whose widths are read off its shapes.
+    precision: what the subnets compute in, "float32", "bfloat16" or "bfloat16-centred" (see `Flow.for_inference`), or
+    "auto" (see `choose_precision`).
+    Raises FlowFileError if the file is missing, damaged, or not a flow.
     """
     flow = new_flow(SMALL_FLOW, seed=0) if str(name_or_path) == UNTRAINED else _read_flow(name_or_path)
     return flow.for_inference(device, choose_precision(precision, device))
 
 
 def _path(name_or_path: str | Path) -> Path:
-    """Of a built-in flow, or the path itself."""
+    """Return the path of a built-in flow, or the path itself."""
     name = str(name_or_path)
     return Path(__file__).parent / "weights" / f"{name}.safetensors" if name in BUILT_IN else Path(name_or_path)
 
@@ -65,23 +65,25 @@ def _read_flow(name_or_path: str | Path) -> Flow:
 
 
 def save_flow(flow: Flow, path: str | Path, record: dict[str, Any] | None = None) -> None:
-    """Write a float32 flow as safetensors, each tensor as float16, half the size, where that loses nothing.
+    """Write a float32 flow as safetensors; a tensor is stored as float16, half the size, where that loses nothing.
 
-    record: figures of its fit, for `flow_record`; they are no part of the flow, nor of its fingerprint.
+    record: figures of its fit, for `flow_record`; they are not part of the flow or of its fingerprint. Raises
+    ValueError if the flow is not in float32.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in flow.state_dict().items()}
     if any(v.dtype != torch.float32 for v in state.values()):
         raise ValueError("a flow is saved in float32: load it with that precision first")
     state = {k: v.half() if torch.equal(v.half().float(), v) else v for k, v in state.items()}
-    # One metadata entry where bytes are compared: with several, their order in the file would change from run to run.
+    # A flow without a record has one metadata entry, so that its bytes can be compared: the order of several would
+    # change from run to run.
     metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(flow.architecture))}
     content = save(state, metadata | ({RECORD_KEY: json.dumps(record)} if record else {}))
-    # Written here: a full disk would be an error of safetensors' own, without a number.
+    # The file is written here, since safetensors reports a full disk by an error of its own, without an errno.
     Path(path).write_bytes(content)
 
 
 def flow_record(name_or_path: str | Path) -> dict[str, Any]:
-    """What `save_flow` was given as the record of a flow's fit; nothing where there is none."""
+    """Return the record of a flow's fit that `save_flow` was given, or an empty dict if there is none."""
     path = _path(name_or_path)
     if not _is_safetensors(path):
         return {}
@@ -95,7 +97,7 @@ def flow_record(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def fingerprint(flow: Flow) -> str:
-    """What tells flows apart, whatever file they came from: SHA-256 over architecture and float32 weights, in hex."""
+    """Return the SHA-256, in hex, of architecture and float32 weights; it identifies a flow, whatever file held it."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(flow.architecture)).encode())
     for key, value in sorted(flow.state_dict().items()):
         digest.update(key.encode())
@@ -104,16 +106,16 @@ def fingerprint(flow: Flow) -> str:
 
 
 def choose_precision(precision: str, device: str | torch.device = "cpu") -> str:
-    """Of a flow that encodes: `auto` becomes bfloat16-centred where bfloat16 is fast, else float32."""
+    """Return the precision to encode in: "auto" becomes bfloat16-centred where bfloat16 is fast, else float32."""
     if precision != "auto":
         return precision
     return CENTRED if choose_dtype("auto", device) == "bfloat16" else "float32"
 
 
 def choose_dtype(dtype: str, device: str | torch.device = "cpu") -> str:
-    """Of whatever is trained: `auto` becomes bfloat16 where the processor multiplies it in hardware, else float32.
+    """Return the dtype to train in: "auto" becomes bfloat16 where the hardware multiplies it, else float32.
 
-    A GPU and a CPU with AMX do.
+    GPUs and CPUs with AMX multiply it in hardware.
     """
     if dtype != "auto":
         return dtype
@@ -156,7 +158,7 @@ def _read_published(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FlowFileError(f"{path} is no checkpoint of plain tensors; anything else is not opened") from error
-    except Exception as error:  # whatever a stranger's bytes can make a reader of archives raise
+    except Exception as error:  # foreign bytes can make a reader of archives raise any error
         raise FlowFileError(f"{path} is damaged, or neither a safetensors file nor a checkpoint") from error
     state = loaded.get("net") if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -165,10 +167,11 @@ def _read_published(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
 
 
 def _from_published(state: dict[str, Tensor], path: Path) -> tuple[Architecture, dict[str, Tensor]]:
-    """Depths from how many couplings of each kind there are, widths from shapes, keys by position.
+    """Return the architecture and the weights, under our keys, of a published checkpoint.
 
-    Published keys are `module_list.N.…`, N counting every node of the graph: the input, `high` pairs of coupling and
-    permutation, the space-to-channel step, `low` triples, flatten, split, `deep` pairs.
+    Depths are counted from the couplings of each kind, widths are read off shapes, and keys are mapped by position.
+    Published keys are `module_list.N.…`, where N counts every node of the graph: the input, `high` pairs of coupling
+    and permutation, the space-to-channel step, `low` triples, flatten, split, and `deep` pairs.
     """
     keys = [re.fullmatch(r"module_list\.(\d+)\.(.+)", key) for key in state]
     if not all(keys):

@@ -1,4 +1,4 @@
-"""The invertible parts of the flow. Each maps (N, C, …) to the same number of values and says how volume changes.
+"""The flow consists of these invertible parts. Each maps (N, C, …) to as many values, and gives the change of volume.
 
 Every part has `forward(x) -> (y, log_det)` and `inverse(y) -> x`; `log_det` is the logarithm of the absolute
 determinant of the Jacobian of forward, (N,) float32, in nats.
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CLAMP = 1.5
-"""Bound of a coupling's log scale: |log s| < CLAMP * 0.636 * pi / 2, as in AdvFlow."""
+"""This bounds a coupling's log scale: |log s| < CLAMP * 0.636 * pi / 2, as in AdvFlow."""
 
 LEAKY_SLOPE = 0.1
-"""Negative slope of the convolutional subnets' activation."""
+"""The activation of the convolutional subnets has this negative slope."""
 
 
 class Subnet(nn.Module):
-    """A plain network inside a coupling; it may run in another precision than the coupling around it.
+    """A subnet is a plain network inside a coupling; it may run in another precision than the coupling around it.
 
-    autocast: compute in this dtype with weights that stay float32, for fitting (`Flow.for_fitting`).
+    autocast: the dtype to compute in while the weights stay float32, for fitting (`Flow.for_fitting`).
     centre: what `centre_on` took out of the last layer, (C, 1, 1) float32.
     """
 
@@ -38,7 +38,7 @@ class Subnet(nn.Module):
 
     @property
     def last(self) -> nn.Conv2d | nn.Linear:
-        """The layer that writes scale and shift; at zero the coupling is the identity."""
+        """The last layer gives scale and shift; while it is zero, the coupling is the identity."""
         *_, layer = self.children()
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         return layer
@@ -46,8 +46,8 @@ class Subnet(nn.Module):
     def centre_on(self, mean: Tensor) -> None:
         """Let the last convolution give the difference from `mean` (C,), and add the mean to it in float32.
 
-        What the last layer rounds to is then a step of a small number. The bias comes to lie on a bfloat16, and what it
-        loses by that is added with the mean.
+        The last layer then rounds small numbers, and so in small steps. Its bias becomes a bfloat16 number, and what
+        the bias loses by that is added with the mean.
         """
         bias = self.last.bias.data  # type: ignore[union-attr]
         rounded = (bias - mean).bfloat16().to(bias.dtype)
@@ -65,7 +65,7 @@ class Subnet(nn.Module):
 
 
 def convolutional(channels_in: int, channels_out: int, hidden: int) -> Subnet:
-    """Three 3x3 convolutions with leaky ReLU between: (N, channels_in, H, W) -> (N, channels_out, H, W)."""
+    """Return three 3x3 convolutions with leaky ReLU between: (N, channels_in, H, W) -> (N, channels_out, H, W)."""
 
     def convolution(a: int, b: int) -> nn.Conv2d:
         return nn.Conv2d(a, b, 3, padding=1)
@@ -75,12 +75,13 @@ def convolutional(channels_in: int, channels_out: int, hidden: int) -> Subnet:
         "conv2": convolution(hidden, hidden),
         "conv3": convolution(hidden, channels_out),
     }
-    # In place: a hidden layer is 2 MB a frame at the published width, and memory is what the subnets wait for.
+    # The activation works in place, since the subnets wait for memory: at the published width, a hidden layer has 2 MB
+    # a frame.
     return Subnet(layers, lambda x: functional.leaky_relu_(x, LEAKY_SLOPE))
 
 
 def fully_connected(size_in: int, size_out: int, hidden: int) -> Subnet:
-    """Four linear layers with ReLU between: (N, size_in) -> (N, size_out)."""
+    """Return four linear layers with ReLU between: (N, size_in) -> (N, size_out)."""
     layers = {
         "fc1": nn.Linear(size_in, hidden),
         "fc2": nn.Linear(hidden, hidden),
@@ -91,10 +92,10 @@ def fully_connected(size_in: int, size_out: int, hidden: int) -> Subnet:
 
 
 class AffineCoupling(nn.Module):
-    """Each half of the channels scaled and shifted by what a subnet reads from the other (Dinh et al. 2017).
+    """A coupling scales and shifts each half of the channels by what a subnet reads from the other (Dinh et al. 2017).
 
-    The first C // 2 channels are changed first, from the rest; then the rest, from the new first part. The log
-    scale is clamped softly, `CLAMP * 0.636 * atan(s / CLAMP)`. Arithmetic stays in the dtype of x.
+    The first C // 2 channels are changed first, from the rest; then the rest is changed, from the new first part. The
+    log scale is clamped softly, as `CLAMP * 0.636 * atan(s / CLAMP)`. Arithmetic stays in the dtype of x.
     """
 
     def __init__(self, channels: int, subnet: Callable[[int, int], Subnet]):
@@ -127,7 +128,7 @@ class AffineCoupling(nn.Module):
 
 
 class Permutation(nn.Module):
-    """Channels in a fixed random order: that of `numpy.random.seed(seed); numpy.random.permutation(channels)`."""
+    """This puts channels in the random order of `numpy.random.seed(seed); numpy.random.permutation(channels)`."""
 
     order: Tensor
     order_back: Tensor
@@ -146,7 +147,7 @@ class Permutation(nn.Module):
 
 
 class FixedConvolution(nn.Module):
-    """A 1x1 convolution that is never trained: a random rotation of the channels, stored with its inverse."""
+    """This 1x1 convolution is never trained: it is a random rotation of the channels, stored with its inverse."""
 
     M: Tensor
     M_inv: Tensor
@@ -165,13 +166,13 @@ class FixedConvolution(nn.Module):
         return functional.conv2d(x, self.M.to(x.dtype)), log_det
 
     def inverse(self, y: Tensor) -> Tensor:
-        # Not M_inv, which is rounded to float32: the published checkpoints have it, and so have ours.
+        # M_inv is not used, since it is rounded to float32; our files have it because the published checkpoints do.
         inverse = torch.linalg.inv(self.M[:, :, 0, 0].double()).to(y.dtype)
         return functional.conv2d(y, inverse[:, :, None, None])
 
 
 class SpaceToChannel(nn.Module):
-    """2x2 pixels become channels, in i-RevNet's order: (row in block * 2 + column in block) * C + channel."""
+    """This turns 2x2 pixels into channels, in i-RevNet's order: (row in block * 2 + column in block) * C + channel."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         n, c, h, w = x.shape
@@ -185,7 +186,7 @@ class SpaceToChannel(nn.Module):
 
 
 class InvertibleSequence(nn.ModuleList):
-    """Invertible parts one after another."""
+    """A sequence applies invertible parts one after another."""
 
     def __init__(self, parts: Sequence[nn.Module]):
         super().__init__(parts)
@@ -204,5 +205,5 @@ class InvertibleSequence(nn.ModuleList):
 
 
 def sum_features(x: Tensor) -> Tensor:
-    """Sum over everything but the batch: (N, …) -> (N,)."""
+    """Sum over all dimensions but the batch: (N, …) -> (N,)."""
     return x.sum(dim=tuple(range(1, x.dim())))

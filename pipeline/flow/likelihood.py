@@ -1,8 +1,8 @@
-"""The likelihood of images under the flow (eq. 2), as bits per dimension.
+"""This module computes the likelihood of images under the flow (eq. 2), as bits per dimension.
 
 An image of 8-bit levels v becomes x = (v + u) / 256 + σ n, with u uniform in [0, 1) (dequantisation) and n standard
-normal (AdvFlow's recipe). Bits per dimension of x: (-log p(x) / D + log 256) / log 2, with
-log p(x) = log N(z; 0, I) + log_det in nats; log 256 goes from a density over [0, 1] to one over levels.
+normal (AdvFlow's recipe). The bits per dimension of x are (-log p(x) / D + log 256) / log 2, where log p(x) = log N(z;
+0, I) + log_det in nats; log 256 converts a density over [0, 1] to one over levels.
 """
 
 import math
@@ -17,19 +17,19 @@ LEVELS = 256
 
 
 def dequantised(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """8-bit images (N, 3, 64, 64) -> x (N, 3, 64, 64) float32: uniform in each level, and Gaussian noise."""
+    """Return x (N, 3, 64, 64) float32 of 8-bit images: uniform in each level, plus Gaussian noise of STD `noise`."""
     x = images.float()
     x = (x + torch.rand(x.shape, generator=generator, device=x.device)) / LEVELS
     return x + noise * torch.randn(x.shape, generator=generator, device=x.device) if noise else x
 
 
 def bits_per_dimension(flow: Flow, x: Tensor) -> Tensor:
-    """Of each image x (N, 3, 64, 64): (N,) float32."""
+    """Return the bits per dimension of each image x (N, 3, 64, 64): (N,) float32."""
     return bits_from_latents(*flow(x))
 
 
 def bits_from_latents(z: Tensor, log_det: Tensor) -> Tensor:
-    """Bits per dimension of images whose latents are z (N, 12288), with log_det (N,) in nats: (N,) float32."""
+    """Return the bits per dimension of images with latents z (N, 12288) and log_det (N,) in nats: (N,) float32."""
     log_p = -0.5 * (z.square().sum(dim=1) + LATENTS * math.log(2 * math.pi)) + log_det
     return (-log_p / LATENTS + math.log(LEVELS)) / math.log(2)
 
@@ -43,7 +43,10 @@ def evaluated_bits(
     batch: int = 64,
     done: Callable[[int], None] = lambda n: None,
 ) -> float:
-    """Mean bits per dimension of images (N, 3, 64, 64) uint8, each dequantised once by the seed; done(n): n more."""
+    """Return the mean bits per dimension of images (N, 3, 64, 64) uint8, each dequantised once by the seed.
+
+    done(n) is called after each batch, of n images.
+    """
     device, total = flow.device, 0.0
     generator = torch.Generator(device).manual_seed(seed)
     for part in images.split(batch):

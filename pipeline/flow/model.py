@@ -1,4 +1,4 @@
-"""The 64x64 flow of the paper (AdvFlow's): f maps an image to latents that are standard normal over images."""
+"""The 64x64 flow of the paper is AdvFlow's: f maps an image to latents that are standard normal over images."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,65 +19,66 @@ from s2vc.pipeline.flow.couplings import (
 
 IMAGE_SHAPE = (3, 64, 64)
 SQUEEZED_SHAPE = (12, 32, 32)
-"""After 2x2 pixels became channels."""
+"""An image has this shape once 2x2 pixels have become channels."""
 LATENTS = 3 * 64 * 64
-"""d = C H' W' of the paper: latents of a frame, 12,288."""
+"""A frame has this many latents, 12,288: d = C H' W' of the paper."""
 
 DEEP_LATENTS = LATENTS // 4
-"""The first of the latents go through the fully connected couplings as well."""
+"""This many latents, the first ones, go through the fully connected couplings as well."""
 
 MAX_WIDTH, MAX_BLOCKS = 4096, 64
 
 DTYPES = ("float32", "bfloat16")
 CENTRED = "bfloat16-centred"
 PRECISIONS = (*DTYPES, CENTRED)
-"""What subnets compute in at inference; see `Flow.for_inference` for the last. A cache records its own."""
+"""The subnets compute in one of these at inference; for the last, see `Flow.for_inference`. A cache records its own."""
 
 FIRST_WEIGHTS = 0.03
-"""Standard deviation of a new subnet's weights; its last layer starts at zero, so that a coupling is the identity."""
+"""A new subnet's weights have this standard deviation; its last layer starts at zero, so that a coupling is the
+identity."""
 
 
 CPU_SLICE = 8
-"""Frames that go through the flow together on a CPU; 4 to 8 measured fastest, 32 a third slower."""
+"""On a CPU, this many frames go through the flow together; 4 to 8 measured fastest, and 32 was a third slower."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Widths and depths of a flow; the defaults are the published ones (14.2 GFLOP a frame each way)."""
+    """This holds widths and depths of a flow; the defaults are the published ones (14.2 GFLOP a frame each way)."""
 
     hidden: int = 128
-    """Channels inside the convolutional subnets."""
+    """The convolutional subnets have this many channels inside."""
     width: int = 128
-    """Units inside the fully connected subnets."""
+    """The fully connected subnets have this many units inside."""
     high_blocks: int = 4
-    """Couplings at 64x64, 3 channels."""
+    """There are this many couplings at 64x64 with 3 channels."""
     low_blocks: int = 6
-    """Pairs of fixed convolution and coupling at 32x32, 12 channels."""
+    """There are this many pairs of fixed convolution and coupling at 32x32 with 12 channels."""
     deep_blocks: int = 6
-    """Fully connected couplings on the first quarter of the latents."""
+    """There are this many fully connected couplings, on the first quarter of the latents."""
 
     def __post_init__(self) -> None:
-        # The bounds are there for files from strangers: a flow is built before its weights are compared with it.
+        # The bounds guard against foreign files: a flow is built before its weights are compared with it.
         for name, value in asdict(self).items():
             if type(value) is not int or not 1 <= value <= (MAX_BLOCKS if "blocks" in name else MAX_WIDTH):
                 raise ValueError(f"{name} of a flow cannot be {value!r}")
 
     @property
     def least_weights(self) -> int:
-        """Weights that such a flow has at least: those of its widest layers, two subnets to a coupling."""
+        """A flow of this architecture has at least the weights of its widest layers, with two subnets to a coupling."""
         convolutions = 2 * (self.high_blocks + self.low_blocks) * 9 * self.hidden**2
         return convolutions + 2 * self.deep_blocks * (2 * self.width**2 + LATENTS // 8 * self.width)
 
 
 SMALL_FLOW = Architecture(hidden=32, width=64)
-"""The built-in ones' (1.05 GFLOP a frame each way)."""
+"""The built-in flows have this architecture (1.05 GFLOP a frame each way)."""
 
 
 class Flow(nn.Module):
-    """An invertible map between images (N, 3, 64, 64) in [0, 1] and latents (N, 12288).
+    """The flow is an invertible map between images (N, 3, 64, 64) in [0, 1] and latents (N, 12288).
 
-    `forward` and `inverse` are differentiable and run in whatever dtype x has; `encode` and `decode` are the same
-    for use: without gradients, on the flow's device, in slices of the batch that fit its caches.
+    `forward` and `inverse` are differentiable and run in whatever dtype x has. `encode` and `decode` do the same
+    without gradients, on the flow's device, in slices of the batch that fit its caches.
     """
 
     def __init__(self, architecture: Architecture = Architecture()):
@@ -105,7 +106,10 @@ class Flow(nn.Module):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, 64, 64) -> latents (N, 12288) and log |det Df(x)| (N,), in nats (eq. 1)."""
+        """Map images (N, 3, 64, 64) to latents (N, 12288) and log |det Df(x)| (N,), in nats (eq. 1).
+
+        Raises ValueError for another shape.
+        """
         if x.shape[1:] != IMAGE_SHAPE:
             raise ValueError(f"expected images of shape (N, 3, 64, 64), got {tuple(x.shape)}")
         x, log_det = self.high(x.contiguous(memory_format=torch.channels_last))
@@ -118,7 +122,10 @@ class Flow(nn.Module):
         return torch.cat([deep, shallow], dim=1), log_det + change
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Latents (N, 12288) -> images (N, 3, 64, 64), not clamped (eq. 5)."""
+        """Map latents (N, 12288) to images (N, 3, 64, 64), which are not clamped (eq. 5).
+
+        Raises ValueError for another shape.
+        """
         if z.shape[1:] != (LATENTS,):
             raise ValueError(f"expected latents of shape (N, {LATENTS}), got {tuple(z.shape)}")
         deep, shallow = z.split([DEEP_LATENTS, LATENTS - DEEP_LATENTS], dim=1)
@@ -135,17 +142,17 @@ class Flow(nn.Module):
 
     @property
     def precision(self) -> str:
-        """One of PRECISIONS: what the subnets compute in; scales and shifts are applied in float32 always."""
+        """The subnets compute in this one of PRECISIONS; scales and shifts are always applied in float32."""
         if self._subnets[0].centre is not None:
             return CENTRED
         return str(self._subnets[0].last.weight.dtype).removeprefix("torch.")
 
     def for_inference(self, device: torch.device | str, precision: str) -> "Flow":
-        """Frozen, channels-last, on a device, the subnets in one of PRECISIONS; returns itself.
+        """Freeze the flow, put it channels-last on a device with its subnets in one of PRECISIONS, and return it.
 
-        `bfloat16-centred`: in bfloat16, with the last convolution of each subnet giving the difference from a constant
-        that is added in float32. Its scales and shifts lie around values far from 0, where 8 bits round coarsely: the
-        latents are then off by about 0.6 of what they are with `bfloat16`, at the same speed.
+        `bfloat16-centred` means bfloat16, but the last convolution of each subnet gives the difference from a constant
+        that is added in float32. Scales and shifts lie around values far from 0, where 8 bits round coarsely; with the
+        constant taken out, errors of the latents are about 0.6 of those with `bfloat16`, at the same speed.
         Raises ValueError for another precision, and for a flow that is centred already.
         """
         if precision not in PRECISIONS:
@@ -163,7 +170,7 @@ class Flow(nn.Module):
     def _centre_last_layers(self) -> None:
         """Centre each convolutional subnet on the mean that its last layer gives for a grey image.
 
-        Grey, since the image hardly matters: means over natural clips left errors of the latents 5 % smaller.
+        Grey will do, since the image hardly matters: means over natural clips left errors of the latents 5 % smaller.
         """
         means: dict[Subnet, Tensor] = {}
         watched = [
@@ -178,7 +185,10 @@ class Flow(nn.Module):
             subnet.centre_on(mean)
 
     def for_fitting(self, device: torch.device | str, precision: str) -> "Flow":
-        """Float32 weights that take gradients, on a device; the subnets compute in one of DTYPES. Returns itself."""
+        """Give the flow float32 weights with gradients, on a device, with its subnets in one of DTYPES, and return it.
+
+        Raises ValueError for another precision.
+        """
         if precision not in DTYPES:
             raise ValueError(f"precision is one of {', '.join(DTYPES)}, not {precision!r}")
         self.float().requires_grad_(True).train().to(device)
@@ -188,14 +198,14 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images x (N, 3, 64, 64) float32 in [0, 1] -> z (N, 12288) float32, log_det (N,) float32 in nats."""
+        """Map images x (N, 3, 64, 64) float32 in [0, 1] to z (N, 12288) float32 and log_det (N,) float32 in nats."""
         slices = x.to(self.device).split(self._slice_size(len(x)))
         z, log_det = zip(*[self.forward(s) for s in slices], strict=True)
         return torch.cat(z), torch.cat(log_det)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
-        """Latents z (N, 12288) float32 -> images (N, 3, 64, 64) float32, about [0, 1], not clamped."""
+        """Map latents z (N, 12288) float32 to images (N, 3, 64, 64) float32, about [0, 1], not clamped."""
         slices = z.to(self.device).split(self._slice_size(len(z)))
         return torch.cat([self.inverse(s) for s in slices])
 
@@ -205,7 +215,10 @@ class Flow(nn.Module):
 
 
 def new_flow(architecture: Architecture, seed: int) -> Flow:
-    """A flow to be fitted: fixed rotations and weights drawn by the seed, the identity up to those rotations."""
+    """Return an unfitted flow whose fixed rotations and weights are drawn by the seed.
+
+    But for its rotations and permutations it is the identity.
+    """
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         flow = Flow(architecture)

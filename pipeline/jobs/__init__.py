@@ -1,1 +1,1 @@
-"""The stages over all shards of a cache: encode, render, repair, and what a render will cost."""
+"""The jobs run stages over all shards of a cache: encode, render and repair. estimate gives the cost of a render."""

@@ -1,4 +1,4 @@
-"""The encode job over a whole cache, ingest and flow: plan, run on Ray, check against the plan."""
+"""The encode job ingests and encodes all of a cache: it plans, runs on Ray, and checks receipts against the plan."""
 
 import os
 from collections import deque
@@ -47,7 +47,7 @@ FLOW = "default"
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a user may ask of encode; None takes the cache's value, or the default for a new one."""
+    """These are what a user may ask of encode; None takes the cache's value, or the default for a new cache."""
 
     frame_size: tuple[int, int] | None = None
     frame_step: int | None = None
@@ -61,8 +61,11 @@ class EncodeOptions:
 
 @dataclass
 class EncodeJob:
-    """An encode that is planned: the steps left, and how much was done before. ingested: receipts, by shard; planned:
-    the shards of the chains, which a run uses up. notes: what its steps had to tell, once it has run."""
+    """This is an encode that is planned: the steps left, and how much was done before.
+
+    ingested: the ingest receipts, by shard. chains: the steps of each shard, which a run uses up. planned: the shards
+    of the chains. notes: what the steps reported, once the job has run.
+    """
 
     layout: Layout
     settings: Settings
@@ -92,9 +95,10 @@ def encode_job(
     address: str | None,
     workers: int | None,
 ) -> Iterator[EncodeJob]:
-    """A new cache for a manifest, or one to go on with, held against other jobs; Ray runs while the block does.
+    """Yield the job for a new cache of a manifest, or for one to go on with; Ray runs while the block does.
 
-    Raises UserError where the cache cannot be, or does not fit.
+    The cache is held against other jobs. Raises UserError if it cannot be made, or does not fit the manifest and
+    options.
     """
     manifest = read_manifest(manifest_path)
     if not root.is_dir():
@@ -103,7 +107,7 @@ def encode_job(
         raise UserError(f"no permission to read the folder {root} with videos")
     layout = open_layout(out)
     with locked(layout):
-        # Whatever can be refused is refused here: Ray takes seconds to start.
+        # Whatever can be refused is refused here, before Ray starts, which takes seconds.
         refuse_links(layout)
         settings = _open(layout, manifest, options)
         with cluster(address, workers):
@@ -119,9 +123,9 @@ def encode_job(
 
 
 def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Settings | None:
-    """The settings of a cache to go on with, grown to the manifest; None where a new one can be made.
+    """Return the settings of a cache to go on with, grown to the manifest, or None if a new cache can be made.
 
-    Raises UserError where neither is possible.
+    Raises UserError if neither is possible.
     """
     files.clear_attempts(layout.root)
     if not layout.settings.exists():
@@ -165,12 +169,12 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
     )
 
 
-# What an encode that was killed before it wrote cache.json may have left.
+# An encode that was killed before it wrote cache.json may have left these.
 _PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
 def _forget_failed(job: EncodeJob) -> None:
-    """Shards with failed rows are to be ingested again."""
+    """Withdraw the ingest receipts of shards with failed videos, so that these shards are ingested again."""
     for shard, receipt in list(job.ingested.items()):
         if any(v.status == FAILED for v in receipt.videos):
             job.layout.withdraw(job.layout.receipt(INGEST, shard))
@@ -195,7 +199,7 @@ def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> Non
 
 
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
-    """Check the receipts against the plan: one that is missing without a reason is an error, not silence."""
+    """Check the receipts against the plan, and write the index; a shard without its receipts is unfinished."""
     job.layout.refresh()
     for shard in job.planned:
         ingested = read_receipt(job.layout, INGEST, shard)

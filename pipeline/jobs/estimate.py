@@ -1,4 +1,4 @@
-"""What a render will cost, before it starts."""
+"""This module estimates what a render will cost before it starts."""
 
 import os
 import time
@@ -18,7 +18,11 @@ TIMED_FRAMES = 32
 
 @dataclass(frozen=True)
 class Estimate:
-    """bytes: on disk, at most. seconds: on `cores` CPU cores of this machine, decoding alone."""
+    """This is the estimated cost of a render.
+
+    bytes: on disk, at most. seconds: on `cores` CPU cores of this machine, for decoding alone. seconds_per_frame: on
+    one core.
+    """
 
     bytes: int
     seconds: float
@@ -27,7 +31,7 @@ class Estimate:
 
 
 def estimate_render(job: RenderJob) -> Estimate:
-    """Bytes from the format, time from decoding a few frames here and now with the cache's flow."""
+    """Estimate bytes from the format, and time from decoding a few frames here and now with the cache's flow."""
     flow = cache_flow(job.layout, job.settings, "cpu")
     z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0))
     flow.decode(z[:8])

@@ -1,4 +1,4 @@
-"""The render job over a whole cache: plan, run on Ray, check against the plan."""
+"""The render job renders variants of all of a cache: it plans, runs on Ray, and checks receipts against the plan."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,10 @@ from s2vc.pipeline.variants import Variant
 
 @dataclass
 class RenderJob:
-    """A render that is planned.
+    """This is a render that is planned.
 
-    shards_left: the shards that lack variants, with those they lack; frames_left: how many frames these will be, over
-    all variants. notes: what the steps had to report, once the job has run.
+    shards_left: the shards that lack variants, with those they lack. frames_left: how many frames these will be, over
+    all variants. notes: what the steps reported, once the job has run.
     """
 
     layout: Layout
@@ -35,9 +35,9 @@ class RenderJob:
     notes: list[str] = field(default_factory=list)
 
     def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
-        """Run what is left; done(step, receipts) is called for each shard that ends, a receipt for each variant.
+        """Run what is left; done(step, receipts) is called for each shard that ends, with a receipt for each variant.
 
-        Ray has to run: whether there is a GPU is known then.
+        Ray has to run, since only then is it known whether there is a GPU.
         """
         device = flow_device() if self.shards_left else "cpu"
         chains: list[ShardSteps] = [
@@ -55,7 +55,7 @@ class RenderJob:
 
 
 def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
-    """What is left to render, of these shards or of all. Raises UserError where they are not completely encoded."""
+    """Plan what is left to render, of these shards or of all. Raises UserError if they are not completely encoded."""
     job = RenderJob(layout, read_settings(layout), variants)
     layout.expect_many()
     for shard in range(len(job.settings.shards())) if shards is None else shards:
@@ -76,10 +76,10 @@ def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] |
 def render_job(
     layout: Layout, variants: list[Variant], address: str | None, workers: int | None
 ) -> Iterator[RenderJob]:
-    """Variants of one window rule to render or finish; the cache is held, and Ray runs, while the block does."""
-    read_settings(layout)  # where there is no cache, none is begun by holding it
+    """Yield the job that renders or finishes variants of one window rule; the cache is held and Ray runs meanwhile."""
+    read_settings(layout)  # this raises where there is no cache, before the lock makes a folder
     with locked(layout):
-        # Whatever can be refused is refused here: Ray takes seconds to start.
+        # Whatever can be refused is refused here, before Ray starts, which takes seconds.
         refuse_links(layout)
         job = plan_render(layout, variants)
         job.workers = workers

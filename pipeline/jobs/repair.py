@@ -1,4 +1,4 @@
-"""Damaged shards made anew: the stage that is damaged, and what hangs on it only where its bytes come out otherwise."""
+"""Repair makes damaged shards anew: the stage that is damaged, and later stages only if its new bytes differ."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,12 +32,12 @@ def repair(
     workers: int | None,
     done: Done,
 ) -> Outcome:
-    """Do each damaged (shard, stage) again; done(step, result) as steps end.
+    """Do each damaged (shard, stage) again; done(step, result) is called as steps end.
 
-    The same inputs give the same bytes, so what was made from the damaged files is whole again with them; where a
+    The same inputs give the same bytes, so what was made from the damaged files is valid again with them. Where a
     source has changed, latents and every rendered variant of its shard are made anew as well. manifest and root: where
-    the videos are, needed for frames. Raises UserError, before anything is touched, where frames are damaged and they
-    are not given.
+    the videos are, which is needed for frames. Raises UserError, before anything is touched, if frames are damaged and
+    these two are not given.
     """
     shards = sorted({shard for shard, _ in damaged})
     lost = sorted(shard for shard, stage in damaged if stage == INGEST)
@@ -57,7 +57,7 @@ def repair(
             where, outcome = flow_device(), Outcome()
 
             def run(chains: list[ShardSteps]) -> list[int]:
-                """Returns the shards that can go on."""
+                """Run these steps, and return the shards that can go on."""
                 more = run_chains(chains, workers, done)
                 outcome.unfinished |= more.unfinished
                 outcome.storage_error = outcome.storage_error or more.storage_error
@@ -87,7 +87,7 @@ def _ingest_steps(
 
 
 def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]:
-    """What each shard is rendered as."""
+    """Return the variants that each shard is rendered as, by shard."""
     known = traced_variants(layout)
     return {n: [v for v in known if layout.receipt(motion_stage(v), n).exists()] for n in shards}
 
@@ -100,7 +100,7 @@ def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], dev
 def _render_steps(
     layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str
 ) -> list[ShardSteps]:
-    """A step for the variants of one window rule of a shard, those that are missing or of other latents."""
+    """Return a step for each window rule of a shard, for its variants that are missing or made from other latents."""
     chains: list[ShardSteps] = []
     for shard, rendered in variants.items():
         encoded = read_receipt(layout, ENCODE, shard)

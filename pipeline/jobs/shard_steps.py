@@ -1,4 +1,4 @@
-"""What the jobs over a whole cache share: the step that a stage is on a shard, and what is kept of how it went."""
+"""The jobs share these functions: they make the step of a stage on a shard, and keep what its receipt reports."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,10 @@ from s2vc.pipeline.variants import Variant
 def ingest_step(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Step:
-    """Decode the videos of a shard; one that kills its worker every time is looked for in a process of its own."""
+    """Return the step that decodes the videos of a shard.
+
+    If it kills its worker every time, the video that does it is searched for, each in a process of its own.
+    """
     layout = layout.absolute()
     args = (layout, settings, shard, sources, root, silence)
     video = next((path for s in sources if os.path.exists(path := root / s.path)), root)
@@ -36,27 +39,31 @@ def ingest_step(
 
 
 def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
+    """Return the step that encodes the small frames of a shard."""
     layout = layout.absolute()
     args = (layout, settings, shard, device)
     return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
-    """Variants of one window rule."""
+    """Return the step that renders variants of one window rule of a shard."""
     layout = layout.absolute()
     args = (layout, settings, shard, variants, device)
     return Step("render", shard, render_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
-    """Those that are there, by shard, with a video for each row. A large cache has 15,000: a job reads them once."""
+    """Return the ingest receipts that have a video for each row, by shard.
+
+    A large cache has 15,000 receipts, so a job reads them once.
+    """
     shards = enumerate(settings.shards())
     found = ((shard, len(rows), read_receipt(layout, INGEST, shard)) for shard, rows in shards)
     return {shard: receipt for shard, rows, receipt in found if receipt is not None and len(receipt.videos) == rows}
 
 
 def recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], None]) -> Callable[[Step, Any], None]:
-    """done, after what the receipts of a step have to tell is kept: in `notes`, and in the cache's log."""
+    """Return a `done` that first keeps the notes of a step's receipts, in `notes` and in the cache's log."""
 
     def record_and_go_on(step: Step, result: Receipt | list[Receipt]) -> None:
         new = [note for receipt in (result if isinstance(result, list) else [result]) for note in receipt.notes]
@@ -68,7 +75,7 @@ def recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], None
 
 
 def clear_attempts(layout: Layout, outcome: Outcome) -> None:
-    """Remove what workers and nodes that died have left half written; nothing of the job runs any more."""
+    """Remove what workers and nodes that died have left half written; no step of the job may be running any more."""
     try:
         files.clear_attempts(layout.root)
     except OSError as error:

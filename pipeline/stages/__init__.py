@@ -1,1 +1,1 @@
-"""The stages, one shard each: ingest (ffmpeg to stored frames), encode (the flow), render (suppression)."""
+"""Each stage works on one shard: ingest (ffmpeg to stored frames), encode (the flow), render (suppression)."""

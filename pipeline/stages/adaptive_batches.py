@@ -1,4 +1,4 @@
-"""The flow over as many frames at a time as memory has room for."""
+"""This module runs the flow over as many frames at a time as fit into memory."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,23 @@ import torch
 from torch import Tensor
 
 BATCH = {"cpu": 64, "cuda": 512}
-"""Frames that go through the flow at a time; filled across the videos of a shard."""
+"""This many frames go through the flow at a time; a batch is filled across the videos of a shard."""
 
-# What a GPU's allocator says, and the CPU's.
+# The allocators of GPU and CPU say this when memory runs out.
 _SAID = ("out of memory", "can't allocate memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class AdaptiveBatches:
-    """Frames through the flow, `size` at a time: half as many from the moment that memory runs out, for good."""
+    """This passes frames through the flow, `size` at a time; when memory runs out, `size` is halved for good."""
 
     def __init__(self, device: torch.device):
         self.wanted = self.size = BATCH[device.type]
 
     def map(self, function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-        """function(frames) for frames (n, …), in parts. Raises MemoryError where not even one at a time fits."""
+        """Return function(frames) for frames (n, …), computed in parts.
+
+        Raises MemoryError if there is not memory for a single frame.
+        """
         done: list[Tensor] = []
         first = 0
         while first < len(frames):
@@ -33,7 +36,7 @@ class AdaptiveBatches:
         return done[0] if len(done) == 1 else torch.cat(done)
 
     def notes(self, stage: str, shard: int) -> tuple[str, ...]:
-        """What there is to tell of a shard that is done: nothing where memory was enough."""
+        """Return what should be reported of a shard that is done: nothing if memory was enough."""
         if self.size == self.wanted:
             return ()
         return (
@@ -44,13 +47,13 @@ class AdaptiveBatches:
     def _halve(self, tried: int) -> None:
         if tried == 1:
             raise MemoryError("there is no memory for a single frame to go through the flow")
-        # Halves of the full size, whatever the rest was: on a CPU, slices of the flow then stay what they were.
+        # The full size is halved, even if a smaller rest was tried, so that the flow's slices on a CPU stay the same.
         while self.size >= tried:
             self.size //= 2
 
 
 def _unless_memory_is_short(function: Callable[[Tensor], Tensor], part: Tensor) -> Tensor | None:
-    # Returned from, so that the error, and with it everything the batch had taken, is gone before the next one.
+    # This is a function of its own, so that the error, and all memory that it keeps, is gone before the next batch.
     try:
         return function(part)
     except RuntimeError as error:
@@ -62,5 +65,5 @@ def _unless_memory_is_short(function: Callable[[Tensor], Tensor], part: Tensor) 
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it is a device's allocator that has no more: PyTorch has a class of error for GPUs only."""
+    """Return whether a device's allocator has no more memory; PyTorch has a class of error for GPUs only."""
     return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _SAID)

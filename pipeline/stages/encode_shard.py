@@ -1,4 +1,4 @@
-"""Stage two, a shard of small frames -> latents: the flow over every frame once, and the STDs of eq. 4."""
+"""Stage two makes latents of a shard's small frames, by one pass of the flow over them, and the STDs of eq. 4."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -23,7 +23,10 @@ from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 @lru_cache(maxsize=1)
 def worker_flow(path: str, fingerprint: str, device: str, precision: str) -> Flow:
-    """The flow of a cache, loaded once per worker process; one thread, so that bytes do not depend on the machine."""
+    """Return the flow of a cache, loaded once per worker process.
+
+    PyTorch is set to one thread, so that bytes do not depend on the machine.
+    """
     torch.set_num_threads(1)
     return load_flow(path, device, precision)
 
@@ -34,7 +37,10 @@ def cache_flow(layout: Layout, settings: Settings, device: str) -> Flow:
 
 @on_copies("small")
 def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) -> Receipt:
-    """Encode the stored small frames of a shard; safe to run again. Its ingest must be done."""
+    """Encode the stored small frames of a shard; it is safe to run again.
+
+    Raises ValueError if the shard is not ingested.
+    """
     ingested = read_receipt(layout, INGEST, shard)
     if ingested is None:
         raise ValueError(f"shard {shard} is not ingested")
@@ -61,18 +67,19 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
     key = small.relative_to(layout.root).as_posix()
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
     receipt = make_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
-    # Before the receipt is there: renderings of latents that were replaced would be read as if they belonged to these.
+    # Renderings of replaced latents go before the receipt is there; else they would be read as if they belonged to
+    # these.
     remove_stale_renderings(layout, shard, receipt)
     return receipt.write(layout)
 
 
 def as_images(small: Tensor) -> Tensor:
-    """Small frames (n, 64, 64, 3) uint8 -> the flow's input (n, 3, 64, 64) float32 in [0, 1]."""
+    """Turn small frames (n, 64, 64, 3) uint8 into the flow's input (n, 3, 64, 64) float32 in [0, 1]."""
     return small.permute(0, 3, 1, 2).float() / 255
 
 
 class _Statistics:
-    """STD and histogram of each video of a shard, from batches of z that run across the videos."""
+    """This computes STD and histogram of each video of a shard, from batches of z that run across the videos."""
 
     def __init__(self, offsets: np.ndarray, std: np.ndarray, histogram: np.ndarray):
         self._offsets, self._std, self._histogram = offsets, std, histogram
@@ -81,7 +88,7 @@ class _Statistics:
         self._clips = ClipHistogram(0)
 
     def update(self, start: int, z: Tensor) -> None:
-        """z (n, 12288) float32 of the shard's frames from start on."""
+        """Add z (n, 12288) float32 of the shard's frames from `start` on."""
         stop = start + len(z)
         first = int(np.searchsorted(self._offsets, start, side="right")) - 1
         last = int(np.searchsorted(self._offsets, stop, side="left"))
@@ -101,7 +108,7 @@ class _Statistics:
 
 
 class ClipHistogram:
-    """STDs over a video's windows of 16 frames, counted as its frames come in; STDs of 4 and more are not counted."""
+    """This counts STDs over a video's windows of 16 frames as its frames come in, except STDs of 4 and more."""
 
     def __init__(self, frames: int):
         self.counts = np.zeros(HISTOGRAM_BINS, np.int64)
@@ -110,7 +117,7 @@ class ClipHistogram:
         self._first = 0
 
     def update(self, z: Tensor) -> None:
-        """The next frames, (n, D)."""
+        """Add the latents of the next frames, (n, D)."""
         recent = z if self._recent is None else torch.cat([self._recent, z])
         while self._windows and self._windows[0][-1] < self._first + len(recent):
             window = torch.from_numpy(self._windows.pop(0) - self._first)

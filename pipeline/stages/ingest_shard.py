@@ -1,4 +1,4 @@
-"""Stage one, a shard of videos -> stored frames: decode, thin, resize, JPEG, and the 64x64 frames the flow will see."""
+"""Stage one makes stored frames of a shard of videos: decoded, thinned, resized, as JPEG and as 64x64 for the flow."""
 
 import errno
 import os
@@ -23,9 +23,9 @@ from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage import files
 
 COPY_FRAMES = 256
-"""Frames that go from a spool to the shard at a time (5 MB)."""
+"""This many frames are copied from a spool to the shard at a time (5 MB)."""
 
-# What a broken mount or a dying disk answers: nothing that a video could be blamed for.
+# A broken mount or a dying disk answers with these errors; no video is to blame for them.
 STORAGE_ERRNOS = {
     errno.EIO,
     errno.ESTALE,
@@ -40,7 +40,7 @@ STORAGE_ERRNOS = {
 }
 
 STORAGE_WORDS = ("Input/output error", "No such file", "Permission denied", "Stale file handle", "not connected")
-"""In what the decoder says: of the storage, perhaps, and not of the video."""
+"""A message of the decoder with these words may be about the storage, and not about the video."""
 
 
 class StorageError(OSError):
@@ -49,14 +49,14 @@ class StorageError(OSError):
 
 @dataclass(frozen=True)
 class Source:
-    """A row of the manifest: video_id, and path relative to the root (or absolute, below it)."""
+    """A source is a row of the manifest: video_id, and a path relative to the root (or absolute, below it)."""
 
     video_id: str
     path: str
 
 
 def sources_of(manifest: pd.DataFrame) -> list[Source]:
-    """The videos of a manifest's rows, in their order."""
+    """Return the sources of a manifest's rows, in their order."""
     return [Source(*row) for row in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
 
 
@@ -70,10 +70,10 @@ def ingest_shard(
     silence: float = SILENCE_SECONDS,
     known_failures: Mapping[str, str] = MappingProxyType({}),
 ) -> Receipt:
-    """Ingest the videos of a shard; safe to run again, the same bytes each time.
+    """Ingest the videos of a shard; it is safe to run again, and gives the same bytes each time.
 
-    silence: seconds without a byte after which a decoder is taken for hung. known_failures: video_id -> reason, for
-    videos that are not even opened, since they took their worker with them. Raises OSError where storage fails.
+    silence: seconds without a byte after which a decoder is taken to be hung. known_failures: video_id -> reason, for
+    videos that are not even opened, since they killed their worker. Raises OSError if storage fails.
     """
     frames, small = layout.frames(shard), layout.small(shard)
     videos = []
@@ -90,9 +90,9 @@ def ingest_shard(
 def ingest_video(
     source: Source, root: Path, settings: Settings, writer: FrameWriter, scratch: Path, silence: float
 ) -> VideoRecord:
-    """One video into a shard: all the frames that decode, or, where it fails, none.
+    """Ingest one video into a shard, all frames that decode or, if it fails, none, and return what became of it.
 
-    Raises OSError where storage fails.
+    Raises OSError if storage fails.
     """
     try:
         path = find_source(source, root)
@@ -127,10 +127,10 @@ def ingest_video(
 def decoded_in_two_tries(
     path: Path, settings: Settings, scratch: Path, silence: float
 ) -> Iterator[tuple[Decoded, "_VideoSpool"]]:
-    """What came of decoding a video, and its frames in a spool: a decoder that is killed leaves nothing in the shard.
+    """Yield what came of decoding a video, and its frames in a spool: a killed decoder leaves nothing in the shard.
 
-    A first try that may have failed for a reason that passes, such as a killed decoder or storage that did not answer,
-    is followed by a second. Raises DecodeError where the second fails as well.
+    If the first try may have failed for a reason that passes, such as a killed decoder or storage that did not answer,
+    there is a second. Raises DecodeError if the second fails as well.
     """
 
     def decode(spool: _VideoSpool) -> Decoded:
@@ -150,9 +150,10 @@ def decoded_in_two_tries(
 
 
 def find_source(source: Source, root: Path) -> Path:
-    """The file of a manifest row. Raises ValueError, for a person, where there is none that may be read.
+    """Return the file of a manifest row. Raises ValueError, worded for a person, if there is none that may be read.
 
-    Raises StorageError where the root is gone, or a mount on the way to the file: then no video is to blame.
+    Raises StorageError if the root is gone, or a mount on the way to the file, and OSError if the storage fails; then
+    no video is to blame.
     """
     path = Path(os.path.normpath(root / source.path))
     base = Path(os.path.normpath(root))
@@ -184,10 +185,10 @@ def find_source(source: Source, root: Path) -> Path:
 
 
 def refuse_lost_mount(path: Path, base: Path) -> None:
-    """Raise StorageError where the nearest folder that is there, on the way from base to a missing file, is empty.
+    """Raise StorageError if the nearest folder that is there, on the way from base to a missing file, is empty.
 
-    So the place of a mount looks when the mount is lost. A folder that is not there at all, or holds something, is
-    none: the row names a file that does not exist.
+    The folder of a mount is empty when the mount is lost. If the folder holds something, the row simply names a file
+    that does not exist. A missing base raises StorageError as well.
     """
     folder = path.parent
     while folder != base and not folder.exists():
@@ -205,9 +206,9 @@ def refuse_lost_mount(path: Path, base: Path) -> None:
 
 
 def read_source_again(source: Source, root: Path, sha256: str) -> str:
-    """Why a video that did not decode well has itself to blame for it, read a second time; empty where it is the same.
+    """Read a video that did not decode well again; return what is wrong with the file, or "" if it is the same.
 
-    Raises OSError where it is the storage that fails: a decoder does not tell a lost mount from a broken file.
+    Raises OSError if the storage fails: a decoder cannot distinguish a lost mount from a broken file.
     """
     try:
         changed = files.sha256(find_source(source, root)) != sha256
@@ -217,7 +218,7 @@ def read_source_again(source: Source, root: Path, sha256: str) -> str:
 
 
 def judge(decoded: Decoded) -> tuple[str, str]:
-    """Status and reason of a video from the frames that came and what ffmpeg said; exit codes and headers lie."""
+    """Return status and reason of a video by the frames that came and ffmpeg's messages; exit codes and headers lie."""
     said = " ".join(decoded.errors)
     first = decoded.errors[0][:200] if decoded.errors else ""
     if decoded.frames:
@@ -235,7 +236,7 @@ def judge(decoded: Decoded) -> tuple[str, str]:
 
 
 class _VideoSpool:
-    """The frames of one video, JPEG and small, kept aside until it is known what the video is worth."""
+    """This holds the frames of one video, JPEG and small, until it is known whether they are worth storing."""
 
     def __init__(self, folder: Path, jpeg_quality: int):
         self._quality = jpeg_quality
@@ -251,7 +252,7 @@ class _VideoSpool:
         self._small.close()
 
     def take(self, frames: np.ndarray) -> None:
-        """The next frames, (n, H, W, 3) uint8: what is pooled is what readers will decode, not what came in."""
+        """Add the next frames, (n, H, W, 3) uint8; small ones are pooled from what readers will decode."""
         jpegs = encode_jpegs(frames, self._quality)
         self._jpeg.write(b"".join(jpegs))
         self._small.write(pool_small(decode_jpegs(jpegs)).tobytes())

@@ -1,4 +1,4 @@
-"""Which video takes its worker with it: each video of a shard ingested alone, in a process of its own."""
+"""This module finds videos that kill their worker: each video of a shard is ingested alone, in a process of its own."""
 
 import multiprocessing
 import os
@@ -16,16 +16,16 @@ from s2vc.pipeline.stages.ingest_shard import Source, StorageError, ingest_shard
 
 
 class NoCulprit(RuntimeError):
-    """A shard that cannot be ingested, though each of its videos can: too little memory, or somebody killing."""
+    """A shard cannot be ingested, though each of its videos can: memory is too small, or somebody kills workers."""
 
 
 @on_copies()
 def ingest_without_culprits(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Receipt:
-    """Ingest a shard that killed its worker every time: find who does it, then leave those out.
+    """Ingest a shard that killed its worker every time: find the videos that do it, then leave them out.
 
-    Raises NoCulprit where no single video does it.
+    Raises NoCulprit if no single video does it.
     """
     culprits = find_culprits(layout, settings, sources, root, silence)
     if not culprits:
@@ -36,10 +36,10 @@ def ingest_without_culprits(
 def find_culprits(
     layout: Layout, settings: Settings, sources: list[Source], root: Path, silence: float
 ) -> dict[str, str]:
-    """video_id -> reason for the videos whose process did not survive them; what they wrote is thrown away.
+    """Return video_id -> reason for the videos whose process did not survive them; what they wrote is thrown away.
 
-    Raises StorageError where a process fails in a way that says nothing about the video, NoCulprit where the kernel has
-    killed something for want of memory meanwhile.
+    Raises StorageError if a process fails in a way that says nothing about the video, and NoCulprit if the kernel has
+    killed something meanwhile because memory ran out.
     """
     culprits = {}
     context = multiprocessing.get_context("spawn")
@@ -63,10 +63,10 @@ def find_culprits(
 
 
 def count_out_of_memory_kills() -> int:
-    """Processes that the kernel of this machine has killed since memory ran out, in a container's limits as well."""
+    """Return how many processes this machine's kernel has killed because memory ran out, in containers as well."""
     try:
         counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    except OSError:  # not Linux
+    except OSError:  # this is not Linux
         return 0
     return int(counters.get("oom_kill", 0))
 
@@ -78,5 +78,6 @@ def _ingest_alone(source: Source, root: Path, settings: Settings, scratch: Path,
             ingest_video(source, root, settings, writer, scratch, silence)
     except OSError:
         traceback.print_exc()
-        # At once: HDF5 crashes at the end of a process that could not write a file, and the video would be blamed.
+        # The process ends at once: HDF5 crashes at the end of one that could not write a file, and the video would be
+        # blamed.
         os._exit(1)

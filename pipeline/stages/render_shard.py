@@ -1,4 +1,4 @@
-"""Stage three, a shard of latents -> corrections, for several variants in one pass over the latents."""
+"""Stage three makes corrections of a shard's latents, for several variants in one pass over the latents."""
 
 import hashlib
 from collections import deque
@@ -35,12 +35,16 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 
 PIECE_FRAMES = 64
-"""Frames of a whole-video window that are read at a time."""
+"""A window over a complete video is read in pieces of this many frames."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window to render: row and id of its video, its number in the video, its frame numbers in the shard (L,)."""
+    """This is a window to render.
+
+    video, video_id: row and id of its video. number: its number in the video. frames: its frame numbers in the shard
+    (L,).
+    """
 
     video: int
     video_id: str
@@ -50,9 +54,11 @@ class Window:
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames of a window, in order: z (n, 12288) float32 as cached, x = X' (n, 3, 64, 64) float32 in [0, 1].
+    """A piece holds frames of a window, in order.
 
-    std, pixel_std: STDs over the whole window, of its latents and of X', (12288,) float32; pixel_std for tfd only.
+    first: whether the window begins with it. z: the cached latents (n, 12288) as float32. x: X' (n, 3, 64, 64) float32
+    in [0, 1]. std, pixel_std: STDs over the complete window, of its latents and of X', (12288,) float32; pixel_std is
+    for tfd only.
     """
 
     window: Window
@@ -64,14 +70,17 @@ class Piece:
 
 
 class Sink(Protocol):
-    """Where rendered windows go; see CorrectionWriter.add."""
+    """A sink takes rendered windows; see CorrectionWriter.add."""
 
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
 
 
 @on_copies("small", "latents.zarr")
 def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> list[Receipt]:
-    """Render variants of one window rule from the cached latents of a shard; safe to run again."""
+    """Render variants of one window rule from a shard's cached latents; it is safe to run again.
+
+    Returns a receipt for each variant. Raises ValueError if the shard is not encoded.
+    """
     encoded = read_receipt(layout, ENCODE, shard)
     if encoded is None:
         raise ValueError(f"shard {shard} is not encoded")
@@ -89,7 +98,7 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
 
 
 def shard_windows(encoded: Receipt, rule: WindowRule) -> list[Window]:
-    """All windows of a shard, video by video."""
+    """Return all windows of a shard, video by video."""
     return [
         Window(row, video.video_id, number, first + frames)
         for row, (video, first) in enumerate(zip(encoded.videos, encoded.video_offsets[:-1], strict=True))
@@ -108,7 +117,7 @@ def render_windows(
 ) -> tuple[str, ...]:
     """Render windows of a shard, each variant into its sink; the latents are read once for all of them.
 
-    Returns what there is to tell of it, see AdaptiveBatches.
+    Returns what should be reported, see AdaptiveBatches.notes.
     """
     batches = AdaptiveBatches(flow.device)
     renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
@@ -124,7 +133,7 @@ def render_windows(
 def _pieces(
     layout: Layout, shard: int, windows: list[Window], rule: WindowRule, tfd: bool, device: torch.device
 ) -> Iterator[Piece]:
-    """What the windows hold, read from the cache in order; a window of scope `clip` is one piece."""
+    """Yield the pieces of the windows, read from the cache in order; a window of scope `clip` is one piece."""
     path, small = layout.latents(shard), layout.small(shard)
     std_video = read_std_video(path) if rule.scope == "video" else None
     for window in windows:
@@ -141,7 +150,7 @@ def _pieces(
 
 
 def _pixel_std(small: Path, frames: np.ndarray) -> Tensor:
-    """STD over a window of each value of X', (12288,) float32, read in pieces."""
+    """Return the STD over a window of each value of X', (12288,) float32, which is read in pieces."""
     running = RunningStd()
     for start in range(0, len(frames), PIECE_FRAMES):
         part = frames[start : start + PIECE_FRAMES]
@@ -151,7 +160,7 @@ def _pixel_std(small: Path, frames: np.ndarray) -> Tensor:
 
 
 class _Open:
-    """A window on its way: the changes that are decoded wait in a spool until their largest modulus is known."""
+    """This is a window that is being rendered: its changes wait in a spool until their largest modulus is known."""
 
     def __init__(self, record: WindowRecord, suppress: Callable[[Tensor], Tensor], untouched: bool, scratch: Path):
         self.record = record
@@ -162,7 +171,7 @@ class _Open:
         self._spool = files.spool(scratch)
 
     def take(self, change: np.ndarray) -> None:
-        """The next frames' changes, (n, 64, 64, 3) float32."""
+        """Add the next frames' changes, (n, 64, 64, 3) float32."""
         self._peak = max(self._peak, float(np.abs(change).max()))
         self._spool.write(change.tobytes())
         self.missing -= len(change)
@@ -183,7 +192,7 @@ class _Open:
 
 
 class _Renderer:
-    """One variant: suppresses, decodes in full batches across windows, and hands windows on in order."""
+    """This renders one variant: it suppresses, decodes in full batches across windows, and delivers them in order."""
 
     def __init__(self, variant: Variant, flow: Flow, sink: Sink, batches: AdaptiveBatches, scratch: Path):
         self._variant, self._flow, self._sink = variant, flow, sink
@@ -211,7 +220,7 @@ class _Renderer:
         self._deliver()
 
     def _begin(self, piece: Piece) -> None:
-        """Choose what is suppressed in a window (eq. 4), from STDs over the whole of it."""
+        """Choose what is suppressed in a window (eq. 4), from STDs over all of it."""
         variant, window = self._variant, piece.window
         std = piece.pixel_std if piece.pixel_std is not None and variant.strategy == "tfd" else piece.std
         alpha = variant.alpha if variant.alpha is not None else alpha_to_keep(std, variant.keep or 0.0)
@@ -219,7 +228,7 @@ class _Renderer:
         suppressed = suppressed_set(std, alpha, variant.strategy, rng)
         kept = 1.0 - float(suppressed.double().mean())
         record = WindowRecord(window.video, window.frames, alpha, kept)
-        # The way through the flow and back rounds; where nothing is suppressed the change is 0, not nearly 0.
+        # Encoding and decoding round; where nothing is suppressed, the change is 0 and not nearly 0.
         untouched = not bool(suppressed.any())
         self._open.append(_Open(record, suppressor(suppressed, variant.strategy, rng), untouched, self._scratch))
 
@@ -239,7 +248,7 @@ class _Renderer:
 
 
 def window_rng(variant: Variant, window: Window) -> np.random.Generator:
-    """Random numbers of a window: the same in every run, whatever shard or batch it is in."""
+    """Return a window's random generator: it is the same in every run, whatever shard or batch the window is in."""
     video = int.from_bytes(hashlib.sha256(window.video_id.encode()).digest()[:8], "little")
     return np.random.default_rng([variant.seed, variant.draw, video, window.number])
 

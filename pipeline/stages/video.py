@@ -1,4 +1,4 @@
-"""Videos through ffmpeg: decoding with nothing trusted but the frames that come out, and writing MP4."""
+"""ffmpeg decodes videos, of which nothing is trusted but the frames that come out, and writes MP4."""
 
 import ctypes
 import os
@@ -23,18 +23,18 @@ import numpy as np
 from s2vc.pipeline.storage.prefetch import prefetch
 
 DECODE_FRAMES = 32
-"""Frames handed on at a time."""
+"""Frames are passed on this many at a time."""
 
 PLANES = "gbrp"
-"""ffmpeg's name of what comes through the pipe: whole planes of green, blue and red, in this order."""
+"""This is ffmpeg's name of what comes through the pipe: complete planes of green, blue and red, in this order."""
 
 SILENCE_SECONDS = 120.0
-"""A decoder that gives no byte for this long is taken for hung."""
+"""A decoder that gives no byte for this long is taken to be hung."""
 
 MAX_PIXELS = 1 << 28
-"""Larger frames are refused by the decoder; 16,384 x 16,384."""
+"""The decoder refuses frames of more pixels than this, 16,384 x 16,384."""
 
-# Containers that hold their own frames. Playlists and scripts (hls, dash, concat, …) are not among them: under the
+# These containers hold their own frames. Playlists and scripts (hls, dash, concat, …) are not among them: under the
 # name of an .mp4 they would make ffmpeg read other files.
 FORMATS = (
     "mov,matroska,avi,asf,flv,mpeg,mpegts,mpegvideo,gif,ogg,h264,hevc,m4v,ivf,rm,dv,mxf,nut,"
@@ -43,7 +43,7 @@ FORMATS = (
 
 
 class DecodeError(OSError):
-    """A decoder that ended in a way that says nothing about the video, such as being killed."""
+    """The decoder ended in a way that says nothing about the video, such as being killed."""
 
 
 class DecodeStalled(DecodeError):
@@ -52,10 +52,11 @@ class DecodeStalled(DecodeError):
 
 @dataclass
 class Decoded:
-    """What came of one decoding.
+    """This is what came of one decoding.
 
-    frames: frames handed on. errors: what ffmpeg called an error, shortened. width, height: of the stream, pixels,
-    before any rotation; 0 where unknown. fps: frames per second by the header, "25" or "30000/1001"; "" where unknown.
+    frames: how many were passed on. errors: what ffmpeg called an error, shortened. width, height: of the stream, in
+    pixels, before any rotation; 0 where unknown. fps: frames per second by the header, "25" or "30000/1001"; "" where
+    unknown.
     """
 
     frames: int = 0
@@ -67,7 +68,7 @@ class Decoded:
 
 @lru_cache(maxsize=1)
 def ffmpeg_binary() -> str:
-    """The ffmpeg on the PATH if it is 5.1 or later (it needs -fps_mode), else the one that imageio-ffmpeg brings."""
+    """Return the ffmpeg on the PATH if it is 5.1 or later (-fps_mode is needed), else imageio-ffmpeg's."""
     found = shutil.which("ffmpeg")
     if found is not None:
         version = re.search(r"version n?(\d+)\.(\d+)", ffmpeg_version(found))
@@ -79,14 +80,14 @@ def ffmpeg_binary() -> str:
 
 
 def ffmpeg_version(binary: str) -> str:
-    """The first words of its banner, e.g. "ffmpeg version 7.1"."""
+    """Return the first three words of ffmpeg's banner, e.g. "ffmpeg version 7.1"."""
     banner = subprocess.run([binary, "-version"], capture_output=True, text=True, check=True).stdout
     return " ".join(banner.split()[:3])
 
 
 def decode_command(path: Path, height: int, width: int, frame_step: int = 1) -> list[str]:
-    """ffmpeg arguments that write every `frame_step`-th frame of the first video stream as raw planes to a pipe."""
-    # One thread: a damaged file decodes differently with two. Passthrough: every frame once, whatever its time stamp.
+    """Return the ffmpeg command that writes every `frame_step`-th frame of the first video stream as raw planes."""
+    # With two threads a damaged file decodes differently. Passthrough gives every frame once, whatever its time stamp.
     source = ffmpeg.input(
         f"file:{path.absolute()}",
         threads=1,
@@ -100,7 +101,7 @@ def decode_command(path: Path, height: int, width: int, frame_step: int = 1) -> 
         "pipe:1",
         vf=f"{thin}scale={width}:{height}",
         format="rawvideo",
-        # The same values as rgb24, from a path of the scaler that takes two thirds of the time.
+        # These are the values of rgb24, from a path of the scaler that takes two thirds of the time.
         pix_fmt=PLANES,
         fps_mode="passthrough",
         threads=1,
@@ -116,16 +117,17 @@ def decode_video(
     frame_step: int = 1,
     silence: float = SILENCE_SECONDS,
 ) -> Decoded:
-    """Decode a video, rotation applied, and hand its frames on: take((n, height, width, 3) uint8 RGB), n <= 32.
+    """Decode a video, rotation applied, and pass its frames on: take((n, height, width, 3) uint8 RGB), n <= 32.
 
-    Returns what came of it, a broken file included. Raises DecodeStalled where no byte came for `silence` seconds and
-    DecodeError where ffmpeg was killed. No process is left behind.
+    Returns what came of it, even of a broken file. Raises DecodeStalled if no byte came for `silence` seconds, and
+    DecodeError if ffmpeg was killed. No process is left behind.
     """
     result = Decoded()
     with _running(decode_command(path, height, width, frame_step)) as process:
         assert process.stdout is not None and process.stderr is not None
         log = _Log(process.stderr)
-        # Read by a thread: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are stored.
+        # A thread reads the frames: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are
+        # stored.
         for frames in prefetch(_read_frames(process.stdout, height, width, silence)):
             take(frames)
             result.frames += len(frames)
@@ -143,7 +145,7 @@ def decode_video(
 
 @contextmanager
 def _running(command: list[str], stdin: int | None = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that is dead when the block ends, however it ends."""
+    """Yield a child process that is dead when the block ends, however it ends."""
     process = subprocess.Popen(
         command,
         stdin=stdin,
@@ -162,7 +164,7 @@ def _running(command: list[str], stdin: int | None = subprocess.DEVNULL) -> Iter
                 pipe.close()
 
 
-# Looked up here, since little is allowed between fork and exec.
+# prctl is looked up here, since little is allowed between fork and exec.
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 
@@ -175,7 +177,7 @@ def die_with_parent() -> None:
 
 
 def _read_frames(pipe: IO[bytes], height: int, width: int, silence: float) -> Iterator[np.ndarray]:
-    """Whole frames from a pipe, up to DECODE_FRAMES at a time; a rest that is no whole frame is dropped."""
+    """Yield complete frames from a pipe, up to DECODE_FRAMES at a time; an incomplete one at the end is dropped."""
     frame_bytes = height * width * 3
     buffer = bytearray(DECODE_FRAMES * frame_bytes)
     while True:
@@ -189,7 +191,7 @@ def _read_frames(pipe: IO[bytes], height: int, width: int, silence: float) -> It
 
 
 def _interleaved(planes: np.ndarray) -> np.ndarray:
-    """Planes (n, 3, H, W) in the order of PLANES -> frames (n, H, W, 3) RGB."""
+    """Turn planes (n, 3, H, W) in the order of PLANES into frames (n, H, W, 3) RGB."""
     count, channels, height, width = planes.shape
     frames = np.empty((count, height, width, channels), np.uint8)
     for plane, channel in enumerate(PLANES[:channels]):
@@ -198,7 +200,10 @@ def _interleaved(planes: np.ndarray) -> np.ndarray:
 
 
 def _fill(pipe: IO[bytes], buffer: memoryview, silence: float) -> int:
-    """Read until the buffer is full or the pipe ends; the number of bytes read."""
+    """Read until the buffer is full or the pipe ends; return the number of bytes read.
+
+    Raises DecodeStalled if no byte comes for `silence` seconds.
+    """
     filled = 0
     while filled < len(buffer):
         ready, _, _ = select.select([pipe], [], [], silence)
@@ -212,7 +217,7 @@ def _fill(pipe: IO[bytes], buffer: memoryview, silence: float) -> int:
 
 
 class _Log:
-    """ffmpeg's messages, drained by a thread of their own, or the child would block on a full pipe."""
+    """This collects ffmpeg's messages; a thread drains them, or the child would block on a full pipe."""
 
     KEPT = 20
 
@@ -226,7 +231,7 @@ class _Log:
         self._thread.join()
 
     def stream(self) -> tuple[int, int, str]:
-        """Width, height and frames per second of the first video stream, as far as the header tells."""
+        """Return width, height and frames per second of the first video stream, as far as the header gives them."""
         for line in self._streams:
             if "attached pic" not in line:
                 size = re.search(r", (\d{1,6})x(\d{1,6})", line)
@@ -258,7 +263,7 @@ class _Log:
 
 
 def frame_rate(text: str) -> str:
-    """ffmpeg's rounded rate as the one that was meant: "29.97" -> "30000/1001", "25" -> "25"."""
+    """Return the rate that ffmpeg's rounded one stands for: "29.97" -> "30000/1001", "25" -> "25"."""
     rate = Fraction(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
     ntsc = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
     return str(ntsc) if rate.denominator > 1 and abs(ntsc - rate) < Fraction(1, 100) else str(rate)
@@ -266,10 +271,11 @@ def frame_rate(text: str) -> str:
 
 @contextmanager
 def write_video(path: Path, height: int, width: int, fps: str, crf: int = 18) -> Iterator[Callable[[np.ndarray], None]]:
-    """An H.264 MP4 that any player shows; the block calls write((n, height, width, 3) uint8 RGB).
+    """Write an H.264 MP4 that any player shows; the block calls write((n, height, width, 3) uint8 RGB).
 
-    crf: libx264's constant rate factor, 0 (lossless) to 51. Height and width must be even, as yuv420p wants. The same
-    frames give the same bytes. Raises OSError where ffmpeg cannot write.
+    fps: frames per second as in `Decoded`; "" means 25. crf: libx264's constant rate factor, 0 (lossless) to 51. Height
+    and width must be even, as yuv420p wants. The same frames give the same bytes. Raises OSError if ffmpeg cannot
+    write.
     """
     raw = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{width}x{height}", framerate=fps or "25")
     output = ffmpeg.output(

@@ -1,1 +1,1 @@
-"""Files, HDF5 and object stores: whatever is written appears whole, or not at all."""
+"""This package handles files, HDF5 and object stores: whatever is written appears complete or not at all."""

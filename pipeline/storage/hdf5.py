@@ -1,4 +1,4 @@
-"""HDF5 as the shards use it: datasets that grow, a checksum on every chunk, bytes that depend on the content alone."""
+"""HDF5 as the shards use it: datasets grow, every chunk has a checksum, and the bytes depend on the content alone."""
 
 import io
 import math
@@ -17,18 +17,20 @@ from isal.igzip_lib import IsalError
 from s2vc.pipeline.storage.files import Malformed, attempt
 
 FLETCHER_BYTES = 4
-"""At the end of a chunk with HDF5's checksum."""
+"""HDF5's checksum takes this many bytes at the end of a chunk."""
 
 OPEN_FILES = 64
-"""Shards a process keeps open for reading."""
+"""A process keeps this many shards open for reading."""
 
 MAX_CHUNK_BYTES = 16 << 20
-"""A chunk is unpacked whole, however little of it is asked for; ours have 98 kB."""
+"""Larger chunks are refused, since a chunk is unpacked completely, however little of it is needed; ours have 98 kB."""
 
 
 class _Storage(io.RawIOBase):
-    """The file that HDF5 writes to. It never hears of a failure, after which it would take the process with it when it
-    closes the file: the first one is kept, for `check`, and what comes after it goes nowhere."""
+    """HDF5 writes to this file and never learns of a failure, after which it would crash the process at closing.
+
+    The first failure is kept for `check`, and whatever is written after it is dropped.
+    """
 
     def __init__(self, path: Path):
         self._path, self._place = path, 0
@@ -36,7 +38,7 @@ class _Storage(io.RawIOBase):
         self._failure: OSError | None = None
 
     def check(self) -> None:
-        """Raise the OSError that there was, if any."""
+        """Raise the first OSError, if there was one."""
         if self._failure is not None:
             raise self._failure
 
@@ -89,7 +91,7 @@ class _Storage(io.RawIOBase):
 
 
 class Growing:
-    """A dataset that is appended to along its first axis. Raises OSError where storage fails."""
+    """This dataset is appended to along its first axis. Its methods raise OSError if storage fails."""
 
     def __init__(self, dataset: h5py.Dataset, storage: _Storage):
         self._dataset, self._storage = dataset, storage
@@ -105,13 +107,13 @@ class Growing:
 
 
 class ShardFile:
-    """A shard that is being written."""
+    """This is a shard that is being written."""
 
     def __init__(self, file: h5py.File, storage: _Storage):
         self._file, self._storage = file, storage
 
     def growing(self, name: str, row: tuple[int, ...], dtype: Any, chunk_rows: int, compress: bool = False) -> Growing:
-        """A new dataset (0, *row), in chunks of `chunk_rows` rows with a checksum each; gzip where it pays."""
+        """Add a dataset (0, *row), in chunks of `chunk_rows` rows with a checksum each; `compress` means gzip."""
         options: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
         return Growing(
             self._file.create_dataset(
@@ -127,7 +129,7 @@ class ShardFile:
         )
 
     def put(self, name: str, values: np.ndarray | list[str]) -> None:
-        """A small dataset, whole; a list of strings becomes variable-length UTF-8."""
+        """Write a small dataset at once; a list of strings becomes variable-length UTF-8."""
         if isinstance(values, list):
             self._file.create_dataset(name, data=np.array(values, dtype=object), dtype=h5py.string_dtype())
         else:
@@ -136,7 +138,7 @@ class ShardFile:
 
 @contextmanager
 def write_shard(path: Path) -> Iterator[ShardFile]:
-    """A new HDF5 file at `path` when the block ends without an error. Raises OSError where storage fails."""
+    """Write a new HDF5 file, which is at `path` if the block ends without an error. Raises OSError if storage fails."""
     with attempt(path) as aside, _Storage(aside) as storage:
         try:
             with h5py.File(storage, "w") as file:
@@ -146,33 +148,37 @@ def write_shard(path: Path) -> Iterator[ShardFile]:
 
 
 def read_shard(path: Path) -> h5py.File:
-    """The file, open for reading; a process keeps a bounded number open, each opened by that process itself.
+    """Return a file that is open for reading. Each process opens its own, and keeps a bounded number of them open.
 
-    Raises OSError where there is no file or it is no HDF5.
+    Raises OSError if there is no file or it is not HDF5.
     """
     status = path.stat()
     return _open(str(path), os.getpid(), status.st_ino, status.st_mtime_ns)
 
 
 def read_dataset(path: Path, name: str) -> h5py.Dataset:
-    """A dataset of a shard, for slices; it is kept open with its file, since to open one takes as long as to read one.
+    """Return a dataset of a shard, to be read by slices; it stays open, since opening takes as long as reading.
 
-    Raises OSError where there is no file or it is no HDF5, Malformed where there is no such dataset, or an unsound one.
+    Raises OSError if there is no file or it is not HDF5, and Malformed if the dataset is missing or unsound.
     """
     status = path.stat()
     return _open_dataset(str(path), os.getpid(), status.st_ino, status.st_mtime_ns, name)
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """A small dataset of a shard, whole and kept in memory; not to be written into. Raises as `read_dataset` does."""
+    """Return a small dataset of a shard as an array, which is kept in memory and must not be written into.
+
+    Raises what `read_dataset` raises, and Malformed if the dataset is compressed or a single value.
+    """
     status = path.stat()
     return _array(str(path), status.st_ino, status.st_mtime_ns, name)
 
 
 def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarray:
-    """dataset[start:stop] of a gzipped dataset as `ShardFile.growing` makes them, unpacked by ISA-L, in half the time.
+    """Return dataset[start:stop] of a dataset that `ShardFile.growing` compressed; ISA-L unpacks it in half the time.
 
-    The checksum in each chunk's zlib stream (Adler-32) is compared in place of HDF5's. Raises OSError where it differs.
+    The checksum in each chunk's zlib stream (Adler-32) is compared in place of HDF5's. Raises OSError if it differs,
+    and Malformed if the dataset is not in chunks.
     """
     dataset = read_dataset(path, name)
     if not dataset.chunks:
@@ -183,7 +189,7 @@ def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarra
     for first in range(start - start % rows, stop, rows):
         _, stored = dataset.id.read_direct_chunk((first, *[0] * len(rest)))
         try:
-            # No more than is expected: a few bytes can unpack to gigabytes.
+            # The size is limited to what is expected, since a few bytes can unpack to gigabytes.
             content = isal_zlib.decompressobj().decompress(memoryview(stored)[:-FLETCHER_BYTES], max_length=count)
         except (IsalError, EOFError, ValueError) as error:  # type: ignore[misc] # its stubs call the class an instance
             raise OSError(f"{path}: a chunk of {name} is damaged ({error})") from None
@@ -192,21 +198,21 @@ def read_gzipped_rows(path: Path, name: str, start: int, stop: int) -> np.ndarra
 
 
 def close_files() -> None:
-    """Close what this process keeps open for reading: files that were removed meanwhile take room until then."""
+    """Close the files that this process keeps open for reading; files removed meanwhile take disk space until then."""
     _open_dataset.cache_clear()
     _open.cache_clear()
 
 
 def read_part(file: IO[bytes], name: str) -> np.ndarray:
-    """A small dataset of a shard that is open as a stream: no more of it is read than that takes."""
+    """Return a small dataset of a shard that is open as a stream; no more of the stream is read than that takes."""
     with h5py.File(file, "r") as shard:
         return _whole(sound_dataset(shard, name), str(file))
 
 
 def sound_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset that is stored whole in the file itself, in chunks that can be unpacked; nothing of it is read.
+    """Return a dataset if it is stored completely in the file itself, in chunks that can be unpacked; nothing is read.
 
-    Raises Malformed: what a file from a stranger claims is taken at its word only so far as the file bears it out.
+    Raises Malformed if it is not: what a foreign file claims is believed only so far as its contents bear it out.
     """
     link = file.get(name, getlink=True)
     if link is None:
@@ -221,14 +227,14 @@ def sound_dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise Malformed(f"{name} takes its values from other files")
     if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
         raise Malformed(f"{name} is stored in chunks of {plain(dataset.chunks)}, too large to be unpacked")
-    # A few bytes can claim any shape. Where nothing is compressed, the space taken shows whether it is true.
+    # A few bytes can claim any shape. Without compression, the space taken shows whether the claim is true.
     if not dataset.compression and dataset.dtype.kind != "O" and dataset.id.get_storage_size() < dataset.nbytes:
         raise Malformed(f"{name} is {plain(dataset.shape)}, but is not stored whole")
     return dataset
 
 
 def plain(shape: tuple[Any, ...] | None) -> str:
-    """A shape for a person: 40 x 64 x 64 x 3."""
+    """Write a shape for a person: 40 x 64 x 64 x 3."""
     return " x ".join(map(str, shape)) if shape else "a single value"
 
 
@@ -254,5 +260,5 @@ def _whole(dataset: h5py.Dataset, path: str) -> np.ndarray:
 @lru_cache(maxsize=OPEN_FILES)
 def _open(path: str, pid: int, inode: int, changed: int) -> h5py.File:
     # Process and file identity are part of the key: handles do not survive a fork, and a shard may be replaced.
-    # Every dataset kept open would have a cache of its own for chunks that are not asked for again.
+    # Without rdcc_nbytes=0, every open dataset would have a cache of its own for chunks that are not asked for again.
     return h5py.File(path, "r", locking=False, rdcc_nbytes=0)

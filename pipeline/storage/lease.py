@@ -1,8 +1,9 @@
-"""One job at a time writes into a cache in an object store, which has no locks: a job leaves a note, and renews it.
+"""A lease lets one job at a time write into a cache in an object store.
 
-Who is there is judged by the store's own clock: a note that was renewed within LEASE_SECONDS of ours is of a job that
-lives. Two jobs that begin at the same moment may both be refused, never both be let in. Should one go on regardless,
-as a machine that was asleep does, nothing is lost: both write the same bytes under the same keys.
+Stores have no locks, so a job writes a note and renews it. A note's age is judged by the store's own clock: one renewed
+within LEASE_SECONDS of ours belongs to a job that is alive. Of two jobs that begin at the same moment both may be
+refused, but never both admitted. If a job goes on without its lease, as after its machine was asleep, nothing is lost:
+both jobs write the same bytes under the same keys.
 """
 
 import os
@@ -22,7 +23,7 @@ FOLDER = "jobs"
 
 @contextmanager
 def leased(store: Store) -> Iterator[None]:
-    """Hold a cache for the time of the block. Raises UserError where another job does."""
+    """Hold the lease of a cache while the block runs. Raises UserError if another job holds it."""
     own = f"{FOLDER}/{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
     store.write(own, b"")
     try:
@@ -35,7 +36,10 @@ def leased(store: Store) -> Iterator[None]:
 
 
 def refuse_jobs(store: Store) -> None:
-    """Raise UserError where a job holds a cache. Nothing is written, so that one may be looked at who may only read."""
+    """Raise UserError if a job holds the cache; ages are judged by this machine's clock.
+
+    Nothing is written, so that somebody with no more than read permission may check.
+    """
     for name, note in store.listing(FOLDER).items():
         if not _is_left(name, time.time() - note.modified):
             raise _in_use(store, name, time.time() - note.modified)
@@ -53,7 +57,7 @@ def _refuse_others(store: Store, own: str) -> None:
 
 
 def _is_left(name: str, age: float) -> bool:
-    """Whether a note is of a job that is no more: not renewed, or of a process of this machine that is gone."""
+    """Return whether a note's job is gone: the note was not renewed, or its process, on this machine, has ended."""
     host, pid, _ = name.rsplit("-", 2)
     return age > LEASE_SECONDS or (host == os.uname().nodename and not os.path.exists(f"/proc/{pid}"))
 
@@ -68,12 +72,12 @@ def _in_use(store: Store, name: str, age: float) -> UserError:
 
 @contextmanager
 def _renewed(store: Store, own: str) -> Iterator[None]:
-    """A note is written again and again while the block runs, and not after it."""
+    """Write a note again and again while the block runs, and not after it."""
     stop = threading.Event()
 
     def renew() -> None:
         while not stop.wait(RENEW_SECONDS):
-            with suppress(StoreError):  # the job finds out by itself, or the store is back in time
+            with suppress(StoreError):  # either the job meets the error itself, or the store is back in time
                 store.write(own, b"")
 
     thread = threading.Thread(target=renew, daemon=True)

@@ -1,7 +1,8 @@
-"""Copies of a store's objects on this machine: bounded, least recently used first out, shared by all its processes.
+"""This module keeps copies of a store's objects on this machine, up to a limit, shared by all its processes.
 
-An object is a file named by its SHA-256. Beside each lies a lock: held shared by those who are about to open the file
-(a lease), exclusively by the one who fetches it or drops it. Its time stamp says when the object was last asked for.
+The objects that were used least recently are dropped first. An object is a file named by its SHA-256, and has a lock
+file: whoever is about to open the object shares the lock (a lease), and whoever fetches or drops it holds the lock
+alone. The lock file's time stamp says when the object was last asked for.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import close_files
 
 LEASES = 3
-"""Objects that a process keeps from being dropped: those it asked for last, so that it can open them."""
+"""A process keeps the objects that it asked for last, this many, from being dropped, so that it can open them."""
 
 
 class DamagedObject(ValueError):
@@ -27,7 +28,7 @@ class DamagedObject(ValueError):
 
 @dataclass(frozen=True)
 class _Kept:
-    """An object on disk, or the room held for one that is being fetched."""
+    """This is an object on disk, or the room reserved for one that is being fetched."""
 
     used: int
     size: int
@@ -35,9 +36,9 @@ class _Kept:
 
 
 class LocalObjects:
-    """Objects in a folder, of `limit` bytes in all. The limit is passed only by what processes hold leases on.
+    """This keeps objects in a folder, of `limit` bytes in all; only objects that processes have leased exceed it.
 
-    Raises OSError where the folder cannot be written.
+    Raises OSError if the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit: int):
@@ -47,9 +48,9 @@ class LocalObjects:
         self._leases: OrderedDict[str, int] = OrderedDict()
 
     def get(self, digest: str, size: Callable[[], int], fetch: Callable[[Path], None]) -> Path:
-        """The file of an object; where it is not here, fetch(path) brings it, size() bytes.
+        """Return the file of an object; if it is not here, fetch(path) brings it, with size() bytes.
 
-        Raises DamagedObject where it has another SHA-256, UserError where it does not go into the limit.
+        Raises DamagedObject if it has another SHA-256, and UserError if it is larger than the limit.
         """
         path = self._objects / digest
         if digest in self._leases:
@@ -66,14 +67,15 @@ class LocalObjects:
                 if not path.exists():
                     self._fetch(digest, size(), fetch)
             finally:
-                # A lock cannot be turned from exclusive to shared at once: look again whether it is still there.
+                # An exclusive lock cannot become a shared one in one step, so look again whether the file is still
+                # there.
                 os.close(lock)
 
     def adopt(self, path: Path, digest: str) -> None:
-        """Keep a file that was just uploaded, so that the next stage here need not fetch it."""
+        """Keep a file that was just uploaded, so that the next stage on this machine need not fetch it."""
         target, size = self._objects / digest, path.stat().st_size
         with self._exclusive(digest) as held:
-            # What does not go in at all must not drop the others.
+            # A file larger than the limit must not push out the others.
             if held and size <= self.limit and not target.exists() and self._make_room(size):
                 with suppress(FileExistsError):
                     os.link(path, target)
@@ -83,21 +85,21 @@ class LocalObjects:
         self._release(LEASES)
 
     def release(self) -> None:
-        """Give up all leases; in a forked process, those of its parent."""
+        """Give up all leases; those of a forked process are its parent's."""
         self._release(0)
 
     def _release(self, left: int) -> None:
         while len(self._leases) > left:
             lock = self._leases.popitem(last=False)[1]
-            os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for this ticks every 4 ms only
+            os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for time stamps advances only every 4 ms
             os.close(lock)
 
     def _fetch(self, digest: str, size: int, fetch: Callable[[Path], None]) -> None:
-        """Bring an object; its lock is held."""
+        """Fetch an object, whose lock the caller holds. Raises what `get` raises."""
         if size > self.limit:
             raise UserError(f"a shard's file has {size} bytes: --local-cache-size must be larger than that")
         self._release(LEASES - 1)
-        # What this process has open of dropped objects would go on taking room.
+        # Dropped objects that this process still has open would go on taking disk space.
         close_files()
         room, part = self._objects / f"{digest}.room", self._objects / f"{digest}.part"
         try:
@@ -111,7 +113,10 @@ class LocalObjects:
             room.unlink(missing_ok=True)
 
     def _make_room(self, size: int, room: Path | None = None) -> bool:
-        """Drop what was unused for longest until `size` bytes more go in; whether they do. room: keeps their place."""
+        """Drop the objects unused for longest until `size` more bytes fit, and return whether they do.
+
+        room: a file that is made to reserve the bytes.
+        """
         with files.flocked(self._locks / "room"):
             kept = sorted(self._kept(), key=lambda k: k.used)
             total = sum(k.size for k in kept) + size
@@ -122,7 +127,7 @@ class LocalObjects:
                     total -= old.size
             if room is not None:
                 with room.open("wb") as file:
-                    file.truncate(size)  # which takes none on disk: it is there to be counted
+                    file.truncate(size)  # a sparse file takes no disk space, but its size is counted
         return total <= self.limit
 
     def _kept(self) -> Iterator[_Kept]:
@@ -130,12 +135,12 @@ class LocalObjects:
             name = entry.name.partition(".")[0]
             if entry.name.endswith(".part"):
                 continue
-            with suppress(FileNotFoundError):  # dropped meanwhile
+            with suppress(FileNotFoundError):  # it was dropped meanwhile
                 used = os.stat(self._locks / name).st_mtime_ns if (self._locks / name).exists() else 0
                 yield _Kept(used, entry.stat().st_size, Path(entry.path))
 
     def _drop(self, path: Path) -> bool:
-        """Remove an object, or what a killed process left of one; not where somebody holds it."""
+        """Remove an object, or what a killed process left of one, if nobody holds it; return whether it is gone."""
         digest = path.name.partition(".")[0]
         with self._exclusive(digest) as held:
             if held:
@@ -145,7 +150,7 @@ class LocalObjects:
 
     @contextmanager
     def _exclusive(self, digest: str) -> Iterator[bool]:
-        """Hold an object's lock, if nobody else does; whether it is held. The lock's file, and its time, stay."""
+        """Hold an object's lock if nobody else does, and yield whether it is held. The lock's file and time stay."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(files.flocked(self._locks / digest, fcntl.LOCK_EX | fcntl.LOCK_NB))

@@ -1,4 +1,4 @@
-"""An object store, by its fsspec URL (s3://bucket/cache): whole objects in and out, and listings."""
+"""This module reads, writes and lists the objects of a store that is named by its fsspec URL (s3://bucket/cache)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from s2vc.manifests.errors import UserError
 _URL = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
-"""Which of our extras brings what a protocol needs."""
+"""This extra of our package installs what a protocol needs."""
 
 
 class StoreError(UserError, OSError):
@@ -24,13 +24,16 @@ class StoreError(UserError, OSError):
 
 
 def is_url(text: object) -> bool:
-    """Whether a cache is named by a URL and not by a path."""
+    """Return whether a cache is named by a URL and not by a path."""
     return _URL.match(str(text)) is not None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object of a listing. size: bytes. version: changes with the content. modified: seconds, the store's clock."""
+    """An entry describes an object in a listing.
+
+    size: bytes. version: a text that changes with the content. modified: seconds, by the store's clock.
+    """
 
     size: int
     version: str
@@ -39,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class RemoteGroup:
-    """A Zarr group, or what is in it, that stays in the store and is read there."""
+    """This names a Zarr group, or something in it, that stays in the store and is read there."""
 
     store: "Store"
     key: str
@@ -59,15 +62,15 @@ class RemoteGroup:
 
 
 class Store:
-    """The objects below a URL. Keys are relative to it, with slashes.
+    """A store holds the objects below a URL. Keys are relative to it, with slashes.
 
     Credentials are found where the service's own tools look for them (environment, its configuration, the machine's
-    role); none is taken from the URL, printed or stored. Methods raise StoreError where the store cannot be reached or
-    refuses, and UserError where nothing is known of the URL's protocol, or its package is not installed.
+    role); none is taken from the URL, printed or stored. Methods raise StoreError if the store cannot be reached or
+    refuses, and UserError if the URL's protocol is unknown or its package is not installed.
     """
 
     def __init__(self, url: str):
-        """Raises UserError for what is no URL, for one of several protocols, and for one that holds credentials."""
+        """Raise UserError if this is no URL, if it names several protocols, or if it holds credentials."""
         match = _URL.match(url)
         if match is None or "::" in url:
             raise UserError(f"{url!r} is no URL of a store: write PROTOCOL://BUCKET/FOLDER")
@@ -78,10 +81,10 @@ class Store:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        """fsspec's file system, and what the keys are below."""
+        """This holds fsspec's file system, and the path that all keys lie below."""
         import fsspec
 
-        # Listings change under us, by workers elsewhere.
+        # Workers elsewhere change the listings, so they must not be cached.
         options: dict[str, Any] = {"use_listings_cache": False}
         if self._protocol in ("file", "local"):
             options["auto_mkdir"] = True
@@ -106,7 +109,7 @@ class Store:
 
     @contextmanager
     def _as_store_error(self) -> Iterator[None]:
-        """Whatever the service's library raises becomes a StoreError; FileNotFoundError is the caller's."""
+        """Turn whatever the service's library raises into a StoreError; FileNotFoundError is left to the caller."""
         try:
             yield
         except (FileNotFoundError, UserError, ImportError, ValueError):
@@ -116,7 +119,7 @@ class Store:
             raise StoreError(f"{self.url} cannot be used: {said}") from error
 
     def read(self, key: str) -> bytes | None:
-        """An object's content; None where there is none."""
+        """Return an object's content, or None if there is no such object."""
         with self._as_store_error():
             try:
                 return bytes(self._fs.cat_file(self._path(key)))
@@ -124,7 +127,7 @@ class Store:
                 return None
 
     def read_all(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The contents of those that are there, read many at a time."""
+        """Return the contents of those objects that are there, by key; many are read at a time."""
         if not keys:
             return {}
         paths = {self._path(key): key for key in keys}
@@ -137,27 +140,27 @@ class Store:
         return {stripped[path]: content for path, content in found.items() if isinstance(content, bytes)}
 
     def write(self, key: str, content: bytes) -> None:
-        """An object of this content, in place of one that may be there."""
+        """Write an object of this content, in place of one that may be there."""
         with self._as_store_error():
             self._fs.pipe_file(self._path(key), content)
 
     def upload(self, paths: Sequence[Path], keys: Sequence[str]) -> None:
-        """Files become objects, several at a time."""
+        """Upload files as objects, several at a time."""
         with self._as_store_error():
             self._fs.put([str(path) for path in paths], [self._path(key) for key in keys])
 
     def download(self, key: str, path: Path) -> None:
-        """Raises FileNotFoundError where there is no such object."""
+        """Download an object to a path. Raises FileNotFoundError if there is no such object."""
         with self._as_store_error():
             self._fs.get_file(self._path(key), str(path))
 
     def open(self, key: str, block: int) -> IO[bytes]:
-        """An object to read parts of, `block` bytes at a time. Raises FileNotFoundError."""
+        """Open an object to read parts of it, `block` bytes at a time. Raises FileNotFoundError if there is none."""
         with self._as_store_error():
             return self._fs.open(self._path(key), "rb", block_size=block)
 
     def entry(self, key: str) -> Entry | None:
-        """What a listing says of an object; None where there is none."""
+        """Return what a listing says of an object, or None if there is no such object."""
         with self._as_store_error():
             try:
                 return _entry(self._fs.info(self._path(key)))
@@ -165,7 +168,7 @@ class Store:
                 return None
 
     def listing(self, prefix: str) -> dict[str, Entry]:
-        """Every object below a prefix, by its key relative to the prefix."""
+        """Return every object below a prefix, by its key relative to the prefix."""
         base = self._path(prefix)
         with self._as_store_error():
             try:
@@ -175,7 +178,7 @@ class Store:
         return {path[len(base) + 1 :]: _entry(info) for path, info in found.items()}
 
     def names(self, prefix: str = "") -> list[str]:
-        """What lies directly below a prefix, sorted; objects and folders alike."""
+        """Return the names of what lies directly below a prefix, sorted; objects and folders alike."""
         with self._as_store_error():
             try:
                 found = self._fs.ls(self._path(prefix), detail=False)
@@ -184,12 +187,12 @@ class Store:
         return sorted({path.rstrip("/").rsplit("/", 1)[-1] for path in found})
 
     def remove(self, key: str) -> None:
-        """Remove an object; that there is none is fine."""
+        """Remove an object; it may be missing."""
         with self._as_store_error(), suppress(FileNotFoundError):
             self._fs.rm_file(self._path(key))
 
     def remove_all(self, key: str) -> None:
-        """Remove an object, and all below it."""
+        """Remove an object and everything below it."""
         for name in self.listing(key):
             self.remove(f"{key}/{name}" if name else key)
 

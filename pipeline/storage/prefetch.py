@@ -1,4 +1,4 @@
-"""Reading and writing beside the computation, a bounded number of steps ahead and behind."""
+"""Threads read the next steps and write the last ones while the computation runs, a bounded number of them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 DEPTH = 2
-"""Steps that may wait on either side; memory is bounded by it."""
+"""This many steps may wait to be computed, and as many to be written; that bounds the memory."""
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """The same items, made by a thread up to DEPTH items before they are asked for."""
+    """Yield the same items, which a thread makes up to DEPTH items before they are asked for."""
     iterator = iter(items)
     end = object()
     with ThreadPoolExecutor(1) as thread:
@@ -25,7 +25,10 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def write_behind() -> Iterator[Callable[..., None]]:
-    """A function submit(f, *args) that calls f in a thread, in order; when the block ends all is done or has raised."""
+    """Yield a function submit(f, *args) that calls f in a thread, in order.
+
+    When the block ends, all calls are done. An error of a call is raised by a later submit, or at the end of the block.
+    """
     waiting: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(1) as thread:
 

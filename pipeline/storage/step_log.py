@@ -1,4 +1,4 @@
-"""What was measured at every step of a training, as CSV: a row is added as its step is done, others read along."""
+"""A step log is a CSV file of what a training measured at every step; other processes may read it as it grows."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ from s2vc.pipeline.storage import files
 
 
 class StepRecord(Protocol):
-    """A dataclass of numbers; step counts from 1 over the whole training."""
+    """A step record is a dataclass of numbers; step counts from 1 over the whole training."""
 
     @property
     def step(self) -> int: ...
@@ -19,7 +19,7 @@ Record = TypeVar("Record", bound=StepRecord)
 
 
 class StepLog(Generic[Record]):
-    """Writes the rows; those after step `done` are of a life before, and dropped."""
+    """This writes the rows of a log. Rows after step `done`, which an earlier run has left, are dropped."""
 
     def __init__(self, path: Path, kind: type[Record], done: int):
         kept = [row for row in StepReader(path, kind).new() if row.step <= done]
@@ -36,9 +36,10 @@ class StepLog(Generic[Record]):
 
 
 class StepReader(Generic[Record]):
-    """Reads rows as another process writes them: `new` gives those since the last call, in order.
+    """This reads rows while another process writes them: `new` returns those since the last call, in order.
 
-    A file that was replaced, as a training that goes on does, is read anew. A last line that is not whole waits.
+    A file that was replaced, as a resumed training does, is read from its start. An incomplete last line is left for
+    the next call.
     """
 
     def __init__(self, path: Path, kind: type[Record]):

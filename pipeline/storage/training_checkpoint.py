@@ -1,4 +1,4 @@
-"""Checkpoints of a training: whole or not at all, and a sentence on how to go on where the disk is full."""
+"""A training's checkpoint appears complete or not at all; if the disk is full, the error says how to go on."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from s2vc.pipeline.storage import files
 
 
 def write_checkpoint(path: Path, content: dict[str, Any], step: int) -> None:
-    """Write the state after a step aside, and rename it. Raises Stopped where it cannot be written."""
+    """Write the state after a step to a temporary file, and rename it. Raises Stopped if it cannot be written."""
     try:
         with files.attempt(path) as aside:
             torch.save(content, aside)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk by a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch reports a full disk by a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else "is the disk full?"
         kept = "the one before it is whole" if path.exists() else "there is none yet"
         raise Stopped(
