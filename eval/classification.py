@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 TOP = 5
 SHOWN_NAMES = 60
@@ -86,5 +86,4 @@ class Classification:
         axes.set_ylabel("class")
         axes.set_title(title)
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
-        with files.attempt(path) as aside:
-            figure.savefig(aside, format="png", dpi=120)
+        save_figure(figure, path)

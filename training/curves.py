@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 from s2vc.training.run_folder import StepRecord
 
 SMOOTHED = 50
@@ -33,8 +33,7 @@ def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
     accuracy.set_ylim(0, 1)
     accuracy.legend()
     speed.set_ylabel("clips/s")
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

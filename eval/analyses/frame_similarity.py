@@ -20,7 +20,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import Advance
 from s2vc.pipeline.static_cues import suppressed_set
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 from s2vc.training.labels import LABEL, read_labels
 
 INTRA_CLASS, INTRA_VIDEO, INTER_CLASS = COMPARISONS = ("intra-class", "intra-video", "inter-class")
@@ -213,5 +213,4 @@ def plot_similarity(means: dict[str, dict[str, list[float]]], title: str, path: 
     panels[-1].set_xticks(range(len(groups)), groups, **({"rotation": 30, "ha": "right"} if slanted else {}))
     figure.suptitle(title, fontsize=11)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(VECTORS))
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)

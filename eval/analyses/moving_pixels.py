@@ -18,7 +18,7 @@ from s2vc.eval.analyses.optical_flow import speeds
 from s2vc.eval.videos import reading, short_id
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import Advance
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 PIECE = 64
 """Frames of a video that are read at a time, so that memory does not grow with its length."""
@@ -137,8 +137,7 @@ def plot_motion(
         above.set_title(f"{short_id(example.video_id)}\n{example.share:.1%} of the video", fontsize=8)
         below.imshow(_marked(example))
         below.set_title(f"{example.moving.mean():.1%} of this frame", fontsize=8)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def _bars(axes: Any, per_class: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from s2vc.eval.analyses.latent_normality import BINS, EDGES, LEVEL, PIXELS, RANGE, STATIC_LATENTS, Findings, Fit, Series
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 SHOWN, ACROSS = 8, 4
 """Series of a video that are drawn at most, and how many side by side."""
@@ -33,8 +33,7 @@ def plot_normality(shown: Sequence[tuple[Series, Fit | None]], tested: Mapping[s
         for number, (series, fit) in enumerate(own):
             _series(part.add_subplot(grid[number // ACROSS, number % ACROSS]), series, fit, COLOURS[kind])
         _all(part.add_subplot(grid[-1, :]), tested[kind], COLOURS[kind])
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def _series(axes: Any, series: Series, fit: Fit | None, colour: str) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from s2vc.eval.analyses.saliency_maps import Saliency
 from s2vc.eval.videos import short_id
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 ACROSS = 6
 """Videos side by side."""
@@ -56,8 +57,7 @@ class Sheet:
     def write_png(self, path: Path) -> None:
         """The middle frame of each window."""
         self._show(len(self._seen[0].clip) // 2)
-        with files.attempt(path) as aside:
-            self._figure.savefig(aside, format="png")
+        save_figure(self._figure, path, dpi=100)
 
     def write_gif(self, path: Path) -> None:
         """All frames of each window, in a loop."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 MIN_CLASSES = 20
 """Under so many points a correlation says nothing."""
@@ -73,5 +73,4 @@ def plot_gains(
         axes.set_xlabel("accuracy on still clips, s")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from s2vc.eval.sweep.plan import BASELINE, SweepFolder, Trial
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 from s2vc.pipeline.variants import Variant
 
 MAIN = ("recall@1", "top1")
@@ -125,8 +126,7 @@ def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> 
         axes.set_ylabel(f"{number} (%)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def _lines(variants: Sequence[Variant], by_arm: pd.DataFrame) -> dict[tuple[str, str], list[tuple[float, str]]]:
