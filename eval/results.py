@@ -1,10 +1,7 @@
 """What an evaluation leaves behind: its numbers as JSON, and a row of the table that all evaluations share."""
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +41,13 @@ def save_result(
     path = folder / f"{name}.json"
     files.write_json(path, {"result": name, **described, **numbers, **(details or {})})
     row = pd.DataFrame([{"result": name, **described, **numbers}])
-    with _alone(folder):
+    # Evaluations may run side by side, and no row may be lost between reading and writing.
+    with files.flocked(folder / LOCK):
         if (folder / TABLE).exists():
             before = read_table(folder)
             row = pd.concat([before[before["result"] != name], row], ignore_index=True)
         files.write_text(folder / TABLE, row.to_csv(index=False, lineterminator="\n"))
     return path
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the table: evaluations may run side by side, and a row must not be lost between reading and writing."""
-    with (folder / LOCK).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def read_table(folder: Path) -> pd.DataFrame:

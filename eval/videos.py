@@ -1,12 +1,12 @@
 """The videos that an analysis of a cache looks at, with their classes, and how trouble in reading them is told."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.layout import ENCODE
 
 SHORT_ID = 26
@@ -42,12 +42,6 @@ def short_id(video_id: str) -> str:
     return video_id if len(video_id) <= SHORT_ID else "…" + video_id[1 - SHORT_ID :]
 
 
-@contextmanager
-def reading(cache: Cache, video_id: str) -> Iterator[None]:
-    """Tells what in a video's stored data cannot be read, as a UserError."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"what is stored of {video_id} cannot be read ({error}): run `s2vc-prep verify {cache.layout}`"
-        ) from error
+def reading(cache: Cache, video_id: str) -> AbstractContextManager[None]:
+    """Raise UserError where the block finds that what is stored of a video is damaged."""
+    return damage_as_user_error(f"what is stored of {video_id}", cache.layout)

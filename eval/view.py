@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
 from s2vc.training.augment import Colour, Crop, Normalise
@@ -88,13 +88,9 @@ class StoredWindows(Dataset):
         window = item - int(self.offsets[row])
         shard, first, frames = (int(n) for n in self._places[row])
         numbers = first + self._view.rule.windows(frames)[window]
-        try:
+        video = self._cache.index["video_id"].iloc[row]
+        with damage_as_user_error(f"stored frames of {video}", self._cache.layout):
             stored = read_picked_frames(self._cache.layout.frames(shard), numbers)
-        except (OSError, ValueError, KeyError) as error:
-            video = self._cache.index["video_id"].iloc[row]
-            raise UserError(
-                f"stored frames of {video} cannot be read ({error}): run `s2vc-prep verify {self._cache.layout}`"
-            ) from error
         return torch.from_numpy(stored[frame_order(self._view, row, window)])
 
 

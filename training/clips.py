@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import MotionShard, read_motion
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.static_cues import SMALL, upsample
 from s2vc.pipeline.variants import Variant
@@ -91,13 +92,8 @@ class ClipSet(Dataset):
     def __getitem__(self, item: int) -> Any:
         video = self.videos[item]
         rng = np.random.default_rng([self.seed, int(self._epoch), item])
-        try:
+        with damage_as_user_error(f"a stored clip of {video.video_id}", self.cache.layout):
             return self.draw(video, rng)
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            raise UserError(
-                f"a stored clip of {video.video_id} cannot be read ({error}): "
-                f"run `s2vc-prep verify {self.cache.layout}`"
-            ) from error
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> Any:
         """An item of a video."""
