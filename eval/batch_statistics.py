@@ -12,13 +12,11 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import Crops, StoredWindows, View
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.training.loader import Telling, begin_worker, collate_told
+from s2vc.training.loader import batches_of, data_loader
 from s2vc.training.selection import TRAIN, split_column
 
 VIDEOS = 128
@@ -66,14 +64,5 @@ def _batches(cache: Cache, rows: np.ndarray, view: View, workers: int) -> Iterat
     """The middle windows of videos, (n, T, H, W, 3) uint8, in batches of about equal size."""
     windows = StoredWindows(cache, rows, view)
     middle = (windows.offsets[rows] + windows.offsets[rows + 1]) // 2
-    loader: DataLoader[Tensor] = DataLoader(
-        Telling(windows),
-        batch_sampler=[part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))],
-        num_workers=workers,
-        collate_fn=collate_told,
-        worker_init_fn=begin_worker if workers else None,
-    )
-    for stored in loader:
-        if isinstance(stored, UserError):
-            raise stored
-        yield stored
+    batches = [part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))]
+    return batches_of(data_loader(windows, workers, batch_sampler=batches))

@@ -6,20 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from s2vc.eval.view import Crops, StoredWindows, View
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.console.progress import Advance, unseen
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
-from s2vc.training.loader import Telling, begin_worker, collate_told
+from s2vc.training.loader import batches_of, data_loader
 
 BATCH = 16
 CHUNK_WINDOWS = 4
@@ -107,17 +104,8 @@ def embedded(
     """Features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for frames not to be read."""
     crops = Crops(view).to(device)
     half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
-    loader: DataLoader[Any] = DataLoader(
-        Telling(windows),
-        BATCH,
-        num_workers=workers,
-        collate_fn=collate_told,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=begin_worker if workers else None,
-    )
-    for batch, stored in enumerate(loader):
-        if isinstance(stored, UserError):
-            raise stored
+    loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
+    for batch, stored in enumerate(batches_of(loader)):
         frames = stored.to(device, non_blocking=True)
         found = []
         for number in range(view.count):

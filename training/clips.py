@@ -64,11 +64,14 @@ class ClipSet(Dataset):
         frame_step: int,
         split: str | None,
         seed: int,
+        variants: Sequence[str | Variant] = (),
         label: str = LABEL,
     ):
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.clip_length, self.frame_step, self.seed = clip_length, frame_step, seed
         self.videos = training_videos(self.cache, split, label)
+        self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
+        check_variants(self.cache, self.variants, clip_length, frame_step)
         # In shared memory, so that loader workers that live on see the epoch change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -99,14 +102,14 @@ class ClipSet(Dataset):
         """An item of a video."""
         raise NotImplementedError
 
-    def preserved_rows(
-        self, video: StoredVideo, variant: Variant, motion: MotionShard, rng: np.random.Generator
-    ) -> tuple[int, np.ndarray]:
-        """Where a motion-preserved clip lies: a window of the shard, and rows (L,) of that window."""
+    def draw_window(self, video: StoredVideo, rng: np.random.Generator) -> tuple[MotionShard, int, np.ndarray]:
+        """Draw a variant, and a motion-preserved clip of it: its shard, a window there, and rows (L,) of the window."""
+        variant = self.variants[rng.integers(len(self.variants))]
+        motion = read_motion(self.cache.layout.motion(variant, video.shard))
         windows = motion.windows_of(video.row)
         if variant.rule.scope == "video":
-            return int(windows[0]), self.any_rows(video, rng)
-        return int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
+            return motion, int(windows[0]), self.any_rows(video, rng)
+        return motion, int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
 
     def any_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
         """Frame numbers in the video, (L,), of a clip that starts anywhere, or is padded where the video is short."""
@@ -143,10 +146,8 @@ class PairClips(ClipSet):
     ):
         if pair not in PAIRS:
             raise ValueError(f"pair is one of {', '.join(PAIRS)}, not {pair!r}")
-        super().__init__(cache, clip_length, frame_step, split, seed)
+        super().__init__(cache, clip_length, frame_step, split, seed, variants)
         self.pair = pair
-        self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
-        check_variants(self.cache, self.variants, clip_length, frame_step)
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, MotionClip | Tensor]:
         frames = self.cache.layout.frames(video.shard)
@@ -154,14 +155,11 @@ class PairClips(ClipSet):
             first = self.any_rows(video, rng)
             second = first if self.pair == "same" else self.any_rows(video, rng)
             return read_clips(frames, video.first_frame + first, video.first_frame + second)
-        variant = self.variants[rng.integers(len(self.variants))]
-        motion = read_motion(self.cache.layout.motion(variant, video.shard))
-        window, rows = self.preserved_rows(video, variant, motion, rng)
+        motion, window, rows = self.draw_window(video, rng)
         key_frames = motion.frames_of(window)[rows]
         query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
         query, key = read_clips(frames, query_frames, key_frames)
-        correction = torch.from_numpy(motion.correction(window, rows))
-        return query, MotionClip(key, correction, torch.from_numpy(motion.scale)[window])
+        return query, motion_clip(key, motion, window, rows)
 
 
 class SingleClips(ClipSet):
@@ -183,10 +181,8 @@ class SingleClips(ClipSet):
         split: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(cache, clip_length, frame_step, split, seed)
+        super().__init__(cache, clip_length, frame_step, split, seed, variants)
         self.preserved = preserved
-        self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
-        check_variants(self.cache, self.variants, clip_length, frame_step)
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor] | MotionClip:
         frames = self.cache.layout.frames(video.shard)
@@ -195,13 +191,9 @@ class SingleClips(ClipSet):
             clip = torch.from_numpy(read_picked_frames(frames, rows))
             correction = torch.zeros(len(clip), SMALL, SMALL, 3, dtype=torch.int8)
             return MotionClip(clip, correction, torch.zeros(())) if self.variants else (clip,)
-        variant = self.variants[rng.integers(len(self.variants))]
-        motion = read_motion(self.cache.layout.motion(variant, video.shard))
-        window, rows = self.preserved_rows(video, variant, motion, rng)
+        motion, window, rows = self.draw_window(video, rng)
         clip = torch.from_numpy(read_picked_frames(frames, motion.frames_of(window)[rows]))
-        return MotionClip(
-            clip, torch.from_numpy(motion.correction(window, rows)), torch.from_numpy(motion.scale)[window]
-        )
+        return motion_clip(clip, motion, window, rows)
 
 
 class LabelledClips(ClipSet):
@@ -221,7 +213,7 @@ class LabelledClips(ClipSet):
         still: bool = False,
         label: str = LABEL,
     ):
-        super().__init__(cache, clip_length, frame_step, split, seed, label)
+        super().__init__(cache, clip_length, frame_step, split, seed, label=label)
         self.still = still
         unlabelled = np.flatnonzero(self.videos.labels < 0)
         if len(unlabelled):
@@ -239,6 +231,12 @@ class LabelledClips(ClipSet):
             rows = np.full_like(rows, rows[len(rows) // 2])
         frames = read_picked_frames(self.cache.layout.frames(video.shard), rows)
         return torch.from_numpy(frames), torch.tensor(video.label)
+
+
+def motion_clip(frames: Tensor, motion: MotionShard, window: int, rows: np.ndarray) -> MotionClip:
+    """Join frames (L, H, W, 3) uint8 with the stored correction of rows (L,) of a window."""
+    correction = torch.from_numpy(motion.correction(window, rows))
+    return MotionClip(frames, correction, torch.from_numpy(motion.scale)[window])
 
 
 def read_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ class EpochBatches(Sampler[list[int]]):
         return own[np.argsort(time[own])].reshape(self.steps, self.part.stop - self.part.start)
 
 
-class Telling(Dataset):
+class ErrorsAsItems(Dataset):
     """A dataset whose errors of the user's travel as items: raised in a worker they would arrive as a traceback."""
 
     def __init__(self, items: Any):
@@ -94,10 +94,34 @@ class Telling(Dataset):
             return error
 
 
-def collate_told(items: list[Any]) -> Any:
+def collate_or_error(items: list[Any]) -> Any:
     """A batch of the items of `Telling`, or the first error among them."""
     errors = [item for item in items if isinstance(item, UserError)]
     return errors[0] if errors else default_collate(items)
+
+
+def data_loader(items: Dataset, workers: int, **options: Any) -> DataLoader:
+    """Build a loader of a dataset whose items may raise UserError; read it by `batches_of`.
+
+    workers: processes that read; 0 reads in this one. options: more of DataLoader's own.
+    """
+    init = init_worker if workers else None
+    return DataLoader(
+        ErrorsAsItems(items), num_workers=workers, collate_fn=collate_or_error, worker_init_fn=init, **options
+    )
+
+
+def batches_of(loader: DataLoader) -> Iterator[Any]:
+    """Yield the batches of a `data_loader`. Raises UserError for what an item raised, and where a worker is gone."""
+    try:
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise UserError(f"a process that reads clips is gone, killed or out of memory ({error})") from error
 
 
 class Loader:
@@ -108,15 +132,13 @@ class Loader:
         self.waited = 0.0
         """Seconds that `epoch` waited for the readers, since it was last set to 0."""
         self._clips, self._device = clips, device
-        self._loader: DataLoader[Any] = DataLoader(
-            Telling(clips),
+        self._loader = data_loader(
+            clips,
+            workers,
             batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=collate_told,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
             timeout=START_SECONDS if workers else 0,
-            worker_init_fn=begin_worker if workers else None,
         )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -124,26 +146,13 @@ class Loader:
         self.batches.epoch, self.batches.start = epoch, start
         self._clips.set_epoch(epoch)
         before = time.perf_counter()
-        batches = iter(self._loader)
-        while (batch := self._next(batches)) is not None:
+        for batch in batches_of(self._loader):
             self.waited += time.perf_counter() - before
             yield _to_device(batch, self._device)
             before = time.perf_counter()
 
-    @staticmethod
-    def _next(batches: Iterator[Any]) -> Any:
-        try:
-            batch = next(batches, None)
-        except RuntimeError as error:
-            if "DataLoader" not in str(error):
-                raise
-            raise UserError(f"a process that reads clips is gone, killed or out of memory ({error})") from error
-        if isinstance(batch, UserError):
-            raise batch
-        return batch
 
-
-def begin_worker(number: int) -> None:
+def init_worker(number: int) -> None:
     """Signals are for the process that trains; a worker that it leaves behind ends by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
