@@ -1,5 +1,8 @@
 """Every default of training on labels: the paper's epochs, the published code's optimiser (Adam)."""
 
+KS = (1, 5, 10, 20, 50)
+"""The k of recall@k, as in the paper's tables."""
+
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-3
 BATCH = 128

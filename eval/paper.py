@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS
 from s2vc.training.block_methods import BLOCK_METHODS
-from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, SIZES
+from s2vc.training.regimes import PAPER, REGIMES
+from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, Settings
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
@@ -29,9 +31,6 @@ STORED = "256x340"
 
 ANEW = "drawn anew at every step"
 """What the paper draws while it trains, and we draw once and keep."""
-
-EPOCHS = {"ucf101": 500, "k200": 200, "k400": 100}
-"""Of pre-training, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class PaperTable:
 
 
 def _own(method: str, dataset: str, epochs: int | None = None, **more: Any) -> dict[str, Any]:
-    return {"method": method, "dataset": dataset, "epochs": epochs or EPOCHS[dataset], **more}
+    return {"method": method, "dataset": dataset, "epochs": epochs or PRESETS[dataset]["epochs"], **more}
 
 
 def _s2vc(net: str, dataset: str, epochs: int | None = None, strategy: str = "zero") -> dict[str, Any]:
@@ -149,14 +148,14 @@ def _columns(
     return tuple(cut)
 
 
-RECALLS = ("recall@1", "recall@5", "recall@10", "recall@20", "recall@50")
+RECALLS = tuple(f"recall@{k}" for k in KS)
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
     # "Each 16-frame video clip from the test set is used as a query", whatever the backbone.
     "retrieval": {"frames": 16, "per": "clip"},
-    "linear": {"epochs_linear": 100, "train_views": ANEW},
-    "finetune": {"epochs_finetune": 500, "batch": 128},
-    "order": {"epochs_linear": 100},
+    "linear": {"epochs_linear": LINEAR_EPOCHS, "train_views": ANEW},
+    "finetune": {"epochs_finetune": FINETUNE_EPOCHS, "batch": BATCH},
+    "order": {"epochs_linear": LINEAR_EPOCHS},
 }
 
 # "The default settings of the DPC": its own clips, where MoCo's queries have 16 frames.
@@ -199,10 +198,10 @@ def pretrained(row: PaperRow) -> dict[str, Any]:
     contrastive = {
         "head": "linear",
         "key_augment": "full",
-        "negatives": "queue",
-        "queue": "2048" if row.ours["dataset"] == "ucf101" else "16384",
+        "negatives": REGIMES[PAPER]["negatives"],
+        "queue": str(PRESETS[row.ours["dataset"]].get("queue_limit", Settings.queue_limit)),
         "dim": 128,
-        "temperature": 0.07,
+        "temperature": REGIMES[PAPER]["temperature"],
     }
     made |= {
         "backbone": row.net,

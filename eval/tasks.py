@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.defaults import KS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
 from s2vc.eval.labelled import Labelled, classes_of, labelled_rows, numbered_together, split_rows
@@ -16,7 +16,6 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.training.labels import LABEL
 
-KS = (1, 5, 10, 20, 50)
 ORDERS = ["natural", "shuffled"]
 
 

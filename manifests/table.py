@@ -47,6 +47,14 @@ def number_classes(class_names: Sequence[str]) -> list[str]:
     return [labels.get(name, "") for name in class_names]
 
 
+def class_names(table: pd.DataFrame) -> pd.Series:
+    """Name the class of each row: a class without a name has its number for one, and where there is no class it is "".
+
+    table: a manifest, or an index of a cache, with columns label and class_name.
+    """
+    return table["class_name"].where(table["class_name"] != "", table["label"].astype("string").fillna(""))
+
+
 def split_columns(table: pd.DataFrame) -> list[str]:
     """The names of the split columns: numbered ones by their numbers, then others in the table's order."""
     return _split_names(table.columns)

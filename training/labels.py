@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import class_names, number_classes
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.index import further_columns
 
@@ -27,19 +28,15 @@ def read_labels(cache: Cache, column: str = LABEL) -> Labels:
     Raises UserError for a column that is not there.
     """
     if column == LABEL:
-        numbers = cache.index[LABEL]
-        digits = numbers.astype("string").fillna("").to_numpy(dtype=object)
-        given = cache.index["class_name"].to_numpy(dtype=object)
-        names = np.where(digits == "", "", np.where(given == "", digits, given))
-        return Labels(numbers.fillna(-1).to_numpy(np.int64), names)
+        numbers = cache.index[LABEL].fillna(-1).to_numpy(np.int64)
+        return Labels(numbers, np.where(numbers < 0, "", class_names(cache.index).to_numpy(dtype=object)))
     if column not in (known := label_columns(cache)):
         raise UserError(
             f"{cache.layout} has no column {column!r} of labels; it has {', '.join(known)} "
             "(a column that the manifest got later comes with `s2vc-prep encode`)"
         )
     names = cache.index[column].to_numpy(dtype=object)
-    classes = {name: number for number, name in enumerate(sorted(set(names) - {""}))}
-    return Labels(np.array([classes.get(name, -1) for name in names], dtype=np.int64), names)
+    return Labels(np.array([int(number or -1) for number in number_classes(names)], dtype=np.int64), names)
 
 
 def label_columns(cache: Cache) -> list[str]:

@@ -6,9 +6,10 @@ import click
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.defaults import KS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.results import TABLE
-from s2vc.eval.tasks import KS, retrieval
+from s2vc.eval.tasks import retrieval
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import CACHE

@@ -28,9 +28,9 @@ from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import Variant
 from s2vc.training.block_methods import BLOCKS_ONLY
-from s2vc.training.cli.run import settings_options
+from s2vc.training.cli.run import settings_layers, settings_options
 from s2vc.training.prepare import describe_regime
-from s2vc.training.settings import LABELS_ONLY, PRESETS, read_settings_file
+from s2vc.training.settings import LABELS_ONLY, PRESETS
 
 
 def numbers(kind: type) -> Any:
@@ -91,9 +91,7 @@ def main(
         if wrong := [w for w in wanted if w not in known]:
             raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
     opened = Cache(cache, given["local_cache"] or "", given["local_cache_size"] or "")
-    flags = {k: v for k, v in given.items() if v is not None and v != ()}
-    layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
-    shared = shared_settings(layers, opened)
+    shared = shared_settings(settings_layers(preset, config, given), opened)
     clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
     variants = wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
     folder = SweepFolder(out or Path("sweeps") / Path(opened.layout.location).name)

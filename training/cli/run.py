@@ -32,6 +32,15 @@ def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callabl
     return decorate
 
 
+def settings_layers(preset: str | None, config: Path | None, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Order what a command line says of settings: a preset, a file over it, and the options that were given over both.
+
+    Raises UserError for a file that cannot be read.
+    """
+    flags = {k: v for k, v in given.items() if v is not None and v != ()}
+    return [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
+
+
 def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     name, choices = "--" + item.name.replace("_", "-"), item.metadata["choices"]
     told = item.metadata["help"]
@@ -76,9 +85,7 @@ def run_command(
     the same settings and --out, it goes on where it was stopped.
     """
     console = Console()
-    flags = {k: v for k, v in given.items() if v is not None and v != ()}
-    layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
-    layers.append({"cache": cache})
+    layers = [*settings_layers(preset, config, given), {"cache": cache}]
     chosen = choose_device(device)
     run = start(layers, out, chosen)
     if not train_shown(run, chosen, console, ray_address):
