@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS
-from s2vc.training.block_methods import BLOCK_METHODS
+from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.regimes import PAPER, REGIMES
-from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, Settings
+from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, TrainingSettings
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
@@ -199,7 +199,7 @@ def pretrained(row: PaperRow) -> dict[str, Any]:
         "head": "linear",
         "key_augment": "full",
         "negatives": REGIMES[PAPER]["negatives"],
-        "queue": str(PRESETS[row.ours["dataset"]].get("queue_limit", Settings.queue_limit)),
+        "queue": str(PRESETS[row.ours["dataset"]].get("queue_limit", TrainingSettings.queue_limit)),
         "dim": 128,
         "temperature": REGIMES[PAPER]["temperature"],
     }
@@ -214,7 +214,7 @@ def pretrained(row: PaperRow) -> dict[str, Any]:
         "init": "",
         **row.ours,
     }
-    if row.ours["method"] in BLOCK_METHODS:
+    if row.ours["method"] in DPC_METHODS:
         del made["jitter"]  # DPC has an augmentation of its own
         return made | {"blocks": 8, "block_length": 5, "predicted": 3}
     return made if row.ours["method"] == "supervised" else made | contrastive

@@ -10,7 +10,7 @@ from torch import nn
 
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint
-from s2vc.training.block_methods import BLOCK_METHODS, PAIRS_ONLY
+from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 
 RANDOM = "random"
 """Given as a checkpoint: fresh weights by the seed."""
@@ -53,5 +53,5 @@ def _made(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         return {}
-    meaningless = PAIRS_ONLY if settings.get("method") in BLOCK_METHODS else ()
+    meaningless = PAIR_SETTINGS if settings.get("method") in DPC_METHODS else ()
     return {key: settings[key] for key in KNOWN if key in settings and key not in meaningless}

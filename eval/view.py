@@ -12,7 +12,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import Colour, Crop, Normalise
+from s2vc.training.augment import Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import as_video
 
 CENTRE = 0.875
@@ -117,7 +117,7 @@ class Crops(nn.Module):
     def __init__(self, view: View):
         super().__init__()
         self._view = view
-        self._crop, self._colour, self._normalise = Crop(view.size, AUGMENTED_SCALE), Colour(), Normalise()
+        self._crop, self._colour, self._normalise = RandomCrop(view.size, AUGMENTED_SCALE), RandomColour(), Normalise()
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
         """Crop `number`, of 0 to view.count - 1, of the windows of a batch."""

@@ -27,7 +27,7 @@ DPC_JITTER = (0.5, 0.5, 0.5, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Crop(nn.Module):
+class RandomCrop(nn.Module):
     """Random resized crop and flip: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: share of the area."""
 
     def __init__(self, size: int, scale: tuple[float, float]):
@@ -39,7 +39,7 @@ class Crop(nn.Module):
         return _frames_in_channels(clips, lambda x: self._flip(self._crop(x)))
 
 
-class Colour(nn.Module):
+class RandomColour(nn.Module):
     """Colour jitter (p 0.8), grey (p 0.2) and Gaussian blur (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same.
 
     per_frame: the jitter is drawn anew for every frame, as the published code does. Jittered clips are clamped to
@@ -62,7 +62,7 @@ class Colour(nn.Module):
         return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
 
 
-class SquareCrop(nn.Module):
+class DPCCrop(nn.Module):
     """DPC's on UCF101: a square of DPC_CROP of the shorter side at a random place, flipped or not, resized.
 
     Clips (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip.
@@ -84,7 +84,7 @@ class SquareCrop(nn.Module):
         )
 
 
-class FrameColour(nn.Module):
+class DPCColour(nn.Module):
     """DPC's: grey (p 0.5; as published, one of the three channels, drawn at random) and colour jitter, drawn anew for
     every frame: clips (N, 3, T, H, W) -> the same shape, in [0, 1]; what lies beyond is clamped first."""
 

@@ -24,7 +24,7 @@ from s2vc.pipeline.windows import WindowRule
 from s2vc.training.labels import LABEL
 from s2vc.training.selection import StoredVideo, check_variants, training_videos
 
-PAIRS = ("independent", "same")
+PAIR_MODES = ("independent", "same")
 
 
 class MotionClip(NamedTuple):
@@ -51,7 +51,7 @@ def motion_preserved_video(clips: MotionClip) -> Tensor:
     return as_video(clips.frames).addcmul_(change, clips.scale.view(n, 1, 1, 1, 1).float())
 
 
-class ClipSet(Dataset):
+class ClipDataset(Dataset):
     """Clips of the training videos of a cache, drawn anew each epoch; item i is of the i-th video.
 
     What is drawn depends on seed, epoch and i alone. Shards are opened by the process that reads them.
@@ -108,10 +108,10 @@ class ClipSet(Dataset):
         motion = read_motion(self.cache.layout.motion(variant, video.shard))
         windows = motion.windows_of(video.row)
         if variant.rule.scope == "video":
-            return motion, int(windows[0]), self.any_rows(video, rng)
+            return motion, int(windows[0]), self.random_rows(video, rng)
         return motion, int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
 
-    def any_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
+    def random_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
         """Frame numbers in the video, (L,), of a clip that starts anywhere, or is padded where the video is short."""
         span = (self.clip_length - 1) * self.frame_step + 1
         if video.frames < span:
@@ -120,7 +120,7 @@ class ClipSet(Dataset):
         return start + self.frame_step * np.arange(self.clip_length)
 
 
-class PairClips(ClipSet):
+class PairClips(ClipDataset):
     """Map-style dataset: item i is a (query clip, key clip) of the i-th training video.
 
     The query is stored frames (L, H, W, 3) uint8. The key is a MotionClip, of one variant drawn per sample where there
@@ -144,25 +144,25 @@ class PairClips(ClipSet):
         split: str | None = None,
         seed: int = 0,
     ):
-        if pair not in PAIRS:
-            raise ValueError(f"pair is one of {', '.join(PAIRS)}, not {pair!r}")
+        if pair not in PAIR_MODES:
+            raise ValueError(f"pair is one of {', '.join(PAIR_MODES)}, not {pair!r}")
         super().__init__(cache, clip_length, frame_step, split, seed, variants)
         self.pair = pair
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, MotionClip | Tensor]:
         frames = self.cache.layout.frames(video.shard)
         if not self.variants:
-            first = self.any_rows(video, rng)
-            second = first if self.pair == "same" else self.any_rows(video, rng)
-            return read_clips(frames, video.first_frame + first, video.first_frame + second)
+            first = self.random_rows(video, rng)
+            second = first if self.pair == "same" else self.random_rows(video, rng)
+            return read_two_clips(frames, video.first_frame + first, video.first_frame + second)
         motion, window, rows = self.draw_window(video, rng)
         key_frames = motion.frames_of(window)[rows]
-        query_frames = key_frames if self.pair == "same" else video.first_frame + self.any_rows(video, rng)
-        query, key = read_clips(frames, query_frames, key_frames)
+        query_frames = key_frames if self.pair == "same" else video.first_frame + self.random_rows(video, rng)
+        query, key = read_two_clips(frames, query_frames, key_frames)
         return query, motion_clip(key, motion, window, rows)
 
 
-class SingleClips(ClipSet):
+class SingleClips(ClipDataset):
     """Map-style dataset: item i is one clip of the i-th training video, with S²VC as an augmentation of it.
 
     Without variants it is (stored frames (L, H, W, 3) uint8,). With variants it is a MotionClip: with probability
@@ -187,7 +187,7 @@ class SingleClips(ClipSet):
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor] | MotionClip:
         frames = self.cache.layout.frames(video.shard)
         if not self.variants or rng.random() >= self.preserved:
-            rows = video.first_frame + self.any_rows(video, rng)
+            rows = video.first_frame + self.random_rows(video, rng)
             clip = torch.from_numpy(read_picked_frames(frames, rows))
             correction = torch.zeros(len(clip), SMALL, SMALL, 3, dtype=torch.int8)
             return MotionClip(clip, correction, torch.zeros(())) if self.variants else (clip,)
@@ -196,7 +196,7 @@ class SingleClips(ClipSet):
         return motion_clip(clip, motion, window, rows)
 
 
-class LabelledClips(ClipSet):
+class LabelledClips(ClipDataset):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
 
     still: a clip is one frame throughout, its middle one. label: the column of the classes (training.labels). Raises
@@ -226,7 +226,7 @@ class LabelledClips(ClipSet):
         return int(self.videos.labels.max()) + 1
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        rows = video.first_frame + self.any_rows(video, rng)
+        rows = video.first_frame + self.random_rows(video, rng)
         if self.still:
             rows = np.full_like(rows, rows[len(rows) // 2])
         frames = read_picked_frames(self.cache.layout.frames(video.shard), rows)
@@ -239,7 +239,7 @@ def motion_clip(frames: Tensor, motion: MotionShard, window: int, rows: np.ndarr
     return MotionClip(frames, correction, torch.from_numpy(motion.scale)[window])
 
 
-def read_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:
+def read_two_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:
     """Two clips of a shard by their frame numbers (L,), decoded once where they are the same: (L, H, W, 3) uint8."""
     clip = torch.from_numpy(read_picked_frames(frames, first))
     same = np.array_equal(first, second)

@@ -96,7 +96,7 @@ class DPC(nn.Module):
         features = self._features(clips)
         with torch.autocast(clips.device.type, enabled=False):
             predictions = self._predictions(features[:, : -self.predicted].relu())
-            found, true = (by_place(x) for x in (predictions, features[:, -self.predicted :]))
+            found, true = (flatten_places(x) for x in (predictions, features[:, -self.predicted :]))
             return torch.einsum("npsc,mqtc->npsmqt", found, true)
 
     def _features(self, clips: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class DPC(nn.Module):
         return torch.stack(found, dim=1)
 
 
-def by_place(features: Tensor) -> Tensor:
+def flatten_places(features: Tensor) -> Tensor:
     """(N, P, C, h, w) -> (N, P, S, C)."""
     return features.flatten(3).transpose(2, 3)
 

@@ -4,19 +4,19 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from s2vc.training.run_folder import StepRecord
-from s2vc.training.settings import Settings, is_contrastive
+from s2vc.training.run_folder import TrainingStep
+from s2vc.training.settings import TrainingSettings, is_contrastive
 
-JUDGED_OVER = 100
+AVERAGED_STEPS = 100
 """Steps, the latest, over which batch top-1 is averaged."""
 
-JUDGED_AFTER = 200
+STEPS_BEFORE_WARNING = 200
 """Steps past the warm-up, before which nobody is warned."""
 
-SIGMAS = 3.0
+MAX_STANDARD_ERRORS = 3.0
 """Standard errors above chance, from which on a mean is called above it: 1 guessing run in 700 gets there."""
 
-ENOUGH_CROP = 0.5
+LARGE_CROP = 0.5
 """Of a frame: crops of this share and more are not what to change."""
 
 
@@ -30,10 +30,10 @@ def at_chance(shares: Sequence[float], candidates: int) -> bool:
         return False
     chance = 1 / candidates
     error = math.sqrt(chance * (1 - chance) / (len(shares) * candidates))
-    return sum(shares) / len(shares) <= chance + SIGMAS * error
+    return sum(shares) / len(shares) <= chance + MAX_STANDARD_ERRORS * error
 
 
-def candidates_of(settings: Settings) -> int:
+def candidate_count(settings: TrainingSettings) -> int:
     """Among how many batch top-1 looks for a query's own, with resolved settings: the keys of a step, over all
     processes; with DPC the clips of one process, where the places of a clip are judged as if they were one query."""
     return settings.batch if is_contrastive(settings.method) else settings.batch // max(settings.workers, 1)
@@ -46,8 +46,8 @@ class LearningWatch:
     """
 
     def __init__(self, candidates: int, warmup: int):
-        self._candidates, self._judged_from = candidates, warmup + JUDGED_AFTER
-        self._shares: deque[float] = deque(maxlen=JUDGED_OVER)
+        self._candidates, self._judged_from = candidates, warmup + STEPS_BEFORE_WARNING
+        self._shares: deque[float] = deque(maxlen=AVERAGED_STEPS)
         self._warned = False
 
     @property
@@ -55,16 +55,16 @@ class LearningWatch:
         """Batch top-1 over the latest steps."""
         return sum(self._shares) / len(self._shares)
 
-    def add(self, record: StepRecord) -> bool:
+    def add(self, record: TrainingStep) -> bool:
         """Take in a step; True where a warning is due, which is once."""
         self._shares.append(record.batch_top1)
-        if self._warned or record.step < self._judged_from or len(self._shares) < JUDGED_OVER:
+        if self._warned or record.step < self._judged_from or len(self._shares) < AVERAGED_STEPS:
             return False
         self._warned = at_chance(self._shares, self._candidates)
         return self._warned
 
 
-def what_to_try(settings: Settings) -> str:
+def suggestions(settings: TrainingSettings) -> str:
     """For a run of these settings at chance: what is not done yet of what has helped, as the end of a sentence."""
     tips = _contrastive_tips(settings) if is_contrastive(settings.method) else []
     tips += ["more steps (--epochs)", "another --lr"]
@@ -74,12 +74,12 @@ def what_to_try(settings: Settings) -> str:
     return ", ".join(tips)
 
 
-def _contrastive_tips(settings: Settings) -> list[str]:
+def _contrastive_tips(settings: TrainingSettings) -> list[str]:
     tips = []
     if settings.negatives == "queue":
         tips.append("--regime small (or --negatives batch alone)")
     elif settings.momentum > 0.99:
         tips.append("--momentum 0.99")
-    if min(settings.query_scale[0], settings.key_scale[0]) < ENOUGH_CROP:
-        tips.append(f"larger crops (--query-scale {ENOUGH_CROP} 1 --key-scale {ENOUGH_CROP} 1)")
+    if min(settings.query_scale[0], settings.key_scale[0]) < LARGE_CROP:
+        tips.append(f"larger crops (--query-scale {LARGE_CROP} 1 --key-scale {LARGE_CROP} 1)")
     return tips

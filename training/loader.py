@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.device import available_cpus
-from s2vc.training.clips import ClipSet
+from s2vc.training.clips import ClipDataset
 
 MAX_LOADER_WORKERS = 8
-KEPT_BYTES = 128 << 20
+MAX_KEPT_BYTES = 128 << 20
 """Freed memory that a process keeps at most."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-START_SECONDS = 600
+WORKER_TIMEOUT_SECONDS = 600
 """A loader worker that hands on nothing for so long is stuck."""
 
 
@@ -41,15 +41,15 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
-        at_hand: int = 0,
+        shards_at_hand: int = 0,
     ):
         self.videos, self.batch, self.seed = len(shards), batch, seed
         self.part = slice(rank * batch // processes, (rank + 1) * batch // processes)
         self.epoch = 0
-        self.start = 0
+        self.first_step = 0
         self._shards = np.unique(shards, return_inverse=True)[1]
         # Of all processes together, as what they have at hand lies in one local cache.
-        self._at_hand = max(at_hand // processes, 1) if at_hand else 0
+        self._shards_at_hand = max(shards_at_hand // processes, 1) if shards_at_hand else 0
 
     @property
     def steps(self) -> int:
@@ -57,22 +57,22 @@ class EpochBatches(Sampler[list[int]]):
         return self.videos // self.batch
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return self.steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        own = self._of_shards_at_hand(rng) if self._at_hand else self._of_all(rng)
-        yield from own[self.start :].tolist()
+        own = self._order_by_shards(rng) if self._shards_at_hand else self._order_over_all(rng)
+        yield from own[self.first_step :].tolist()
 
-    def _of_all(self, rng: np.random.Generator) -> np.ndarray:
+    def _order_over_all(self, rng: np.random.Generator) -> np.ndarray:
         """Videos of this process, (steps, its part of a batch)."""
         order = rng.permutation(self.videos)[: self.steps * self.batch]
         return order.reshape(self.steps, self.batch)[:, self.part]
 
-    def _of_shards_at_hand(self, rng: np.random.Generator) -> np.ndarray:
+    def _order_by_shards(self, rng: np.random.Generator) -> np.ndarray:
         """The same. A video of the p-th shard comes at a random time from p to p + at_hand, in shards."""
         place = rng.permutation(self._shards.max() + 1)[self._shards]
-        time = place + self._at_hand * rng.random(self.videos)
+        time = place + self._shards_at_hand * rng.random(self.videos)
         by_shard = np.lexsort((time, place))
         own = by_shard[self.part.start * self.steps : self.part.stop * self.steps]
         return own[np.argsort(time[own])].reshape(self.steps, self.part.stop - self.part.start)
@@ -127,9 +127,9 @@ def batches_of(loader: DataLoader) -> Iterator[Any]:
 class Loader:
     """Epoch after epoch of batches, on a device, with the time spent waiting for them."""
 
-    def __init__(self, clips: ClipSet, batches: EpochBatches, device: torch.device, workers: int):
+    def __init__(self, clips: ClipDataset, batches: EpochBatches, device: torch.device, workers: int):
         self.batches = batches
-        self.waited = 0.0
+        self.wait_seconds = 0.0
         """Seconds that `epoch` waited for the readers, since it was last set to 0."""
         self._clips, self._device = clips, device
         self._loader = data_loader(
@@ -138,16 +138,16 @@ class Loader:
             batch_sampler=batches,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
-            timeout=START_SECONDS if workers else 0,
+            timeout=WORKER_TIMEOUT_SECONDS if workers else 0,
         )
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
         """The batches of an epoch from step `start` on. Raises UserError for clips that cannot be read."""
-        self.batches.epoch, self.batches.start = epoch, start
+        self.batches.epoch, self.batches.first_step = epoch, first_step
         self._clips.set_epoch(epoch)
         before = time.perf_counter()
         for batch in batches_of(self._loader):
-            self.waited += time.perf_counter() - before
+            self.wait_seconds += time.perf_counter() - before
             yield _to_device(batch, self._device)
             before = time.perf_counter()
 
@@ -166,8 +166,8 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES // 4)
+        mallopt(_M_TRIM_THRESHOLD, MAX_KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BYTES // 4)
 
 
 def spare_cpus() -> int:

@@ -83,7 +83,7 @@ class MoCo(nn.Module):
         with torch.no_grad():
             self._update_key_encoder()
             keys = self._embed_keys(key)  # N' x dim
-        own = _rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
+        own = _process_rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
         with torch.autocast(query.device.type, enabled=False):
             similarity = q @ keys.T  # N x N'
             found = (similarity.argmax(dim=1) == own).float().mean()
@@ -109,10 +109,10 @@ class MoCo(nn.Module):
 
         Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs.
         """
-        count, rank = len(key), _rank()
+        count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
-        if _several():
+        if _is_distributed():
             distributed.broadcast(order, src=0)
         mine = slice(rank * count, (rank + 1) * count)
         k = _gather(self._embed(self.encoder_k, everyone[order[mine]]))
@@ -128,18 +128,18 @@ class MoCo(nn.Module):
         self.pointer.copy_((self.pointer + len(keys)) % size)
 
 
-def _several() -> bool:
+def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def _rank() -> int:
-    return distributed.get_rank() if _several() else 0
+def _process_rank() -> int:
+    return distributed.get_rank() if _is_distributed() else 0
 
 
 @torch.no_grad()
 def _gather(x: Tensor) -> Tensor:
     """The tensors of all processes, one after another by rank: (N, …) -> (N', …)."""
-    if not _several():
+    if not _is_distributed():
         return x
     parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, x.contiguous())

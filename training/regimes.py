@@ -43,7 +43,7 @@ def choose_regime(videos: int, steps: int) -> str:
     return PAPER if videos >= PAPER_VIDEOS or steps >= PAPER_STEPS else SMALL
 
 
-def regime_layer(regime: str, given: Collection[str]) -> dict[str, Any]:
+def regime_settings(regime: str, given: Collection[str]) -> dict[str, Any]:
     """The settings of a regime, but for the share of a warm-up whose epochs are given by name."""
     layer = REGIMES[regime]
     return {name: value for name, value in layer.items() if name != "warmup_share" or "warmup_epochs" not in given}

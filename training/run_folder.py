@@ -13,13 +13,19 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
+from s2vc.training.settings import (
+    CHANGEABLE_SETTINGS,
+    TrainingSettings,
+    merge_settings,
+    read_settings_file,
+    settings_yaml,
+)
 
 CHECKPOINT_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class StepRecord:
+class TrainingStep:
     """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips, of DPC's
     places, whose target is the highest logit, or among the five highest; batch_top1: of queries whose own key is the
     nearest among those of the step, NaN with classes (s2vc.training.moco.Scores; s2vc.training.dpc.DPC.forward).
@@ -56,20 +62,22 @@ class RunFolder:
         self.curves = root / "curves.png"
         self.tensorboard = root / "tensorboard"
 
-    def open(self, settings: Settings) -> None:
+    def open(self, settings: TrainingSettings) -> None:
         """Begin a run here, or go on with it; raises UserError for a folder of something else, or other settings."""
         if not self.settings.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
             self.root.mkdir(parents=True, exist_ok=True)
-            files.write_text(self.settings, settings_text(settings))
+            files.write_text(self.settings, settings_yaml(settings))
             return
-        before = merge(read_settings_file(self.settings))
-        compared = [item.name for item in dataclasses.fields(Settings) if item.name not in RUN_ONLY]
+        before = merge_settings(read_settings_file(self.settings))
+        compared = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in CHANGEABLE_SETTINGS]
         old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
         refuse_other_settings(self.root, "run", old, new)
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, position: Position) -> None:
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
+    ) -> None:
         """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.
 
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
@@ -80,7 +88,7 @@ class RunFolder:
             "state_dict": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "position": dataclasses.asdict(position),
-            "settings": settings_text(settings),
+            "settings": settings_yaml(settings),
         }
         write_checkpoint(self.checkpoint, content, position.total)
 
@@ -97,6 +105,6 @@ class RunFolder:
             raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
 
 
-def read_metrics(path: Path) -> list[StepRecord]:
+def read_metrics(path: Path) -> list[TrainingStep]:
     """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
-    return StepReader(path, StepRecord).new()
+    return StepReader(path, TrainingStep).new()

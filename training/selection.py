@@ -40,14 +40,14 @@ class StoredVideos:
         self.index = index.reset_index(drop=True)
         self._ids = self.index["video_id"].to_numpy(dtype=object)
         columns = ("shard", "row", "first_frame", "frames")
-        self._places = self.index[list(columns)].to_numpy(np.int64)
+        self._locations = self.index[list(columns)].to_numpy(np.int64)
         self.labels = self.index["label"].to_numpy(np.int64)
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __getitem__(self, item: int) -> StoredVideo:
-        shard, row, first, frames = (int(n) for n in self._places[item])
+        shard, row, first, frames = (int(n) for n in self._locations[item])
         return StoredVideo(str(self._ids[item]), shard, row, first, frames, int(self.labels[item]))
 
 

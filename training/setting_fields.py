@@ -14,7 +14,7 @@ def option(default: Any, help: str, choices: tuple[str, ...] = (), at_least: flo
     return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least})
 
 
-def converted(name: str, value: Any, kind: Any) -> Any:
+def convert(name: str, value: Any, kind: Any) -> Any:
     """A value from YAML or from the command line in the type of its field; raises UserError."""
     try:
         if typing.get_origin(kind) is tuple:
@@ -22,7 +22,7 @@ def converted(name: str, value: Any, kind: Any) -> Any:
             values = list(value) if isinstance(value, list | tuple) else [value]
             if kinds[-1] is Ellipsis:
                 kinds = (kinds[0],) * len(values)
-            return tuple(converted(name, v, k) for v, k in zip(values, kinds, strict=True))
+            return tuple(convert(name, v, k) for v, k in zip(values, kinds, strict=True))
         if kind is bool or isinstance(value, bool):
             if not (kind is bool and isinstance(value, bool)):
                 raise ValueError

@@ -19,12 +19,12 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import COLOUR_JITTER
 from s2vc.training.backbones import BACKBONES
-from s2vc.training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
-from s2vc.training.clips import PAIRS
+from s2vc.training.clips import PAIR_MODES
+from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_default, method_defaults
 from s2vc.training.labels import LABEL
 from s2vc.training.moco import HEADS
 from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
-from s2vc.training.setting_fields import check_fields, converted, option
+from s2vc.training.setting_fields import check_fields, convert, option
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
 NEGATIVES = ("queue", "batch")
@@ -53,7 +53,7 @@ SHARDS_AT_HAND = 64
 """Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
 
 
-def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
+def regime_option(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
     """A field that a regime sets; by itself it is the paper's."""
     return option(REGIMES[PAPER][name], help, choices)
 
@@ -61,11 +61,11 @@ def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
 def is_contrastive(method: str) -> bool:
     """Whether a method tells a query's key from others: it has negatives, a key encoder's momentum, and crops by
     scale. Learning with labels has none of these, and dense predictive coding has its own."""
-    return method not in ("supervised", *BLOCK_METHODS)
+    return method not in ("supervised", *DPC_METHODS)
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """Of one run. The command line is made from these fields."""
 
     cache: str = option("", "The cache trained on.")
@@ -86,11 +86,13 @@ class Settings:
     backbone: str = option("r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
-    negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
+    negatives: str = regime_option(
+        "negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES
+    )
     queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
     queue_limit: int = option(2048, "What --queue auto starts from.", at_least=1)
-    momentum: float = by_regime("momentum", "Of the key encoder.")
-    temperature: float = by_regime("temperature", "τ of eq. 6.")
+    momentum: float = regime_option("momentum", "Of the key encoder.")
+    temperature: float = regime_option("temperature", "τ of eq. 6.")
     norm_group: int = option(
         32,
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
@@ -127,12 +129,14 @@ class Settings:
         f"{SHARDS_AT_HAND}, so that each shard is fetched about once an epoch.",
         at_least=0,
     )
-    pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIRS)
+    pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
     # Augmentation
     size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
-    query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
-    key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
+    query_scale: tuple[float, float] = regime_option(
+        "query_scale", "Share of the frame that a crop of the query covers."
+    )
+    key_scale: tuple[float, float] = regime_option("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
     jitter: str = option(
         "per-clip",
@@ -144,12 +148,12 @@ class Settings:
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
     batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
     lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
-    schedule: str = by_regime(
+    schedule: str = regime_option(
         "schedule", "step: times 0.1 at 80 % and at 90 % of the epochs; cosine: to 0; constant: dpc's.", SCHEDULES
     )
     weight_decay: float = option(1e-5, "Of Adam.", at_least=0)
     warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.", at_least=0)
-    warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
+    warmup_share: float = regime_option("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
 
     # How it is run; none of these changes what is learned but for rounding
@@ -166,15 +170,23 @@ class Settings:
     local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
 
     @property
-    def split_asked(self) -> str | None:
+    def requested_split(self) -> str | None:
         """The split column as it was asked for; None: the first there is."""
         return None if self.split == AUTO else self.split
 
 
-RUN_ONLY = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
+CHANGEABLE_SETTINGS = (
+    "regime",
+    "compile",
+    "workers",
+    "loader_workers",
+    "checkpoint_minutes",
+    "local_cache",
+    "local_cache_size",
+)
 """These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
 
-LABELS_ONLY = ("dropout", "backbone_lr", "still", "label")
+SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label")
 """These belong to method supervised."""
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -197,24 +209,24 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in content.items()}
 
 
-def merge(*layers: dict[str, Any]) -> Settings:
+def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
     """The method's defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
-    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), Settings.method)
-    values = dict(defaults_of(method))
-    kinds = typing.get_type_hints(Settings)
+    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), TrainingSettings.method)
+    values = dict(method_defaults(method))
+    kinds = typing.get_type_hints(TrainingSettings)
     for layer in layers:
         for name, value in layer.items():
             if name not in kinds:
                 raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            values[name] = converted(name, value, kinds[name])
-    settings = Settings(**values)
-    _check(settings)
+            values[name] = convert(name, value, kinds[name])
+    settings = TrainingSettings(**values)
+    _check_settings(settings)
     return settings
 
 
-def with_defaults_filled(settings: Settings) -> Settings:
+def fill_defaults(settings: TrainingSettings) -> TrainingSettings:
     """Length, step and size of the clips by the backbone, where they were left open."""
-    of_blocks = settings.blocks * settings.block_length if settings.method in BLOCK_METHODS else 0
+    of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else 0
     return dataclasses.replace(
         settings,
         clip_length=settings.clip_length or of_blocks or CLIP_LENGTHS[settings.backbone],
@@ -224,12 +236,12 @@ def with_defaults_filled(settings: Settings) -> Settings:
     )
 
 
-def shards_at_hand(settings: Settings) -> int:
+def resolve_shards_at_hand(settings: TrainingSettings) -> int:
     """Over how many shards samples are shuffled at a time; 0: over all."""
     return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else 0)
 
 
-def wanted_variants(settings: Settings) -> list[Variant]:
+def training_variants(settings: TrainingSettings) -> list[Variant]:
     """The variants that key clips are drawn from, each once. Raises UserError for what names none."""
     try:
         variants = [Variant(alpha=a) for a in settings.alpha] + [Variant(keep=k) for k in settings.keep]
@@ -242,13 +254,13 @@ def wanted_variants(settings: Settings) -> list[Variant]:
     return list({v.name: v for v in variants}.values())
 
 
-def settings_text(settings: Settings) -> str:
+def settings_yaml(settings: TrainingSettings) -> str:
     """The settings as YAML, as --config reads them."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _check(settings: Settings) -> None:
+def _check_settings(settings: TrainingSettings) -> None:
     check_fields(settings)
     for name in ("query_scale", "key_scale"):
         low, high = getattr(settings, name)
@@ -275,16 +287,16 @@ def _check(settings: Settings) -> None:
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
-    _check_source(settings)
-    check_blocks(settings, shortest)
+    _check_variants_given(settings)
+    check_dpc_settings(settings, shortest)
 
 
-def _check_source(settings: Settings) -> None:
+def _check_variants_given(settings: TrainingSettings) -> None:
     """Each method says where its key clips come from, or takes none."""
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
-        for name in LABELS_ONLY:
-            if is_given(settings, name):
+        for name in SUPERVISED_SETTINGS:
+            if is_not_default(settings, name):
                 raise UserError(f"{name} belongs to --method supervised")
     if settings.method == "s2vc" and not rendered:
         raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
@@ -296,4 +308,4 @@ def _check_source(settings: Settings) -> None:
         raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")
     if settings.method == "s2vc-online" and (not settings.alpha or settings.keep or settings.variant):
         raise UserError("--method s2vc-online runs the flow itself: it takes --alpha only")
-    wanted_variants(settings)
+    training_variants(settings)

@@ -5,23 +5,23 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.static_cues import motion_preserved
-from s2vc.training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
+from s2vc.training.augment import DPCColour, DPCCrop, Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
-from s2vc.training.settings import Settings
+from s2vc.training.settings import TrainingSettings
 
 
-class Views(nn.Module):
+class PairViews(nn.Module):
     """The query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
 
     flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is
     V_p as rendered, cropped afterwards. Random numbers are torch's global ones.
     """
 
-    def __init__(self, settings: Settings, flow: Flow | None = None):
+    def __init__(self, settings: TrainingSettings, flow: Flow | None = None):
         super().__init__()
-        self._query_crop = Crop(settings.size, settings.query_scale)
-        self._key_crop = Crop(settings.size, settings.key_scale)
-        self._colour = Colour(per_frame=settings.jitter == "per-frame")
+        self._query_crop = RandomCrop(settings.size, settings.query_scale)
+        self._key_crop = RandomCrop(settings.size, settings.key_scale)
+        self._colour = RandomColour(per_frame=settings.jitter == "per-frame")
         self._colour_key = settings.key_augment == "full"
         self._normalise = Normalise()
         self._flow, self._alphas = flow, settings.alpha
@@ -53,7 +53,7 @@ class DPCViews(nn.Module):
 
     def __init__(self, size: int):
         super().__init__()
-        self._change = nn.Sequential(SquareCrop(size), FrameColour(), Normalise())
+        self._change = nn.Sequential(DPCCrop(size), DPCColour(), Normalise())
 
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:

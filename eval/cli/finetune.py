@@ -25,8 +25,8 @@ from s2vc.eval.results import result_name
 from s2vc.eval.supervised import scores_of_labels, starting_weights, trained_classifier
 from s2vc.eval.tasks import save_classification
 from s2vc.pipeline.cli import EXIT_INTERRUPTED
-from s2vc.training.cli.session import train_shown
-from s2vc.training.prepare import start
+from s2vc.training.cli.session import train_with_progress
+from s2vc.training.prepare import prepare_run
 
 
 @click.command("finetune")
@@ -85,8 +85,10 @@ def train_and_test(
     }
     # By what it is trained on: a classifier from scratch is the same for every checkpoint.
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
-    run = start([settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device)
-    if not train_shown(run, evaluation.device, evaluation.console):
+    run = prepare_run(
+        [settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device
+    )
+    if not train_with_progress(run, evaluation.device, evaluation.console):
         sys.exit(EXIT_INTERRUPTED)
     subject, classifier = trained_classifier(run.folder)
     view = evaluation.view(crops="ten", order=order)

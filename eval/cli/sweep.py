@@ -27,10 +27,10 @@ from s2vc.pipeline.console.progress import clock, progress, size
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import Variant
-from s2vc.training.block_methods import BLOCKS_ONLY
 from s2vc.training.cli.run import settings_layers, settings_options
+from s2vc.training.dpc_settings import DPC_SETTINGS
 from s2vc.training.prepare import describe_regime
-from s2vc.training.settings import LABELS_ONLY, PRESETS
+from s2vc.training.settings import PRESETS, SUPERVISED_SETTINGS
 
 
 def numbers(kind: type) -> Any:
@@ -62,7 +62,7 @@ def numbers(kind: type) -> Any:
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
 @address_option
-@settings_options(without=(*DECIDED, *LABELS_ONLY, *BLOCKS_ONLY, "flow"))
+@settings_options(without=(*DECIDED, *SUPERVISED_SETTINGS, *DPC_SETTINGS, "flow"))
 def main(
     cache: str,
     alphas: tuple[float, ...],
@@ -137,7 +137,7 @@ def tell_cost(
         highlight=False,
     )
     resolved, videos, _ = planned(example_settings(shared))
-    console.print(describe_regime(resolved, videos, chosen=False), highlight=False)
+    console.print(describe_regime(resolved, videos, automatic=False), highlight=False)
     torch.set_num_threads(share.cpus)
     cost = cost_of_trial(cache, missing, example_settings(shared), tasks, choose_device())
     rendered = cost.variant_bytes // max(len(missing), 1) if evicting else cost.variant_bytes

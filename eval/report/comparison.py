@@ -10,7 +10,7 @@ from typing import Any
 
 from s2vc.eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluated, pretrained
 from s2vc.eval.report.recorded import Result
-from s2vc.training.settings import Settings, wanted_variants
+from s2vc.training.settings import TrainingSettings, training_variants
 
 OTHER_WORK = "another work's: the paper says too little of how it was made"
 
@@ -116,8 +116,8 @@ def _trained(result: Result) -> dict[str, Any]:
     return made
 
 
-def _key_clips(settings: Settings) -> str:
+def _key_clips(settings: TrainingSettings) -> str:
     """Names of the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
     if settings.method == "s2vc-online":
         return " ".join(f"alpha{alpha:g}-zero-clip{settings.clip_length}" for alpha in settings.alpha)
-    return " ".join(variant.name for variant in wanted_variants(settings)) or "none"
+    return " ".join(variant.name for variant in training_variants(settings)) or "none"

@@ -10,7 +10,7 @@ from s2vc.eval.results import TABLE, read_table
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage import files
 from s2vc.training.run_folder import RunFolder
-from s2vc.training.settings import Settings
+from s2vc.training.settings import TrainingSettings
 
 DESCRIPTION = (
     "result", "task", "cache", "split", "stored", "checkpoint", "backbone", "size", "frames", "frame_step", "eval_seed",
@@ -27,7 +27,7 @@ class Result:
     mark: str
     folder: Path
     content: dict[str, Any]
-    trained: Settings | None = None
+    trained: TrainingSettings | None = None
     epochs_done: int | None = None
 
     @property
@@ -91,7 +91,7 @@ def _run_of(content: dict[str, Any]) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _trained(run: RunFolder, content: dict[str, Any]) -> Settings | None:
+def _trained(run: RunFolder, content: dict[str, Any]) -> TrainingSettings | None:
     """The run's settings, if they are there and agree with what the result says of it."""
     if not run.settings.is_file():
         return None

@@ -9,12 +9,19 @@ from typing import Any
 
 from s2vc.eval.report.pictures import Picture, Pictures
 from s2vc.manifests.errors import UserError
-from s2vc.training.block_methods import defaults_of
 from s2vc.training.curves import plot_curves
-from s2vc.training.methods import contrastive_chance
+from s2vc.training.dpc_settings import method_defaults
+from s2vc.training.methods import contrastive_chance_top1
 from s2vc.training.regimes import PAPER, SMALL
-from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
-from s2vc.training.settings import AUTO, Settings, is_contrastive, merge, read_settings_file, with_defaults_filled
+from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
+from s2vc.training.settings import (
+    AUTO,
+    TrainingSettings,
+    fill_defaults,
+    is_contrastive,
+    merge_settings,
+    read_settings_file,
+)
 
 LAST = 10
 """Metrics are means over the last tenth of the steps, as the end of a run tells them."""
@@ -35,12 +42,12 @@ class RunView:
     curves: Picture | None
 
 
-def run_settings(folder: Path) -> Settings:
+def run_settings(folder: Path) -> TrainingSettings:
     """The settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
     path = RunFolder(folder).settings
     content = read_settings_file(path)
     try:
-        return merge(content)
+        return merge_settings(content)
     except UserError as error:
         raise UserError(f"{path} is damaged, or another version's: {error}") from None
 
@@ -63,7 +70,7 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
     )
 
 
-def run_records(folder: Path) -> list[StepRecord]:
+def run_records(folder: Path) -> list[TrainingStep]:
     path = RunFolder(folder).metrics
     try:
         return read_metrics(path)
@@ -71,11 +78,13 @@ def run_records(folder: Path) -> list[StepRecord]:
         raise UserError(f"{path} is damaged, or another version's: {error}") from None
 
 
-def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
     """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
-    own = defaults_of(settings.method)
-    plain = with_defaults_filled(Settings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
-    defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs} | own
+    own = method_defaults(settings.method)
+    plain = fill_defaults(TrainingSettings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
+    defaults = (
+        dataclasses.asdict(plain) | {"backbone": TrainingSettings.backbone, "epochs": TrainingSettings.epochs} | own
+    )
     defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # whose settings the defaults are
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
@@ -94,7 +103,7 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 
-def _progress(settings: Settings, records: list[StepRecord]) -> str:
+def _progress(settings: TrainingSettings, records: list[TrainingStep]) -> str:
     if not records:
         return "no step done yet"
     last, steps = records[-1], _steps_of_an_epoch(records) * settings.epochs
@@ -103,18 +112,18 @@ def _progress(settings: Settings, records: list[StepRecord]) -> str:
     return f"{done}, epoch {last.epoch} of {settings.epochs}{ended}"
 
 
-def epochs_done(records: list[StepRecord]) -> int | None:
+def epochs_done(records: list[TrainingStep]) -> int | None:
     """Whole epochs; None where that cannot be told, in the first one and before it."""
     steps = _steps_of_an_epoch(records)
     return records[-1].step // steps if steps else None
 
 
-def _steps_of_an_epoch(records: list[StepRecord]) -> int:
+def _steps_of_an_epoch(records: list[TrainingStep]) -> int:
     """0 while the first epoch may still be going on."""
     return sum(r.epoch == 1 for r in records) if records and records[-1].epoch > 1 else 0
 
 
-def _metrics(records: list[StepRecord]) -> list[tuple[str, str]]:
+def _metrics(records: list[TrainingStep]) -> list[tuple[str, str]]:
     """Means over the records; what is no number in them is left out."""
     if not records:
         return []
@@ -134,7 +143,9 @@ def _metrics(records: list[StepRecord]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in shown if not text.startswith("nan")]
 
 
-def _curves(folder: Path, settings: Settings, records: list[StepRecord], pictures: Pictures) -> Picture | None:
+def _curves(
+    folder: Path, settings: TrainingSettings, records: list[TrainingStep], pictures: Pictures
+) -> Picture | None:
     """curves.png, or the same drawn anew."""
     path, title = RunFolder(folder).curves, f"Curves of {folder.resolve().name}"
     if path.exists():
@@ -142,7 +153,7 @@ def _curves(folder: Path, settings: Settings, records: list[StepRecord], picture
     if not records:
         return None
     known = is_contrastive(settings.method) and (settings.negatives == "batch" or settings.queue != AUTO)
-    chance = contrastive_chance(settings) if known else math.nan
+    chance = contrastive_chance_top1(settings) if known else math.nan
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch) / path.name
         plot_curves(records, chance, drawn)

@@ -10,7 +10,7 @@ from typing import Any
 from s2vc.eval.paper import ANEW, DATASETS, TABLES, PaperRow, PaperTable, evaluated, pretrained
 from s2vc.eval.report.comparison import differences
 from s2vc.eval.report.recorded import Result
-from s2vc.training.settings import RUN_ONLY
+from s2vc.training.settings import CHANGEABLE_SETTINGS
 
 TITLES = {
     "retrieval": "Video retrieval",
@@ -184,7 +184,7 @@ def _protocol(result: Result) -> tuple[Any, ...] | None:
     """Equal for results that may be compared; None where the run that made the backbone is not at hand."""
     if result.trained is None:
         return None
-    made = {f"trained {k}": v for k, v in asdict(result.trained).items() if k not in (*COMPARED, *RUN_ONLY)}
+    made = {f"trained {k}": v for k, v in asdict(result.trained).items() if k not in (*COMPARED, *CHANGEABLE_SETTINGS)}
     return tuple((k, str(v)) for k, v in sorted((result.description | made).items()) if k not in COMPARED)
 
 

@@ -16,8 +16,8 @@ from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
-from s2vc.training.settings import Settings
-from s2vc.training.trainer import resolve, total_steps
+from s2vc.training.settings import TrainingSettings
+from s2vc.training.trainer import resolve_settings, total_steps
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 
@@ -41,15 +41,15 @@ class Cost:
     test_seconds: float
 
 
-def planned(settings: Settings) -> tuple[Settings, int, int]:
+def planned(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
     """The settings of a run, resolved for its videos; how many those are, and the steps of all its epochs."""
     videos = len(open_clips(settings))
-    resolved, _ = resolve(settings, videos)
+    resolved, _ = resolve_settings(settings, videos)
     return resolved, videos, total_steps(resolved, videos)
 
 
 def cost_of_trial(
-    cache: Cache, missing: Sequence[Variant], settings: Settings, tasks: Sequence[str], device: torch.device
+    cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, tasks: Sequence[str], device: torch.device
 ) -> Cost:
     """Timed here and now: some frames through the flow, and some steps of training on random clips.
 
@@ -59,7 +59,7 @@ def cost_of_trial(
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(
-        crops * len(StoredWindows(cache, split_rows(cache, settings.split_asked, part)[1], view))
+        crops * len(StoredWindows(cache, split_rows(cache, settings.requested_split, part)[1], view))
         for task in tasks
         for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
     )
@@ -73,7 +73,7 @@ def cost_of_trial(
     )
 
 
-def _seconds_of_clip(settings: Settings, device: torch.device) -> float:
+def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
     """A training step on random clips, for each of them; the first one warms up."""
     model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
     model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -88,7 +88,7 @@ def _seconds_of_clip(settings: Settings, device: torch.device) -> float:
     return (time.perf_counter() - started) / TIMED_STEPS / TIMED_CLIPS
 
 
-def _checkpoint_bytes(settings: Settings) -> int:
+def _checkpoint_bytes(settings: TrainingSettings) -> int:
     """Query and key encoder, and Adam's two moments of the query encoder."""
     with torch.device("meta"):
         encoder = build_encoder(build_backbone(settings.backbone), settings.head, settings.dim)

@@ -13,7 +13,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 from s2vc.training.methods import open_clips
 from s2vc.training.prepare import with_regime
-from s2vc.training.settings import Settings, merge, settings_text, with_defaults_filled
+from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settings, settings_yaml
 
 BASELINE = "moco"
 """MoCo without S²VC: what every variant is compared with, seed by seed."""
@@ -106,14 +106,14 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     if wrong := [name for name in given if name in DECIDED]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
     layers = [*layers, {"method": BASELINE, "cache": cache.layout.location}]
-    settings = with_regime(layers, len(open_clips(with_defaults_filled(merge(*layers)))))
-    values: dict[str, Any] = yaml.safe_load(settings_text(settings))
+    settings = with_regime(layers, len(open_clips(fill_defaults(merge_settings(*layers)))))
+    values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in DECIDED} | {"cache": settings.cache}
 
 
-def example_settings(shared: dict[str, Any]) -> Settings:
+def example_settings(shared: dict[str, Any]) -> TrainingSettings:
     """Of a run of the sweep, for what all have in common."""
-    return with_defaults_filled(merge(Trial(None, 0).settings(shared)))
+    return fill_defaults(merge_settings(Trial(None, 0).settings(shared)))
 
 
 def plan_trials(variants: Sequence[Variant], seeds: int) -> list[Trial]:

@@ -20,7 +20,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.variants import Variant
-from s2vc.training.run_folder import RunFolder, StepRecord
+from s2vc.training.run_folder import RunFolder, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _follower(
     stop: Callable[[], bool],
 ) -> Callable[[], None]:
     """A function that shows what is new in the trials' folders, and hands on the wish to stop."""
-    readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, StepRecord) for trial in trials}
+    readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, TrainingStep) for trial in trials}
     seen: dict[Trial, tuple[int, bool]] = {}
 
     def poll() -> None:

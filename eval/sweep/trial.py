@@ -13,8 +13,8 @@ from s2vc.eval.sweep.plan import SweepFolder, Trial
 from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.device import choose_device
 from s2vc.training.curves import plot_curves
-from s2vc.training.methods import chance, open_cache
-from s2vc.training.prepare import start
+from s2vc.training.methods import chance_top1, open_cache
+from s2vc.training.prepare import prepare_run
 from s2vc.training.run_folder import read_metrics
 from s2vc.training.trainer import train
 
@@ -39,15 +39,15 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
     if shared["loader_workers"] < 0:  # by itself a run takes all the CPUs that are spare
         shared = {**shared, "loader_workers": cpus - 1}
     device = choose_device()
-    run = start([trial.settings(shared)], folder.run(trial), device)
-    train(run.settings, run.clips, run.folder, device, stop=folder.stop.exists)
-    plot_curves(read_metrics(run.folder.metrics), chance(run.settings, run.clips), run.folder.curves)
+    run = prepare_run([trial.settings(shared)], folder.run(trial), device)
+    train(run.settings, run.clips, run.folder, device, should_stop=folder.stop.exists)
+    plot_curves(read_metrics(run.folder.metrics), chance_top1(run.settings, run.clips), run.folder.curves)
     settings = run.settings
     evaluation = Evaluation(
         cache=open_cache(settings),
         checkpoint=str(run.folder.root),
         subject=load_subject(str(run.folder.root)),
-        split=settings.split_asked,
+        split=settings.requested_split,
         size=settings.size,
         frames=settings.clip_length,
         frame_step=settings.frame_step,

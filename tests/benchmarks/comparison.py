@@ -26,8 +26,8 @@ from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.cli.session import train_shown
-from s2vc.training.prepare import start
+from s2vc.training.cli.session import train_with_progress
+from s2vc.training.prepare import prepare_run
 from tests.benchmarks.measure import SHARED, print_machine, run_prep
 
 METHODS = ("random", "moco", "s2vc", "supervised")
@@ -80,8 +80,8 @@ def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argpa
         "regime": "paper",
     }
     out = arguments.out / "runs" / f"{method}-{split}-seed{seed}"
-    run = start([settings], out, torch.device("cpu"))
-    train_shown(run, torch.device("cpu"), Console())
+    run = prepare_run([settings], out, torch.device("cpu"))
+    train_with_progress(run, torch.device("cpu"), Console())
     return str(out)
 
 

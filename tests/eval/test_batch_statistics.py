@@ -13,7 +13,7 @@ from s2vc.eval.features import extract
 from s2vc.eval.view import Crops, View
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import build_backbone
-from s2vc.training.prepare import start
+from s2vc.training.prepare import prepare_run
 from s2vc.training.trainer import train
 from tests.eval.conftest import Evaluate
 
@@ -94,7 +94,7 @@ def dpc_run(labelled_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "method": "dpc", "cache": str(labelled_cache), "batch": 2, "size": 32, "blocks": 2, "block_length": 5,
         "predicted": 1, "frame_step": 1, "epochs": 1, "loader_workers": 0,
     }  # fmt: skip
-    run = start([settings], tmp_path_factory.mktemp("dpc") / "run", CPU)
+    run = prepare_run([settings], tmp_path_factory.mktemp("dpc") / "run", CPU)
     train(run.settings, run.clips, run.folder, CPU)
     return run.folder.root
 

@@ -26,7 +26,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.prepare import with_regime
 from s2vc.training.regimes import REGIMES
-from s2vc.training.settings import Settings, merge, settings_text, with_defaults_filled
+from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settings, settings_yaml
 from tests.eval.conftest import Evaluate
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -83,8 +83,8 @@ def written_run(folder: Path, done: int = 0, **chosen: Any) -> Path:
     """A run's folder with the paper's settings where they are not chosen otherwise; done: epochs, of one step each."""
     defaults = {"head": "linear", "key_augment": "full", "split": "split1", "queue": "2048", "cache": "/data/ucf101"}
     folder.mkdir(parents=True)
-    settings = with_defaults_filled(merge(defaults, chosen))
-    (folder / "settings.yaml").write_text(settings_text(settings))
+    settings = fill_defaults(merge_settings(defaults, chosen))
+    (folder / "settings.yaml").write_text(settings_yaml(settings))
     if done:
         rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, done + 1)]
         (folder / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
@@ -428,8 +428,8 @@ def dpc_as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
     chosen = {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "split": "split1"}
     run = tmp_path / "dpc"
     run.mkdir()
-    settings = with_defaults_filled(merge({"cache": "/data/ucf101"}, chosen))
-    (run / "settings.yaml").write_text(settings_text(settings))
+    settings = fill_defaults(merge_settings({"cache": "/data/ucf101"}, chosen))
+    (run / "settings.yaml").write_text(settings_yaml(settings))
     rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, 301)]
     (run / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
     return {
@@ -467,8 +467,10 @@ def test_what_differs_in_dpc_is_said(
     change: dict[str, Any], told: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     run = Path(str(dpc_as_the_paper["checkpoint"]))
-    settings = merge({"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change)
-    (run / "settings.yaml").write_text(settings_text(with_defaults_filled(settings)))
+    settings = merge_settings(
+        {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change
+    )
+    (run / "settings.yaml").write_text(settings_yaml(fill_defaults(settings)))
     result = read_one(tmp_path / "r", dpc_as_the_paper)
     assert told in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
 
@@ -483,7 +485,7 @@ def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str
 def test_a_run_of_dpc_in_the_small_regime_is_shown_against_its_own(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "settings.yaml").write_text(settings_text(with_regime([{"method": "dpc", "regime": "small"}], 720)))
+    (run / "settings.yaml").write_text(settings_yaml(with_regime([{"method": "dpc", "regime": "small"}], 720)))
     (run / "metrics.csv").write_text("step,epoch,loss\n1,1,1.0,0.5,0.5,0.5,0.001,9.0,0.0\n")
     report = write_report([run], tmp_path / "r.html")
     differing, same = Page(tmp_path / "r.html").text.split("settings as by default")
@@ -521,7 +523,7 @@ def test_a_dataset_is_told_by_the_whole_name_only(cache: str, dataset: str | Non
 
 
 def test_the_paper_s_own_rows_have_settings_that_exist() -> None:
-    fields = {f.name for f in dataclasses.fields(Settings)} | {"dataset"}
+    fields = {f.name for f in dataclasses.fields(TrainingSettings)} | {"dataset"}
     for table in TABLES:
         for row in table.rows:
             assert len(row.values) == len(table.metrics)
