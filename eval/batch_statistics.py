@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from s2vc.eval.videos import stored_rows
-from s2vc.eval.view import Crops, StoredWindows, View
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training.loader import batches_of, data_loader
 from s2vc.training.selection import TRAIN, split_column
 
-VIDEOS = 128
+MEASURED_VIDEOS = 128
 """Training videos that are measured, by a window from the middle of each. Which ones depends on nothing but the set."""
 
 BATCH = 16
 
 
-def fix_statistics(
+def set_batch_statistics(
     backbone: nn.Module, cache: Cache, split: str | None, view: View, device: torch.device, workers: int
 ) -> None:
     """Give the batch norm of a backbone the statistics of the cache's training videos, where it has none of its own.
@@ -43,21 +43,21 @@ def fix_statistics(
         layer.num_batches_tracked = torch.zeros((), dtype=torch.long)
         layer.track_running_stats, layer.momentum = True, None  # None: the mean over all batches
     backbone.to(device).train()
-    crops = Crops(view).to(device)
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with torch.no_grad(), half:
-        for number, stored in enumerate(_batches(cache, _measured_rows(cache, split), view, workers)):
+    crops = WindowCrops(view).to(device)
+    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), autocast:
+        for number, stored in enumerate(_batches(cache, _rows_to_measure(cache, split), view, workers)):
             backbone(crops(stored.to(device), number, 0))
     backbone.eval()
 
 
-def _measured_rows(cache: Cache, split: str | None) -> np.ndarray:
+def _rows_to_measure(cache: Cache, split: str | None) -> np.ndarray:
     """Rows of the index, (VIDEOS,) or fewer, in an order that mixes classes."""
     stored, column = stored_rows(cache), split_column(cache, split)
     if column in cache.index:
         training = stored[(cache.index[column] == TRAIN).to_numpy()[stored]]
         stored = training if len(training) else stored
-    return np.random.default_rng(0).permutation(stored)[:VIDEOS]
+    return np.random.default_rng(0).permutation(stored)[:MEASURED_VIDEOS]
 
 
 def _batches(cache: Cache, rows: np.ndarray, view: View, workers: int) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 from s2vc.pipeline.storage.figures import save_figure
 
 TOP = 5
-SHOWN_NAMES = 60
+MAX_NAMED_CLASSES = 60
 """Classes of a confusion matrix whose names can be read in the picture."""
 
 
@@ -78,7 +78,7 @@ class Classification:
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-        if len(self.names) <= SHOWN_NAMES:
+        if len(self.names) <= MAX_NAMED_CLASSES:
             places = range(len(self.names))
             axes.set_xticks(places, self.names, rotation=90)
             axes.set_yticks(places, self.names)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s2vc.eval.view import Crops, StoredWindows, View
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.console.progress import Advance, unseen
@@ -36,26 +36,26 @@ class Features:
     def offsets(self) -> np.ndarray:
         return read_array(self.path, "offsets")
 
-    def of(self, row: int) -> np.ndarray:
+    def windows_of(self, row: int) -> np.ndarray:
         """(windows, V, C) float32 of a row of the index; none of a row that was not asked for."""
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(read_dataset(self.path, "features")[start:stop])
 
-    def one(self, row: int, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, row: int, rng: np.random.Generator) -> np.ndarray:
         """(C,) float32: a crop of a window of a row, drawn at random."""
         stored = read_dataset(self.path, "features")
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(stored[rng.integers(start, stop), rng.integers(stored.shape[1])])
 
-    def means(self, rows: np.ndarray) -> np.ndarray:
+    def video_means(self, rows: np.ndarray) -> np.ndarray:
         """Averaged per video over windows and crops: (len(rows), C) float32. Each row must have frames."""
         means = np.empty((len(rows), read_dataset(self.path, "features").shape[2]), np.float32)
         for mean, row in zip(means, rows, strict=True):
-            self.of(int(row)).mean(axis=(0, 1), out=mean)
+            self.windows_of(int(row)).mean(axis=(0, 1), out=mean)
         return means
 
 
-def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
+def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
     """Of everything that features depend on: the weights, the rows, their stored frames by the receipts, the view."""
     digest = hashlib.sha256(json.dumps(asdict(view)).encode())
     digest.update(np.sort(rows).astype("<i8").tobytes())
@@ -68,7 +68,7 @@ def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: 
     return digest.hexdigest()
 
 
-def extract(
+def extract_features(
     cache: Cache,
     rows: np.ndarray,
     backbone: nn.Module,
@@ -76,7 +76,7 @@ def extract(
     folder: Path,
     device: torch.device,
     workers: int,
-    show: Callable[[int], AbstractContextManager[Advance]] = unseen,
+    show_progress: Callable[[int], AbstractContextManager[Advance]] = unseen,
 ) -> Features:
     """The features of rows of a cache under a backbone, computed where the folder does not hold them yet.
 
@@ -84,13 +84,13 @@ def extract(
     show: called with the number of windows where there is work, gives what is told of it.
     Raises UserError where stored frames cannot be read.
     """
-    path = folder / f"{fingerprint(cache, rows, backbone.state_dict(), view)[:32]}.h5"
+    path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
-        with write_shard(path) as file, show(len(windows)) as advance:
-            row = (view.count, int(backbone.feature_size))  # type: ignore[arg-type]
+        with write_shard(path) as file, show_progress(len(windows)) as advance:
+            row = (view.crop_count, int(backbone.feature_size))  # type: ignore[arg-type]
             stored = file.growing("features", row, np.float32, CHUNK_WINDOWS)
-            for batch in embedded(windows, backbone.to(device).eval(), view, device, workers):
+            for batch in embed_windows(windows, backbone.to(device).eval(), view, device, workers):
                 stored.append(batch)
                 advance(len(batch), len(batch) * view.frames)
             file.put("offsets", windows.offsets)
@@ -98,18 +98,18 @@ def extract(
 
 
 @torch.no_grad()
-def embedded(
+def embed_windows(
     windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int
 ) -> Iterator[np.ndarray]:
     """Features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for frames not to be read."""
-    crops = Crops(view).to(device)
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    crops = WindowCrops(view).to(device)
+    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
     loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
     for batch, stored in enumerate(batches_of(loader)):
         frames = stored.to(device, non_blocking=True)
-        found = []
-        for number in range(view.count):
+        crops_features = []
+        for number in range(view.crop_count):
             clips = crops(frames, batch, number)
-            with half:
-                found.append(backbone(clips).float().mean(dim=(2, 3, 4)))
-        yield torch.stack(found, dim=1).cpu().numpy()
+            with autocast:
+                crops_features.append(backbone(clips).float().mean(dim=(2, 3, 4)))
+        yield torch.stack(crops_features, dim=1).cpu().numpy()

@@ -12,7 +12,7 @@ from s2vc.training.selection import split_column
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledRows:
     """rows: numbers of rows of the cache's index, (N,); labels: their classes, (N,) int64, by the column `label`."""
 
     cache: Cache
@@ -42,7 +42,7 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
     return column, chosen
 
 
-def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> Labelled:
+def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> LabelledRows:
     """The rows that `split` (None: the first column) assigns to a part (train, test, val), with frames and a label.
 
     label: the column of the classes (training.labels). Raises UserError where it is not there, where there are no rows,
@@ -55,21 +55,21 @@ def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL
         raise UserError(f"{len(unlabelled)} {part} videos have no {label}, first {video}")
     if len(np.unique(labels)) < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
-    return Labelled(cache, column, chosen, labels, label)
+    return LabelledRows(cache, column, chosen, labels, label)
 
 
-def classes_of(*parts: Labelled) -> tuple[np.ndarray, list[str]]:
+def classes_in(*parts: LabelledRows) -> tuple[np.ndarray, list[str]]:
     """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names."""
     labels, first = np.unique(np.concatenate([part.labels for part in parts]), return_index=True)
     return labels, [str(name) for name in np.concatenate([part.names for part in parts])[first]]
 
 
-def numbered_together(*parts: Labelled) -> list[Labelled]:
+def number_together(*parts: LabelledRows) -> list[LabelledRows]:
     """Parts of several caches, with classes of one name under one number: each cache numbers its own names."""
     known = np.unique(np.concatenate([part.names for part in parts]).astype(str))
     return [dataclasses.replace(part, labels=np.searchsorted(known, part.names.astype(str))) for part in parts]
 
 
-def label_note(label: str) -> dict[str, str]:
+def label_entry(label: str) -> dict[str, str]:
     """What the description of a result says of the column of labels: nothing of the usual one."""
     return {} if label == LABEL else {"label": label}

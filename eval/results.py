@@ -13,11 +13,11 @@ from s2vc.pipeline.storage import files
 
 TABLE = "results.csv"
 LOCK = ".lock"
-DIGITS = 8
+HASH_DIGITS = 8
 """Of the hash that tells results of one task, cache and checkpoint apart by their settings."""
 
 
-def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
+def describe_result(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
     """What was evaluated, on what, and how: the columns that make rows of the table comparable."""
     height, width = cache.settings.frame_size
     return {
@@ -30,17 +30,17 @@ def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
 
 
 def save_result(
-    folder: Path, described: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
+    folder: Path, description: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
 ) -> Path:
     """Write the result's JSON, and put its row into the table, in the place of one of the same description.
 
     details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError where
     the table that is there is damaged.
     """
-    name = result_name(described)
+    name = result_name(description)
     path = folder / f"{name}.json"
-    files.write_json(path, {"result": name, **described, **numbers, **(details or {})})
-    row = pd.DataFrame([{"result": name, **described, **numbers}])
+    files.write_json(path, {"result": name, **description, **numbers, **(details or {})})
+    row = pd.DataFrame([{"result": name, **description, **numbers}])
     # Evaluations may run side by side, and no row may be lost between reading and writing.
     with files.flocked(folder / LOCK):
         if (folder / TABLE).exists():
@@ -64,8 +64,8 @@ def read_table(folder: Path) -> pd.DataFrame:
     return table
 
 
-def result_name(described: dict[str, Any]) -> str:
+def result_name(description: dict[str, Any]) -> str:
     """Task, cache, checkpoint and split for people to see, and a hash of the whole description: NAME.json, NAME.png."""
-    cache, checkpoint = (Path(str(described.get(key, ""))).name for key in ("cache", "checkpoint"))
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:DIGITS]
-    return "-".join(filter(None, [described["task"], cache, checkpoint, described["split"], digest]))
+    cache, checkpoint = (Path(str(description.get(key, ""))).name for key in ("cache", "checkpoint"))
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
+    return "-".join(filter(None, [description["task"], cache, checkpoint, description["split"], digest]))

@@ -16,7 +16,7 @@ PART_VALUES = 4 << 20
 GALLERY_ROWS = 1 << 14
 """Of the gallery, multiplied at a time: a product may copy all that it is given."""
 
-SHORTEST = 1e-12
+MIN_LENGTH = 1e-12
 """Length that shorter features are taken to have."""
 
 
@@ -59,7 +59,7 @@ def hit_ranks(
         raise ValueError("there are no queries")
     # The gallery is as large as memory allows: its lengths are divided out of the similarities, not of a copy.
     blocks = g.split(GALLERY_ROWS)
-    lengths = torch.cat([block.norm(dim=1) for block in blocks]).clamp_min(SHORTEST)
+    lengths = torch.cat([block.norm(dim=1) for block in blocks]).clamp_min(MIN_LENGTH)
     step = max(1, CHUNK_VALUES // max(len(g), 1))
     rows = max(1, PART_VALUES // max(len(g), 1))
     # Fresh memory for every chunk costs more than its product, and results kept between them would hold it.

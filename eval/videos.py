@@ -42,6 +42,6 @@ def short_id(video_id: str) -> str:
     return video_id if len(video_id) <= SHORT_ID else "…" + video_id[1 - SHORT_ID :]
 
 
-def reading(cache: Cache, video_id: str) -> AbstractContextManager[None]:
+def damage_reported(cache: Cache, video_id: str) -> AbstractContextManager[None]:
     """Raise UserError where the block finds that what is stored of a video is damaged."""
     return damage_as_user_error(f"what is stored of {video_id}", cache.layout)

@@ -15,10 +15,10 @@ from s2vc.pipeline.windows import WindowRule
 from s2vc.training.augment import Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import as_video
 
-CENTRE = 0.875
+CROP_SHARE = 0.875
 """A crop shows this share of the shorter side: 112 of the 128 pixels that are stored by default."""
 
-CROPS = ("centre", "ten", "augmented")
+CROP_KINDS = ("centre", "ten", "augmented")
 ORDERS = ("natural", "shuffled", "still")
 AUGMENTED_SCALE = (0.2, 1.0)
 """Share of the frame that an augmented crop covers, as in pre-training."""
@@ -48,7 +48,7 @@ class View:
         return WindowRule("clip", self.frames, self.frame_step, stride)
 
     @property
-    def count(self) -> int:
+    def crop_count(self) -> int:
         """Crops of a window."""
         return {"centre": 1, "ten": 10, "augmented": self.draws}[self.crops]
 
@@ -108,7 +108,7 @@ def frame_order(view: View, row: int, window: int) -> np.ndarray:
     return natural
 
 
-class Crops(nn.Module):
+class WindowCrops(nn.Module):
     """Stored windows (N, T, H, W, 3) uint8 -> each crop of a view in turn, (N, 3, T, size, size) float32, normalised.
 
     seed of `augmented` crops: by the view's and the number of the batch.
@@ -124,7 +124,8 @@ class Crops(nn.Module):
         if self._view.crops == "augmented":
             video = self._augmented(as_video(stored), batch, number)
         else:
-            video = crop(stored.permute(0, 4, 1, 2, 3), self._view.size, number % 5 if self._view.crops == "ten" else 4)
+            place = number % 5 if self._view.crops == "ten" else 4
+            video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, place)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
 
@@ -135,13 +136,13 @@ class Crops(nn.Module):
             return self._colour(self._crop(video))
 
 
-def crop(video: Tensor, size: int, place: int) -> Tensor:
+def fixed_crop(video: Tensor, size: int, place: int) -> Tensor:
     """Clips (N, 3, T, H, W) -> a square of CENTRE of the shorter side, resized: (N, 3, T, size, size) float32.
 
     8-bit clips become shares of the range, after the cut. place: 0 to 3 the corners, in reading order; 4 the centre.
     """
     n, _, t, height, width = video.shape
-    side = round(min(height, width) * CENTRE)
+    side = round(min(height, width) * CROP_SHARE)
     bottom, right = height - side, width - side
     top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[place]
     cut = video[..., top : top + side, left : left + side]

@@ -13,13 +13,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.settings import (
-    CHANGEABLE_SETTINGS,
-    TrainingSettings,
-    merge_settings,
-    read_settings_file,
-    settings_yaml,
-)
+from s2vc.training.settings import MAY_CHANGE, TrainingSettings, merge_settings, read_settings_file, settings_yaml
 
 CHECKPOINT_FORMAT = 1
 
@@ -71,7 +65,7 @@ class RunFolder:
             files.write_text(self.settings, settings_yaml(settings))
             return
         before = merge_settings(read_settings_file(self.settings))
-        compared = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in CHANGEABLE_SETTINGS]
+        compared = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in MAY_CHANGE]
         old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
         refuse_other_settings(self.root, "run", old, new)
 

@@ -53,7 +53,7 @@ SHARDS_AT_HAND = 64
 """Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
 
 
-def regime_option(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
+def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
     """A field that a regime sets; by itself it is the paper's."""
     return option(REGIMES[PAPER][name], help, choices)
 
@@ -86,13 +86,11 @@ class TrainingSettings:
     backbone: str = option("r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
-    negatives: str = regime_option(
-        "negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES
-    )
+    negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
     queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
     queue_limit: int = option(2048, "What --queue auto starts from.", at_least=1)
-    momentum: float = regime_option("momentum", "Of the key encoder.")
-    temperature: float = regime_option("temperature", "τ of eq. 6.")
+    momentum: float = by_regime("momentum", "Of the key encoder.")
+    temperature: float = by_regime("temperature", "τ of eq. 6.")
     norm_group: int = option(
         32,
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
@@ -133,10 +131,8 @@ class TrainingSettings:
 
     # Augmentation
     size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
-    query_scale: tuple[float, float] = regime_option(
-        "query_scale", "Share of the frame that a crop of the query covers."
-    )
-    key_scale: tuple[float, float] = regime_option("key_scale", "The same of the key.")
+    query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
+    key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
     jitter: str = option(
         "per-clip",
@@ -148,12 +144,12 @@ class TrainingSettings:
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
     batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
     lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
-    schedule: str = regime_option(
+    schedule: str = by_regime(
         "schedule", "step: times 0.1 at 80 % and at 90 % of the epochs; cosine: to 0; constant: dpc's.", SCHEDULES
     )
     weight_decay: float = option(1e-5, "Of Adam.", at_least=0)
     warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.", at_least=0)
-    warmup_share: float = regime_option("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
+    warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
 
     # How it is run; none of these changes what is learned but for rounding
@@ -175,15 +171,7 @@ class TrainingSettings:
         return None if self.split == AUTO else self.split
 
 
-CHANGEABLE_SETTINGS = (
-    "regime",
-    "compile",
-    "workers",
-    "loader_workers",
-    "checkpoint_minutes",
-    "local_cache",
-    "local_cache_size",
-)
+MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
 """These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
 
 SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from s2vc.eval.videos import reading
+from s2vc.eval.videos import damage_reported
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import Advance
@@ -32,12 +32,12 @@ MEANING = {
 
 VECTORS = ("z", "z_p", "control")
 """What is compared of each pair, in the order of all arrays here."""
-LABELS = ("Z", "Z$_p$, static latents zeroed", "as many at random zeroed")
+VECTOR_LABELS = ("Z", "Z$_p$, static latents zeroed", "as many at random zeroed")
 
 ALL_VIDEOS = "all videos"
 """The only group where there are no labels."""
 
-MASKS = 2048
+MAX_CACHED_MASKS = 2048
 """Videos whose masks are kept at a time, 25 kB each."""
 
 
@@ -51,14 +51,14 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Groups:
+class VideoGroups:
     """Videos by class: rows of the index with latents, (n,) int64 each, and the frames of every row of the index."""
 
     rows: dict[str, np.ndarray]
     frames: np.ndarray
 
 
-def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int, label: str = LABEL) -> Groups:
+def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int, label: str = LABEL) -> VideoGroups:
     """The videos of `classes` classes at random (all, where there are fewer), in the order of their names.
 
     Classes of two videos or more are taken before others, which have no intra-class pair. Without labels all videos are
@@ -67,17 +67,17 @@ def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int, label
     names = read_labels(cache, label).names[rows]
     frames = cache.index["frames"].to_numpy()
     if (names == "").all():
-        return Groups({ALL_VIDEOS: rows}, frames)
+        return VideoGroups({ALL_VIDEOS: rows}, frames)
     if (names == "").any():
         first = cache.index["video_id"].iloc[rows[int((names == "").argmax())]]
         raise UserError(f"{int((names == '').sum())} of {len(rows)} videos have no {label}, first {first}")
     known, counts = np.unique(names.astype(str), return_counts=True)
     order = np.random.default_rng([seed, 0]).permutation(len(known))
     order = order[np.argsort(counts[order] < 2, kind="stable")]
-    return Groups({str(name): rows[names == name] for name in sorted(known[order[:classes]])}, frames)
+    return VideoGroups({str(name): rows[names == name] for name in sorted(known[order[:classes]])}, frames)
 
 
-def left_out(groups: Groups) -> dict[str, str]:
+def undefined_comparisons(groups: VideoGroups) -> dict[str, str]:
     """Comparisons that cannot be made with these groups, and why."""
     if ALL_VIDEOS in groups.rows:
         return dict.fromkeys((INTRA_CLASS, INTER_CLASS), "no video has a label")
@@ -89,7 +89,7 @@ def left_out(groups: Groups) -> dict[str, str]:
     return reasons
 
 
-def draw_pairs(groups: Groups, comparison: str, count: int, seed: int) -> list[Pair]:
+def draw_pairs(groups: VideoGroups, comparison: str, count: int, seed: int) -> list[Pair]:
     """`count` pairs of frames of each group, drawn with replacement; none of a group that has none to give.
 
     intra-class: of two different videos of the class. intra-video: adjacent ones of a video of the class. inter-class:
@@ -117,28 +117,28 @@ def draw_pairs(groups: Groups, comparison: str, count: int, seed: int) -> list[P
     return pairs
 
 
-class Compared:
+class FrameVectors:
     """The vectors of frames of a cache: z, z_p at an alpha, and the control, whose draw is one per video, by seed."""
 
     def __init__(self, cache: Cache, alpha: float, seed: int):
         self._cache, self._alpha, self._seed = cache, alpha, seed
         self._ids = cache.index["video_id"].to_numpy()
-        self.masks = lru_cache(MASKS)(self._masks)
+        self.masks = lru_cache(MAX_CACHED_MASKS)(self._masks)
 
     def _masks(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Which latents of a video z_p and the control keep: (12288,) bool each, with equally many kept."""
         video = str(self._ids[row])
-        with reading(self._cache, video):
+        with damage_reported(self._cache, video):
             std = torch.from_numpy(self._cache.std(video))
         rng = np.random.default_rng([self._seed, row])
         static, drawn = (suppressed_set(std, self._alpha, strategy, rng) for strategy in ("zero", "random"))
         return (~static).numpy(), (~drawn).numpy()
 
-    def vectors(self, place: tuple[int, int]) -> np.ndarray:
+    def of_frame(self, place: tuple[int, int]) -> np.ndarray:
         """z, z_p and the control of a frame: (3, 12288) float32."""
         row, frame = place
         video = str(self._ids[row])
-        with reading(self._cache, video):
+        with damage_reported(self._cache, video):
             z = self._cache.latents(video, frame, frame + 1)[0].astype(np.float32)
         kept, drawn = self.masks(row)
         return np.stack([z, z * kept, z * drawn])
@@ -157,7 +157,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a * b).sum(axis=1) / lengths
 
 
-def compare(compared: Compared, pairs: Sequence[Pair], advance: Advance) -> np.ndarray:
+def pair_cosines(vectors: FrameVectors, pairs: Sequence[Pair], advance: Advance) -> np.ndarray:
     """Cosines of z, z_p and the control of each pair: (N, 3) float64.
 
     A pair with a vector of which nothing is kept has no cosine of z_p: it is NaN in all three, so that their means are
@@ -165,7 +165,7 @@ def compare(compared: Compared, pairs: Sequence[Pair], advance: Advance) -> np.n
     """
     found = np.empty((len(pairs), len(VECTORS)))
     for number, pair in enumerate(pairs):
-        found[number] = cosines(compared.vectors(pair.a), compared.vectors(pair.b))
+        found[number] = cosines(vectors.of_frame(pair.a), vectors.of_frame(pair.b))
         advance(1, 2)
     found[np.isnan(found).any(axis=1)] = np.nan
     return found
@@ -184,7 +184,7 @@ def group_means(pairs: Sequence[Pair], found: np.ndarray) -> dict[str, dict[str,
     return means
 
 
-def overall(means: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+def mean_over_groups(means: dict[str, dict[str, list[float]]]) -> dict[str, float]:
     """Means over groups of equal weight, by name: intra_class_z, intra_class_z_p, intra_class_control, and so on."""
     return {
         f"{comparison.replace('-', '_')}_{vector}": float(np.mean([values[k] for values in groups.values()]))
@@ -201,7 +201,7 @@ def plot_similarity(means: dict[str, dict[str, list[float]]], title: str, path: 
     figure = Figure(figsize=(max(6.5, 1.5 + 0.85 * len(groups)), 0.9 + 2.3 * len(means)), layout="constrained")
     panels = np.atleast_1d(figure.subplots(len(means), 1, sharex=True))
     for axes, (comparison, of) in zip(panels, means.items(), strict=True):
-        for k, (label, colour) in enumerate(zip(LABELS, ("C0", "C3", "0.7"), strict=True)):
+        for k, (label, colour) in enumerate(zip(VECTOR_LABELS, ("C0", "C3", "0.7"), strict=True)):
             heights = [of[group][k] if group in of else np.nan for group in groups]
             axes.bar(np.arange(len(groups)) + 0.27 * (k - 1), heights, 0.25, label=label, color=colour)
         # Each on its own scale: those of adjacent frames are many times the others.

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from s2vc.eval.videos import reading
+from s2vc.eval.videos import damage_reported
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import WRITE_FRAMES
 from s2vc.pipeline.flow.model import LATENTS
 
 PIXELS, STATIC_LATENTS, NORMAL = KINDS = ("pixels", "latents", "normal")
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """Of significance, as published."""
 
 BINS, RANGE = 20, 4.0
@@ -40,7 +40,7 @@ SIMULATIONS = 1999
 SIMULATED_VALUES = 1 << 20
 """Held at a time, 8 MB."""
 
-FEWEST = 16
+MIN_FRAMES = 16
 """Frames of a video that is looked at: fewer have no shape to test."""
 
 
@@ -63,7 +63,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Fit:
+class NormalFit:
     """A normal fitted to a series of n values, and how well it fits; p-values of both tests, 0 to 1."""
 
     n: int
@@ -76,16 +76,16 @@ class Fit:
     @property
     def verdict(self) -> str:
         """Of the published test: H0 (normal, not rejected) or H1."""
-        return "H0" if self.published_p >= LEVEL else "H1"
+        return "H0" if self.published_p >= SIGNIFICANCE else "H1"
 
 
-def standardised(values: np.ndarray) -> np.ndarray:
+def standardise(values: np.ndarray) -> np.ndarray:
     """Less their mean, over their sample STD: (n,) -> (n,) float64; along the last axis where there are more."""
     values = np.asarray(values, np.float64)
     return (values - values.mean(-1, keepdims=True)) / values.std(-1, ddof=1, keepdims=True)
 
 
-def distance(standard: np.ndarray) -> np.ndarray:
+def ks_distance(standard: np.ndarray) -> np.ndarray:
     """Kolmogorov-Smirnov distance of each sample (..., n) from N(0, 1): (...,) float64."""
     n = standard.shape[-1]
     below = stats.norm.cdf(np.sort(standard, axis=-1))
@@ -103,18 +103,18 @@ def lilliefors_distances(n: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, n])
     step = max(1, SIMULATED_VALUES // n)
     sizes = [min(step, SIMULATIONS - first) for first in range(0, SIMULATIONS, step)]
-    return np.sort(np.concatenate([distance(standardised(rng.standard_normal((size, n)))) for size in sizes]))
+    return np.sort(np.concatenate([ks_distance(standardise(rng.standard_normal((size, n)))) for size in sizes]))
 
 
-def fit_normal(values: np.ndarray, seed: int) -> Fit:
+def fit_normal(values: np.ndarray, seed: int) -> NormalFit:
     """Fit a normal to values (n,) that vary, and test it; seed: of the simulation for Lilliefors' test."""
-    n, standard = len(values), standardised(values)
-    found = float(distance(standard))
+    n, standard = len(values), standardise(values)
+    found = float(ks_distance(standard))
     simulated = lilliefors_distances(n, seed)
     # The sample itself counts as one, so that no p-value is 0 (Davison and Hinkley 1997, 4.2.1).
     beyond = len(simulated) - int(np.searchsorted(simulated, found))
     density = np.histogram(standard, EDGES)[0] / (n * np.diff(EDGES))
-    return Fit(
+    return NormalFit(
         n,
         float(np.mean(values)),
         float(np.std(values, ddof=1)),
@@ -130,7 +130,7 @@ def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> l
     """
     video, frames = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row])
     rng = np.random.default_rng([seed, row])
-    with reading(cache, video):
+    with damage_reported(cache, video):
         static = np.flatnonzero(cache.std(video) < np.float32(alpha))
         pixels = np.sort(rng.choice(LATENTS, dims, replace=False))
         latents = np.sort(rng.choice(static, min(dims, len(static)), replace=False))
@@ -146,16 +146,16 @@ def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> l
 
 
 @dataclass
-class Findings:
+class NormalityResult:
     """What was found of all series of a kind: fits, how many series are constant, the counts of all standardised values
     in the bins, and a record of each series for the result's JSON."""
 
-    fits: list[Fit] = field(default_factory=list)
+    fits: list[NormalFit] = field(default_factory=list)
     constant: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     records: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, series: Series, seed: int) -> Fit | None:
+    def add(self, series: Series, seed: int) -> NormalFit | None:
         """Test a series; None of one that is constant, which is counted and has no fit."""
         record = {"video_id": series.video_id, "place": series.place}
         if series.constant:
@@ -164,7 +164,7 @@ class Findings:
             return None
         fit = fit_normal(series.values, seed)
         self.fits.append(fit)
-        self.counts += np.histogram(standardised(series.values), EDGES)[0]
+        self.counts += np.histogram(standardise(series.values), EDGES)[0]
         self.records.append({**record, **asdict(fit)})
         return fit
 
@@ -182,6 +182,6 @@ class Findings:
         return {
             **counted,
             "mse": float(np.mean([fit.mse for fit in self.fits])),
-            "published_h0": float(np.mean([fit.published_p >= LEVEL for fit in self.fits])),
-            "lilliefors_h0": float(np.mean([fit.lilliefors_p >= LEVEL for fit in self.fits])),
+            "published_h0": float(np.mean([fit.published_p >= SIGNIFICANCE for fit in self.fits])),
+            "lilliefors_h0": float(np.mean([fit.lilliefors_p >= SIGNIFICANCE for fit in self.fits])),
         }

@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 
 from s2vc.eval.analyses.optical_flow import speeds
-from s2vc.eval.videos import reading, short_id
+from s2vc.eval.videos import damage_reported, short_id
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import Advance
 from s2vc.pipeline.storage.figures import save_figure
 
-PIECE = 64
+PIECE_FRAMES = 64
 """Frames of a video that are read at a time, so that memory does not grow with its length."""
 
-QUEUED = 64
+QUEUED_VIDEOS = 64
 """Videos that are handed to the threads at a time, so that it does not grow with their number."""
 
-EXAMPLES = (0.1, 0.5, 0.9)
+EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
 """Shown are the videos at these quantiles of the share."""
 
 FEW_CLASSES = 30
@@ -40,22 +40,22 @@ def moving_share(cache: Cache, row: int, threshold: float, every: int = 1) -> fl
     every: one pair of so many is looked at, the first to begin with. The video has two frames or more. Raises UserError
     where they cannot be read.
     """
-    shares = [(speed > threshold).mean() for run in _runs(cache, row, every) for speed in speeds(run)]
+    shares = [(speed > threshold).mean() for run in _frame_runs(cache, row, every) for speed in speeds(run)]
     return float(np.mean(shares))
 
 
-def _runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
+def _frame_runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
     """Frames (n, H, W, 3) uint8 whose adjacent pairs are the ones to look at; a run begins where the last one ended."""
     video, last = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row]) - 1
-    step, length = (PIECE, PIECE) if every == 1 else (every, 1)
+    step, length = (PIECE_FRAMES, PIECE_FRAMES) if every == 1 else (every, 1)
     for start in range(0, last, step):
-        with reading(cache, video):
+        with damage_reported(cache, video):
             run = cache.frames(video, start, min(start + length, last) + 1)
         yield run
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def _single_threaded_opencv() -> Iterator[None]:
     """OpenCV's own threads are off: all of Farneback's work is done by the one that calls it (measured)."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -71,9 +71,11 @@ def moving_shares(
     """Of each row of the index: (N,) float64, `moving_share`. workers: threads; OpenCV works outside Python's lock."""
     frames = cache.index["frames"].to_numpy()[rows]
     shares = np.empty(len(rows))
-    with _one_thread_each(), ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(rows), QUEUED):
-            found = pool.map(lambda row: moving_share(cache, int(row), threshold, every), rows[first : first + QUEUED])
+    with _single_threaded_opencv(), ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(rows), QUEUED_VIDEOS):
+            found = pool.map(
+                lambda row: moving_share(cache, int(row), threshold, every), rows[first : first + QUEUED_VIDEOS]
+            )
             for number, share in enumerate(found, first):
                 shares[number] = share
                 advance(1, int(frames[number]))
@@ -96,15 +98,15 @@ class Example:
     share: float
 
 
-def examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: float) -> list[Example]:
+def choose_examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: float) -> list[Example]:
     """The videos at EXAMPLES of the shares, each once, from the stillest to the liveliest."""
     order = np.argsort(shares, kind="stable")
     found = []
-    for place in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLES):
+    for place in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLE_QUANTILES):
         row = rows[order[place]]
         video, frames = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row])
         middle = (frames - 1) // 2
-        with reading(cache, video):
+        with damage_reported(cache, video):
             pair = cache.frames(video, middle, middle + 2)
         speed = next(speeds(pair))
         found.append(Example(video, pair[0], speed > threshold, float(shares[order[place]])))
@@ -124,23 +126,23 @@ def plot_motion(
     left, right = parts
     axes = left.subplots()
     if 2 <= len(per_class) <= FEW_CLASSES:
-        _bars(axes, per_class)
+        _plot_classes(axes, per_class)
     else:
         axes.hist(100 * shares, np.linspace(0, 100, 41), color="C0")
         axes.set(xlabel="moving pixels, % (mean over a video's frames)", ylabel="videos")
     axes.grid(axis="x", alpha=0.3)
-    cells = right.subplots(2, len(EXAMPLES), squeeze=False)
+    cells = right.subplots(2, len(EXAMPLE_QUANTILES), squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
     for (above, below), example in zip(cells.T, shown, strict=False):
         above.imshow(example.frame)
         above.set_title(f"{short_id(example.video_id)}\n{example.share:.1%} of the video", fontsize=8)
-        below.imshow(_marked(example))
+        below.imshow(_mark_moving(example))
         below.set_title(f"{example.moving.mean():.1%} of this frame", fontsize=8)
     save_figure(figure, path)
 
 
-def _bars(axes: Any, per_class: dict[str, float]) -> None:
+def _plot_classes(axes: Any, per_class: dict[str, float]) -> None:
     """The stillest class at the top."""
     names = sorted(per_class, key=lambda name: -per_class[name])
     drawn = axes.barh(names, [100 * per_class[name] for name in names], color="C0")
@@ -150,7 +152,7 @@ def _bars(axes: Any, per_class: dict[str, float]) -> None:
     axes.set_xlabel("moving pixels, % (mean over the class's videos)")
 
 
-def _marked(example: Example) -> np.ndarray:
+def _mark_moving(example: Example) -> np.ndarray:
     """The frame in grey, what moves in it in red: (H, W, 3) uint8."""
     grey = np.repeat(example.frame.mean(axis=2, keepdims=True), 3, axis=2)
     red = 0.45 * grey + 0.55 * np.array([255, 40, 40])

@@ -22,12 +22,12 @@ FARNEBACK: dict[str, Any] = {
 """Three levels of a pyramid, each half the size of the one below; three iterations on each; displacements averaged over
 15x15 pixels, so that motion spreads by up to seven pixels beyond what moves; polynomials fitted to 5x5 pixels."""
 
-MOVING = 0.5
+MOVING_SPEED = 0.5
 """Pixels per frame, above which a pixel moves. Drawn objects over still backgrounds (`s2vc-prep demo`, 128x171): of the
 pixels far from any object 1 in 10,000 is above it, of those of an object 83 %; the overlap of what is found with what
 moves (0.54, intersection over union) is flat from 0.5 to 1.5. At 0.1, 14 % of the pixels are found where 7 % move."""
 
-STILL = 0.2
+STILL_SPEED = 0.2
 """Pixels per frame, below which nothing can be told from rounding: between a frame and itself up to 0.15 are found."""
 
 

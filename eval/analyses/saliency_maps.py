@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.eval.analyses.optical_flow import STILL, speeds
-from s2vc.eval.view import CENTRE, Crops, StoredWindows, View, crop
+from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
+from s2vc.eval.view import CROP_SHARE, StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 
-MOST_WINDOWS = 4
+MAX_WINDOWS = 4
 """Of a video that are looked at, evenly spaced: so long videos take no longer."""
 
 CENTRE_CROP = 4
@@ -28,7 +28,7 @@ CENTRE_CROP = 4
 
 
 @dataclass(frozen=True)
-class Saliency:
+class VideoSaliency:
     """What was seen of a video.
 
     energy, speed: of W windows at the resolution of the backbone's output, (W, T', H', W') float32; speed is that of
@@ -61,22 +61,22 @@ def speed_map(stored: Tensor, size: int) -> Tensor:
     crop per frame; what is STILL is 0.
     """
     found = torch.from_numpy(np.stack(list(speeds(stored.numpy()))))
-    found[found < STILL] = 0
-    cropped = crop(found[None, None], size, CENTRE_CROP)[0, 0]
-    return cropped * (size / round(min(stored.shape[1:3]) * CENTRE))
+    found[found < STILL_SPEED] = 0
+    cropped = fixed_crop(found[None, None], size, CENTRE_CROP)[0, 0]
+    return cropped * (size / round(min(stored.shape[1:3]) * CROP_SHARE))
 
 
-def look(
+def video_saliency(
     cache: Cache, windows: StoredWindows, row: int, backbone: nn.Module, view: View, device: torch.device
-) -> Saliency:
+) -> VideoSaliency:
     """Energy and speed of up to MOST_WINDOWS windows of a row, whose crops are the centre.
 
     backbone: on the device, in evaluation mode. Raises UserError for frames that cannot be read, and where a map is of
     one cell.
     """
-    crops = Crops(view).to(device)
+    crops = WindowCrops(view).to(device)
     first, stop = (int(n) for n in windows.offsets[row : row + 2])
-    chosen = np.unique(np.linspace(first, stop - 1, MOST_WINDOWS).round().astype(int))
+    chosen = np.unique(np.linspace(first, stop - 1, MAX_WINDOWS).round().astype(int))
     middle, maps, flows = len(chosen) // 2, [], []
     for number, item in enumerate(chosen):
         stored = windows[int(item)]
@@ -85,16 +85,16 @@ def look(
         times, height, width = maps[-1].shape
         flows.append(functional.adaptive_avg_pool3d(speed[None], (times, height, width))[0])
         if number == middle:
-            clip, clip_speed = _shown(stored, view.size), speed.numpy()
+            clip, clip_speed = _centre_frames(stored, view.size), speed.numpy()
     if maps[0][0].numel() == 1:
         raise UserError(f"at {view.size} pixels the backbone's map has a single cell: take a larger --size")
     video = str(cache.index["video_id"].iloc[row])
-    return Saliency(video, torch.stack(maps).numpy(), torch.stack(flows).numpy(), clip, clip_speed)
+    return VideoSaliency(video, torch.stack(maps).numpy(), torch.stack(flows).numpy(), clip, clip_speed)
 
 
-def _shown(stored: Tensor, size: int) -> np.ndarray:
+def _centre_frames(stored: Tensor, size: int) -> np.ndarray:
     """The centre crop of a stored window (T, H, W, 3) uint8, for people: (T, size, size, 3) uint8."""
-    video = crop(stored.permute(3, 0, 1, 2)[None].float(), size, CENTRE_CROP)[0]
+    video = fixed_crop(stored.permute(3, 0, 1, 2)[None].float(), size, CENTRE_CROP)[0]
     return video.round().clamp(0, 255).byte().permute(1, 2, 3, 0).numpy()
 
 
@@ -111,21 +111,21 @@ def correlations(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(flat, np.nan, found)
 
 
-def with_own_flow(seen: Saliency) -> float:
+def own_flow_correlation(saliency: VideoSaliency) -> float:
     """Mean correlation of a video's energy maps with their own flow; NaN where none has one."""
-    return _mean(correlations(seen.energy, seen.speed))
+    return _mean(correlations(saliency.energy, saliency.speed))
 
 
-def with_other_flows(seen: Saliency, all_seen: list[Saliency]) -> float:
+def other_flow_correlation(saliency: VideoSaliency, saliencies: list[VideoSaliency]) -> float:
     """The control: mean correlation of a video's energy maps with the flow of every other video, window by window.
 
     Where the other has more windows or fewer, those at the same share of its length. NaN where there is none.
     """
     found = []
-    for other in all_seen:
-        if other is not seen:
-            places = np.linspace(0, len(other.speed) - 1, len(seen.energy)).round().astype(int)
-            found.append(_mean(correlations(seen.energy, other.speed[places])))
+    for other in saliencies:
+        if other is not saliency:
+            places = np.linspace(0, len(other.speed) - 1, len(saliency.energy)).round().astype(int)
+            found.append(_mean(correlations(saliency.energy, other.speed[places])))
     return _mean(np.array(found))
 
 

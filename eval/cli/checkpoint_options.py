@@ -9,8 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.subject import load_subject
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
@@ -63,7 +63,7 @@ _OPTIONS = (
 )
 
 
-def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
+def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them.
 
     One that looks at labels has `label_option` as well, which becomes part of the Evaluation.
@@ -84,15 +84,15 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         **own: Any,
     ) -> None:
         opened = Cache(cache)
-        subject = load_subject(checkpoint, backbone, seed)
-        size, frames = size or SIZES[subject.name], frames or CLIP_LENGTHS[subject.name]
-        frame_step = frame_step or FRAME_STEPS[subject.name]
-        if frames < SHORTEST_CLIPS[subject.name]:
+        evaluated = load_evaluated_backbone(checkpoint, backbone, seed)
+        size, frames = size or SIZES[evaluated.name], frames or CLIP_LENGTHS[evaluated.name]
+        frame_step = frame_step or FRAME_STEPS[evaluated.name]
+        if frames < SHORTEST_CLIPS[evaluated.name]:
             raise UserError(
-                f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"
+                f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
         console = Console()
-        asked = Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console, label)
+        asked = Evaluation(opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label)
         command(asked, **own)
 
     for option in reversed(_OPTIONS):

@@ -44,13 +44,13 @@ class Pictures:
             stored = path.stat().st_size
             if self.bytes + stored > self.limit:
                 self.left_out.append(
-                    f"{_plain(path)} ({size(stored)}): pictures would take more than {size(self.limit)}"
+                    f"{_printable_text(path)} ({size(stored)}): pictures would take more than {size(self.limit)}"
                 )
                 return None
             return self.embed(path.read_bytes(), title)
         except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
             # Pillow tells damage by any of these.
-            self.left_out.append(f"{_plain(path)}: it does not read as a picture ({_plain(error)})")
+            self.left_out.append(f"{_printable_text(path)}: it does not read as a picture ({_printable_text(error)})")
             return None
 
     def embed(self, content: bytes, title: str) -> Picture:
@@ -63,5 +63,5 @@ class Pictures:
         return Picture(f"data:{media};base64,{base64.b64encode(content).decode()}", width, height, title)
 
 
-def _plain(thing: object) -> str:
+def _printable_text(thing: object) -> str:
     return printable(str(thing))

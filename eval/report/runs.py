@@ -42,7 +42,7 @@ class RunView:
     curves: Picture | None
 
 
-def run_settings(folder: Path) -> TrainingSettings:
+def read_run_settings(folder: Path) -> TrainingSettings:
     """The settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
     path = RunFolder(folder).settings
     content = read_settings_file(path)
@@ -54,7 +54,7 @@ def run_settings(folder: Path) -> TrainingSettings:
 
 def view_run(folder: Path, pictures: Pictures) -> RunView:
     """Raises UserError for settings or metrics that cannot be read."""
-    settings, records = run_settings(folder), run_records(folder)
+    settings, records = read_run_settings(folder), read_run_steps(folder)
     differing, same = _against_defaults(settings)
     last = records[-max(1, len(records) // LAST) :]
     return RunView(
@@ -70,7 +70,7 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
     )
 
 
-def run_records(folder: Path) -> list[TrainingStep]:
+def read_run_steps(folder: Path) -> list[TrainingStep]:
     path = RunFolder(folder).metrics
     try:
         return read_metrics(path)
@@ -89,17 +89,17 @@ def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, 
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:
-            same.append((name, _shown(value)))
+            same.append((name, _as_text(value)))
         else:
-            differing.append((name, _shown(value), _shown(defaults[name])))
+            differing.append((name, _as_text(value), _as_text(defaults[name])))
     return differing, same
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
-        return " ".join(map(_shown, value)) or "–"
+        return " ".join(map(_as_text, value)) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 

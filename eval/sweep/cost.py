@@ -21,7 +21,7 @@ from s2vc.training.trainer import resolve_settings, total_steps
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 
-PASSES = 4
+PASSES_PER_STEP = 4
 """A training step of a clip in forward passes: the query forward and backward, the key forward."""
 
 TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2)}
@@ -41,7 +41,7 @@ class Cost:
     test_seconds: float
 
 
-def planned(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
+def plan_run(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
     """The settings of a run, resolved for its videos; how many those are, and the steps of all its epochs."""
     videos = len(open_clips(settings))
     resolved, _ = resolve_settings(settings, videos)
@@ -55,7 +55,7 @@ def cost_of_trial(
 
     missing: variants to be rendered. settings: of one run, those that all have in common.
     """
-    resolved, _, steps = planned(settings)
+    resolved, _, steps = plan_run(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(
@@ -69,7 +69,7 @@ def cost_of_trial(
         run_bytes=_checkpoint_bytes(resolved),
         render_seconds=sum(r.seconds for r in render),
         train_seconds=steps * resolved.batch * clip_seconds,
-        test_seconds=passes * clip_seconds / PASSES,
+        test_seconds=passes * clip_seconds / PASSES_PER_STEP,
     )
 
 

@@ -18,7 +18,7 @@ from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settin
 BASELINE = "moco"
 """MoCo without S²VC: what every variant is compared with, seed by seed."""
 
-DECIDED = ("method", "alpha", "keep", "variant", "draws", "seed", "workers", "cache")
+PER_TRIAL_SETTINGS = ("method", "alpha", "keep", "variant", "draws", "seed", "workers", "cache")
 """Settings that a sweep gives each trial itself."""
 
 
@@ -77,11 +77,13 @@ class SweepFolder:
         """Begin a sweep here, or go on with it."""
         self.check(cache, shared)
         if not self.plan.exists():
-            files.write_text(self.plan, yaml.safe_dump(_settings(cache, shared), sort_keys=False, allow_unicode=True))
+            files.write_text(
+                self.plan, yaml.safe_dump(_sweep_settings(cache, shared), sort_keys=False, allow_unicode=True)
+            )
 
     def check(self, cache: Cache, shared: dict[str, Any]) -> None:
         """Raise UserError for a folder of something else, or of a sweep with other settings."""
-        wanted = _settings(cache, shared)
+        wanted = _sweep_settings(cache, shared)
         if not self.plan.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
@@ -92,7 +94,7 @@ class SweepFolder:
         refuse_other_settings(self.root, "sweep", before, wanted)
 
 
-def _settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
+def _sweep_settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
     """What is compared when a sweep is gone on with."""
     return {**shared, "cache": cache.layout.location}
 
@@ -103,12 +105,12 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     The regime is chosen here, once: its settings are every arm's.
     """
     given = {name: value for layer in layers for name, value in layer.items()}
-    if wrong := [name for name in given if name in DECIDED]:
+    if wrong := [name for name in given if name in PER_TRIAL_SETTINGS]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
     layers = [*layers, {"method": BASELINE, "cache": cache.layout.location}]
     settings = with_regime(layers, len(open_clips(fill_defaults(merge_settings(*layers)))))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
-    return {name: value for name, value in values.items() if name not in DECIDED} | {"cache": settings.cache}
+    return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}
 
 
 def example_settings(shared: dict[str, Any]) -> TrainingSettings:
@@ -122,6 +124,6 @@ def plan_trials(variants: Sequence[Variant], seeds: int) -> list[Trial]:
     return [Trial(arm, seed) for seed in range(seeds) for arm in arms]
 
 
-def unfinished(folder: SweepFolder, trials: Sequence[Trial], tasks: Sequence[str]) -> list[Trial]:
+def unfinished_trials(folder: SweepFolder, trials: Sequence[Trial], tasks: Sequence[str]) -> list[Trial]:
     """The trials with a task that is not evaluated yet."""
     return [t for t in trials if not set(tasks) <= set(folder.numbers(t))]

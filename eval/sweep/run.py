@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished
+from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished_trials
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -24,12 +24,12 @@ from s2vc.training.run_folder import RunFolder, TrainingStep
 
 
 @dataclass(frozen=True)
-class Share:
+class TrialResources:
     """What a trial gets of the cluster, and how many fit at a time."""
 
     cpus: int
     gpus: int
-    at_once: int
+    parallel_trials: int
 
 
 def cpus_of_nodes() -> list[int]:
@@ -39,7 +39,7 @@ def cpus_of_nodes() -> list[int]:
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
-def share_out(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> Share:
+def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> TrialResources:
     """The part of a cluster that each trial gets: a GPU where there are any, and its part of the CPUs.
 
     nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
@@ -50,7 +50,7 @@ def share_out(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -
     if each > max(nodes):
         raise UserError(f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}")
     fit = sum(node // each for node in nodes)
-    return Share(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
+    return TrialResources(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
 
 
 def run_trials(
@@ -58,7 +58,7 @@ def run_trials(
     trials: Sequence[Trial],
     shared: dict[str, Any],
     tasks: Sequence[str],
-    share: Share,
+    resources: TrialResources,
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
 ) -> dict[str, str]:
@@ -74,7 +74,7 @@ def run_trials(
     try:
         # Beside this thread, since in it Tune would take Ctrl-C for itself.
         beside(
-            lambda: failed.update(_tuned(folder, trials, shared, tasks, share)),
+            lambda: failed.update(_run_on_tune(folder, trials, shared, tasks, resources)),
             _follower(folder, trials, tasks, show, stop),
         )
     finally:
@@ -82,15 +82,18 @@ def run_trials(
     return failed
 
 
-def _tuned(
-    folder: SweepFolder, trials: Sequence[Trial], shared: dict[str, Any], tasks: Sequence[str], share: Share
+def _run_on_tune(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    shared: dict[str, Any],
+    tasks: Sequence[str],
+    resources: TrialResources,
 ) -> dict[str, str]:
     from ray import tune
 
-    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": share.cpus}
-    resources = {"cpu": float(share.cpus), "gpu": float(share.gpus)}
+    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": resources.cpus}
     tuner = tune.Tuner(
-        tune.with_resources(_trainable, resources),
+        tune.with_resources(_trainable, {"cpu": float(resources.cpus), "gpu": float(resources.gpus)}),
         param_space={**config, "trial": tune.grid_search([asdict(t) for t in trials])},
         run_config=tune.RunConfig(
             name="tune",
@@ -129,7 +132,7 @@ def _follower(
         for trial, reader in readers.items():
             before, _ = seen.get(trial, (0, False))
             steps = max([before, *(record.step for record in reader.new())])
-            now = (steps, not unfinished(folder, [trial], tasks))
+            now = (steps, not unfinished_trials(folder, [trial], tasks))
             if now != seen.get(trial):
                 seen[trial] = now
                 show(trial, *now)
@@ -145,7 +148,7 @@ def _reason(error: BaseException) -> str:
     return lines[-1].strip().split(": ", 1)[-1] if lines else type(error).__name__
 
 
-def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
+def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
     """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
     shares = folder.kept_shares()
     for variant in variants:
@@ -158,7 +161,7 @@ def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) ->
     files.write_json(folder.kept, shares)
 
 
-def evict(cache: Cache, variant: Variant) -> None:
+def remove_variant(cache: Cache, variant: Variant) -> None:
     """Remove a rendered variant from the cache."""
     with locked(cache.layout):
         cache.layout.remove_variant(variant)

@@ -11,7 +11,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
 from s2vc.pipeline.variants import Variant
 
-MAIN = ("recall@1", "top1")
+MAIN_NUMBERS = ("recall@1", "top1")
 """What the curve shows of a task."""
 
 
@@ -83,7 +83,7 @@ def _markdown_table(means: pd.DataFrame, numbers: Sequence[str]) -> str:
 
 def main_numbers(means: pd.DataFrame) -> list[str]:
     """The columns that stand for a task: recall@1, top1."""
-    return [c for c in means if c.split("/")[-1] in MAIN]
+    return [c for c in means if c.split("/")[-1] in MAIN_NUMBERS]
 
 
 def write_tables(folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant]) -> pd.DataFrame:
@@ -147,5 +147,5 @@ def _percent(share: object) -> str:
 def _with_error(value: object, error: object, sign: str = "") -> str:
     if value is None or pd.isna(value):
         return ""
-    told = f"{100 * float(str(value)):{sign}.1f}"
-    return told if error is None or pd.isna(error) else f"{told} ± {100 * float(str(error)):.1f}"
+    text = f"{100 * float(str(value)):{sign}.1f}"
+    return text if error is None or pd.isna(error) else f"{text} ± {100 * float(str(error)):.1f}"

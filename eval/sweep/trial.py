@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.subject import load_subject
 from s2vc.eval.sweep.plan import SweepFolder, Trial
 from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.device import choose_device
@@ -46,7 +46,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
     evaluation = Evaluation(
         cache=open_cache(settings),
         checkpoint=str(run.folder.root),
-        subject=load_subject(str(run.folder.root)),
+        evaluated=load_evaluated_backbone(str(run.folder.root)),
         split=settings.requested_split,
         size=settings.size,
         frames=settings.clip_length,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2vc.eval.features import Features
-from s2vc.eval.probe import Probe, Sample, fit_probe, scores_of_video
+from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, scores_of_video
 from s2vc.pipeline.console.progress import unseen
 from s2vc.pipeline.storage.hdf5 import write_shard
 
@@ -38,8 +38,8 @@ def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float
     return float((scores.argmax(axis=1) == targets).mean())
 
 
-def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> Probe:
-    samples = [Sample(features, row, int(target)) for row, target in enumerate(targets)]
+def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> LinearProbe:
+    samples = [ProbeSample(features, row, int(target)) for row, target in enumerate(targets)]
     with unseen(epochs) as advance:
         return fit_probe(samples, classes, epochs, seed, advance)
 

@@ -181,10 +181,7 @@ def test_a_query_is_told_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_
     ("given", "told"),
     [
         ({"alpha": [0.5]}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), top-1 25.0% (chance 6.2%), "),
-        (
-            REGIMES["small"] | {"method": "moco"},
-            "loss 2.000, own key first among 8: 25.0% (chance 12.5%), ",
-        ),
+        (REGIMES["small"] | {"method": "moco"}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), "),
         (
             {"method": "dpc", "negatives": "batch"},
             "loss 2.000, own clip first among 8: 25.0% (chance 12.5%), top-1 25.0% (chance 6.2%), ",

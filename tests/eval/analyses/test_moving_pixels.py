@@ -10,8 +10,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from s2vc.eval.analyses.moving_pixels import EXAMPLES, class_means, examples, moving_share, moving_shares
-from s2vc.eval.analyses.optical_flow import MOVING, STILL, optical_flow, speeds
+from s2vc.eval.analyses.moving_pixels import (
+    EXAMPLE_QUANTILES,
+    choose_examples,
+    class_means,
+    moving_share,
+    moving_shares,
+)
+from s2vc.eval.analyses.optical_flow import MOVING_SPEED, STILL_SPEED, optical_flow, speeds
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import encode_jpegs
 from s2vc.pipeline.console.progress import unseen
@@ -81,7 +87,7 @@ def test_pairs_are_taken_one_of_so_many_and_pieces_make_no_difference(labelled_c
 def test_between_a_frame_and_itself_there_is_no_motion() -> None:
     for frame in (textured(128, 171), np.random.default_rng(0).integers(0, 256, (128, 171, 3)).astype(np.uint8)):
         (speed,) = speeds(np.stack([frame, frame]))
-        assert speed.max() < STILL < MOVING
+        assert speed.max() < STILL_SPEED < MOVING_SPEED
 
 
 def test_threads_make_no_difference(labelled_cache: Path) -> None:
@@ -95,10 +101,10 @@ def test_threads_make_no_difference(labelled_cache: Path) -> None:
 
 def test_examples_are_from_the_stillest_to_the_liveliest(labelled_cache: Path) -> None:
     cache, rows = Cache(labelled_cache), np.arange(10)
-    found = examples(cache, rows, np.linspace(1, 0, 10), 0.5)
-    assert [e.share for e in found] == sorted(e.share for e in found) and len(found) == len(EXAMPLES)
+    found = choose_examples(cache, rows, np.linspace(1, 0, 10), 0.5)
+    assert [e.share for e in found] == sorted(e.share for e in found) and len(found) == len(EXAMPLE_QUANTILES)
     np.testing.assert_array_equal(found[0].frame, cache.frames(found[0].video_id)[9])  # of 20
-    assert len(examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
+    assert len(choose_examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
 
 
 def test_means_are_per_class() -> None:

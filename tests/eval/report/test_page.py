@@ -20,8 +20,8 @@ from s2vc.eval.paper import TABLES, PaperRow, PaperTable
 from s2vc.eval.report import pictures
 from s2vc.eval.report.comparison import OTHER_WORK, dataset_of, differences
 from s2vc.eval.report.page import write_report
-from s2vc.eval.report.recorded import Result, read_results
-from s2vc.eval.results import describe, save_result
+from s2vc.eval.report.result_files import Result, read_results
+from s2vc.eval.results import describe_result, save_result
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.prepare import with_regime
@@ -73,7 +73,7 @@ def train_cli() -> Callable[..., CliResult]:
 
 def saved(folder: Path, cache: Path, checkpoint: str = "random", task: str = "retrieval", **more: Any) -> Path:
     """A result of the task as an evaluation writes it; more: what it says of itself, and floats, its numbers."""
-    described = describe(task, Cache(cache), "split1", checkpoint=checkpoint, backbone="s3d", size=32, frames=8)
+    described = describe_result(task, Cache(cache), "split1", checkpoint=checkpoint, backbone="s3d", size=32, frames=8)
     numbers = {k: v for k, v in more.items() if isinstance(v, float)} or {"recall@1": 0.4321, "recall@5": 0.75}
     described |= {k: v for k, v in more.items() if not isinstance(v, float | dict | list)}
     return save_result(folder, described, numbers, {k: v for k, v in more.items() if isinstance(v, dict | list)})
@@ -527,8 +527,8 @@ def test_the_paper_s_own_rows_have_settings_that_exist() -> None:
     for table in TABLES:
         for row in table.rows:
             assert len(row.values) == len(table.metrics)
-            if row.ours:
-                assert set(paper.pretrained(row)) <= fields
+            if row.pretraining:
+                assert set(paper.pretraining_settings(row)) <= fields
                 assert row.net in BACKBONES
 
 

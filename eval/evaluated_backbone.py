@@ -15,20 +15,20 @@ from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 RANDOM = "random"
 """Given as a checkpoint: fresh weights by the seed."""
 
-KNOWN = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
+ORIGIN_SETTINGS = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
 """Settings of a run of ours that a table of results shows."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedBackbone:
     """backbone: with its weights. name: r3d18, s3d or r2d3d18. made: what is known of its training, for the table."""
 
     backbone: nn.Module
     name: str
-    made: dict[str, Any]
+    origin: dict[str, Any]
 
 
-def load_subject(checkpoint: str, backbone: str | None = None, seed: int = 0) -> Subject:
+def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: int = 0) -> EvaluatedBackbone:
     """A run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
 
     backbone: which one is meant; None: the one that is in the file (r3d18 for `random`).
@@ -37,15 +37,15 @@ def load_subject(checkpoint: str, backbone: str | None = None, seed: int = 0) ->
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
         torch.manual_seed(seed)
-        return Subject(build_backbone(name), name, {"method": RANDOM, "seed": seed})
+        return EvaluatedBackbone(build_backbone(name), name, {"method": RANDOM, "seed": seed})
     path = Path(checkpoint)
     name, state = find_backbone(path, backbone)
     built = build_backbone(name)
     built.load_state_dict(state)
-    return Subject(built, name, _made(path / "checkpoint.pt" if path.is_dir() else path))
+    return EvaluatedBackbone(built, name, _origin(path / "checkpoint.pt" if path.is_dir() else path))
 
 
-def _made(path: Path) -> dict[str, Any]:
+def _origin(path: Path) -> dict[str, Any]:
     """What a checkpoint of ours says of its run; nothing where it is another's."""
     try:
         settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
@@ -54,4 +54,4 @@ def _made(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         return {}
     meaningless = PAIR_SETTINGS if settings.get("method") in DPC_METHODS else ()
-    return {key: settings[key] for key in KNOWN if key in settings and key not in meaningless}
+    return {key: settings[key] for key in ORIGIN_SETTINGS if key in settings and key not in meaningless}

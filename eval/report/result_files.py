@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.report.runs import epochs_done, run_records, run_settings
+from s2vc.eval.report.runs import epochs_done, read_run_settings, read_run_steps
 from s2vc.eval.results import TABLE, read_table
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage import files
@@ -27,7 +27,7 @@ class Result:
     mark: str
     folder: Path
     content: dict[str, Any]
-    trained: TrainingSettings | None = None
+    training_settings: TrainingSettings | None = None
     epochs_done: int | None = None
 
     @property
@@ -81,8 +81,8 @@ def _read(folder: Path, name: str, mark: str) -> Result:
     if not isinstance(content, dict) or not isinstance(content.get("task"), str) or content.get("result") != name:
         raise UserError(f"{path} is damaged: it is no result named {name}")
     run = RunFolder(_run_of(content))
-    trained = _trained(run, content)
-    return Result(mark, folder, content, trained, epochs_done(run_records(run.root)) if trained else None)
+    trained = _training_settings(run, content)
+    return Result(mark, folder, content, trained, epochs_done(read_run_steps(run.root)) if trained else None)
 
 
 def _run_of(content: dict[str, Any]) -> Path:
@@ -91,11 +91,11 @@ def _run_of(content: dict[str, Any]) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _trained(run: RunFolder, content: dict[str, Any]) -> TrainingSettings | None:
+def _training_settings(run: RunFolder, content: dict[str, Any]) -> TrainingSettings | None:
     """The run's settings, if they are there and agree with what the result says of it."""
     if not run.settings.is_file():
         return None
-    settings = run_settings(run.root)
+    settings = read_run_settings(run.root)
     said = {name: content[name] for name in ("method", "head", "key_augment", "epochs", "seed") if name in content}
     return settings if said and all(getattr(settings, name) == value for name, value in said.items()) else None
 
