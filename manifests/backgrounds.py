@@ -35,7 +35,7 @@ class Scenery:
 
     palette: Floats
     grain: Floats
-    habit: list[float]
+    leaf_style: list[float]
     radii: tuple[float, float]
     leaves: int = LEAVES
 
@@ -46,8 +46,8 @@ def draw_background(rng: Generator, size: tuple[int, int]) -> Bytes:
     hues = rng.choice(PIGMENTS, 3, replace=False)[rng.integers(3, size=6)]
     palette = np.column_stack([rng.normal(0, 0.75, 6), hues]).astype(np.float32)
     grain = draw_grain(rng, size)
-    habit = rng.uniform((-np.pi, -np.pi, 0.2, 1, 1.2), (np.pi, np.pi, 1.5, 3.5, 4)).tolist()
-    return paint_background(rng, Scenery(palette, grain, habit, (height / 36, height / 2.5)))
+    leaf_style = rng.uniform((-np.pi, -np.pi, 0.2, 1, 1.2), (np.pi, np.pi, 1.5, 3.5, 4)).tolist()
+    return paint_background(rng, Scenery(palette, grain, leaf_style, (height / 36, height / 2.5)))
 
 
 def draw_grain(rng: Generator, size: tuple[int, int], contrast: float = 0.6) -> Floats:
@@ -66,7 +66,7 @@ def paint_background(rng: Generator, scenery: Scenery) -> Bytes:
     for place, (radius, colour) in enumerate(zip(radii.tolist(), colours.astype(np.float32), strict=True)):
         if place in (leaves // 3, leaves // 2):  # a lens blurs what lies behind the plane of focus
             canvas = ndimage.gaussian_filter(canvas, (2, 2, 0))
-        _paint_leaf(canvas, grain, scenery.habit, radius, colour, rng)
+        _paint_leaf(canvas, grain, scenery.leaf_style, radius, colour, rng)
     # Exposed like a photograph: pixels average light, contrast is full, and the extremes roll off.
     height, width = canvas.shape[0] // 2, canvas.shape[1] // 2
     exposure = np.log(np.exp(canvas @ OPPONENT).reshape(height, 2, width, 2, 3).mean(axis=(1, 3)))
@@ -76,27 +76,27 @@ def paint_background(rng: Generator, scenery: Scenery) -> Bytes:
 
 
 def _paint_leaf(
-    canvas: Floats, grain: Floats, habit: list[float], radius: float, colour: Floats, rng: Generator
+    canvas: Floats, grain: Floats, leaf_style: list[float], radius: float, colour: Floats, rng: Generator
 ) -> None:
     """Paint one leaf, a shape with its own grain that is lit from one side, and its soft contact shadow.
 
     The leaves of a scene share a habit: the direction of the light, the direction of their long axis and its
     deviation, their length over width, and the power of their superellipse (below 2 pointed, above 2 boxy).
     """
-    light, turn, disorder, stretch, power = habit
+    light, turn, disorder, stretch, power = leaf_style
     height, width = canvas.shape[:2]
     centre_y, centre_x = height * rng.random(), width * rng.random()
     top, bottom = max(int(centre_y - 1.3 * radius), 0), min(int(centre_y + 1.3 * radius) + 1, height)
     left, right = max(int(centre_x - 1.3 * radius), 0), min(int(centre_x + 1.3 * radius) + 1, width)
     y = (np.arange(top, bottom, dtype=np.float32)[:, None] - centre_y) / radius
     x = (np.arange(left, right, dtype=np.float32) - centre_x) / radius
-    along, across = turned(x, y, turn + disorder * rng.normal())
+    along, across = rotated(x, y, turn + disorder * rng.normal())
     distance = np.abs(along) ** power + np.abs(stretch * rng.uniform(0.7, 1.3) * across) ** power
     box = canvas[top:bottom, left:right]
     box[..., 0] -= np.clip(1.3 - distance, 0, 0.3)
     cut_y, cut_x = rng.integers(height - len(y) + 1), rng.integers(width - len(x) + 1)
     leaf = grain[cut_y : cut_y + len(y), cut_x : cut_x + len(x)] * rng.uniform(0.7, 1.7) + colour
-    leaf[..., 0] += 0.45 * turned(x, y, light)[0] - 0.25 * distance
+    leaf[..., 0] += 0.45 * rotated(x, y, light)[0] - 0.25 * distance
     np.copyto(box, leaf, where=(distance < 1)[..., None])
 
 
@@ -108,7 +108,7 @@ def pink_noise(rng: Generator, shape: tuple[int, int]) -> Floats:
     return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
-def turned(first: Floats, second: Floats, angle: float) -> tuple[Floats, Floats]:
+def rotated(first: Floats, second: Floats, angle: float) -> tuple[Floats, Floats]:
     """Coordinates in axes turned by an angle from the first towards the second."""
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * first + sin * second, cos * second - sin * first

@@ -7,7 +7,7 @@ from typing import Any
 # Control characters (C0, DEL, C1), and the surrogates by which Python spells bytes that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_ODD = re.compile(rf"{_CONTROL.pattern}|{_SURROGATE.pattern}")
+_UNPRINTABLE = re.compile(rf"{_CONTROL.pattern}|{_SURROGATE.pattern}")
 
 
 class UserError(Exception):
@@ -47,10 +47,10 @@ def printable(text: str) -> str:
     r"""The text with control characters and bytes that are not UTF-8 spelled out (`\n`, `\xe9`)."""
     if not text_problem(text):
         return text
-    return _ODD.sub(lambda odd: _spelled(odd[0]), text)
+    return _UNPRINTABLE.sub(lambda odd: _escaped(odd[0]), text)
 
 
-def _spelled(odd: str) -> str:
+def _escaped(odd: str) -> str:
     if "\udc80" <= odd <= "\udcff":  # PEP 383: byte 0xNN of a name that does not decode is U+DCNN
         return rf"\x{ord(odd) - 0xDC00:02x}"
     return ascii(odd)[1:-1]

@@ -41,37 +41,37 @@ def _diagonal(time: Floats, rng: Generator) -> dict[str, Floats]:
 
 
 def _orbit(time: Floats, rng: Generator) -> dict[str, Floats]:
-    radius, turn = rng.uniform(0.063, 0.098), _turn(time, rng, 1.4, 2.0)
+    radius, turn = rng.uniform(0.063, 0.098), _phase(time, rng, 1.4, 2.0)
     return {"y": radius * np.sin(turn), "x": radius * np.cos(turn)}
 
 
 def _eight(time: Floats, rng: Generator) -> dict[str, Floats]:
-    turn = _turn(time, rng, 1.1, 1.6)
+    turn = _phase(time, rng, 1.1, 1.6)
     return {"y": rng.uniform(0.056, 0.077) * np.sin(2 * turn), "x": rng.uniform(0.098, 0.14) * np.sin(turn)}
 
 
 def _swing(time: Floats, rng: Generator) -> dict[str, Floats]:
-    return {"x": rng.uniform(0.063, 0.105) * np.sin(_turn(time, rng, 1.7, 2.5))}
+    return {"x": rng.uniform(0.063, 0.105) * np.sin(_phase(time, rng, 1.7, 2.5))}
 
 
 def _bounce(time: Floats, rng: Generator) -> dict[str, Floats]:
     """Parabolas, one after another, as of a ball; mirrored half of the time, as under a ceiling."""
-    fall = _turn(time, rng, 1.7, 2.5) / np.pi % 2 - 1
+    fall = _phase(time, rng, 1.7, 2.5) / np.pi % 2 - 1
     return {"y": rng.uniform(0.14, 0.224) * fall**2}
 
 
 def _zigzag(time: Floats, rng: Generator) -> dict[str, Floats]:
-    sides = rng.uniform(0.063, 0.091) * triangle(_turn(time, rng, 1.8, 2.6) / (2 * np.pi))
+    sides = rng.uniform(0.063, 0.091) * triangle(_phase(time, rng, 1.8, 2.6) / (2 * np.pi))
     return {"y": sides, "x": rng.uniform(0.35, 0.56) * time}
 
 
 def _hop(time: Floats, rng: Generator) -> dict[str, Floats]:
     """In some direction, by jumps with a rest after each."""
-    beat = _turn(time, rng, 1.7, 2.4) / (2 * np.pi)
+    beat = _phase(time, rng, 1.7, 2.4) / (2 * np.pi)
     jump = np.clip((beat % 1) / 0.35, 0, 1)
-    way = rng.uniform(0.168, 0.28) * (np.floor(beat) + jump**2 * (3 - 2 * jump))
+    distance = rng.uniform(0.168, 0.28) * (np.floor(beat) + jump**2 * (3 - 2 * jump))
     direction = rng.uniform(0, 2 * np.pi)
-    return {"y": way * np.sin(direction), "x": way * np.cos(direction)}
+    return {"y": distance * np.sin(direction), "x": distance * np.cos(direction)}
 
 
 def _spin(time: Floats, rng: Generator) -> dict[str, Floats]:
@@ -79,7 +79,7 @@ def _spin(time: Floats, rng: Generator) -> dict[str, Floats]:
 
 
 def _rock(time: Floats, rng: Generator) -> dict[str, Floats]:
-    return {"angle": rng.uniform(0.45, 0.8) * np.sin(_turn(time, rng, 1.7, 2.5))}
+    return {"angle": rng.uniform(0.45, 0.8) * np.sin(_phase(time, rng, 1.7, 2.5))}
 
 
 def _pulse(time: Floats, rng: Generator) -> dict[str, Floats]:
@@ -106,17 +106,22 @@ MOTIONS = tuple(_DISPLACEMENTS)
 """In the order of their names, which is that of their labels."""
 
 
-def draw_poses(motion: str, time: Floats, room: tuple[float, float], rng: Generator) -> Floats:
+def draw_poses(motion: str, time: Floats, limits: tuple[float, float], rng: Generator) -> Floats:
     """A motion's poses at times (T,) in seconds: (T, 4) float64 of y, x, angle and log area.
 
     room: how far the centre may be from the middle of the frame, up or down and left or right, in shorter sides of the
     frame, as y and x are. Angle: radians in [0, 2π). Log area: of the share of the frame, within log(AREA).
     """
-    halves = (*room, np.pi / 2, _HALF_LOG_AREA)
+    halves = (*limits, np.pi / 2, _HALF_LOG_AREA)
     start = rng.uniform(-2, 2, 4) * halves
     moved = _DISPLACEMENTS[motion](time, rng)
     y, x, angle, area = (s + moved.get(name, 0) + 0 * time for s, name in zip(start, _COORDINATES, strict=True))
-    folded = fold(y, room[0]), fold(x, room[1]), angle % (2 * np.pi), _LOG_AREAS.mean() + fold(area, _HALF_LOG_AREA)
+    folded = (
+        fold(y, limits[0]),
+        fold(x, limits[1]),
+        angle % (2 * np.pi),
+        _LOG_AREAS.mean() + fold(area, _HALF_LOG_AREA),
+    )
     return np.stack(folded, axis=1)
 
 
@@ -128,6 +133,6 @@ def fold(values: Floats, half: float) -> Floats:
     return half * triangle((values / half - 1) / 4)
 
 
-def _turn(time: Floats, rng: Generator, slowest: float, fastest: float) -> Floats:
+def _phase(time: Floats, rng: Generator, slowest: float, fastest: float) -> Floats:
     """An angle in radians that begins anywhere and goes round so many times a second."""
     return 2 * np.pi * (rng.uniform(slowest, fastest) * time + rng.uniform())

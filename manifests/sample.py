@@ -14,7 +14,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from s2vc.manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, turned
+from s2vc.manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, rotated
 
 SAMPLE_FPS = 24
 SAMPLE_CLASSES: tuple[str, ...] = ("slide", "bounce", "orbit", "spin", "zoom", "zigzag")
@@ -129,7 +129,7 @@ def opposite_hue(background: Bytes) -> float:
 def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) -> Floats:
     """A pattern of a vivid colour, within `spread` of a hue, and a plain one: (S, S, 3), 0 to 1."""
     pitch = rng.uniform(9, 14)
-    u, v = turned(pitch * x, pitch * y, rng.uniform(0, np.pi))
+    u, v = rotated(pitch * x, pitch * y, rng.uniform(0, np.pi))
     waves = (  # stripes, checks, dots, rings, zigzags, marble
         np.sin(u),
         np.sin(u) * np.sin(v),
@@ -182,7 +182,7 @@ def triangle(phase: Floats) -> Floats:
 
 def _reach(sprite: Sprite, angle: float) -> Floats:
     """How far the turned sprite extends from its centre, up or down and left or right, in sprite pixels."""
-    return np.array([np.abs(side).max() for side in turned(sprite.outline[0], sprite.outline[1], -angle)])
+    return np.array([np.abs(side).max() for side in rotated(sprite.outline[0], sprite.outline[1], -angle)])
 
 
 def paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -> None:
@@ -195,7 +195,7 @@ def paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -
     top, left = np.maximum(centre - reach, 0).astype(int)
     bottom, right = (centre + reach + 2).astype(int)
     box = frame[top:bottom, left:right]
-    matrix = np.array(turned(np.array([1, 0]), np.array([0, 1]), angle)) / scale
+    matrix = np.array(rotated(np.array([1, 0]), np.array([0, 1]), angle)) / scale
     offset = (sprite.pixels.shape[1] - 1) / 2 + matrix @ (np.array([top, left]) - centre)
     colour = [ndimage.affine_transform(p, matrix, offset, box.shape[:2], order=1) for p in sprite.pixels]
     cover = colour.pop()

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s2vc.manifests.errors import UserError, text_problem
-from s2vc.manifests.text import read_csv, whole_number
+from s2vc.manifests.text import parse_whole_number, read_csv
 
 FIRST_COLUMNS = ("video_id", "path", "label", "class_name")
 SPLIT_COLUMN = re.compile(r"split([0-9]{0,3}|_[a-z0-9_]+)")
@@ -38,7 +38,7 @@ def build_table(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     filled.setdefault("video_id", ids)
     filled.setdefault("path", ids)
     filled.setdefault("label", number_classes(names))
-    return pd.DataFrame({name: filled[name] for name in _in_order(filled)}, dtype="str")
+    return pd.DataFrame({name: filled[name] for name in _column_order(filled)}, dtype="str")
 
 
 def number_classes(class_names: Sequence[str]) -> list[str]:
@@ -81,9 +81,9 @@ def write_manifest(table: pd.DataFrame, path: Path) -> None:
     """
     check_manifest(table)
     if _is_parquet(path):
-        write_whole(path, table.to_parquet(None, engine="pyarrow", index=False))
+        write_atomically(path, table.to_parquet(None, engine="pyarrow", index=False))
     else:
-        write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def check_manifest(table: pd.DataFrame) -> None:
@@ -107,7 +107,7 @@ def check_manifest(table: pd.DataFrame) -> None:
     _check_unique(table["video_id"])
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, and its folder if needed. Raises UserError."""
     attempt = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
@@ -162,7 +162,7 @@ def _split_names(names: Sequence[str]) -> list[str]:
     return [*numbered, *(name for name in splits if name not in numbered)]
 
 
-def _in_order(names: Mapping[str, object]) -> list[str]:
+def _column_order(names: Mapping[str, object]) -> list[str]:
     known = [*FIRST_COLUMNS, *_split_names(list(names))]
     return [*known, *(name for name in names if name not in known)]
 
@@ -176,7 +176,7 @@ def _check_column(table: pd.DataFrame, column: str, problem: Callable[[str], str
 
 
 def _label_problem(text: str) -> str:
-    return "" if not text or whole_number(text) is not None else "is not a class number from 0, nor empty"
+    return "" if not text or parse_whole_number(text) is not None else "is not a class number from 0, nor empty"
 
 
 def _split_problem(text: str) -> str:

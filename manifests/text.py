@@ -56,6 +56,6 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise UserError(f"{path} is empty")
 
 
-def whole_number(text: str) -> int | None:
+def parse_whole_number(text: str) -> int | None:
     """The value of 1 to 9 ASCII digits, None for any other text."""
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.table import write_whole
+from s2vc.manifests.table import write_atomically
 
 # In the order in which they are preferred where one stem is there under several.
 VIDEO_EXTENSIONS = (
@@ -31,7 +31,7 @@ class Reading:
     notes: list[str]
 
 
-class Disk:
+class FolderFiles:
     """The files under a root, each folder scanned once, when it is first asked for.
 
     No path leads it outside the root, but for links that the user put there. Raises UserError for no folder.
@@ -71,7 +71,7 @@ class Disk:
         return self._files[folder]
 
 
-def find_listed(listed: pd.DataFrame, disk: Disk, places: Iterable[Iterable[str]] | None = None) -> Reading:
+def find_listed(listed: pd.DataFrame, disk: FolderFiles, places: Iterable[Iterable[str]] | None = None) -> Reading:
     """Keep the listed videos that are on disk, under the names they have there, sorted by video_id.
 
     places: for each row the paths to look at, in order; without it the row's own path. Of rows that come to
@@ -107,7 +107,7 @@ def write_missing(missing: pd.DataFrame, manifest: Path) -> Path | None:
     if missing.empty:
         path.unlink(missing_ok=True)
         return None
-    write_whole(path, missing.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(path, missing.to_csv(index=False, lineterminator="\n").encode())
     return path
 
 
@@ -126,7 +126,7 @@ def leaves_root(path: str) -> bool:
     return path.startswith("/") or ".." in path.split("/")
 
 
-def _first_found(disk: Disk, listed: str, places: Iterable[str]) -> str | None:
+def _first_found(disk: FolderFiles, listed: str, places: Iterable[str]) -> str | None:
     if leaves_root(listed):  # wherever else it might be: the list is not to be trusted there
         return None
     return next((found for path in places if (found := disk.find(path))), None)
@@ -139,13 +139,13 @@ def _reason(path: str, found: str | None) -> str:
 
 
 def _notes(listed: int, reasons: list[str], renamed: int) -> list[str]:
-    told = {
+    counts = {
         f"of {listed} listed videos are not on disk": reasons.count(NOT_ON_DISK),
         f"of {listed} listed videos leave the root": reasons.count(LEAVES_ROOT),
         f"of {listed} listed videos are the same file as another one": reasons.count(SAME_FILE),
         f"of {listed} listed videos have another name on disk (folder or ending)": renamed,
     }
-    return [f"{number} {what}" for what, number in told.items() if number]
+    return [f"{number} {what}" for what, number in counts.items() if number]
 
 
 def _file_names(folder: Path) -> list[str]:

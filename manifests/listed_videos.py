@@ -6,18 +6,14 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import build_table
-from s2vc.manifests.text import read_lines, whole_number
+from s2vc.manifests.text import parse_whole_number, read_lines
 
 # How published data sets spell the roles of a split; those with several folders are looked at in this order.
-SPELLINGS = {
-    "train": ("train", "training"),
-    "val": ("val", "validate", "validation"),
-    "test": ("test", "testing"),
-}
-ROLES = {spelling: role for role, spellings in SPELLINGS.items() for spelling in spellings}
+ROLE_SPELLINGS = {"train": ("train", "training"), "val": ("val", "validate", "validation"), "test": ("test", "testing")}
+ROLES = {spelling: role for role, spellings in ROLE_SPELLINGS.items() for spelling in spellings}
 
 
-class Listing:
+class ListedVideos:
     """Videos with their class and roles, gathered from lines of any number of files that may repeat them."""
 
     def __init__(self) -> None:
@@ -58,11 +54,11 @@ def read_class_names(path: Path) -> list[str]:
     lines = list(read_lines(path))
     if not lines:
         raise UserError(f"{path} names no class")
-    numbered = whole_number(lines[0][1].split(" ")[0]) is not None
+    numbered = parse_whole_number(lines[0][1].split(" ")[0]) is not None
     numbers: dict[str, int] = {}
     for place, (where, line) in enumerate(lines, 1):
         first, _, rest = line.partition(" ")
-        number, name = (whole_number(first), rest.strip(" ")) if numbered else (place, line)
+        number, name = (parse_whole_number(first), rest.strip(" ")) if numbered else (place, line)
         if number is None or not 1 <= number <= len(lines) or not name:
             raise UserError(f"{where}: {line!r} is not NUMBER NAME with a number from 1 to {len(lines)}")
         if name in numbers:
