@@ -1,6 +1,6 @@
 """Pairs of clips over a cache: the query from the stored frames, the key from the motion-preserved ones.
 
-What a loader hands on is as it is stored, 8 bits a value; `as_video` and `motion_preserved_video` make pixels of it,
+Loaders hand on clips as they are stored, in 8 bits a value. `as_video` and `motion_preserved_video` make pixels of them
 on the device that trains.
 """
 
@@ -28,7 +28,7 @@ PAIR_MODES = ("independent", "same")
 
 
 class MotionClip(NamedTuple):
-    """A motion-preserved clip as it is stored: V_p = frames / 255 + upsample(correction · scale).
+    """Holds a motion-preserved clip as it is stored: V_p = frames / 255 + upsample(correction · scale).
 
     frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32.
     """
@@ -39,12 +39,13 @@ class MotionClip(NamedTuple):
 
 
 def as_video(frames: Tensor) -> Tensor:
-    """Stored frames (N, L, H, W, 3) uint8 -> V (N, 3, L, H, W) float32 in [0, 1]."""
+    """Turn stored frames (N, L, H, W, 3) uint8 into V (N, 3, L, H, W) float32 in [0, 1]."""
     return frames.permute(0, 4, 1, 2, 3).float().div_(255)
 
 
 def motion_preserved_video(clips: MotionClip) -> Tensor:
-    """A batch of motion-preserved clips -> V_p (N, 3, L, H, W) float32, about [0, 1], not clamped (Algorithm 1)."""
+    """Turn a batch of motion-preserved clips into V_p (N, 3, L, H, W) float32 in about [0, 1], not clamped (Algorithm
+    1)."""
     n, length, height, width, _ = clips.frames.shape
     change = clips.correction.flatten(0, 1).permute(0, 3, 1, 2).float()
     change = upsample(change, height, width).unflatten(0, (n, length)).transpose(1, 2)
@@ -52,9 +53,11 @@ def motion_preserved_video(clips: MotionClip) -> Tensor:
 
 
 class ClipDataset(Dataset):
-    """Clips of the training videos of a cache, drawn anew each epoch; item i is of the i-th video.
+    """Draws clips of the training videos of a cache, anew in each epoch; item i is of the i-th video.
 
-    What is drawn depends on seed, epoch and i alone. Shards are opened by the process that reads them.
+    A draw depends on seed, epoch and i alone. Shards are opened by the process that reads them. Raises UserError for a
+    cache without training videos, and for a variant that is not rendered or does not hold such clips, with the command
+    that renders it. An item raises UserError where its shard is damaged.
     """
 
     def __init__(
@@ -80,16 +83,16 @@ class ClipDataset(Dataset):
 
     @property
     def video_ids(self) -> list[str]:
-        """The training videos, in the order of items."""
+        """List the training videos, in the order of items."""
         return self.videos.index["video_id"].tolist()
 
     @property
     def shards(self) -> np.ndarray:
-        """The shard of each training video, in the order of items: (videos,) int64."""
+        """Give the shard of each training video, in the order of items: (videos,) int64."""
         return self.videos.index["shard"].to_numpy(np.int64)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw anew from here on; call it before each epoch."""
+        """Make all draws new from here on. Call it before each epoch."""
         self._epoch.fill_(epoch)
 
     def __getitem__(self, item: int) -> Any:
@@ -99,7 +102,7 @@ class ClipDataset(Dataset):
             return self.draw(video, rng)
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> Any:
-        """An item of a video."""
+        """Draw an item of a video."""
         raise NotImplementedError
 
     def draw_window(self, video: StoredVideo, rng: np.random.Generator) -> tuple[MotionShard, int, np.ndarray]:
@@ -112,7 +115,8 @@ class ClipDataset(Dataset):
         return motion, int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
 
     def random_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
-        """Frame numbers in the video, (L,), of a clip that starts anywhere, or is padded where the video is short."""
+        """Draw the frame numbers in the video, (L,), of a clip that starts anywhere; it is padded where the video is
+        short."""
         span = (self.clip_length - 1) * self.frame_step + 1
         if video.frames < span:
             return WindowRule("clip", self.clip_length, self.frame_step).windows(video.frames)[0]
@@ -123,15 +127,15 @@ class ClipDataset(Dataset):
 class PairClips(ClipDataset):
     """Map-style dataset: item i is a (query clip, key clip) of the i-th training video.
 
-    The query is stored frames (L, H, W, 3) uint8. The key is a MotionClip, of one variant drawn per sample where there
-    are several; without variants it is stored frames, too (plain MoCo). Frames lie `frame_step` apart. Key clips are
-    the variant's windows, or start anywhere where its scope is `video`. A video shorter than a clip is padded on the
-    left by its first frame, as published. pair: `independent` draws two starts (the published code), `same` one.
-    `set_epoch` makes all draws new.
+    The query is stored frames (L, H, W, 3) uint8. The key is a MotionClip of one of the variants, drawn per sample;
+    without variants it is stored frames, too (plain MoCo). Frames lie `frame_step` apart. Key clips are the variant's
+    windows, or start anywhere where its scope is `video`. A video shorter than a clip is padded on the left by its
+    first frame, as published. pair: `independent` draws two starts (the published code), `same` draws one. `set_epoch`
+    makes all draws new.
 
     Raises UserError for a cache without training videos (see `training_videos` for split), and for a variant that is
-    not rendered or does not hold such clips, with the command that renders it. An item whose shard is damaged raises
-    UserError, too.
+    not rendered or does not hold such clips, with the command that renders it. An item raises UserError where its shard
+    is damaged.
     """
 
     def __init__(
@@ -166,9 +170,9 @@ class SingleClips(ClipDataset):
     """Map-style dataset: item i is one clip of the i-th training video, with S²VC as an augmentation of it.
 
     Without variants it is (stored frames (L, H, W, 3) uint8,). With variants it is a MotionClip: with probability
-    `preserved` of one of them, drawn per sample; else of stored frames, their correction all zeros, so that its pixels
-    are those of V. Clips start anywhere but those of scope `clip`, which are the variant's windows. For short videos
-    and errors see PairClips.
+    `preserved` of a variant, drawn per sample, else of stored frames with a correction of zeros, so that its pixels are
+    those of V. Clips start anywhere but for those of scope `clip`, which are the variant's windows. PairClips tells how
+    short videos are padded, and which errors are raised.
     """
 
     def __init__(
@@ -199,7 +203,7 @@ class SingleClips(ClipDataset):
 class LabelledClips(ClipDataset):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
 
-    still: a clip is one frame throughout, its middle one. label: the column of the classes (training.labels). Raises
+    still: a clip repeats one frame, its middle one. label: the column of the classes (training.labels). Raises
     UserError where a training video has no label, and for a column that is not there.
     """
 
@@ -223,6 +227,7 @@ class LabelledClips(ClipDataset):
 
     @property
     def classes(self) -> int:
+        """Count the classes."""
         return int(self.videos.labels.max()) + 1
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -240,7 +245,7 @@ def motion_clip(frames: Tensor, motion: MotionShard, window: int, rows: np.ndarr
 
 
 def read_two_clips(frames: Path, first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Two clips of a shard by their frame numbers (L,), decoded once where they are the same: (L, H, W, 3) uint8."""
+    """Read two clips (L, H, W, 3) uint8 of a shard by their frame numbers (L,); equal ones are decoded once."""
     clip = torch.from_numpy(read_picked_frames(frames, first))
     same = np.array_equal(first, second)
     return clip, clip if same else torch.from_numpy(read_picked_frames(frames, second))

@@ -1,4 +1,4 @@
-"""How a run goes, as a picture."""
+"""The metrics of a run as a picture."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from s2vc.pipeline.storage.figures import save_figure
 from s2vc.training.run_folder import TrainingStep
 
 CURVE_POINTS = 50
-"""Points of a curve: means over equal stretches of the run."""
+"""Each point of a curve is a mean; the stretches of the run that they are taken over are equally long."""
 
 
 def plot_curves(records: list[TrainingStep], chance: float, path: Path) -> None:
-    """Loss, top-1 and top-5 (with chance), top-1 within a batch, and speed over the steps, as a PNG."""
+    """Plot loss, top-1 and top-5 with chance, top-1 within a batch, and speed over the steps, as a PNG."""
     from matplotlib.figure import Figure
 
     if not records:
@@ -37,5 +37,6 @@ def plot_curves(records: list[TrainingStep], chance: float, path: Path) -> None:
 
 
 def _averaged(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average steps and values over CURVE_POINTS equal stretches of the run."""
     parts = min(CURVE_POINTS, len(steps))
     return tuple(np.array([p.mean() for p in np.array_split(a, parts)]) for a in (steps, values))  # type: ignore[return-value]

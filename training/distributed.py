@@ -1,4 +1,4 @@
-"""The training function in several processes."""
+"""Training in several processes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from s2vc.training.settings import TrainingSettings
 from s2vc.training.trainer import OnStep, train
 
 STOP_FILE = ".stop"
-"""A file in the run's folder: the processes end after the step they are in."""
+"""While a file of this name is in the run's folder, the processes end after the step they are in."""
 
 
 def train_on_ray(
     settings: TrainingSettings, folder: RunFolder, address: str | None, on_step: OnStep, should_stop: Callable[[], bool]
 ) -> None:
-    """`train` in settings.workers processes (s2vc.pipeline.cluster.train_processes); what they share is a folder.
+    """Run `train` in settings.workers processes, which share a folder (s2vc.pipeline.cluster.train_processes).
 
     Steps are read from metrics.csv, which the first process writes. Raises UserError for what `train` raises, and where
-    the cluster is too small; Stopped where processes keep dying.
+    the cluster is too small; raises Stopped where processes keep dying.
     """
     stop_file = folder.root / STOP_FILE
     config = {"settings": dataclasses.asdict(settings), "folder": str(folder.root.absolute())}
@@ -34,7 +34,7 @@ def train_on_ray(
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """What each process runs; Ray has set up torch.distributed."""
+    """Run in each process, where Ray has set up torch.distributed."""
     from ray.train.torch import get_device
 
     settings = TrainingSettings(**config["settings"])

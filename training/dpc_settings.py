@@ -1,4 +1,5 @@
-"""The methods whose clips are blocks, dpc and dpc-s2vc (training.dpc): their settings, and what is refused of them."""
+"""Settings of the methods dpc and dpc-s2vc (training.dpc), whose clips consist of blocks, and what is refused of
+them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 DPC_METHODS = ("dpc", "dpc-s2vc")
 
 DPC_SETTINGS = ("blocks", "block_length", "predicted", "preserved")
-"""Settings that belong to them."""
+"""No other method takes these settings."""
 
 PAIR_SETTINGS = ("head", "dim", "pair", "key_augment", "jitter")
-"""Settings that mean nothing to them: there is one clip, augmented in DPC's own way, and no embedding."""
+"""These mean nothing to DPC, which has one clip, augmented in its own way, and no embedding."""
 
 DPC_BACKBONE = "r2d3d18"
 
@@ -26,18 +27,18 @@ DPC_DEFAULTS: dict[str, Any] = {
     "schedule": "constant",  # the published code never changes its learning rate
     "warmup_epochs": 0,
 }
-"""Where they differ from the other methods': DPC's paper regime."""
+"""These differ from the defaults of the other methods: they are DPC's paper regime."""
 
 
 def method_defaults(method: object) -> dict[str, Any]:
-    """Settings that a method has instead of the general defaults."""
+    """Give the settings that a method has instead of the general defaults."""
     return DPC_DEFAULTS if method in DPC_METHODS else {}
 
 
 def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """Raise UserError for blocks that make no clip, and for settings that the method does not have.
 
-    shortest: frames of a clip that the backbone takes.
+    shortest: the fewest frames of a clip that the backbone takes.
     """
     of_blocks = settings.method in DPC_METHODS
     for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
@@ -61,5 +62,5 @@ def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
 
 
 def is_not_default(settings: "TrainingSettings", name: str) -> bool:
-    """Whether a setting is another than by default."""
+    """Say whether a setting differs from its default."""
     return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)

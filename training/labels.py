@@ -1,4 +1,4 @@
-"""The classes of a cache's videos: the manifest's own, or those that another column of it names."""
+"""The classes of a cache's videos, as the manifest numbers them or as another of its columns names them."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,21 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.index import further_columns
 
 LABEL = "label"
-"""The column that is meant unless another is asked for: class numbers, whose names are in class_name."""
+"""This column holds class numbers, whose names are in class_name. It is meant where no other is asked for."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Of each row of a cache's index: numbers (N,) int64, -1 where there is no class; names (N,) of text, "" there."""
+    """Holds the class of each row of a cache's index: numbers (N,) int64, -1 where there is none, and names (N,), ""
+    there."""
 
     numbers: np.ndarray
     names: np.ndarray
 
 
 def read_labels(cache: Cache, column: str = LABEL) -> Labels:
-    """The classes that a column gives. LABEL: as the manifest numbers them; a class without a name has its number for
-    one. Any other holds names, which are numbered in their sorted order, over the whole cache.
+    """Read the classes that a column gives. LABEL has the manifest's own numbers; a class without a name has its number
+    for one. Any other column holds names, which are numbered in their sorted order over the whole cache.
 
     Raises UserError for a column that is not there.
     """
@@ -40,5 +41,5 @@ def read_labels(cache: Cache, column: str = LABEL) -> Labels:
 
 
 def label_columns(cache: Cache) -> list[str]:
-    """The columns that may be asked for."""
+    """List the columns that may be asked for."""
     return [LABEL, "class_name", *further_columns(cache.index)]

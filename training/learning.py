@@ -1,4 +1,4 @@
-"""Whether a run learns: batch top-1 against what guessing reaches, and what to try where it does not."""
+"""Whether a run learns: batch top-1 compared with what guessing reaches, and what to try where it does not."""
 
 import math
 from collections import deque
@@ -8,23 +8,23 @@ from s2vc.training.run_folder import TrainingStep
 from s2vc.training.settings import TrainingSettings, is_contrastive
 
 AVERAGED_STEPS = 100
-"""Steps, the latest, over which batch top-1 is averaged."""
+"""Batch top-1 is averaged over this many steps, the latest ones."""
 
 STEPS_BEFORE_WARNING = 200
-"""Steps past the warm-up, before which nobody is warned."""
+"""Nobody is warned before this many steps have followed the warm-up."""
 
 MAX_STANDARD_ERRORS = 3.0
-"""Standard errors above chance, from which on a mean is called above it: 1 guessing run in 700 gets there."""
+"""A mean further above chance than this is taken for learning: 1 guessing run in 700 gets there."""
 
 LARGE_CROP = 0.5
-"""Of a frame: crops of this share and more are not what to change."""
+"""A crop of this share of the frame, or more, is not what to change."""
 
 
 def at_chance(shares: Sequence[float], candidates: int) -> bool:
-    """Whether the mean of batch top-1s is within SIGMAS standard errors of guessing, or below it.
+    """Say whether the mean of batch top-1s is within MAX_STANDARD_ERRORS of guessing, or below it.
 
-    shares: of steps, each of as many queries as there are candidates, the keys of the step. Where a query picks one of
-    them at random, the hits are binomial with p = 1 / candidates. False for no steps, and where a share is no number.
+    shares: one for each step, over as many queries as there are candidates, the keys of the step. Where a query picks
+    one of them at random, the hits are binomial with p = 1 / candidates. False for no steps, and where a share is NaN.
     """
     if not shares or candidates < 2:
         return False
@@ -34,15 +34,16 @@ def at_chance(shares: Sequence[float], candidates: int) -> bool:
 
 
 def candidate_count(settings: TrainingSettings) -> int:
-    """Among how many batch top-1 looks for a query's own, with resolved settings: the keys of a step, over all
-    processes; with DPC the clips of one process, where the places of a clip are judged as if they were one query."""
+    """Count the candidates among which batch top-1 looks for a query's own, with resolved settings: the keys of a step
+    over all processes; with DPC the clips of one process, where the places of a clip are judged as if they were one
+    query."""
     return settings.batch if is_contrastive(settings.method) else settings.batch // max(settings.workers, 1)
 
 
 class LearningWatch:
     """Follows the steps of a run, and warns once where batch top-1 has stayed at chance for long.
 
-    candidates: see candidates_of. warmup: steps of the warm-up.
+    candidates: as candidate_count counts them. warmup: steps of the warm-up.
     """
 
     def __init__(self, candidates: int, warmup: int):
@@ -52,11 +53,11 @@ class LearningWatch:
 
     @property
     def mean(self) -> float:
-        """Batch top-1 over the latest steps."""
+        """Average batch top-1 over the latest steps."""
         return sum(self._shares) / len(self._shares)
 
     def add(self, record: TrainingStep) -> bool:
-        """Take in a step; True where a warning is due, which is once."""
+        """Take in a step; True where a warning is due, which happens once."""
         self._shares.append(record.batch_top1)
         if self._warned or record.step < self._judged_from or len(self._shares) < AVERAGED_STEPS:
             return False
@@ -65,7 +66,7 @@ class LearningWatch:
 
 
 def suggestions(settings: TrainingSettings) -> str:
-    """For a run of these settings at chance: what is not done yet of what has helped, as the end of a sentence."""
+    """Suggest, as the end of a sentence, what has helped runs at chance and is not yet done with these settings."""
     tips = _contrastive_tips(settings) if is_contrastive(settings.method) else []
     tips += ["more steps (--epochs)", "another --lr"]
     if settings.method in ("s2vc", "dpc-s2vc"):

@@ -1,4 +1,5 @@
-"""Batches of clips for one process: which videos each step reads, and the processes that read them ahead."""
+"""Batches of clips for one process: which videos each step reads, and the worker processes that read them in
+advance."""
 
 import ctypes
 import signal
@@ -17,21 +18,21 @@ from s2vc.training.clips import ClipDataset
 
 MAX_LOADER_WORKERS = 8
 MAX_KEPT_BYTES = 128 << 20
-"""Freed memory that a process keeps at most."""
+"""A process keeps at most this much freed memory."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 WORKER_TIMEOUT_SECONDS = 600
-"""A loader worker that hands on nothing for so long is stuck."""
+"""A loader worker that returns nothing for so long is stuck."""
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The videos of each step of an epoch that one process reads, drawn by seed and epoch.
+    """Draws the videos that one process reads in each step of an epoch, by seed and epoch.
 
-    All processes draw the same, each takes its part of every batch; what does not fill a batch is left for another
-    epoch. `start` is the step to begin at, for a run that goes on.
+    All processes draw the same batches and take their part of each; videos that do not fill a batch are left for
+    another epoch. `first_step` is the step to begin at, for a run that is resumed.
 
-    at_hand: 0, and the order is a permutation of all videos. Else shards are permuted, each process takes a run of
-    them, and its videos are shuffled over so many shards at a time: a shard is read for a while, and then not again in
-    this epoch. shards: the shard of each video, (videos,).
+    shards: the shard of each video, (videos,). shards_at_hand: 0 permutes all videos. Otherwise shards are permuted,
+    each process takes a run of them, and videos are shuffled over so many shards at a time, so that a shard is read for
+    a while and then not again in this epoch.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class EpochBatches(Sampler[list[int]]):
 
     @property
     def steps(self) -> int:
-        """Of a whole epoch."""
+        """Count the steps of a whole epoch."""
         return self.videos // self.batch
 
     def __len__(self) -> int:
@@ -65,12 +66,13 @@ class EpochBatches(Sampler[list[int]]):
         yield from own[self.first_step :].tolist()
 
     def _order_over_all(self, rng: np.random.Generator) -> np.ndarray:
-        """Videos of this process, (steps, its part of a batch)."""
+        """Permute all videos: those of this process, (steps, its part of a batch)."""
         order = rng.permutation(self.videos)[: self.steps * self.batch]
         return order.reshape(self.steps, self.batch)[:, self.part]
 
     def _order_by_shards(self, rng: np.random.Generator) -> np.ndarray:
-        """The same. A video of the p-th shard comes at a random time from p to p + at_hand, in shards."""
+        """Do the same shard by shard: a video of the p-th shard comes at a random time between p and p + shards_at_hand
+        shards."""
         place = rng.permutation(self._shards.max() + 1)[self._shards]
         time = place + self._shards_at_hand * rng.random(self.videos)
         by_shard = np.lexsort((time, place))
@@ -79,7 +81,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class ErrorsAsItems(Dataset):
-    """A dataset whose errors of the user's travel as items: raised in a worker they would arrive as a traceback."""
+    """Returns a dataset's UserErrors as items. One that is raised in a worker would arrive as a traceback."""
 
     def __init__(self, items: Any):
         self._items = items
@@ -95,7 +97,7 @@ class ErrorsAsItems(Dataset):
 
 
 def collate_or_error(items: list[Any]) -> Any:
-    """A batch of the items of `Telling`, or the first error among them."""
+    """Make a batch of the items of `ErrorsAsItems`, or give the first error among them."""
     errors = [item for item in items if isinstance(item, UserError)]
     return errors[0] if errors else default_collate(items)
 
@@ -125,12 +127,12 @@ def batches_of(loader: DataLoader) -> Iterator[Any]:
 
 
 class Loader:
-    """Epoch after epoch of batches, on a device, with the time spent waiting for them."""
+    """Loads the batches of one epoch after another onto a device, and measures the time spent waiting for them."""
 
     def __init__(self, clips: ClipDataset, batches: EpochBatches, device: torch.device, workers: int):
         self.batches = batches
         self.wait_seconds = 0.0
-        """Seconds that `epoch` waited for the readers, since it was last set to 0."""
+        """`epoch` has waited so long for batches since this was last set to 0."""
         self._clips, self._device = clips, device
         self._loader = data_loader(
             clips,
@@ -142,7 +144,7 @@ class Loader:
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
-        """The batches of an epoch from step `start` on. Raises UserError for clips that cannot be read."""
+        """Yield the batches of an epoch from step `first_step` on. Raises UserError for clips that cannot be read."""
         self.batches.epoch, self.batches.first_step = epoch, first_step
         self._clips.set_epoch(epoch)
         before = time.perf_counter()
@@ -153,17 +155,15 @@ class Loader:
 
 
 def init_worker(number: int) -> None:
-    """Signals are for the process that trains; a worker that it leaves behind ends by itself."""
+    """Leave signals to the process that trains; a worker whose parent is gone ends by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees: a pair is megabytes, and to get them anew for each took a fifth of the time.
-
-    Does nothing where the C library is not glibc.
-    """
+    """Let this process keep the memory it frees: a pair takes megabytes, and allocating them anew took a fifth of the
+    time. Does nothing where the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, MAX_KEPT_BYTES)
@@ -171,7 +171,7 @@ def keep_freed_memory() -> None:
 
 
 def spare_cpus() -> int:
-    """CPUs for reading, beside the one that trains."""
+    """Count the CPUs for reading, beside the one that trains."""
     return max(1, min(MAX_LOADER_WORKERS, available_cpus() - 1))
 
 

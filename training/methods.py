@@ -21,18 +21,17 @@ from s2vc.training.settings import TrainingSettings, training_variants
 from s2vc.training.views import DPCViews, PairViews
 
 MIN_NORM_GROUP = 2
-"""Clips of a group: batch norm over one clip would leave little of it."""
+"""A group has this many clips or more: batch norm over one clip would leave little of it."""
 
 MIN_VIDEOS = 4
 """Negatives come from other videos, and a queue may hold a quarter of them."""
 
 
 class Classifier(nn.Module):
-    """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
-    labels: (N,) int64, handed on as the targets.
+    """Joins a backbone and a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N,
+    classes). labels (N,) int64 are handed on as the targets. dropout: rate on the features before the classifier.
 
-    Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
-    dropout: of the features before the classifier.
+    The encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
     """
 
     def __init__(self, backbone: nn.Module, classes: int, dropout: float = 0.0):
@@ -46,9 +45,9 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """A method at work: its model, and what becomes of a batch.
+    """Holds the model of a method, and what becomes of a batch.
 
-    model: of whose inputs come Scores. inputs: a batch of the loader -> the model's inputs.
+    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs.
     """
 
     model: nn.Module
@@ -56,12 +55,12 @@ class TrainingTask:
 
 
 def open_cache(settings: TrainingSettings) -> Cache:
-    """The cache that a run reads."""
+    """Open the cache that a run reads."""
     return Cache(settings.cache, settings.local_cache, settings.local_cache_size)
 
 
 def open_clips(settings: TrainingSettings) -> ClipDataset:
-    """The clips that a method reads; raises UserError early for whatever keeps it from training on this cache."""
+    """Open the clips that a method reads. Raises UserError early for whatever keeps it from training on this cache."""
     cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
@@ -80,7 +79,7 @@ def open_clips(settings: TrainingSettings) -> ClipDataset:
 
 
 def check_starting_weights(settings: TrainingSettings, device: torch.device) -> None:
-    """Raise UserError early for weights that a run would start from and cannot."""
+    """Raise UserError early for weights that a run is to start from and cannot."""
     if settings.init:
         find_backbone(Path(settings.init), settings.backbone)
     if settings.method == "s2vc-online":
@@ -88,7 +87,8 @@ def check_starting_weights(settings: TrainingSettings, device: torch.device) -> 
 
 
 def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: torch.device) -> TrainingTask:
-    """The method of resolved settings on a device, its weights drawn by the seed, or read where `init` says so."""
+    """Build the method of resolved settings on a device. Its weights are drawn by the seed, or read where `init` says
+    so."""
     torch.manual_seed(settings.seed)
     backbone = build_backbone(settings.backbone)
     if settings.init:
@@ -117,20 +117,22 @@ def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: 
 
 
 def chance_top1(settings: TrainingSettings, clips: ClipDataset) -> float:
-    """The top-1 share that guessing reaches: of the classes, of a query's key among those it is told from, or of the
-    true features of DPC's places."""
+    """Compute the top-1 share that guessing reaches: among the classes, among a query's own and the other keys, or
+    among the true features of DPC's places."""
     if isinstance(clips, SingleClips):
         return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * feature_map_cells(settings))
     return 1 / clips.classes if isinstance(clips, LabelledClips) else contrastive_chance_top1(settings)
 
 
 def contrastive_chance_top1(settings: TrainingSettings) -> float:
-    """The same for a query's key, with resolved settings: among itself and the queue, or the keys of a step."""
+    """Compute it for a query's key, with resolved settings: among that key and the queue, or among the keys of a
+    step."""
     return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
 
 
 def norm_group_count(settings: TrainingSettings) -> int:
-    """Groups of a process's clips that are normalised apart: two over all processes at least, of two clips at least."""
+    """Count the groups of a process's clips that are normalised apart: two or more over all processes, of two clips or
+    more."""
     processes = max(settings.workers, 1)
     clips = settings.batch // processes
     least = 2 if processes == 1 and clips >= 2 * MIN_NORM_GROUP else 1
@@ -138,7 +140,7 @@ def norm_group_count(settings: TrainingSettings) -> int:
 
 
 def load_online_flow(settings: TrainingSettings, device: torch.device) -> Flow:
-    """The flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
+    """Load the flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
     if settings.flow == "cache":
         cache = open_cache(settings)
         return load_flow(cache.layout.flow, device, cache.settings.precision)
@@ -146,7 +148,7 @@ def load_online_flow(settings: TrainingSettings, device: torch.device) -> Flow:
 
 
 def feature_map_cells(settings: TrainingSettings) -> int:
-    """Of a feature map: (size / 32)², rounded up before it is squared."""
+    """Count the cells of a feature map: (size / 32)², rounded up before it is squared."""
     return int((-(-settings.size // 32)) ** 2)
 
 

@@ -1,4 +1,5 @@
-"""How a run begins: clips opened, a regime chosen for them, settings resolved, its folder opened; or a refusal."""
+"""How a run begins: its clips are opened, a regime is chosen for them, settings are resolved, and its folder is
+opened."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ from s2vc.training.trainer import DECAY_POINTS, resolve_settings, total_steps
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Ready to be trained. settings: resolved. told: sentences on the regime, and on what is not as was asked for."""
+    """Is ready to be trained. settings: resolved. notes: sentences on the regime, and on what differs from what was
+    asked for."""
 
     settings: TrainingSettings
     clips: ClipDataset
@@ -38,9 +40,9 @@ class PreparedRun:
 
 
 def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> PreparedRun:
-    """Begin a run, or go on with the one in the folder `out` (None: runs/, named by the settings).
+    """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
 
-    layers: of named settings, later ones on top. Raises UserError for whatever keeps it from training.
+    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training.
     """
     asked = with_absolute_paths(fill_defaults(merge_settings(*layers)))
     clips = open_clips(asked)  # of which no setting of a regime changes anything
@@ -65,9 +67,9 @@ def check_precision(settings: TrainingSettings, device: torch.device) -> None:
 
 
 def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
-    """The settings of layers over those of their regime, which is chosen by the number of training videos where it is
-    `auto`; not resolved. The paper's regime of a method is that method's own where it has one. Raises UserError for
-    nonsense."""
+    """Put layers of settings over those of their regime; they are not resolved yet. `auto` chooses the regime by the
+    number of training videos. Where a method has a paper regime of its own, that is meant. Raises UserError for invalid
+    settings."""
     asked = merge_settings(*layers)
     regime = asked.regime
     if regime == AUTO:
@@ -78,7 +80,8 @@ def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
 
 
 def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) -> str:
-    """The regime of resolved settings in one line. chosen: nobody asked for it; the small one then names the other."""
+    """Describe the regime of resolved settings in one line. automatic: nobody asked for it, so that the small one is
+    named together with the option for the other."""
     steps = "steps at " + " and ".join(f"{d:.0%}" for d in DECAY_POINTS)
     schedule = steps if settings.schedule == "step" else settings.schedule
     parts = [schedule]
@@ -90,7 +93,7 @@ def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) ->
 
 
 def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
-    """Paths from the root, so that workers elsewhere, and a later run, mean the same files."""
+    """Make paths absolute, so that workers elsewhere, and a later run, mean the same files."""
     flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
     init = str(Path(settings.init).absolute()) if settings.init else ""
     cache = open_layout(settings.cache).location
@@ -99,7 +102,7 @@ def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
 
 
 def default_run_name(settings: TrainingSettings) -> str:
-    """What a run is called: cache, method, variants, backbone, seed."""
+    """Name a run by cache, method, variants, backbone and seed."""
     variants = [v.name for v in training_variants(settings)]
     parts = [Path(open_layout(settings.cache).location).resolve().name, settings.method, *variants, settings.backbone]
     return "-".join([*parts, f"seed{settings.seed}"])

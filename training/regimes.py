@@ -1,6 +1,6 @@
-"""Two regimes of training: the paper's, and one that teaches in the few hundred steps a small machine affords.
+"""Two regimes of training: the paper's, and one that learns in the few hundred steps a small machine affords.
 
-A regime is a layer of settings over the defaults, under preset, file and flags: whatever is given by name wins.
+A regime is a layer of settings over the defaults and under preset, file and flags: whatever is given by name wins.
 """
 
 from collections.abc import Collection
@@ -32,18 +32,19 @@ REGIMES: dict[str, dict[str, Any]] = {
 }
 
 PAPER_VIDEOS = 3_000
-"""Training videos from which on the paper's regime is chosen; HMDB51's splits have 3,570."""
+"""From this many training videos on, the paper's regime is chosen; HMDB51's splits have 3,570."""
 
 PAPER_STEPS = 10_000
-"""Or steps of the whole run: ten times as many as momentum 0.999 remembers."""
+"""From this many steps of a run on it is chosen, too: they are ten times as many as momentum 0.999 remembers."""
 
 
 def choose_regime(videos: int, steps: int) -> str:
-    """The regime that `auto` stands for: the paper's for sets or runs of the paper's size, else the small one."""
+    """Choose the regime that `auto` stands for: the paper's for sets or runs of the paper's size, else the small
+    one."""
     return PAPER if videos >= PAPER_VIDEOS or steps >= PAPER_STEPS else SMALL
 
 
 def regime_settings(regime: str, given: Collection[str]) -> dict[str, Any]:
-    """The settings of a regime, but for the share of a warm-up whose epochs are given by name."""
+    """Give the settings of a regime, without the share of a warm-up where its epochs are given by name."""
     layer = REGIMES[regime]
     return {name: value for name, value in layer.items() if name != "warmup_share" or "warmup_epochs" not in given}

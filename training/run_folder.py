@@ -1,4 +1,4 @@
-"""A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
+"""The folder of a run: its settings, the latest checkpoint, and what was measured at every step."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ CHECKPOINT_FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips, of DPC's
-    places, whose target is the highest logit, or among the five highest; batch_top1: of queries whose own key is the
-    nearest among those of the step, NaN with classes (s2vc.training.moco.Scores; s2vc.training.dpc.DPC.forward).
-    clips_per_second: queries. data_wait: share of the time."""
+    """Is a row of metrics.csv. step: counts from 1 over the whole run. loss: in nats. top1, top5: shares of clips, or
+    of DPC's places, whose target is the highest logit, or among the five highest. batch_top1: share of queries whose
+    own key is the nearest among those of the step, NaN with classes (s2vc.training.moco.Scores,
+    s2vc.training.dpc.DPC.forward). clips_per_second: counts queries. data_wait: share of the time."""
 
     step: int
     epoch: int
@@ -38,7 +38,7 @@ class TrainingStep:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: this many steps of epoch `epoch` (from 0) are done, `total` in all."""
+    """Tells how far a run is: `step` steps of epoch `epoch` (from 0) are done, and `total` in all."""
 
     epoch: int = 0
     step: int = 0
@@ -46,7 +46,7 @@ class Position:
 
 
 class RunFolder:
-    """Paths of a run, and its files."""
+    """Names the files of a run, and reads and writes them."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -57,7 +57,8 @@ class RunFolder:
         self.tensorboard = root / "tensorboard"
 
     def open(self, settings: TrainingSettings) -> None:
-        """Begin a run here, or go on with it; raises UserError for a folder of something else, or other settings."""
+        """Begin a run here, or resume it. Raises UserError where the folder holds something else, or a run with other
+        settings."""
         if not self.settings.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
@@ -72,7 +73,7 @@ class RunFolder:
     def save(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
     ) -> None:
-        """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.
+        """Write the checkpoint in one step. Raises Stopped where it cannot be written.
 
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
         in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
@@ -87,7 +88,8 @@ class RunFolder:
         write_checkpoint(self.checkpoint, content, position.total)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-        """Put the checkpoint into model and optimizer; where there is none, the position is the start."""
+        """Load the checkpoint into model and optimizer. Where there is none, the position is the start. Raises
+        UserError for a checkpoint of another run."""
         if not self.checkpoint.exists():
             return Position()
         content: dict[str, Any] = read_checkpoint(self.checkpoint)
@@ -100,5 +102,5 @@ class RunFolder:
 
 
 def read_metrics(path: Path) -> list[TrainingStep]:
-    """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
+    """Read metrics.csv; no file gives no rows, and a last line that was cut off by a kill is left out."""
     return StepReader(path, TrainingStep).new()

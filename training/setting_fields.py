@@ -1,4 +1,4 @@
-"""Fields of settings: how one is declared, read from YAML or from the command line, and checked by itself."""
+"""Fields of settings: how one is declared, converted from YAML or from the command line, and checked by itself."""
 
 import dataclasses
 import math
@@ -10,12 +10,13 @@ from s2vc.manifests.errors import UserError
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = (), at_least: float | None = None) -> Any:
-    """A field with its help and, where it is one of a few words, those, or the least that a number may be."""
+    """Declare a field with its help, its choices if it is one of a few words, and the least that a number may be."""
     return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least})
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:
-    """A value from YAML or from the command line in the type of its field; raises UserError."""
+    """Convert a value from YAML or from the command line to the type of its field. Raises UserError where that is
+    impossible."""
     try:
         if typing.get_origin(kind) is tuple:
             kinds = typing.get_args(kind)

@@ -36,37 +36,37 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40}
 FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3}
 SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128}
-"""The paper's, by backbone; DPC's for r2d3d18, whose classifier, too, takes 8 blocks of 5 frames."""
+"""These are the paper's, by backbone. Those of r2d3d18 are DPC's, whose classifier, too, takes 8 blocks of 5 frames."""
 
 SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5}
 """S3D's pooling leaves nothing of shorter ones; r2d3d18 leaves one value of a small frame, which has no variance."""
 
 MIN_SIZE, MAX_SIZE = 32, 1024
-"""Pixels."""
+"""Both are in pixels."""
 
 MAX_SEED = 2**63 - 1
-"""What torch takes."""
+"""Torch takes no larger one."""
 
 AUTO = "auto"
 
 SHARDS_AT_HAND = 64
-"""Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
+"""Samples of a cache at a URL are shuffled over this many shards at a time: with shards of 16, over 1,000 videos."""
 
 
 def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field that a regime sets; by itself it is the paper's."""
+    """Declare a field that a regime sets; by itself it has the paper's value."""
     return option(REGIMES[PAPER][name], help, choices)
 
 
 def is_contrastive(method: str) -> bool:
-    """Whether a method tells a query's key from others: it has negatives, a key encoder's momentum, and crops by
-    scale. Learning with labels has none of these, and dense predictive coding has its own."""
+    """Say whether a method compares a query's key with others: then it has negatives, a key encoder's momentum, and
+    crops by scale. Learning with labels has none of these, and dense predictive coding has its own."""
     return method not in ("supervised", *DPC_METHODS)
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Of one run. The command line is made from these fields."""
+    """Holds the settings of one run. The command line is made from these fields."""
 
     cache: str = option("", "The cache trained on.")
     regime: str = option(
@@ -167,15 +167,15 @@ class TrainingSettings:
 
     @property
     def requested_split(self) -> str | None:
-        """The split column as it was asked for; None: the first there is."""
+        """Give the split column that was asked for; None stands for the first one."""
         return None if self.split == AUTO else self.split
 
 
 MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
-"""These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
+"""These may differ when a run is resumed. Of the regime, all that it stands for is compared."""
 
 SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label")
-"""These belong to method supervised."""
+"""Only the method supervised takes these."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ucf101": {"regime": PAPER, "epochs": 500},
@@ -185,7 +185,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """Settings of a YAML file, checked; raises UserError for what is none. The file that a run saves is one."""
+    """Read the settings of a YAML file, such as the one that a run saves. Raises UserError where the file holds
+    none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -198,7 +199,8 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
-    """The method's defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
+    """Put layers of named values over the method's defaults, later ones on top. Raises UserError for invalid
+    settings."""
     method = next((layer["method"] for layer in reversed(layers) if "method" in layer), TrainingSettings.method)
     values = dict(method_defaults(method))
     kinds = typing.get_type_hints(TrainingSettings)
@@ -213,7 +215,7 @@ def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
 
 
 def fill_defaults(settings: TrainingSettings) -> TrainingSettings:
-    """Length, step and size of the clips by the backbone, where they were left open."""
+    """Fill in length, step and size of the clips by the backbone, where they were left open."""
     of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else 0
     return dataclasses.replace(
         settings,
@@ -225,12 +227,12 @@ def fill_defaults(settings: TrainingSettings) -> TrainingSettings:
 
 
 def resolve_shards_at_hand(settings: TrainingSettings) -> int:
-    """Over how many shards samples are shuffled at a time; 0: over all."""
+    """Choose over how many shards samples are shuffled at a time; 0 stands for all."""
     return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else 0)
 
 
 def training_variants(settings: TrainingSettings) -> list[Variant]:
-    """The variants that key clips are drawn from, each once. Raises UserError for what names none."""
+    """List the variants that motion-preserved clips are drawn from, each once. Raises UserError for a name of none."""
     try:
         variants = [Variant(alpha=a) for a in settings.alpha] + [Variant(keep=k) for k in settings.keep]
         for name in settings.variant:
@@ -243,7 +245,7 @@ def training_variants(settings: TrainingSettings) -> list[Variant]:
 
 
 def settings_yaml(settings: TrainingSettings) -> str:
-    """The settings as YAML, as --config reads them."""
+    """Write the settings as YAML, as --config reads them."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
@@ -280,7 +282,8 @@ def _check_settings(settings: TrainingSettings) -> None:
 
 
 def _check_variants_given(settings: TrainingSettings) -> None:
-    """Each method says where its key clips come from, or takes none."""
+    """Raise UserError where a method lacks the source of its motion-preserved clips, or is given one that it does not
+    take."""
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
         for name in SUPERVISED_SETTINGS:

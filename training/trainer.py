@@ -1,4 +1,4 @@
-"""The loop: the same function in one process, and in each process of several."""
+"""The training loop, which is the same function in a single process and in each of several."""
 
 import dataclasses
 import math
@@ -25,20 +25,21 @@ from s2vc.training.run_folder import Position, RunFolder, TrainingStep
 from s2vc.training.settings import AUTO, TrainingSettings, is_contrastive, resolve_shards_at_hand
 
 DECAY_POINTS = (0.8, 0.9)
-"""Of the epochs; at each the learning rate falls to a tenth."""
+"""At each of these shares of the epochs the learning rate falls to a tenth."""
 
 FEW_NEGATIVES = 16
-"""With fewer, a query finds its key by little."""
+"""With fewer negatives a query finds its key too easily."""
 
 OnStep = Callable[[TrainingStep], None]
 
 
 def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingSettings, list[str]]:
-    """Batch and queue for a number of training videos, with a sentence on each that is not what was asked for.
+    """Fit batch and queue to a number of training videos, with a sentence on each that differs from what was asked for.
 
-    A batch is as large as the set at most; its videos are all different, so that no key of a query's own video is a
+    A batch is as large as the set at most. Its videos are all different, so that no key of a query's own video is a
     negative within it. The automatic queue is at most a quarter of the videos, since such keys would be false
-    negatives, and whole batches where one fits.
+    negatives, and consists of whole batches where one fits. Raises UserError where there are too few videos for the
+    workers.
     """
     notes = []
     contrastive = is_contrastive(settings.method)
@@ -61,21 +62,22 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
 
 
 def total_steps(settings: TrainingSettings, videos: int) -> int:
-    """Of all epochs of a run with resolved settings."""
+    """Count the steps of all epochs of a run with resolved settings."""
     return videos // settings.batch * settings.epochs
 
 
 def warmup_steps(settings: TrainingSettings, steps: int) -> int:
-    """Steps over which the learning rate rises, with `steps` an epoch."""
+    """Count the steps over which the learning rate rises, with `steps` an epoch."""
     if settings.warmup_share:
         return round(settings.warmup_share * settings.epochs * steps)
     return settings.warmup_epochs * steps
 
 
 def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
-    """Of the step after `done` steps, with `steps` an epoch: a linear warm-up to lr, and a decay.
+    """Compute the learning rate of the step after `done` steps, with `steps` an epoch: a linear warm-up to lr, and a
+    decay.
 
-    schedule `constant`: no decay. `step`: a tenth at each of DECAYS. `cosine` (Loshchilov and Hutter, ICLR 2017,
+    schedule `constant`: no decay. `step`: a tenth at each of DECAY_POINTS. `cosine` (Loshchilov and Hutter, ICLR 2017,
     without restarts): from lr at the end of the warm-up by half a cosine to 0 at the end of the run.
     """
     total, warmup = settings.epochs * steps, warmup_steps(settings, steps)
@@ -96,18 +98,18 @@ def train(
     on_step: OnStep = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Position:
-    """Train, or go on training, until all epochs are done; settings are resolved.
+    """Train with resolved settings, or resume training, until all epochs are done.
 
-    Under torch.distributed this is run by every process, with the batch shared out among them; the first one writes.
-    show is called after every step; where stop() says so (asked in the first process), the run ends after the step.
-    Returns where the run stands, which is what its checkpoint holds.
-    Raises Stopped where it cannot go on for a cause outside, UserError for clips that cannot be read.
+    Under torch.distributed every process calls this, with the batch shared among them; the first one writes. on_step is
+    called after every step. Where should_stop() says so (asked in the first process), the run ends after the step.
+    Returns how far the run is, as its checkpoint says. Raises Stopped where it cannot go on for a cause outside, and
+    UserError for clips that cannot be read.
     """
     return _Training(settings, clips, folder, device, should_stop).run(on_step)
 
 
 class _Training:
-    """One process of a run."""
+    """Runs the loop in one process."""
 
     def __init__(
         self,
@@ -181,7 +183,8 @@ class _Training:
             yield TrainingStep(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
 
     def _step(self, batch: Any, rate: float) -> Tensor:
-        """A step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes: (5,)."""
+        """Make a step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes:
+        (5,)."""
         for group, share in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
             group["lr"] = rate * share
         inputs = self.task.inputs(batch)
@@ -206,7 +209,7 @@ class _Training:
 
     @contextmanager
     def _step_recorder(self) -> Iterator[OnStep]:
-        """What writes a step down, in the first process."""
+        """Give the function that records a step; only the first process writes anything."""
         if self.rank:
             yield lambda record: None
             return
@@ -239,7 +242,7 @@ def refuse_constant_clips(queries: Tensor) -> None:
 
 
 def parameter_groups(model: nn.Module, backbone_factor: float) -> tuple[list[dict[str, Any]], list[float]]:
-    """What of a model is trained, for an optimizer, and the share of the learning rate that each group takes."""
+    """Group the trained parameters of a model for an optimizer, and give each group's factor of the learning rate."""
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if backbone_factor == 1:
         return [{"params": list(trained.values())}], [1.0]
@@ -249,11 +252,13 @@ def parameter_groups(model: nn.Module, backbone_factor: float) -> tuple[list[dic
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five highest."""
+    """Compute top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five
+    highest."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
     return best[:, 0].float().mean(), best.any(dim=1).float().mean()
 
 
 def _step_seed(*place: int) -> int:
-    """Seed of a step's random numbers, by seed, epoch, step and process: what a checkpoint need not hold."""
+    """Derive the seed of a step's random numbers from seed, epoch, step and process, so that no checkpoint need hold
+    it."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

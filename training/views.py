@@ -11,10 +11,10 @@ from s2vc.training.settings import TrainingSettings
 
 
 class PairViews(nn.Module):
-    """The query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
+    """Makes the query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
 
-    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is
-    V_p as rendered, cropped afterwards. Random numbers are torch's global ones.
+    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is V_p
+    as rendered, cropped afterwards. Random numbers are torch's global ones.
     """
 
     def __init__(self, settings: TrainingSettings, flow: Flow | None = None):
@@ -28,12 +28,12 @@ class PairViews(nn.Module):
 
     @torch.no_grad()
     def query(self, frames: Tensor) -> Tensor:
-        """Stored frames (N, T, H, W, 3) uint8 -> query clips."""
+        """Turn stored frames (N, T, H, W, 3) uint8 into query clips."""
         return self._finish(self._colour(self._query_crop(as_video(frames))))
 
     @torch.no_grad()
     def key(self, clips: Tensor | MotionClip) -> Tensor:
-        """Stored frames (N, T, H, W, 3) uint8, or motion-preserved ones, -> key clips."""
+        """Turn stored frames (N, T, H, W, 3) uint8, or motion-preserved clips, into key clips."""
         video = as_video(clips) if isinstance(clips, Tensor) else motion_preserved_video(clips)
         video = self._key_crop(video)
         if self._colour_key:
@@ -48,8 +48,8 @@ class PairViews(nn.Module):
 
 
 class DPCViews(nn.Module):
-    """Each clip as dense predictive coding takes it, (N, 3, T, size, size) float32, normalised: cropped and flipped as
-    a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
+    """Makes clips as dense predictive coding takes them, (N, 3, T, size, size) float32, normalised: cropped and flipped
+    as a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -57,6 +57,6 @@ class DPCViews(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:
-        """A batch of SingleClips, of either kind."""
+        """Take a batch of SingleClips, of either kind."""
         video = motion_preserved_video(batch) if isinstance(batch, MotionClip) else as_video(batch[0])
         return self._change(video).contiguous(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""Weights of a backbone out of whatever checkpoint holds them, and into files. Nothing that is read is executed."""
+"""Weights of a backbone, read from any checkpoint that holds them, and written. Nothing that is read is executed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ PREFIXES = (ENCODER_PREFIX, "base_q.", "backbone.", "")
 
 
 class WrongBackbone(UserError):
-    """A checkpoint that is one, but not of this backbone."""
+    """Says that a checkpoint is one, but of another backbone."""
 
 
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """A file of torch.save, as a dict of tensors and plain values; raises UserError for anything else."""
+    """Read a file of torch.save, as a dict of tensors and plain values. Raises UserError for anything else."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -33,11 +33,11 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
 
 def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict of backbone `name` in a checkpoint, key for key what `build_backbone(name)` has.
+    """Read the state dict of backbone `name` from a checkpoint, key for key what `build_backbone(name)` has.
 
-    Read are a run of ours, a published pre-training checkpoint (`encoder_q.0.*` or `base_q.*` under `state_dict`, with
-    or without `module.`), Hara's R3D-18 (its classifier is left out), and a plain state dict.
-    Raises UserError where the file is something else, or holds another backbone.
+    The file may be a run of ours, a published pre-training checkpoint (`encoder_q.0.*` or `base_q.*` under
+    `state_dict`, with or without `module.`), Hara's R3D-18 (its classifier is left out), or a plain state dict. Raises
+    UserError where it is something else, or holds another backbone.
     """
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
@@ -55,7 +55,7 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:
-    """Name and state dict of the backbone in a checkpoint, or in a run's folder; `name` where a certain one is meant.
+    """Find name and state dict of the backbone in a checkpoint, or in a run's folder; `name` asks for a certain one.
 
     Raises UserError where there is none.
     """
@@ -71,7 +71,7 @@ def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, T
 
 
 def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | None:
-    """The backbone under the first prefix at which all of it is there, in its shapes."""
+    """Take the backbone under the first prefix at which all of it is there, in its shapes."""
     with torch.device("meta"):
         expected = build_backbone(name).state_dict()
     for prefix in PREFIXES:
@@ -89,5 +89,6 @@ def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | No
 
 
 def published_format(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """A backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
+    """Arrange a backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*":
+    …}}`."""
     return {"state_dict": {ENCODER_PREFIX + key: value for key, value in state.items()}}

@@ -20,7 +20,8 @@ from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
 
 
 def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: an option for each field of Settings but those named; what is not given is None."""
+    """Decorate a command with an option for each field of TrainingSettings but those named; what is not given is
+    None."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         kinds = typing.get_type_hints(TrainingSettings)

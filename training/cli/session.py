@@ -19,16 +19,16 @@ from s2vc.training.settings import TrainingSettings, is_contrastive
 from s2vc.training.trainer import total_steps, train, warmup_steps
 
 CURVES_SECONDS = 30.0
-"""Between two drawings of the curves."""
+"""The curves are drawn again after this time."""
 
 SHOWN_DATA_WAIT = 0.05
-"""Share of a step spent waiting for data, from which on the progress line says it."""
+"""The progress line names the share of a step spent waiting for data from this share on."""
 
 
 def train_with_progress(
     run: PreparedRun, device: torch.device, console: Console, ray_address: str | None = None
 ) -> bool:
-    """Train, or go on training, a run that was started; True where all its epochs are done."""
+    """Train a prepared run, or resume its training; True where all its epochs are done."""
     settings, clips, folder = run.settings, run.clips, run.folder
     for sentence in run.notes:
         console.print(sentence, highlight=False)
@@ -59,7 +59,7 @@ def train_with_progress(
 def _progress_shown(
     folder: RunFolder, steps: int, settings: TrainingSettings, chance: float, console: Console
 ) -> Iterator[Callable[[TrainingStep], None]]:
-    """Progress on the screen, a warning where nothing is learned, and the curves on disk now and then."""
+    """Show progress on the screen, a warning where nothing is learned, and now and then the curves on disk."""
     drawn = time.monotonic()
     watch = LearningWatch(candidate_count(settings), warmup_steps(settings, steps // settings.epochs))
     with progress("train", steps, "steps", console, counted="steps") as advance:
@@ -78,9 +78,9 @@ def _progress_shown(
 
 
 def progress_note(record: TrainingStep, batch_top1: float, settings: TrainingSettings, chance: float) -> str:
-    """A step for the progress line. batch_top1: mean over the latest steps, NaN with classes, whose chance is guessed.
+    """Describe a step for the progress line, so briefly that a line of a log has 100 columns at most.
 
-    Short, so that a line of a log has 100 columns at most.
+    batch_top1: mean over the latest steps; NaN with classes, where `chance` is what guessing reaches.
     """
     if math.isnan(batch_top1):
         learned = f"top-1 {record.top1:.0%} (chance {chance:.1%})"
@@ -100,14 +100,14 @@ def _chance_warning(settings: TrainingSettings, step: int, mean: float) -> str:
 
 
 def _match_noun(settings: TrainingSettings) -> str:
-    """What a query looks for; with DPC, a query is a predicted place."""
+    """Name what a query looks for; with DPC, a query is a predicted place."""
     return "key" if is_contrastive(settings.method) else "clip"
 
 
 def _print_end(
     folder: RunFolder, settings: TrainingSettings, steps: int, chance: float, seconds: float, console: Console
 ) -> bool:
-    """How far the run is, and whether it learned, over its last tenth; True where it is done."""
+    """Print how far the run is, and whether it learned over its last tenth; True where it is done."""
     records = read_metrics(folder.metrics)
     last = records[-max(1, len(records) // 10) :]
     done = records[-1].step >= steps
@@ -123,7 +123,8 @@ def _print_end(
 
 
 def _learning_summary(records: list[TrainingStep], settings: TrainingSettings, chance: float) -> str:
-    """Means of steps: loss, and top-1 beside chance, within the batch and, where it is another one, of the logits."""
+    """Describe means over steps: loss, and top-1 with its chance, within the batch and, where it differs, of the
+    logits."""
     loss, top1, top5, own = (
         sum(getattr(r, name) for r in records) / len(records) for name in ("loss", "top1", "top5", "batch_top1")
     )
