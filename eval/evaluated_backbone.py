@@ -1,4 +1,4 @@
-"""What is evaluated: a backbone from a checkpoint, or a random one, and what is known of how it was made."""
+"""The backbone that is evaluated, from a checkpoint or with random weights, and what is known of its training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint
 from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 
 RANDOM = "random"
-"""Given as a checkpoint: fresh weights by the seed."""
+"""Given as a checkpoint, it means fresh weights by the seed."""
 
 ORIGIN_SETTINGS = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
-"""Settings of a run of ours that a table of results shows."""
+"""A table of results shows these settings of a run of ours."""
 
 
 @dataclass(frozen=True)
 class EvaluatedBackbone:
-    """backbone: with its weights. name: r3d18, s3d or r2d3d18. made: what is known of its training, for the table."""
+    """Holds a backbone with its weights, its name (r3d18, s3d or r2d3d18), and what is known of its training."""
 
     backbone: nn.Module
     name: str
@@ -29,11 +29,9 @@ class EvaluatedBackbone:
 
 
 def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: int = 0) -> EvaluatedBackbone:
-    """A run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
-
-    backbone: which one is meant; None: the one that is in the file (r3d18 for `random`).
-    Raises UserError where there is none.
-    """
+    """Load a run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
+    backbone: asks for a certain one; None takes the one in the file (r3d18 for `random`). Raises UserError where
+    there is none."""
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
         torch.manual_seed(seed)
@@ -46,7 +44,7 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
 
 
 def _origin(path: Path) -> dict[str, Any]:
-    """What a checkpoint of ours says of its run; nothing where it is another's."""
+    """Read what a checkpoint of ours says of its run; nothing where it is another's."""
     try:
         settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
     except yaml.YAMLError:

@@ -25,7 +25,7 @@ from s2vc.training.loader import spare_cpus
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint on a cache, as a command was asked to look at it."""
+    """Describes which checkpoint is evaluated on which cache, and how."""
 
     cache: Cache
     checkpoint: str
@@ -41,21 +41,22 @@ class Evaluation:
 
     @property
     def device(self) -> torch.device:
+        """Choose the device that computes."""
         return choose_device()
 
     @property
     def backbone(self) -> nn.Module:
-        """The subject's, on the device and in evaluation mode, with statistics for its batch norm where it has none."""
+        """Give the backbone on the device, in evaluation mode, with statistics for its batch norm where it has none."""
         backbone = self.evaluated.backbone
         set_batch_statistics(backbone, self.cache, self.split, self.view(), self.device, spare_cpus())
         return backbone.to(self.device).eval()
 
     def view(self, **more: Any) -> View:
-        """Of the size and frames asked for; more: crops, draws, order, seed."""
+        """Build a view of the size and frames asked for. more: crops, draws, order, seed."""
         return View(self.size, self.frames, self.frame_step, **more)
 
     def features(self, rows: np.ndarray, view: View, title: str = "features", cache: Cache | None = None) -> Features:
-        """Of rows of the cache, or of another, computed where they are not at hand, with progress."""
+        """Compute the features of rows of the cache, or of another, with progress, where they are not at hand."""
         folder = self.out / "features"
 
         def show_progress(windows: int) -> AbstractContextManager[Advance]:
@@ -68,7 +69,7 @@ class Evaluation:
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any
     ) -> Path:
-        """The result's JSON and row, with all that describes it; how: what is the task's own."""
+        """Save a result's JSON and its row of the table, with all that describes it. how: what is the task's own."""
         description = describe_result(
             task,
             self.cache,

@@ -1,4 +1,4 @@
-"""Features of the windows of videos: computed once per checkpoint, cache and view, and kept."""
+"""Features of the windows of videos, computed once per checkpoint, cache and view, and kept."""
 
 import hashlib
 import json
@@ -20,35 +20,35 @@ from s2vc.training.loader import batches_of, data_loader
 
 BATCH = 16
 CHUNK_WINDOWS = 4
-"""Windows of an HDF5 chunk: a classifier reads single ones, in random order."""
+"""An HDF5 chunk has few windows, since a classifier reads single ones in random order."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of rows of a cache. Row i of its index has the windows offsets[i] to offsets[i + 1], V crops of each.
-
-    The features (W, V, C) float32 are read by slices, so that memory does not grow with the set.
-    """
+    """Reads the features of rows of a cache. Row i of its index has the windows offsets[i] to offsets[i + 1], V crops
+    of each.
+    The features (W, V, C) float32 are read by slices, so that memory does not grow with the set."""
 
     path: Path
 
     @property
     def offsets(self) -> np.ndarray:
+        """Read where the windows of each row begin: (index rows + 1,) int64."""
         return read_array(self.path, "offsets")
 
     def windows_of(self, row: int) -> np.ndarray:
-        """(windows, V, C) float32 of a row of the index; none of a row that was not asked for."""
+        """Read the windows of a row of the index, (windows, V, C) float32; none of a row that was not asked for."""
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(read_dataset(self.path, "features")[start:stop])
 
     def draw(self, row: int, rng: np.random.Generator) -> np.ndarray:
-        """(C,) float32: a crop of a window of a row, drawn at random."""
+        """Read a crop of a window of a row, (C,) float32, drawn at random."""
         stored = read_dataset(self.path, "features")
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(stored[rng.integers(start, stop), rng.integers(stored.shape[1])])
 
     def video_means(self, rows: np.ndarray) -> np.ndarray:
-        """Averaged per video over windows and crops: (len(rows), C) float32. Each row must have frames."""
+        """Average over windows and crops of each video: (len(rows), C) float32. Each row must have frames."""
         means = np.empty((len(rows), read_dataset(self.path, "features").shape[2]), np.float32)
         for mean, row in zip(means, rows, strict=True):
             self.windows_of(int(row)).mean(axis=(0, 1), out=mean)
@@ -56,7 +56,7 @@ class Features:
 
 
 def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
-    """Of everything that features depend on: the weights, the rows, their stored frames by the receipts, the view."""
+    """Hash everything that features depend on: the weights, the rows, their frames by the receipts, and the view."""
     digest = hashlib.sha256(json.dumps(asdict(view)).encode())
     digest.update(np.sort(rows).astype("<i8").tobytes())
     for key, value in state.items():
@@ -78,11 +78,11 @@ def extract_features(
     workers: int,
     show_progress: Callable[[int], AbstractContextManager[Advance]] = unseen,
 ) -> Features:
-    """The features of rows of a cache under a backbone, computed where the folder does not hold them yet.
+    """Give the features of rows of a cache under a backbone, computed where the folder does not hold them yet.
 
-    backbone: in evaluation mode here, pooled over space and time. workers: processes that read.
-    show: called with the number of windows where there is work, gives what is told of it.
-    Raises UserError where stored frames cannot be read.
+    backbone: put into evaluation mode here, and pooled over space and time. workers: processes that read.
+    show_progress: called with the number of windows where there is work, gives what is called as it is done. Raises
+    UserError where stored frames cannot be read.
     """
     path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view)[:32]}.h5"
     if not path.exists():
@@ -101,7 +101,7 @@ def extract_features(
 def embed_windows(
     windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int
 ) -> Iterator[np.ndarray]:
-    """Features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for frames not to be read."""
+    """Compute features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for damaged frames."""
     crops = WindowCrops(view).to(device)
     autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
     loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")

@@ -1,8 +1,8 @@
 """The paper's results as data: Tables 1 to 4, and Tables 1 and 2 of the supplement, with what each row was made with.
 
 Numbers are percent, as printed. What a row was made with is named as our results and runs name it, so that the two can
-be compared field by field. ASSUMED is what the paper does not say of its own rows; of other authors' rows it says too
-little to compare with.
+be compared field by field. ASSUMPTIONS fills in what the paper does not say of its own rows; of other authors' rows it
+says too little to compare with.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, Tr
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
 SPLIT_VIDEOS = {"ucf101": (9537, 3783), "hmdb51": (3570, 1530)}
-"""Training and test videos of split 1."""
+"""These are the training and test videos of split 1."""
 
 ASSUMPTIONS = (
     "The paper names neither split nor frame step, no data of pre-training for Tables 2 and 3, and no epochs for the "
@@ -27,17 +27,16 @@ ASSUMPTIONS = (
 )
 
 PAPER_FRAME_SIZE = "256x340"
-"""The paper's crops come from full frames; this is the size at which a cache keeps about as much."""
+"""The paper's crops come from full frames; a cache of this size keeps about as much."""
 
 REDRAWN = "drawn anew at every step"
-"""What the paper draws while it trains, and we draw once and keep."""
+"""The paper draws this while it trains; we draw it once and keep it."""
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """method: as printed. net: of our backbones, or another's name as printed. values: percent by column, None where
-    the table has a dash. ours: method, data and epochs of pre-training, by the names of training.settings; empty where
-    the row is another author's."""
+    """Is a row as printed. net: of our backbones, or another's name. values: percent by column, None for a dash.
+    pretraining: method, data and epochs, by the names of training.settings; empty where the row is another author's."""
 
     method: str
     net: str
@@ -47,7 +46,7 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it was
+    """Is one task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it was
     evaluated, by the names that results of the task have."""
 
     name: str
@@ -68,7 +67,7 @@ def _s2vc_pretraining(net: str, dataset: str, epochs: int | None = None, strateg
     return _pretraining("s2vc", dataset, epochs, variant=variant if strategy == "zero" else f"{variant}, {REDRAWN}")
 
 
-# Finetune UCF101, finetune HMDB51, linear probe UCF101, linear probe HMDB51
+# The columns are finetune UCF101, finetune HMDB51, linear probe UCF101, linear probe HMDB51.
 _TABLE_1 = (
     PaperRow("3D RotNet, K400", "R3D", (62.9, 33.7, 47.7, 24.8)),
     PaperRow("CBT, K600+", "S3D", (79.5, 44.5, 54.0, 29.5)),
@@ -86,7 +85,7 @@ _TABLE_1 = (
     PaperRow("Ours, K400", "r3d18", (81.2, 50.5, 66.0, 36.5), _s2vc_pretraining("r3d18", "k400")),
 )
 
-# Recall at 1, 5, 10, 20, 50
+# The columns are recall at 1, 5, 10, 20, 50.
 _TABLE_2 = (
     PaperRow("SpeedNet", "S3D", (13.0, 28.1, 37.5, 49.5, 65.0)),
     PaperRow("VCOP", "R3D", (14.1, 30.3, 40.4, 51.1, 66.5)),
@@ -106,7 +105,7 @@ _TABLE_3 = (
     PaperRow("Ours", "r3d18", (18.1, 37.9, 51.1, 66.0, 84.4), _s2vc_pretraining("r3d18", "ucf101")),
 )
 
-# UCF101, HMDB51
+# The columns are UCF101, HMDB51.
 _TABLE_4 = (
     PaperRow("MoCo", "s3d", (25.4, 11.8), _pretraining("moco", "ucf101", 100)),
     PaperRow("TFD", "s3d", (29.1, 11.6), _pretraining("s2vc", "ucf101", 100, variant="keep0.2-tfd-clip32")),
@@ -119,9 +118,9 @@ _TABLE_4 = (
 )
 
 DPC_VARIANT = f"alpha0.5-zero-clip{CLIP_LENGTHS['r2d3d18']}-step{FRAME_STEPS['r2d3d18']}"
-"""Masks per training clip, as in MoCo's."""
+"""Masks are per training clip, as in MoCo's."""
 
-# Recall at 1 of UCF101 and of HMDB51, finetune UCF101
+# The columns are recall at 1 of UCF101 and of HMDB51, finetune UCF101.
 _SUPPLEMENT_1 = (
     PaperRow("DPC", "r2d3d18", (7.1, 3.5, 45.7), _pretraining("dpc", "ucf101", 300)),
     PaperRow("DPC+S²VC", "r2d3d18", (9.3, 4.4, 47.5), _pretraining("dpc-s2vc", "ucf101", 300, variant=DPC_VARIANT)),
@@ -141,7 +140,7 @@ def _by_column(
     columns: Sequence[tuple[str, str]],
     protocols: dict[str, dict[str, Any]],
 ) -> tuple[PaperTable, ...]:
-    """A table whose columns are tasks on datasets, cut into its columns; rows with a dash there are left out."""
+    """Cut a table whose columns are tasks on datasets into its columns; rows with a dash there are left out."""
     cut = []
     for number, (task, dataset) in enumerate(columns):
         column = [
@@ -155,14 +154,14 @@ def _by_column(
 RECALLS = tuple(f"recall@{k}" for k in KS)
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
-    # "Each 16-frame video clip from the test set is used as a query", whatever the backbone.
+    # "Each 16-frame video clip from the test set is used as a query" holds whatever the backbone.
     "retrieval": {"frames": 16, "per": "clip"},
     "linear": {"epochs_linear": LINEAR_EPOCHS, "train_views": REDRAWN},
     "finetune": {"epochs_finetune": FINETUNE_EPOCHS, "batch": BATCH},
     "order": {"epochs_linear": LINEAR_EPOCHS},
 }
 
-# "The default settings of the DPC": its own clips, where MoCo's queries have 16 frames.
+# "The default settings of the DPC" mean its own clips, where MoCo's queries have 16 frames.
 DPC_PROTOCOLS = PROTOCOLS | {"retrieval": {"per": "clip"}}
 
 _DATASETS = ("ucf101", "hmdb51")
@@ -183,7 +182,7 @@ TABLES: tuple[PaperTable, ...] = (
 
 
 def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
-    """How a row of the paper's own was evaluated, by the names of our results."""
+    """Tell how a row of the paper's own was evaluated, by the names of our results."""
     return {
         "dataset": table.dataset,
         "split": "split1",
@@ -197,7 +196,7 @@ def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
 
 
 def pretraining_settings(row: PaperRow) -> dict[str, Any]:
-    """How the backbone of a row of the paper's own was made, by the names of training.settings, and the dataset."""
+    """Tell how the backbone of a row of the paper's own was made, by the names of training.settings, and on what."""
     made: dict[str, Any] = {"split": "split1"} if row.pretraining["dataset"] == "ucf101" else {}
     contrastive = {
         "head": "linear",
@@ -219,6 +218,6 @@ def pretraining_settings(row: PaperRow) -> dict[str, Any]:
         **row.pretraining,
     }
     if row.pretraining["method"] in DPC_METHODS:
-        del made["jitter"]  # DPC has an augmentation of its own
+        del made["jitter"]  # DPC has an augmentation of its own.
         return made | {"blocks": 8, "block_length": 5, "predicted": 3}
     return made if row.pretraining["method"] == "supervised" else made | contrastive

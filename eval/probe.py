@@ -14,7 +14,7 @@ from s2vc.pipeline.console.progress import Advance
 
 
 class ProbeSample(NamedTuple):
-    """A training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of it."""
+    """Is a training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of it."""
 
     features: Features
     row: int
@@ -22,7 +22,7 @@ class ProbeSample(NamedTuple):
 
 
 class LinearProbe(nn.Module):
-    """L2-norm, batch norm, linear: features (N, C) -> logits (N, classes)."""
+    """Applies L2-norm, batch norm and a linear layer: features (N, C) -> logits (N, classes)."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()
@@ -34,11 +34,9 @@ class LinearProbe(nn.Module):
 
 
 def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: int, advance: Advance) -> LinearProbe:
-    """Train a classifier: every epoch each video once, by a clip and a view of it that are drawn at random.
-
-    Adam by s2vc.eval.defaults; the last epoch's weights are what comes back, in evaluation mode: nothing is selected.
-    Two samples or more. What comes of it depends on the samples, epochs and seed alone. advance: by epochs.
-    """
+    """Train a classifier: every epoch sees each video once, by a clip and a view of it that are drawn at random.
+    Adam has the settings of s2vc.eval.defaults. The last epoch's weights come back, in evaluation mode: nothing is
+    selected. Needs two samples or more. The weights depend on samples, epochs and seed alone. advance: by epochs."""
     width = samples[0].features.windows_of(samples[0].row).shape[2]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -59,21 +57,19 @@ def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: i
 
 @torch.no_grad()
 def scores_of_video(classifier: nn.Module, features: Features, row: int) -> np.ndarray:
-    """(classes,) float32: softmax of each window and crop of a video, averaged over all of them.
-
-    classifier: features (N, C) -> logits (N, classes), in evaluation mode.
-    """
+    """Average the softmax of all windows and crops of a video: (classes,) float32.
+    classifier: features (N, C) -> logits (N, classes), in evaluation mode."""
     clips = torch.from_numpy(features.windows_of(row)).flatten(0, 1)  # windows x V, C
     return classifier(clips).softmax(dim=1).mean(dim=0).numpy()
 
 
 def scores_of_videos(classifier: nn.Module, features: Features, rows: np.ndarray) -> np.ndarray:
-    """`scores_of_video` of each row: (len(rows), classes) float32."""
+    """Compute `scores_of_video` of each row: (len(rows), classes) float32."""
     return np.stack([scores_of_video(classifier, features, int(row)) for row in rows])
 
 
 def _batches(samples: Sequence[ProbeSample], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch in batches, cut evenly, since batch norm needs two at least."""
+    """Cut an epoch evenly into batches, since batch norm needs two samples at least."""
     batch = max(LINEAR_MIN_BATCH, min(BATCH, len(samples) // LINEAR_MIN_STEPS))
     order = rng.permutation(len(samples))
     for part in np.array_split(order, -(-len(samples) // batch)):

@@ -14,11 +14,11 @@ from s2vc.pipeline.storage import files
 TABLE = "results.csv"
 LOCK = ".lock"
 HASH_DIGITS = 8
-"""Of the hash that tells results of one task, cache and checkpoint apart by their settings."""
+"""The hash distinguishes results of one task, cache and checkpoint by their settings."""
 
 
 def describe_result(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
-    """What was evaluated, on what, and how: the columns that make rows of the table comparable."""
+    """Describe what was evaluated, on what, and how, by the columns that make rows of the table comparable."""
     height, width = cache.settings.frame_size
     return {
         "task": task,
@@ -33,10 +33,8 @@ def save_result(
     folder: Path, description: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
 ) -> Path:
     """Write the result's JSON, and put its row into the table, in the place of one of the same description.
-
-    details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError where
-    the table that is there is damaged.
-    """
+    details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError for a
+    damaged table."""
     name = result_name(description)
     path = folder / f"{name}.json"
     files.write_json(path, {"result": name, **description, **numbers, **(details or {})})
@@ -51,13 +49,11 @@ def save_result(
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """The rows of all results in a folder, in the order they were made; columns of other tasks are empty.
-
-    Raises UserError for a file that is no such table.
-    """
+    """Read the rows of all results in a folder, in the order they were made; columns of other tasks are empty.
+    Raises UserError for a file that is no such table."""
     try:
         table = pd.read_csv(folder / TABLE)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError) as error:  # Pandas' own errors are ValueErrors.
         raise UserError(f"{folder / TABLE} is damaged: {error}") from None
     if "result" not in table:
         raise UserError(f"{folder / TABLE} is damaged: it has no column 'result'")
@@ -65,7 +61,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 
 def result_name(description: dict[str, Any]) -> str:
-    """Task, cache, checkpoint and split for people to see, and a hash of the whole description: NAME.json, NAME.png."""
+    """Name a result by task, cache, checkpoint and split for people, and by a hash of the whole description."""
     cache, checkpoint = (Path(str(description.get(key, ""))).name for key in ("cache", "checkpoint"))
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
     return "-".join(filter(None, [description["task"], cache, checkpoint, description["split"], digest]))

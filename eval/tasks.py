@@ -22,11 +22,11 @@ ORDER_CLASSES = ["natural", "shuffled"]
 def retrieval(
     evaluation: Evaluation, gallery: Cache | None = None, per: str = "video"
 ) -> tuple[Path, dict[int, float]]:
-    """Recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for those
-    of KS that the gallery has videos for.
+    """Compute recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for
+    those of KS that the gallery has videos for.
 
-    per: `video`: features averaged over its windows; `clip`: every window of a test video is a query. The JSON has the
-    rank of each query's nearest of its class, from 0.
+    per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. The JSON
+    has the rank of each query's nearest of its class, from 0.
     """
     label = evaluation.label
     query = labelled_rows(evaluation.cache, evaluation.split, "test", label)
@@ -59,7 +59,7 @@ def retrieval(
 def linear(
     evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
 ) -> tuple[Path, Classification]:
-    """A linear classifier on augmented clips of the training videos, tested on ten crops of every test window."""
+    """Train a linear classifier on augmented clips of the training videos, and test it on ten crops of test windows."""
     trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
     tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     result = probe_features(evaluation, trained, tested, epochs, train_views)
@@ -70,7 +70,7 @@ def linear(
 def probe_features(
     evaluation: Evaluation, trained: LabelledRows, tested: LabelledRows, epochs: int, train_views: int
 ) -> Classification:
-    """The classifier of `linear`, trained and tested."""
+    """Train and test the classifier of `linear`."""
     labels, names = classes_in(trained, tested)
     augmented = evaluation.view(crops="augmented", draws=train_views, seed=evaluation.seed)
     train = evaluation.features(trained.rows, augmented, "training clips")
@@ -84,7 +84,7 @@ def probe_features(
 
 
 def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
-    """A linear classifier that tells natural windows from shuffled ones; each test video scores in both orders."""
+    """Train a linear classifier on natural and shuffled windows; each test video scores in both orders."""
     views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDER_CLASSES]
     parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in ("train", "test")}
     samples: dict[str, list[ProbeSample]] = {part: [] for part in parts}
@@ -105,7 +105,7 @@ def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Cl
 def save_classification(
     evaluation: Evaluation, task: str, tested: LabelledRows, result: Classification, **how: Any
 ) -> Path:
-    """JSON with accuracies by class and what each video was taken for, a row of the table, the confusion matrix."""
+    """Save accuracies by class and what each video was taken for, a row of the table, and the confusion matrix."""
     videos = evaluation.cache.index["video_id"].to_numpy()[tested.rows].tolist()
     path = evaluation.save(
         task, tested.split, result.numbers, {**result.details, "videos": result.by_video(videos)}, **how
@@ -116,7 +116,7 @@ def save_classification(
 
 
 def _vectors(features: Features, labelled: LabelledRows, per: str) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, C) and labels (N,), of videos or of all their windows."""
+    """Give features (N, C) and labels (N,), of videos or of all their windows."""
     if per == "video":
         return features.video_means(labelled.rows), labelled.labels
     clips = [features.windows_of(int(row)).mean(axis=1) for row in labelled.rows]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it announces its own deprecations at import
+    warnings.simplefilter("ignore")  # Kornia announces its own deprecations at import.
     from kornia import augmentation as kornia
 
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -28,8 +28,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class RandomCrop(nn.Module):
-    """Crops at random, resizes and flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
-    the area that a crop covers."""
+    """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
+    area."""
 
     def __init__(self, size: int, scale: tuple[float, float]):
         super().__init__()
@@ -83,7 +83,7 @@ class DPCCrop(nn.Module):
 
 class DPCColour(nn.Module):
     """Turns grey (p 0.5) and jitters colours, drawn anew for every frame, as DPC does: clips (N, 3, T, H, W) -> the
-    same shape in [0, 1]. Values beyond are clamped first. As published, grey is one of the three channels, drawn at
+    same shape in [0, 1]; values beyond are clamped first. As published, grey is one of the three channels, at
     random."""
 
     def __init__(self) -> None:
@@ -101,8 +101,8 @@ class DPCColour(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Subtracts ImageNet's mean and divides by its standard deviation: clips (N, 3, T, H, W) in about [0, 1] -> the
-    same shape."""
+    """Subtracts ImageNet's mean and divides by its deviation: clips (N, 3, T, H, W) in about [0, 1] -> the same
+    shape."""
 
     mean: Tensor
     std: Tensor

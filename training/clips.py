@@ -1,7 +1,7 @@
 """Pairs of clips over a cache: the query from the stored frames, the key from the motion-preserved ones.
 
-Loaders hand on clips as they are stored, in 8 bits a value. `as_video` and `motion_preserved_video` make pixels of them
-on the device that trains.
+Loaders pass clips on as they are stored, in 8 bits a value; the device that trains makes pixels of them, by `as_video`
+and `motion_preserved_video`.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,7 @@ PAIR_MODES = ("independent", "same")
 
 class MotionClip(NamedTuple):
     """Holds a motion-preserved clip as it is stored: V_p = frames / 255 + upsample(correction · scale).
-
-    frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32.
-    """
+    frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32."""
 
     frames: Tensor
     correction: Tensor
@@ -44,7 +42,7 @@ def as_video(frames: Tensor) -> Tensor:
 
 
 def motion_preserved_video(clips: MotionClip) -> Tensor:
-    """Turn a batch of motion-preserved clips into V_p (N, 3, L, H, W) float32 in about [0, 1], not clamped (Algorithm
+    """Turn a batch of motion-preserved clips into V_p (N, 3, L, H, W) float32, about [0, 1], not clamped (Algorithm
     1)."""
     n, length, height, width, _ = clips.frames.shape
     change = clips.correction.flatten(0, 1).permute(0, 3, 1, 2).float()
@@ -54,11 +52,8 @@ def motion_preserved_video(clips: MotionClip) -> Tensor:
 
 class ClipDataset(Dataset):
     """Draws clips of the training videos of a cache, anew in each epoch; item i is of the i-th video.
-
-    A draw depends on seed, epoch and i alone. Shards are opened by the process that reads them. Raises UserError for a
-    cache without training videos, and for a variant that is not rendered or does not hold such clips, with the command
-    that renders it. An item raises UserError where its shard is damaged.
-    """
+    A draw depends on seed, epoch and i alone. Shards are opened by the process that reads them. What it raises, and
+    when, stands at PairClips."""
 
     def __init__(
         self,
@@ -115,8 +110,7 @@ class ClipDataset(Dataset):
         return motion, int(windows[rng.integers(len(windows))]), np.arange(self.clip_length)
 
     def random_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
-        """Draw the frame numbers in the video, (L,), of a clip that starts anywhere; it is padded where the video is
-        short."""
+        """Draw frame numbers in the video, (L,), of a clip that starts anywhere; a short video is padded."""
         span = (self.clip_length - 1) * self.frame_step + 1
         if video.frames < span:
             return WindowRule("clip", self.clip_length, self.frame_step).windows(video.frames)[0]
@@ -130,12 +124,11 @@ class PairClips(ClipDataset):
     The query is stored frames (L, H, W, 3) uint8. The key is a MotionClip of one of the variants, drawn per sample;
     without variants it is stored frames, too (plain MoCo). Frames lie `frame_step` apart. Key clips are the variant's
     windows, or start anywhere where its scope is `video`. A video shorter than a clip is padded on the left by its
-    first frame, as published. pair: `independent` draws two starts (the published code), `same` draws one. `set_epoch`
-    makes all draws new.
+    first frame, as published. pair: `independent` draws two starts (the published code), `same` draws one.
 
     Raises UserError for a cache without training videos (see `training_videos` for split), and for a variant that is
-    not rendered or does not hold such clips, with the command that renders it. An item raises UserError where its shard
-    is damaged.
+    not rendered or does not hold such clips, with the command that renders it; an item raises it where its shard is
+    damaged.
     """
 
     def __init__(
@@ -202,10 +195,8 @@ class SingleClips(ClipDataset):
 
 class LabelledClips(ClipDataset):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
-
     still: a clip repeats one frame, its middle one. label: the column of the classes (training.labels). Raises
-    UserError where a training video has no label, and for a column that is not there.
-    """
+    UserError where a training video has no label, and for a column that is not there."""
 
     def __init__(
         self,

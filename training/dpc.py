@@ -1,7 +1,6 @@
 """Dense predictive coding (DPC; Han et al., ICCV workshops 2019), which predicts the features of a clip's last blocks.
 
-A process has N clips of B blocks with T frames each, of which P are predicted. Features have C channels and h x w
-places, S = h w.
+A process has N clips of B blocks of T frames, P of them predicted. Features have C channels and h x w places, S = h w.
 """
 
 import torch
@@ -18,8 +17,7 @@ clip; of the same place at another time; of another place of the clip, at any ti
 
 
 class ConvGRUCell(nn.Module):
-    """Applies a gated recurrent unit at every place: x (N, C, h, w), state (N, C, h, w) -> the next state (N, C, h,
-    w)."""
+    """Applies a gated recurrent unit at every place: x and state (N, C, h, w) -> the next state (N, C, h, w)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -36,9 +34,7 @@ class ConvGRUCell(nn.Module):
 
 class ConvGRU(nn.Module):
     """Applies one layer of the cell to features (N, B, C, h, w), block after block -> the last state, (N, C, h, w).
-
-    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints.
-    """
+    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints."""
 
     def __init__(self, width: int, dropout: float = DROPOUT):
         super().__init__()
@@ -58,9 +54,9 @@ class ConvGRU(nn.Module):
 class DPC(nn.Module):
     """Joins a backbone, a ConvGRU, and a network that predicts the features of the next block from its state.
 
-    backbone: has attributes feature_size, C, and block_length, which is set here, so that it sees a clip block by
-    block. blocks, block_length, predicted: B, T, P. The keys are the published ones: `backbone.*`, `agg.*`,
-    `network_pred.*`.
+    backbone: has attributes feature_size, C, and block_length, which is set here. blocks, block_length, predicted: B,
+    T, P. The keys are the published ones: `backbone.*`, `agg.*`, `network_pred.*`. Raises ValueError for P not in 1 to
+    B - 1.
     """
 
     def __init__(self, backbone: nn.Module, blocks: int = 8, block_length: int = 5, predicted: int = 3):
@@ -94,8 +90,7 @@ class DPC(nn.Module):
         return Scores(logits, torch.arange(len(logits), device=logits.device), found)
 
     def score(self, clips: Tensor) -> Tensor:
-        """Compute the dot products of predicted and true features, (N, P, S, N, P, S): clip, block and place of
-        both."""
+        """Compute the dot products of predicted and true features, (N, P, S, N, P, S), by clip, block and place."""
         features = self._features(clips)
         with torch.autocast(clips.device.type, enabled=False):
             predictions = self._predictions(features[:, : -self.predicted].relu())
@@ -104,15 +99,12 @@ class DPC(nn.Module):
 
     def _features(self, clips: Tensor) -> Tensor:
         """Compute the features of each block, averaged over its time, before the last ReLU: (N, B, C, h, w).
-
-        They have the type of the weights, float32, even where the backbone computes in bfloat16.
-        """
+        They have the type of the weights, float32, even where the backbone computes in bfloat16."""
         features = self.backbone(clips).to(self.agg.ConvGRUCell_00.out_gate.weight.dtype)
         return features.unflatten(2, (self.blocks, -1)).mean(dim=3).transpose(1, 2)
 
     def _predictions(self, seen: Tensor) -> Tensor:
-        """Predict the features of the next P blocks, (N, P, C, h, w), from those of the blocks before, (N, B - P, C, h,
-        w)."""
+        """Predict the features of the last P blocks, (N, P, C, h, w), from those before, (N, B - P, C, h, w)."""
         state = self.agg(seen)
         found = [self.network_pred(state)]
         while len(found) < self.predicted:
@@ -127,8 +119,7 @@ def flatten_places(features: Tensor) -> Tensor:
 
 
 def contrasts(clips: int, predicted: int, places: int) -> Tensor:
-    """Tell what each column of the scores is to each row, (N, P, S, N, P, S) int8: POSITIVE, OTHER_CLIP, OTHER_TIME or
-    OTHER_PLACE."""
+    """Tell what each column of the scores is to each row, (N, P, S, N, P, S) int8: POSITIVE, OTHER_CLIP and so on."""
     clip, time, place = (torch.eye(size, dtype=torch.bool) for size in (clips, predicted, places))
     same_clip = clip[:, None, None, :, None, None]
     same_place = place[None, None, :, None, None, :]

@@ -1,5 +1,4 @@
-"""Settings of the methods dpc and dpc-s2vc (training.dpc), whose clips consist of blocks, and what is refused of
-them."""
+"""Settings of the methods dpc and dpc-s2vc (training.dpc), whose clips consist of blocks, and what is refused."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,8 @@ DPC_BACKBONE = "r2d3d18"
 DPC_DEFAULTS: dict[str, Any] = {
     "regime": PAPER,
     "backbone": DPC_BACKBONE,
-    "epochs": 300,  # the supplement's, on UCF101
-    "schedule": "constant",  # the published code never changes its learning rate
+    "epochs": 300,  # The supplement trains so long on UCF101.
+    "schedule": "constant",  # The published code never changes its learning rate.
     "warmup_epochs": 0,
 }
 """These differ from the defaults of the other methods: they are DPC's paper regime."""
@@ -37,9 +36,7 @@ def method_defaults(method: object) -> dict[str, Any]:
 
 def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """Raise UserError for blocks that make no clip, and for settings that the method does not have.
-
-    shortest: the fewest frames of a clip that the backbone takes.
-    """
+    shortest: the fewest frames of a clip that the backbone takes."""
     of_blocks = settings.method in DPC_METHODS
     for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
         if is_not_default(settings, name):

@@ -15,8 +15,7 @@ LABEL = "label"
 
 @dataclass(frozen=True)
 class Labels:
-    """Holds the class of each row of a cache's index: numbers (N,) int64, -1 where there is none, and names (N,), ""
-    there."""
+    """Holds the class of each row of a cache's index: numbers (N,) int64, -1 for none, and names (N,), "" for none."""
 
     numbers: np.ndarray
     names: np.ndarray
@@ -25,9 +24,7 @@ class Labels:
 def read_labels(cache: Cache, column: str = LABEL) -> Labels:
     """Read the classes that a column gives. LABEL has the manifest's own numbers; a class without a name has its number
     for one. Any other column holds names, which are numbered in their sorted order over the whole cache.
-
-    Raises UserError for a column that is not there.
-    """
+    Raises UserError for a column that is not there."""
     if column == LABEL:
         numbers = cache.index[LABEL].fillna(-1).to_numpy(np.int64)
         return Labels(numbers, np.where(numbers < 0, "", class_names(cache.index).to_numpy(dtype=object)))

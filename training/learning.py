@@ -35,16 +35,13 @@ def at_chance(shares: Sequence[float], candidates: int) -> bool:
 
 def candidate_count(settings: TrainingSettings) -> int:
     """Count the candidates among which batch top-1 looks for a query's own, with resolved settings: the keys of a step
-    over all processes; with DPC the clips of one process, where the places of a clip are judged as if they were one
-    query."""
+    over all processes; with DPC the clips of one process, where the places of a clip count as one query."""
     return settings.batch if is_contrastive(settings.method) else settings.batch // max(settings.workers, 1)
 
 
 class LearningWatch:
     """Follows the steps of a run, and warns once where batch top-1 has stayed at chance for long.
-
-    candidates: as candidate_count counts them. warmup: steps of the warm-up.
-    """
+    candidates: as candidate_count counts them. warmup: steps of the warm-up."""
 
     def __init__(self, candidates: int, warmup: int):
         self._candidates, self._judged_from = candidates, warmup + STEPS_BEFORE_WARNING

@@ -1,5 +1,4 @@
-"""Batches of clips for one process: which videos each step reads, and the worker processes that read them in
-advance."""
+"""Batches of clips for one process: which videos each step reads, and the workers that read them in advance."""
 
 import ctypes
 import signal
@@ -19,7 +18,7 @@ from s2vc.training.clips import ClipDataset
 MAX_LOADER_WORKERS = 8
 MAX_KEPT_BYTES = 128 << 20
 """A process keeps at most this much freed memory."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # They are in glibc's malloc.h.
 WORKER_TIMEOUT_SECONDS = 600
 """A loader worker that returns nothing for so long is stuck."""
 
@@ -49,7 +48,7 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch = 0
         self.first_step = 0
         self._shards = np.unique(shards, return_inverse=True)[1]
-        # Of all processes together, as what they have at hand lies in one local cache.
+        # The number is of all processes together, since what they have at hand lies in one local cache.
         self._shards_at_hand = max(shards_at_hand // processes, 1) if shards_at_hand else 0
 
     @property
@@ -71,8 +70,7 @@ class EpochBatches(Sampler[list[int]]):
         return order.reshape(self.steps, self.batch)[:, self.part]
 
     def _order_by_shards(self, rng: np.random.Generator) -> np.ndarray:
-        """Do the same shard by shard: a video of the p-th shard comes at a random time between p and p + shards_at_hand
-        shards."""
+        """Do the same shard by shard: a video of the p-th shard comes at a random time from p to p + shards_at_hand."""
         place = rng.permutation(self._shards.max() + 1)[self._shards]
         time = place + self._shards_at_hand * rng.random(self.videos)
         by_shard = np.lexsort((time, place))

@@ -30,9 +30,7 @@ MIN_VIDEOS = 4
 class Classifier(nn.Module):
     """Joins a backbone and a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N,
     classes). labels (N,) int64 are handed on as the targets. dropout: rate on the features before the classifier.
-
-    The encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
-    """
+    The encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key."""
 
     def __init__(self, backbone: nn.Module, classes: int, dropout: float = 0.0):
         super().__init__()
@@ -46,9 +44,7 @@ class Classifier(nn.Module):
 @dataclass(frozen=True)
 class TrainingTask:
     """Holds the model of a method, and what becomes of a batch.
-
-    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs.
-    """
+    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs."""
 
     model: nn.Module
     inputs: Callable[[Any], tuple[Tensor, ...]]
@@ -87,7 +83,7 @@ def check_starting_weights(settings: TrainingSettings, device: torch.device) -> 
 
 
 def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: torch.device) -> TrainingTask:
-    """Build the method of resolved settings on a device. Its weights are drawn by the seed, or read where `init` says
+    """Build the method of resolved settings on a device. Weights are drawn by the seed, or read where `init` says
     so."""
     torch.manual_seed(settings.seed)
     backbone = build_backbone(settings.backbone)
@@ -125,13 +121,12 @@ def chance_top1(settings: TrainingSettings, clips: ClipDataset) -> float:
 
 
 def contrastive_chance_top1(settings: TrainingSettings) -> float:
-    """Compute it for a query's key, with resolved settings: among that key and the queue, or among the keys of a
-    step."""
+    """Compute it for a query's key, with resolved settings: among that key and the queue, or the keys of a step."""
     return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
 
 
 def norm_group_count(settings: TrainingSettings) -> int:
-    """Count the groups of a process's clips that are normalised apart: two or more over all processes, of two clips or
+    """Count the groups of a process's clips that are normalised apart: two over all processes at least, of two clips or
     more."""
     processes = max(settings.workers, 1)
     clips = settings.batch // processes

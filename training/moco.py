@@ -31,9 +31,9 @@ class Scores(NamedTuple):
 def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0) -> nn.Sequential:
     """Join a backbone, a global average pool over space and time, and the projection head, as 1x1x1 convolutions.
 
-    head: `mlp` (the published code: one hidden layer as wide as the features) or `linear` (the paper's text). dropout:
-    rate on the pooled features. The keys are the published ones: `0.*` the backbone, `2.*` and `4.*` the head. Raises
-    ValueError for another head.
+    head: `mlp` (the published code: one hidden layer as wide as the features) or `linear` (the paper's text);
+    ValueError for another. dropout: rate on the pooled features. The published keys: `0.*` the backbone, `2.*` and
+    `4.*` the head.
     """
     width = int(backbone.feature_size)  # type: ignore[arg-type]
     if head == "linear":
@@ -44,7 +44,7 @@ def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0
         raise ValueError(f"a head is one of {', '.join(HEADS)}, not {head!r}")
     pool: nn.Module = nn.AdaptiveAvgPool3d(1)
     if dropout:
-        pool = nn.Sequential(pool, nn.Dropout(dropout))  # in one place, so that the keys of the head stay
+        pool = nn.Sequential(pool, nn.Dropout(dropout))  # Both take one place, so that the keys of the head stay.
     return nn.Sequential(backbone, pool, *layers)
 
 
@@ -74,13 +74,12 @@ class MoCo(nn.Module):
         self.momentum, self.temperature, self.groups = momentum, temperature, groups
         self.encoder_q = build_encoder(backbone, head, dim)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
-        # Of no queue, a state dict has neither.
+        # Without a queue a state dict has neither.
         self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0) if queue else None)
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long) if queue else None)
 
     def forward(self, query: Tensor, key: Tensor) -> Scores:
-        """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns of the right
-        ones."""
+        """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns that are right."""
         q = self._embed(self.encoder_q, query)  # N x dim
         with torch.no_grad():
             self._update_key_encoder()
@@ -108,9 +107,7 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
         """Embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
-
-        Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away.
-        """
+        Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away."""
         count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)

@@ -1,5 +1,4 @@
-"""How a run begins: its clips are opened, a regime is chosen for them, settings are resolved, and its folder is
-opened."""
+"""How a run begins: clips are opened, a regime is chosen, settings are resolved, and the folder is opened."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -30,8 +29,7 @@ from s2vc.training.trainer import DECAY_POINTS, resolve_settings, total_steps
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Is ready to be trained. settings: resolved. notes: sentences on the regime, and on what differs from what was
-    asked for."""
+    """Is ready to be trained. settings: resolved. notes: sentences on the regime, and on what was not done as asked."""
 
     settings: TrainingSettings
     clips: ClipDataset
@@ -41,11 +39,9 @@ class PreparedRun:
 
 def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> PreparedRun:
     """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
-
-    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training.
-    """
+    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training."""
     asked = with_absolute_paths(fill_defaults(merge_settings(*layers)))
-    clips = open_clips(asked)  # of which no setting of a regime changes anything
+    clips = open_clips(asked)  # No setting of a regime changes these.
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     check_starting_weights(settings, device)
@@ -57,18 +53,16 @@ def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.de
 
 def check_precision(settings: TrainingSettings, device: torch.device) -> None:
     """Raise UserError for bfloat16 on a processor that does not multiply it in hardware.
-
     It would be slow, and wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D convolutions in bfloat16
-    differed from run to run, and losses became NaN.
-    """
-    on_driver = not settings.workers  # a cluster has processors of its own
+    differed from run to run, and losses became NaN."""
+    on_driver = not settings.workers  # A cluster has processors of its own.
     if on_driver and settings.precision == "bfloat16" and choose_dtype(AUTO, device) != "bfloat16":
         raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")
 
 
 def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
     """Put layers of settings over those of their regime; they are not resolved yet. `auto` chooses the regime by the
-    number of training videos. Where a method has a paper regime of its own, that is meant. Raises UserError for invalid
+    number of training videos; a method's own paper regime goes before the general one. Raises UserError for invalid
     settings."""
     asked = merge_settings(*layers)
     regime = asked.regime

@@ -57,8 +57,7 @@ class RunFolder:
         self.tensorboard = root / "tensorboard"
 
     def open(self, settings: TrainingSettings) -> None:
-        """Begin a run here, or resume it. Raises UserError where the folder holds something else, or a run with other
-        settings."""
+        """Begin a run here, or resume it. Raises UserError where the folder holds anything else, or other settings."""
         if not self.settings.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
@@ -74,10 +73,8 @@ class RunFolder:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
     ) -> None:
         """Write the checkpoint in one step. Raises Stopped where it cannot be written.
-
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
-        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
-        """
+        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state."""
         content = {
             "format": CHECKPOINT_FORMAT,
             "state_dict": model.state_dict(),
@@ -88,8 +85,8 @@ class RunFolder:
         write_checkpoint(self.checkpoint, content, position.total)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-        """Load the checkpoint into model and optimizer. Where there is none, the position is the start. Raises
-        UserError for a checkpoint of another run."""
+        """Load the checkpoint; where there is none, the position is the start. Raises UserError for one of another
+        run."""
         if not self.checkpoint.exists():
             return Position()
         content: dict[str, Any] = read_checkpoint(self.checkpoint)
@@ -99,6 +96,16 @@ class RunFolder:
             return Position(**content["position"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
+
+
+def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:
+    """Take the last tenth of a run's steps, one at least where there is any: its metrics are means over them."""
+    return records[-max(1, len(records) // 10) :]
+
+
+def mean_of(records: list[TrainingStep], name: str) -> float:
+    """Average a column of metrics.csv over some steps."""
+    return sum(getattr(r, name) for r in records) / len(records)
 
 
 def read_metrics(path: Path) -> list[TrainingStep]:

@@ -15,8 +15,7 @@ def option(default: Any, help: str, choices: tuple[str, ...] = (), at_least: flo
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:
-    """Convert a value from YAML or from the command line to the type of its field. Raises UserError where that is
-    impossible."""
+    """Convert a value from YAML or from the command line to the type of its field. Raises UserError where it cannot."""
     try:
         if typing.get_origin(kind) is tuple:
             kinds = typing.get_args(kind)
@@ -30,7 +29,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
             return value
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
-        return kind(value)  # text, too: YAML takes 1e-3 for text
+        return kind(value)  # This converts text, too: YAML takes 1e-3 for text.
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} cannot be {value!r}") from None
 

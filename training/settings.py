@@ -76,7 +76,7 @@ class TrainingSettings:
         (AUTO, *REGIMES),
     )
 
-    # What is learned
+    # These say what is learned.
     method: str = option(
         "s2vc",
         "moco: no S²VC; s2vc-online: the flow in the loop, as published; dpc: dense predictive coding; dpc-s2vc: with "
@@ -98,19 +98,19 @@ class TrainingSettings:
     )
     init: str = option("", "Start from the backbone of this checkpoint.")
 
-    # Classes, for method supervised
+    # These are for classes, in method supervised.
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
     backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.", at_least=0)
     label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
-    # Blocks, for methods dpc and dpc-s2vc
+    # These are for blocks, in methods dpc and dpc-s2vc.
     blocks: int = option(8, "dpc: in a clip.", at_least=2)
     block_length: int = option(5, "dpc: frames of a block.", at_least=2)
     predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.", at_least=1)
     preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
 
-    # Pairs
+    # These say how pairs are drawn.
     alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
     keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
     variant: tuple[str, ...] = option((), "Or from a variant by its name; repeatable.")
@@ -129,7 +129,7 @@ class TrainingSettings:
     )
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
-    # Augmentation
+    # These say how clips are augmented.
     size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
@@ -140,7 +140,7 @@ class TrainingSettings:
         JITTERS,
     )
 
-    # Optimisation
+    # These are for optimisation.
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
     batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
     lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
@@ -152,7 +152,7 @@ class TrainingSettings:
     warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
 
-    # How it is run; none of these changes what is learned but for rounding
+    # These say how it is run; none of them changes what is learned but for rounding.
     precision: str = option("auto", "auto: bfloat16 autocast on a GPU or with AMX, else float32.", PRECISIONS)
     compile: bool = option(False, "torch.compile the encoders.")
     workers: int = option(
@@ -185,8 +185,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """Read the settings of a YAML file, such as the one that a run saves. Raises UserError where the file holds
-    none."""
+    """Read the settings of a YAML file, such as the one a run saves. Raises UserError where the file holds none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -199,8 +198,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
-    """Put layers of named values over the method's defaults, later ones on top. Raises UserError for invalid
-    settings."""
+    """Put layers of named values over the method's defaults, later ones on top. Raises UserError for invalid ones."""
     method = next((layer["method"] for layer in reversed(layers) if "method" in layer), TrainingSettings.method)
     values = dict(method_defaults(method))
     kinds = typing.get_type_hints(TrainingSettings)
@@ -282,8 +280,7 @@ def _check_settings(settings: TrainingSettings) -> None:
 
 
 def _check_variants_given(settings: TrainingSettings) -> None:
-    """Raise UserError where a method lacks the source of its motion-preserved clips, or is given one that it does not
-    take."""
+    """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
         for name in SUPERVISED_SETTINGS:

@@ -38,8 +38,7 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
 
     A batch is as large as the set at most. Its videos are all different, so that no key of a query's own video is a
     negative within it. The automatic queue is at most a quarter of the videos, since such keys would be false
-    negatives, and consists of whole batches where one fits. Raises UserError where there are too few videos for the
-    workers.
+    negatives, and whole batches where one fits. Raises UserError for too few videos.
     """
     notes = []
     contrastive = is_contrastive(settings.method)
@@ -74,7 +73,7 @@ def warmup_steps(settings: TrainingSettings, steps: int) -> int:
 
 
 def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
-    """Compute the learning rate of the step after `done` steps, with `steps` an epoch: a linear warm-up to lr, and a
+    """Compute the learning rate of the step after `done` steps, with `steps` an epoch: linear warm-up to lr, then
     decay.
 
     schedule `constant`: no decay. `step`: a tenth at each of DECAY_POINTS. `cosine` (Loshchilov and Hutter, ICLR 2017,
@@ -139,7 +138,7 @@ class _Training:
     def _wrapped_model(self) -> nn.Module:
         model = self.task.model
         if self.settings.compile:
-            for encoder in model.children():  # in place: the names in checkpoints stay as they are
+            for encoder in model.children():  # This happens in place, so that the names in checkpoints stay.
                 encoder.compile()
         if self.processes == 1:
             return model
@@ -183,8 +182,8 @@ class _Training:
             yield TrainingStep(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
 
     def _step(self, batch: Any, rate: float) -> Tensor:
-        """Make a step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes:
-        (5,)."""
+        """Make a step of the optimizer -> (5,): loss, top-1, top-5, batch top-1, and whether to stop, over all
+        processes."""
         for group, share in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
             group["lr"] = rate * share
         inputs = self.task.inputs(batch)
@@ -213,7 +212,7 @@ class _Training:
         if self.rank:
             yield lambda record: None
             return
-        # Imported by the one process that needs it; it is slow to import.
+        # It is slow to import, and one process needs it.
         from torch.utils.tensorboard import SummaryWriter
 
         metrics = StepLog(self.folder.metrics, TrainingStep, self.position.total)
@@ -252,13 +251,12 @@ def parameter_groups(model: nn.Module, backbone_factor: float) -> tuple[list[dic
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five
-    highest."""
+    """Compute top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the highest
+    five."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
     return best[:, 0].float().mean(), best.any(dim=1).float().mean()
 
 
 def _step_seed(*place: int) -> int:
-    """Derive the seed of a step's random numbers from seed, epoch, step and process, so that no checkpoint need hold
-    it."""
+    """Derive a step's seed from the run's seed, epoch, step and process, so that no checkpoint need hold it."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

@@ -1,7 +1,7 @@
 """How much of a video moves: the share of its pixels with optical flow (supplement, Fig. 1).
 
 A moving camera counts as motion, as it does in the paper. Speed is in pixels of the stored frame per stored frame, so
-shares compare between caches of one frame size and step.
+that shares compare between caches of one frame size and step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,31 +21,31 @@ from s2vc.pipeline.console.progress import Advance
 from s2vc.pipeline.storage.figures import save_figure
 
 PIECE_FRAMES = 64
-"""Frames of a video that are read at a time, so that memory does not grow with its length."""
+"""So many frames of a video are read at a time, so that memory does not grow with its length."""
 
 QUEUED_VIDEOS = 64
-"""Videos that are handed to the threads at a time, so that it does not grow with their number."""
+"""So many videos are handed to the threads at a time, so that memory does not grow with their number."""
 
 EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
-"""Shown are the videos at these quantiles of the share."""
+"""The videos at these quantiles of the share are shown."""
 
 FEW_CLASSES = 30
-"""Up to so many are drawn as bars; of more, a histogram of the videos."""
+"""Up to so many classes are drawn as bars; for more, a histogram of the videos is drawn."""
 
 
 def moving_share(cache: Cache, row: int, threshold: float, every: int = 1) -> float:
-    """Share of the pixels of a row's video faster than `threshold` (pixels per frame), 0 to 1: mean over its pairs of
-    adjacent frames.
+    """Compute the share of the pixels of a row's video faster than `threshold` (pixels per frame), 0 to 1: the mean
+    over its pairs of adjacent frames.
 
-    every: one pair of so many is looked at, the first to begin with. The video has two frames or more. Raises UserError
-    where they cannot be read.
+    every: one pair of so many is looked at, beginning with the first. The video has two frames or more. Raises
+    UserError where they cannot be read.
     """
     shares = [(speed > threshold).mean() for run in _frame_runs(cache, row, every) for speed in speeds(run)]
     return float(np.mean(shares))
 
 
 def _frame_runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
-    """Frames (n, H, W, 3) uint8 whose adjacent pairs are the ones to look at; a run begins where the last one ended."""
+    """Read frames (n, H, W, 3) uint8 whose adjacent pairs are looked at; a run begins where the last one ended."""
     video, last = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row]) - 1
     step, length = (PIECE_FRAMES, PIECE_FRAMES) if every == 1 else (every, 1)
     for start in range(0, last, step):
@@ -56,7 +56,7 @@ def _frame_runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
 
 @contextmanager
 def _single_threaded_opencv() -> Iterator[None]:
-    """OpenCV's own threads are off: all of Farneback's work is done by the one that calls it (measured)."""
+    """Turn OpenCV's own threads off: all of Farneback's work is done by the thread that calls it (measured)."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -68,7 +68,8 @@ def _single_threaded_opencv() -> Iterator[None]:
 def moving_shares(
     cache: Cache, rows: np.ndarray, threshold: float, every: int, workers: int, advance: Advance
 ) -> np.ndarray:
-    """Of each row of the index: (N,) float64, `moving_share`. workers: threads; OpenCV works outside Python's lock."""
+    """Compute `moving_share` of each row of the index: (N,) float64. workers: threads; OpenCV releases Python's
+    lock."""
     frames = cache.index["frames"].to_numpy()[rows]
     shares = np.empty(len(rows))
     with _single_threaded_opencv(), ThreadPoolExecutor(workers) as pool:
@@ -83,14 +84,14 @@ def moving_shares(
 
 
 def class_means(shares: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Mean share over the videos of each class, in the order of names; "" is no class."""
+    """Average the share over the videos of each class, in the order of names; "" is no class."""
     of = np.array(names, dtype=object)
     return {str(name): float(shares[of == name].mean()) for name in sorted(set(names)) if name}
 
 
 @dataclass(frozen=True)
 class Example:
-    """The middle frame (H, W, 3) uint8 of a video, which of its pixels move, (H, W) bool, and the video's share."""
+    """Holds the middle frame (H, W, 3) uint8 of a video, which of its pixels move, (H, W) bool, and its share."""
 
     video_id: str
     frame: np.ndarray
@@ -99,7 +100,7 @@ class Example:
 
 
 def choose_examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: float) -> list[Example]:
-    """The videos at EXAMPLES of the shares, each once, from the stillest to the liveliest."""
+    """Choose the videos at EXAMPLE_QUANTILES of the shares, each once, from the stillest to the liveliest."""
     order = np.argsort(shares, kind="stable")
     found = []
     for place in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLE_QUANTILES):
@@ -116,8 +117,7 @@ def choose_examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshol
 def plot_motion(
     shares: np.ndarray, per_class: dict[str, float], shown: Sequence[Example], title: str, path: Path
 ) -> None:
-    """Bars per class, or a histogram over videos where there are none or many; and examples with their moving pixels
-    in colour; as a PNG."""
+    """Plot bars per class, or a histogram over videos, and examples with their moving pixels in colour, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.6), layout="constrained")
@@ -143,7 +143,7 @@ def plot_motion(
 
 
 def _plot_classes(axes: Any, per_class: dict[str, float]) -> None:
-    """The stillest class at the top."""
+    """Plot a bar for each class, the stillest at the top."""
     names = sorted(per_class, key=lambda name: -per_class[name])
     drawn = axes.barh(names, [100 * per_class[name] for name in names], color="C0")
     axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
@@ -153,7 +153,7 @@ def _plot_classes(axes: Any, per_class: dict[str, float]) -> None:
 
 
 def _mark_moving(example: Example) -> np.ndarray:
-    """The frame in grey, what moves in it in red: (H, W, 3) uint8."""
+    """Colour what moves in the grey frame red: (H, W, 3) uint8."""
     grey = np.repeat(example.frame.mean(axis=2, keepdims=True), 3, axis=2)
     red = 0.45 * grey + 0.55 * np.array([255, 40, 40])
     return np.where(example.moving[..., None], red, grey).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How `s2vc-eval normality` looks: histograms with fitted normals, of pixels and of latents (supplement, Fig. 5)."""
+"""The figure of `s2vc-eval normality`: histograms of pixels and of latents with fitted normals (supplement, Fig. 5)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from s2vc.eval.analyses.latent_normality import (
 from s2vc.pipeline.storage.figures import save_figure
 
 MAX_SHOWN, COLUMNS = 8, 4
-"""Series of a video that are drawn at most, and how many side by side."""
+"""At most so many series of a video are drawn, and so many side by side."""
 
 COLOURS = {PIXELS: "C0", STATIC_LATENTS: "C2"}
 PANEL_TITLES = {PIXELS: "pixels of X'", STATIC_LATENTS: "latents with STD < alpha"}
@@ -30,8 +30,8 @@ PANEL_TITLES = {PIXELS: "pixels of X'", STATIC_LATENTS: "latents with STD < alph
 def plot_normality(
     shown: Sequence[tuple[Series, NormalFit | None]], tested: Mapping[str, NormalityResult], path: Path
 ) -> None:
-    """Above, series of one video, each with its MSE and the published test's verdict; below, all series of all videos
-    together, standardised; as a PNG."""
+    """Plot series of one video, each with its MSE and the published test's verdict, and below them all series of all
+    videos together, standardised, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7), layout="constrained")
@@ -49,7 +49,7 @@ def plot_normality(
 
 
 def _plot_series(axes: Any, series: Series, fit: NormalFit | None, colour: str) -> None:
-    """In its own unit, in the bins that the MSE is of; H0: normal by the published test, H1: rejected."""
+    """Plot a series in its own unit, in the bins that the MSE is of; H0: normal by the published test, H1: rejected."""
     axes.set_yticks([])
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=4)

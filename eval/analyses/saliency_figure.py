@@ -1,4 +1,4 @@
-"""How `s2vc-eval saliency` looks: frames, energy over them, and optical flow, as a sheet or an animation (Fig. 7)."""
+"""The figure of `s2vc-eval saliency`: frames, energy over them, and optical flow, still or animated (Fig. 7)."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,25 +15,25 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
 
 COLUMNS = 6
-"""Videos side by side."""
+"""So many videos stand side by side."""
 
 COLOURS = "jet"
 """Blue is low and red is high, as in the paper."""
 
 OVERLAY_OPACITY = 0.55
-"""How much of a heat map's colour covers the frame."""
+"""A heat map's colour covers so much of the frame."""
 
 FRAME_MILLISECONDS = 120
-"""Of a picture of an animation, milliseconds: a third of the pace of life, since a window lasts half a second."""
+"""A picture of an animation is shown so long, at a third of the pace of life: a window lasts half a second."""
 
 PALETTE_COLOURS = 255
 
 
 class SaliencyFigure:
-    """A column for each video: the frame, the energy of its window over it, and the speed by optical flow over it."""
+    """Draws a column for each video: the frame, and over it the energy of its window and the speed by optical flow."""
 
     def __init__(self, saliencies: Sequence[VideoSaliency], notes: Sequence[str], title: str):
-        """notes: of each video, a line below it."""
+        """Draw the figure. notes: a line below each video."""
         from matplotlib.figure import Figure
 
         self._saliencies = saliencies
@@ -49,20 +49,20 @@ class SaliencyFigure:
             self._cells.append(_draw_column(grid[3 * block : 3 * block + 3, column], saliency, note, named=column == 0))
 
     def _show(self, frame: int) -> None:
-        """Frame `frame` of each window."""
+        """Show frame `frame` of each window."""
         for saliency, cells in zip(self._saliencies, self._cells, strict=True):
             for cell, picture in zip(cells, _pictures(saliency, frame), strict=True):
                 cell.set_data(picture)
 
     def write_png(self, path: Path) -> None:
-        """The middle frame of each window."""
+        """Write the middle frame of each window."""
         self._show(len(self._saliencies[0].clip) // 2)
         save_figure(self._figure, path, dpi=100)
 
     def write_gif(self, path: Path) -> None:
-        """All frames of each window, in a loop."""
+        """Write all frames of each window, in a loop."""
         pictures = list(self._animated())
-        # One palette for all, or still regions would flicker.
+        # All pictures have one palette, or still regions would flicker.
         montage = Image.fromarray(np.concatenate([np.asarray(p) for p in pictures[:: max(1, len(pictures) // 3)]]))
         palette = montage.quantize(PALETTE_COLOURS, Image.Quantize.MEDIANCUT)
         indexed = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
@@ -80,7 +80,7 @@ class SaliencyFigure:
 
 
 def _draw_column(axes: Any, saliency: VideoSaliency, note: str, named: bool) -> list[Any]:
-    """The three pictures of a video, below its id; named: what they are is said at their left."""
+    """Draw the three pictures of a video below its id. named: what they are stands at their left."""
     cells = [ax.imshow(picture) for ax, picture in zip(axes, _pictures(saliency, 0), strict=True)]
     axes[0].set_title(short_id(saliency.video_id), fontsize=8)
     note = f"{note}\nred: {_fastest(saliency):.2g} pixels a frame"
@@ -92,10 +92,8 @@ def _draw_column(axes: Any, saliency: VideoSaliency, note: str, named: bool) -> 
 
 
 def _pictures(saliency: VideoSaliency, frame: int) -> list[np.ndarray]:
-    """A frame of the middle window, with energy and with speed over it: (size, size, 3) uint8 each.
-
-    Energy from its least (blue) to its greatest value in the window (red), speed from 0 to that of the fastest.
-    """
+    """Draw a frame of the middle window, with energy and with speed over it: (size, size, 3) uint8 each.
+    Energy goes from its least (blue) to its greatest value in the window (red), speed from 0 to that of the fastest."""
     shown, size = saliency.clip[frame], saliency.clip.shape[1]
     heat = torch.from_numpy(saliency.energy[saliency.middle])[None, None]
     times = len(saliency.clip)
@@ -109,12 +107,12 @@ def _pictures(saliency: VideoSaliency, frame: int) -> list[np.ndarray]:
 
 
 def _fastest(saliency: VideoSaliency) -> float:
-    """Speed that is drawn red: the 99.5th percentile over the window, since flow has outliers."""
+    """Find the speed that is drawn red: the 99.5th percentile over the window, since flow has outliers."""
     return float(np.percentile(saliency.clip_speed, 99.5))
 
 
 def _overlay(frame: np.ndarray, values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values (H, W) as colours over the grey values of a frame: (H, W, 3) uint8."""
+    """Draw values (H, W) as colours over the grey values of a frame: (H, W, 3) uint8."""
     from matplotlib import colormaps
 
     level = np.clip((values - low) / max(high - low, 1e-9), 0, 1)

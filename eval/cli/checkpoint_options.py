@@ -1,4 +1,4 @@
-"""What the commands on a checkpoint share: their options, and what comes of them."""
+"""Options that the commands on a checkpoint share, and the Evaluation that they describe."""
 
 import functools
 import math
@@ -24,7 +24,7 @@ LARGEST_ALPHA = 1e6
 
 
 def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # which no range keeps out
+    if math.isnan(value):  # No range keeps it out.
         raise click.BadParameter("it is no number")
     return value
 
@@ -64,10 +64,8 @@ _OPTIONS = (
 
 
 def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them.
-
-    One that looks at labels has `label_option` as well, which becomes part of the Evaluation.
-    """
+    """Decorate a function on an Evaluation, and on what is its own, with the arguments and options of all of them.
+    A command that looks at labels has `label_option` as well, which becomes part of the Evaluation."""
 
     @functools.wraps(command)
     def with_evaluation(

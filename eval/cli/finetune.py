@@ -62,10 +62,8 @@ def train_and_test(
     batch: int,
     **chosen: Any,
 ) -> Classification:
-    """Train all layers on labels, or go on with it, and test by ten crops of windows whose frames are in `order`.
-
-    chosen: settings of the run beside those of the evaluation. Where it is stopped, the program ends.
-    """
+    """Train all layers on labels, or resume that, and test by ten crops of windows whose frames are in `order`.
+    chosen: settings of the run beside those of the evaluation. Where the run is stopped, the program ends."""
     settings = {
         "cache": str(evaluation.cache.layout),
         "method": "supervised",
@@ -83,7 +81,7 @@ def train_and_test(
         **label_entry(evaluation.label),
         **chosen,
     }
-    # By what it is trained on: a classifier from scratch is the same for every checkpoint.
+    # It is named by what it is trained on: a classifier from scratch is the same for every checkpoint.
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
     run = prepare_run(
         [settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device

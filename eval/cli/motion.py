@@ -63,7 +63,7 @@ def motion_command(cache: Path | Layout, threshold: float, every: int, label: st
 
 
 def print_shares(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:
-    """The mean of each class, and that of all videos."""
+    """Print the mean of each class, and that of all videos."""
     table = Table("class", "moving pixels", title=title, title_justify="left")
     for name, share in per_class.items():
         table.add_row(escape(name), f"{share:.1%}")

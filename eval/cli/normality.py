@@ -29,7 +29,7 @@ from s2vc.pipeline.console.progress import progress
 from s2vc.training.selection import ALL_ROWS
 
 TITLES = ("pixels", "static latents", "control")
-"""Of the kinds, in their order."""
+"""The kinds have these titles, in their order."""
 
 
 @click.command("normality")
@@ -72,7 +72,7 @@ def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int
 
 
 def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:
-    """A row for each kind: how well the normal fits, and how often each test lets it pass."""
+    """Print a row for each kind: how well the normal fits, and how often each test accepts it."""
     columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors")
     table = Table("", *columns, title=title, title_justify="left")
     for name, kind in zip(TITLES, tested.values(), strict=True):

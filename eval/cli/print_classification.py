@@ -1,4 +1,4 @@
-"""How a classification is told on screen, the same for every task that ends in one."""
+"""How a classification is printed, the same for every task that ends in one."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from s2vc.eval.classification import Classification
 from s2vc.eval.results import TABLE
 
 MAX_SHOWN_CLASSES = 12
-"""Classes whose accuracies the terminal shows; all are in the JSON."""
+"""The terminal shows the accuracies of so many classes at most; all are in the JSON."""
 
 
 def print_classification(console: Console, path: Path, result: Classification) -> None:
-    """Accuracies by class where they are few, the numbers, and what was written."""
+    """Print accuracies by class where they are few, the numbers, and what was written."""
     table = Table("class", "test videos", "found", title=f"{len(result.targets)} test videos", title_justify="left")
     for name, counts, share in zip(result.names, result.confusion, result.per_class, strict=True):
         if counts.sum():

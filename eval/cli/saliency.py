@@ -58,7 +58,7 @@ def saliency_command(evaluation: Evaluation, videos: int, gif: bool) -> None:
 
 
 def choose_rows(evaluation: Evaluation) -> tuple[str, np.ndarray]:
-    """The split, and its test videos; all, where there is no split column or all are asked for."""
+    """Choose the split, and its test videos; all videos, where there is no split column or all are asked for."""
     column = split_column(evaluation.cache, evaluation.split)
     if column == ALL_ROWS:
         return column, stored_rows(evaluation.cache)
@@ -66,7 +66,7 @@ def choose_rows(evaluation: Evaluation) -> tuple[str, np.ndarray]:
 
 
 def compute_saliency(evaluation: Evaluation, rows: np.ndarray) -> list[VideoSaliency]:
-    """Energy and speed of each video, with progress."""
+    """Compute energy and speed of each video, with progress."""
     view, backbone = evaluation.view(), evaluation.backbone
     windows = StoredWindows(evaluation.cache, rows, view)
     saliencies = []
@@ -78,14 +78,14 @@ def compute_saliency(evaluation: Evaluation, rows: np.ndarray) -> list[VideoSali
 
 
 def json_number(value: float) -> float | None:
-    """As JSON has it: null for what is not defined."""
+    """Write a number for JSON, which has null for what is not defined."""
     return None if np.isnan(value) else value
 
 
 def print_correlations(
     saliencies: list[VideoSaliency], own: list[float], control: list[float], console: Console
 ) -> None:
-    """Both correlations of each video, and their means."""
+    """Print both correlations of each video, and their means."""
     table = Table("video", "windows", "with its flow", "with other flows", title="Energy and speed, Pearson's r")
     table.title_justify = "left"
     for saliency, a, b in zip(saliencies, own, control, strict=True):
@@ -97,5 +97,5 @@ def print_correlations(
 
 
 def as_text(value: float) -> str:
-    """For people, with a dash where it is not defined."""
+    """Write a number for people, with a dash where it is not defined."""
     return "–" if np.isnan(value) else f"{value:.2f}"

@@ -84,7 +84,7 @@ def print_means(
     title: str,
     console: Console,
 ) -> None:
-    """The means of each comparison, and of each class within it where there are several."""
+    """Print the means of each comparison, and of each class within it where there are several."""
     table = Table("comparison", "class", "Z", "Z_p", "control", title=title, title_justify="left")
     for comparison, of in means.items():
         name = comparison.replace("-", "_")

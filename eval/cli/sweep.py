@@ -49,7 +49,7 @@ from s2vc.training.settings import PRESETS, SUPERVISED_SETTINGS
 
 
 def comma_separated(kind: type) -> Any:
-    """A callback: `0.1,0.2` -> (0.1, 0.2)."""
+    """Build a callback that converts `0.1,0.2` -> (0.1, 0.2)."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Any, ...]:
         try:
@@ -100,7 +100,7 @@ def main(
     """Which alpha is worth most on CACHE? Trains on every variant, and MoCo without S²VC, with several seeds each,
     evaluates all, and writes one table (CSV, Markdown) and the paper's Fig. 3 curve.
 
-    Bytes and hours are told first. What is missing is rendered. Stopped and run again, it goes on where it was. The
+    Bytes and hours are printed first. What is missing is rendered. Stopped and run again, it goes on where it was. The
     options below --ray-address are those of `s2vc-train`, for all runs.
     """
     console = Console()
@@ -145,7 +145,7 @@ def print_cost(
     evict_used: bool,
     console: Console,
 ) -> None:
-    """The regime of the runs, and bytes and hours of what is left, from what this machine did just now."""
+    """Print the regime of the runs, and bytes and hours of what remains, from what this machine did just now."""
     needed = {t.variant for t in remaining}
     missing = [v for v in variants if v.name in needed and cache.unrendered_shards(v)]
     console.print(
@@ -173,7 +173,7 @@ def print_cost(
 
 @dataclass(frozen=True)
 class Sweep:
-    """The trials of a sweep, variant by variant where space is short, else all together."""
+    """Runs the trials of a sweep, variant by variant where space is short, else all together."""
 
     folder: SweepFolder
     cache: Cache
@@ -187,7 +187,7 @@ class Sweep:
     stop: Callable[[], bool]
 
     def run(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, str]:
-        """Run what is left; the reasons of the trials that failed, by name."""
+        """Run what remains, and give the reasons of the trials that failed, by name."""
         if not evict_used:
             return self._trials([v for v in self.variants if v.name in {t.variant for t in remaining}], remaining)
         failed = self._trials([], [t for t in remaining if t.variant is None])
@@ -228,7 +228,7 @@ class Sweep:
 def print_end(
     folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant], failed: dict[str, str], console: Console
 ) -> None:
-    """The table, what was written, and which trials failed; exit code 1 where one did."""
+    """Print the table, what was written, and which trials failed; leave with exit code 1 where one did."""
     means = write_tables(folder, trials, variants)
     if not means.empty:
         text = markdown(means, main_numbers(means))

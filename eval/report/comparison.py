@@ -1,4 +1,4 @@
-"""Whether a row of the paper may be set beside a result of ours, and if not, why: every difference in words.
+"""Whether a row of the paper may be compared with a result of ours, and if not, why: every difference in words.
 
 Only what is recorded counts, and what is not recorded is a difference.
 """
@@ -50,21 +50,21 @@ _CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_
 
 
 def dataset_of(cache: str) -> str | None:
-    """The dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`), None where it is not."""
+    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`); None where there is none."""
     name = Path(cache).name.lower().removeprefix("cache-")
     match = _CACHE_NAME.fullmatch(name)
     return match[1].replace("kinetics", "k") if match else None
 
 
 def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
-    """What keeps a row of the paper from comparison with a result of its task; empty where it is comparable."""
+    """Say what keeps a row of the paper from comparison with a result of its task; nothing where it is comparable."""
     if not row.pretraining:
         return [OTHER_WORK]
     wanted = evaluation_settings(table, row) | _videos_wanted(table)
     found = _setting_differences(_evaluated(result), wanted, EVALUATION_WORDS)
     trained, wanted = _pretraining_settings(result), pretraining_settings(row)
     if result.training_settings is None:
-        # One sentence for all that only the run's folder could tell.
+        # One sentence stands for all that only the run's folder could tell.
         wanted = {k: v for k, v in wanted.items() if k in trained}
         found.append("settings of its pre-training not found (its data, size, batch and the like)")
     return found + _setting_differences(trained, wanted, PRETRAINING_WORDS)
@@ -88,11 +88,11 @@ def _as_text(value: Any) -> str:
 
 
 def _videos_wanted(table: PaperTable) -> dict[str, Any]:
-    """Counts that a whole dataset has: a cache may be named after one and hold a few videos of it."""
+    """Count what a whole dataset has: a cache may be named after one and hold a few videos of it."""
     train, test = SPLIT_VIDEOS[table.dataset]
     if table.task == "retrieval":
         return {"gallery": table.dataset, "gallery_videos": train}
-    return {"test_videos": 2 * test if table.task == "order" else test}  # each in both orders
+    return {"test_videos": 2 * test if table.task == "order" else test}  # Each is shown in both orders.
 
 
 def _evaluated(result: Result) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _evaluated(result: Result) -> dict[str, Any]:
 
 
 def _pretraining_settings(result: Result) -> dict[str, Any]:
-    """By the run's settings where they are at hand, else what little the result repeats of them."""
+    """Give the run's settings where they are at hand, else what little the result repeats of them."""
     if result.training_settings is None:
         return {k: result.content[k] for k in ("method", "head", "key_augment", "epochs") if k in result.content}
     settings = result.training_settings
@@ -117,7 +117,7 @@ def _pretraining_settings(result: Result) -> dict[str, Any]:
 
 
 def _key_clips(settings: TrainingSettings) -> str:
-    """Names of the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
+    """Name the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
     if settings.method == "s2vc-online":
         return " ".join(f"alpha{alpha:g}-zero-clip{settings.clip_length}" for alpha in settings.alpha)
     return " ".join(variant.name for variant in training_variants(settings)) or "none"

@@ -1,4 +1,4 @@
-"""Runs, results and sweeps as one HTML page that needs nothing beside it: no network, no script, pictures inside."""
+"""Runs, results and sweeps as one HTML page that needs no network, no script and no other file: pictures are inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ PAGE = "page.html"
 
 @dataclass(frozen=True)
 class Report:
-    """What went into a page. left_out: sentences on pictures that did not."""
+    """Tells what went into a page. pictures: has sentences on those that did not."""
 
     folders: ReportFolders
     results: int
@@ -32,7 +32,7 @@ class Report:
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Report:
-    """Write a page of what is in folders: runs, results beside the paper's, sweeps, and pictures.
+    """Write a page of what is in folders: runs, results together with the paper's, sweeps, and pictures.
 
     Raises UserError for folders with nothing to report, for files that are damaged, and where `out` cannot be written.
     """
@@ -79,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Text from files and of names: no control characters, and nothing that UTF-8 has no bytes for."""
+    """Spell out, in text from files, control characters and what UTF-8 has no bytes for."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -93,7 +93,7 @@ def _figure(result: Result, pictures: Pictures) -> Picture | None:
 
 
 def _shortened_path(path: Path, folders: Sequence[Path]) -> str:
-    """A picture's path from the folder that it was found in."""
+    """Give a picture's path from the folder that it was found in."""
     for folder in folders:
         if path.is_relative_to(folder):
             return str(Path(folder.resolve().name) / path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""What there is to report in folders: runs, results, sweeps and pictures, told by the files that make them."""
+"""What there is to report in folders: runs, results, sweeps and pictures, recognised by the files that make them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ RUN, SWEEP = "settings.yaml", "sweep.csv"
 PICTURES = (".png", ".gif", ".jpg", ".jpeg")
 
 MAX_DEPTH = 2
-"""Folders below a given one that are looked into: those of SWEEP/runs/NAME."""
+"""So many levels of folders below a given one are looked into: those of SWEEP/runs/NAME."""
 
 SKIPPED_FOLDERS = ("features", "tensorboard")
-"""Folders that hold much and nothing to show."""
+"""These hold much and nothing to show."""
 
 
 @dataclass
 class ReportFolders:
-    """Folders, each once, in the order they were given and by name below."""
+    """Holds folders, each once, in the order they were given and by name below."""
 
     runs: list[Path] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
@@ -29,6 +29,7 @@ class ReportFolders:
 
     @property
     def count(self) -> int:
+        """Count the folders and pictures."""
         return len(self.runs) + len(self.results) + len(self.sweeps) + len(self.pictures)
 
 

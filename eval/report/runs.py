@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,7 @@ from s2vc.training.curves import plot_curves
 from s2vc.training.dpc_settings import method_defaults
 from s2vc.training.methods import contrastive_chance_top1
 from s2vc.training.regimes import PAPER, SMALL
-from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
+from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
 from s2vc.training.settings import (
     AUTO,
     TrainingSettings,
@@ -23,13 +24,11 @@ from s2vc.training.settings import (
     read_settings_file,
 )
 
-LAST = 10
-"""Metrics are means over the last tenth of the steps, as the end of a run tells them."""
-
 
 @dataclass(frozen=True)
 class RunView:
-    """differing, same: names and values of settings, against the defaults. metrics: names and numbers, as text."""
+    """Holds what the page shows of a run. differing, same: names and values of settings, against the defaults. metrics:
+    names and numbers, as text."""
 
     name: str
     folder: str
@@ -43,7 +42,7 @@ class RunView:
 
 
 def read_run_settings(folder: Path) -> TrainingSettings:
-    """The settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
+    """Read the settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
     path = RunFolder(folder).settings
     content = read_settings_file(path)
     try:
@@ -53,10 +52,10 @@ def read_run_settings(folder: Path) -> TrainingSettings:
 
 
 def view_run(folder: Path, pictures: Pictures) -> RunView:
-    """Raises UserError for settings or metrics that cannot be read."""
+    """Describe a run. Raises UserError for settings or metrics that cannot be read."""
     settings, records = read_run_settings(folder), read_run_steps(folder)
     differing, same = _against_defaults(settings)
-    last = records[-max(1, len(records) // LAST) :]
+    last = last_tenth(records)
     return RunView(
         name=folder.resolve().name,
         folder=str(folder),
@@ -71,6 +70,7 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
 
 
 def read_run_steps(folder: Path) -> list[TrainingStep]:
+    """Read the metrics of a run's folder. Raises UserError where they cannot be read."""
     path = RunFolder(folder).metrics
     try:
         return read_metrics(path)
@@ -79,13 +79,14 @@ def read_run_steps(folder: Path) -> list[TrainingStep]:
 
 
 def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
+    """List (name, value, default) of settings that differ from the defaults for the backbone and the epochs, and the
+    others."""
     own = method_defaults(settings.method)
     plain = fill_defaults(TrainingSettings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
     defaults = (
         dataclasses.asdict(plain) | {"backbone": TrainingSettings.backbone, "epochs": TrainingSettings.epochs} | own
     )
-    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # whose settings the defaults are
+    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # Its settings are the defaults.
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:
@@ -113,24 +114,21 @@ def _progress(settings: TrainingSettings, records: list[TrainingStep]) -> str:
 
 
 def epochs_done(records: list[TrainingStep]) -> int | None:
-    """Whole epochs; None where that cannot be told, in the first one and before it."""
+    """Count whole epochs; None where that cannot be known, in the first one and before it."""
     steps = _steps_of_an_epoch(records)
     return records[-1].step // steps if steps else None
 
 
 def _steps_of_an_epoch(records: list[TrainingStep]) -> int:
-    """0 while the first epoch may still be going on."""
+    """Count the steps of an epoch; 0 while the first one may still be going on."""
     return sum(r.epoch == 1 for r in records) if records and records[-1].epoch > 1 else 0
 
 
 def _metrics(records: list[TrainingStep]) -> list[tuple[str, str]]:
-    """Means over the records; what is no number in them is left out."""
+    """Average the metrics over the records; what is NaN is left out."""
     if not records:
         return []
-
-    def mean(name: str) -> float:
-        return sum(getattr(r, name) for r in records) / len(records)
-
+    mean = partial(mean_of, records)
     shown = [
         ("loss", f"{mean('loss'):.3f} nats"),
         ("top-1", f"{mean('top1'):.1%}"),
@@ -146,7 +144,7 @@ def _metrics(records: list[TrainingStep]) -> list[tuple[str, str]]:
 def _curves(
     folder: Path, settings: TrainingSettings, records: list[TrainingStep], pictures: Pictures
 ) -> Picture | None:
-    """curves.png, or the same drawn anew."""
+    """Take curves.png, or draw the same anew."""
     path, title = RunFolder(folder).curves, f"Curves of {folder.resolve().name}"
     if path.exists():
         return pictures.take(path, title)

@@ -1,4 +1,5 @@
-"""Tables of results, task by task: a row for each result of ours, below them the paper's, with why not to compare."""
+"""Tables of results, task by task: a row for each result of ours, then the paper's rows, and why not to compare
+them."""
 
 import math
 import re
@@ -25,12 +26,12 @@ TITLES = {
 }
 
 SHARE = re.compile(r"([\w-]+/)?(recall@\d+|top\d+|(\w+_)?class_mean|(\w+_)?accuracy)|kept")
-"""Numbers that are shares of videos, shown as percent; more is better."""
+"""These numbers are shares of videos, shown as percent; more is better."""
 
 EMPTY = "–"
 
 VARIED_SETTINGS = ("checkpoint", "method", "alpha", "keep", "variant", "draws", "flow", "seed", "eval_seed")
-"""What a table is there to compare: results that differ in nothing else stand beside each other."""
+"""A table is there to compare these: results that differ in nothing else are comparable."""
 
 COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("net", lambda c: c.get("backbone")),
@@ -45,15 +46,16 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("size", lambda c: f"{c['size']}²" if c.get("size") else None),
     ("seed", lambda c: c.get("seed", c.get("eval_seed"))),
 )
-"""Headings, and what stands there, of a result's JSON or of a row of the paper in the same words."""
+"""These are the headings, and what stands there, of a result's JSON or of a row of the paper in the same words."""
 
 PRETRAINING_COLUMNS = ("method", "variant", "epochs", "head", "key_augment")
-"""Of COLUMNS, what is of the pre-training."""
+"""These of COLUMNS describe the pre-training."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """text: as shown; exact: the number as recorded. best: the highest of its column among comparable rows."""
+    """Is a number in a table. text: as shown. exact: as recorded. best: the highest of its column among comparable
+    rows."""
 
     text: str = EMPTY
     exact: str = ""
@@ -63,8 +65,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
-    comparable; comparable, with which results; foreign, whether it is another work's."""
+    """Is a row of a table. mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
+    comparable; comparable, with which results; other_work, whether it is another work's."""
 
     mark: str
     name: str
@@ -78,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """heading: the paper's table; empty for ours. remark: what holds for all its rows."""
+    """Groups rows. heading: the paper's table; empty for ours. remark: what holds for all its rows."""
 
     heading: str
     remark: str
@@ -87,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """headings: of the settings. metrics: those of the numbers."""
+    """Is the table of a task. headings: of the settings. metrics: of the numbers."""
 
     title: str
     headings: list[str]
@@ -97,7 +99,7 @@ class TaskTable:
 
 
 def tables(results: Sequence[Result]) -> list[TaskTable]:
-    """A table for each task, known tasks first, with the paper's rows of the task below ours."""
+    """Make a table for each task, known tasks first, with the paper's rows of the task below ours."""
     tasks = {r.task: None for r in results}
     order = sorted(tasks, key=lambda t: list(TITLES).index(t) if t in TITLES else len(TITLES))
     return [_table(task, [r for r in results if r.task == task]) for task in order]
@@ -113,7 +115,7 @@ def _table(task: str, results: list[Result]) -> TaskTable:
 
 
 def _without_empty(headings: list[str], groups: list[Group]) -> tuple[list[str], list[Group]]:
-    """Settings without the columns that say nothing in any row of the table."""
+    """Leave out the settings' columns that say nothing in any row of the table."""
     rows = [row.settings for group in groups for row in group.rows]
     kept = [n for n in range(len(headings)) if any(row[n] != EMPTY for row in rows)]
     cut = [
@@ -140,7 +142,7 @@ def _frames(content: dict[str, Any]) -> str | None:
 
 
 def number_cell(name: str, value: float | None) -> Cell:
-    """A number under a heading: shares as percent."""
+    """Show a number under a heading; shares are percent."""
     if value is None or math.isnan(value):
         return Cell()
     text = f"{100 * value:.1f}" if SHARE.fullmatch(name) else f"{value:.4g}"
@@ -148,13 +150,13 @@ def number_cell(name: str, value: float | None) -> Cell:
 
 
 def heading(metric: str) -> str:
-    """A number's name as a heading, with its unit."""
+    """Write a number's name as a heading, with its unit."""
     name = re.sub(r"\btop(?=\d)", "top-", metric).replace("recall@", "R@")
     return re.sub("[/_]", " ", name) + (" %" if SHARE.fullmatch(metric) else "")
 
 
 def _paper_group(table: PaperTable, results: list[Result], metrics: list[str]) -> Group:
-    """What keeps all rows of the paper's own from comparison is said once, for the group."""
+    """Group the rows of a table of the paper; what keeps all of its own rows from comparison is said once."""
     reasons = [{r.mark: differences(r, table, row) for r in results} for row in table.rows]
     # A result whose run is not at hand has fewer differences, since little is known of it: it comes last.
     nearest = [min(results, key=lambda r: (r.training_settings is None, len(found[r.mark]))).mark for found in reasons]
@@ -182,7 +184,7 @@ def _paper_row(table: PaperTable, row: PaperRow, metrics: list[str], remark: str
 
 
 def _protocol(result: Result) -> tuple[Any, ...] | None:
-    """Equal for results that may be compared; None where the run that made the backbone is not at hand."""
+    """Give a key that is equal for results that may be compared; None where the run of the backbone is not at hand."""
     if result.training_settings is None:
         return None
     ignored = (*VARIED_SETTINGS, *MAY_CHANGE)
@@ -191,7 +193,7 @@ def _protocol(result: Result) -> tuple[Any, ...] | None:
 
 
 def _with_best(groups: list[Group], protocols: dict[str, Any]) -> list[Group]:
-    """The highest share of each column marked, among two or more rows that may be compared."""
+    """Mark the highest share of each column, among two or more rows that may be compared."""
     best: dict[tuple[Any, int], list[float]] = {}
     for group in groups:
         for row in group.rows:

@@ -1,4 +1,4 @@
-"""What a sweep will cost, before it starts."""
+"""What a sweep will cost, estimated before it starts."""
 
 import time
 from collections.abc import Sequence
@@ -22,17 +22,19 @@ from s2vc.training.trainer import resolve_settings, total_steps
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 
 PASSES_PER_STEP = 4
-"""A training step of a clip in forward passes: the query forward and backward, the key forward."""
+"""A training step of a clip takes as long as so many forward passes: the query forward and backward, the key
+forward."""
 
 TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2)}
-"""Crops of a window that each task puts through the backbone, of training and of test videos."""
+"""Each task puts so many crops of a window through the backbone, of training and of test videos."""
 
 FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes on disk; seconds on the part of this machine that a trial gets, for one trial and for the rendering."""
+    """Holds bytes on disk, and seconds on the part of this machine that a trial gets, for one trial and for the
+    rendering."""
 
     variant_bytes: int
     run_bytes: int
@@ -42,7 +44,7 @@ class Cost:
 
 
 def plan_run(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
-    """The settings of a run, resolved for its videos; how many those are, and the steps of all its epochs."""
+    """Resolve the settings of a run for its videos; also give how many those are, and the steps of all its epochs."""
     videos = len(open_clips(settings))
     resolved, _ = resolve_settings(settings, videos)
     return resolved, videos, total_steps(resolved, videos)
@@ -51,10 +53,8 @@ def plan_run(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
 def cost_of_trial(
     cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, tasks: Sequence[str], device: torch.device
 ) -> Cost:
-    """Timed here and now: some frames through the flow, and some steps of training on random clips.
-
-    missing: variants to be rendered. settings: of one run, those that all have in common.
-    """
+    """Time, here and now, some frames through the flow, and some steps of training on random clips.
+    missing: variants to be rendered. settings: of one run, those that all have in common."""
     resolved, _, steps = plan_run(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
@@ -74,7 +74,7 @@ def cost_of_trial(
 
 
 def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
-    """A training step on random clips, for each of them; the first one warms up."""
+    """Time a training step on random clips, for each of them; the first step warms up."""
     model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
     model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     clips = torch.randn(TIMED_CLIPS, 3, settings.clip_length, settings.size, settings.size, device=device)
@@ -89,7 +89,7 @@ def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
 
 
 def _checkpoint_bytes(settings: TrainingSettings) -> int:
-    """Query and key encoder, and Adam's two moments of the query encoder."""
+    """Count the bytes of query and key encoder, and of Adam's two moments of the query encoder."""
     with torch.device("meta"):
         encoder = build_encoder(build_backbone(settings.backbone), settings.head, settings.dim)
     return 4 * sum(p.numel() for p in encoder.parameters()) * FLOAT_BYTES

@@ -1,4 +1,4 @@
-"""The trials of a sweep on Ray Tune: packed on the GPUs or cores there are, variant by variant where space is short."""
+"""The trials of a sweep on Ray Tune, packed on the GPUs or cores there are."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ from s2vc.training.run_folder import RunFolder, TrainingStep
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What a trial gets of the cluster, and how many fit at a time."""
+    """Holds what a trial gets of the cluster, and how many trials fit at a time."""
 
     cpus: int
     gpus: int
@@ -33,18 +33,16 @@ class TrialResources:
 
 
 def cpus_of_nodes() -> list[int]:
-    """CPUs of each machine of the Ray that is running."""
+    """Count the CPUs of each machine of the Ray that is running."""
     import ray
 
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
 def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> TrialResources:
-    """The part of a cluster that each trial gets: a GPU where there are any, and its part of the CPUs.
-
+    """Give each trial its part of a cluster: a GPU where there are any, and its part of the CPUs.
     nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
-    where not even one trial fits, which Ray would wait for without a word.
-    """
+    where not even one trial fits, which Ray would wait for without a word."""
     slots = max(1, min(trials, gpus or sum(nodes)))
     each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
     if each > max(nodes):
@@ -63,16 +61,14 @@ def run_trials(
     stop: Callable[[], bool],
 ) -> dict[str, str]:
     """Run trials to their ends on the Ray that is running.
-
     show(trial, steps trained, all evaluated) is called as they go on, by what they write. Where stop() says so, they
-    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name.
-    """
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its new reporter prints, however silent it is told to be
+    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Its new reporter prints even where it is to be silent.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     folder.stop.unlink(missing_ok=True)
     failed: dict[str, str] = {}
     try:
-        # Beside this thread, since in it Tune would take Ctrl-C for itself.
+        # Tune runs in another thread, since in this one it would take Ctrl-C for itself.
         beside(
             lambda: failed.update(_run_on_tune(folder, trials, shared, tasks, resources)),
             _follower(folder, trials, tasks, show, stop),
@@ -107,12 +103,12 @@ def _run_on_tune(
     for outcome in (grid[i] for i in range(len(grid))):
         if outcome.error is not None and outcome.config is not None:
             failed[Trial(**outcome.config["trial"]).name] = _reason(outcome.error)
-    files.remove(folder.root / "tune")  # its own records: what we go on from are the runs
+    files.remove(folder.root / "tune")  # These are Tune's own records; a sweep is resumed from the runs.
     return failed
 
 
 def _trainable(config: dict[str, Any]) -> None:
-    """What Tune runs for each trial, in a process with its share of the cluster."""
+    """Run one trial, in a process of Tune with its share of the cluster."""
     trial = Trial(**config["trial"])
     run_trial(Path(config["root"]), trial, config["shared"], config["tasks"], config["cpus"])
 
@@ -124,7 +120,7 @@ def _follower(
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
 ) -> Callable[[], None]:
-    """A function that shows what is new in the trials' folders, and hands on the wish to stop."""
+    """Build a function that shows what is new in the trials' folders, and passes on the wish to stop."""
     readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, TrainingStep) for trial in trials}
     seen: dict[Trial, tuple[int, bool]] = {}
 
@@ -143,8 +139,8 @@ def _follower(
 
 
 def _reason(error: BaseException) -> str:
-    told = [line for line in str(error).splitlines() if "UserError" in line or "Stopped" in line]
-    lines = told or [line for line in str(error).splitlines() if line.strip()]
+    reported = [line for line in str(error).splitlines() if "UserError" in line or "Stopped" in line]
+    lines = reported or [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip().split(": ", 1)[-1] if lines else type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""A trial of a sweep in a process of its own: train, or go on with it, and evaluate."""
+"""A trial of a sweep in a process of its own: it is trained, or resumed, and evaluated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +25,16 @@ TASKS: dict[str, Callable[[Evaluation], Numbers]] = {
     "linear": lambda e: linear(e)[1].numbers,
     "order": lambda e: order(e)[1].numbers,
 }
-"""What `--eval` names, each by its defaults."""
+"""`--eval` names these, each by its defaults."""
 
 
 def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str], cpus: int) -> None:
     """Bring a trial to its end in the sweep's folder; what is done already is not done again.
-
     Where the sweep is to stop, it ends after the step it is in, or before the next task. Raises UserError where its
-    clips or settings do not allow it.
-    """
+    clips or settings do not allow it."""
     torch.set_num_threads(max(1, cpus))
     folder = SweepFolder(root)
-    if shared["loader_workers"] < 0:  # by itself a run takes all the CPUs that are spare
+    if shared["loader_workers"] < 0:  # A run by itself takes all the CPUs that are spare.
         shared = {**shared, "loader_workers": cpus - 1}
     device = choose_device()
     run = prepare_run([trial.settings(shared)], folder.run(trial), device)

@@ -11,7 +11,7 @@ from s2vc.training.backbones import BACKBONES, build_backbone
 
 ENCODER_PREFIX = "encoder_q.0."
 
-# Where a backbone lies in a state dict: in the published pre-training code, in its linear probe, in a file of its own.
+# A backbone lies under these in the published pre-training code, in its linear probe, and in a file of its own.
 PREFIXES = (ENCODER_PREFIX, "base_q.", "backbone.", "")
 
 
@@ -25,7 +25,7 @@ def read_checkpoint(path: Path) -> dict[str, object]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # whatever a stranger's bytes can make a reader of archives raise
+    except Exception as error:  # A stranger's bytes can make a reader of archives raise anything.
         raise UserError(f"{path} is damaged, or no checkpoint of plain tensors; anything else is not opened") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
@@ -56,9 +56,7 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
 
 def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:
     """Find name and state dict of the backbone in a checkpoint, or in a run's folder; `name` asks for a certain one.
-
-    Raises UserError where there is none.
-    """
+    Raises UserError where there is none."""
     file = path / "checkpoint.pt" if path.is_dir() else path
     if name:
         return name, read_backbone(file, name)
@@ -78,7 +76,7 @@ def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | No
         found = {}
         for key, value in expected.items():
             tensor = tensors.get(prefix + key)
-            if tensor is None and key.endswith("num_batches_tracked"):  # older than torch 0.4.1
+            if tensor is None and key.endswith("num_batches_tracked"):  # Torch before 0.4.1 has none.
                 tensor = torch.zeros((), dtype=value.dtype)
             if tensor is None or tensor.shape != value.shape:
                 break
@@ -89,6 +87,5 @@ def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | No
 
 
 def published_format(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Arrange a backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*":
-    …}}`."""
+    """Arrange a state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
     return {"state_dict": {ENCODER_PREFIX + key: value for key, value in state.items()}}

@@ -20,8 +20,7 @@ from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
 
 
 def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with an option for each field of TrainingSettings but those named; what is not given is
-    None."""
+    """Decorate a command with an option for each field of TrainingSettings but those named; None is not given."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         kinds = typing.get_type_hints(TrainingSettings)

@@ -14,7 +14,7 @@ from s2vc.training.curves import plot_curves
 from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, candidate_count, suggestions
 from s2vc.training.methods import chance_top1
 from s2vc.training.prepare import PreparedRun
-from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
+from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
 from s2vc.training.settings import TrainingSettings, is_contrastive
 from s2vc.training.trainer import total_steps, train, warmup_steps
 
@@ -79,9 +79,7 @@ def _progress_shown(
 
 def progress_note(record: TrainingStep, batch_top1: float, settings: TrainingSettings, chance: float) -> str:
     """Describe a step for the progress line, so briefly that a line of a log has 100 columns at most.
-
-    batch_top1: mean over the latest steps; NaN with classes, where `chance` is what guessing reaches.
-    """
+    batch_top1: mean over the latest steps; NaN with classes, where `chance` is what guessing reaches."""
     if math.isnan(batch_top1):
         learned = f"top-1 {record.top1:.0%} (chance {chance:.1%})"
     else:
@@ -109,7 +107,7 @@ def _print_end(
 ) -> bool:
     """Print how far the run is, and whether it learned over its last tenth; True where it is done."""
     records = read_metrics(folder.metrics)
-    last = records[-max(1, len(records) // 10) :]
+    last = last_tenth(records)
     done = records[-1].step >= steps
     console.print(
         f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: "
@@ -123,11 +121,9 @@ def _print_end(
 
 
 def _learning_summary(records: list[TrainingStep], settings: TrainingSettings, chance: float) -> str:
-    """Describe means over steps: loss, and top-1 with its chance, within the batch and, where it differs, of the
+    """Describe means over steps: loss, and top-1 with its chance, within the batch and, if it differs, of the
     logits."""
-    loss, top1, top5, own = (
-        sum(getattr(r, name) for r in records) / len(records) for name in ("loss", "top1", "top5", "batch_top1")
-    )
+    loss, top1, top5, own = (mean_of(records, name) for name in ("loss", "top1", "top5", "batch_top1"))
     notes = [f"loss {loss:.3f}"]
     if not math.isnan(own):
         candidates = candidate_count(settings)
