@@ -35,7 +35,7 @@ REDRAWN = "drawn anew at every step"
 
 @dataclass(frozen=True)
 class PaperRow:
-    """Is a row as printed. net: of our backbones, or another's name. values: percent by column, None for a dash.
+    """Holds a row as printed. net: of our backbones, or another's name. values: percent by column, None for a dash.
     pretraining: method, data and epochs, by the names of training.settings; empty where the row is another author's."""
 
     method: str
@@ -46,8 +46,8 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Is one task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it was
-    evaluated, by the names that results of the task have."""
+    """Holds one task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it
+    was evaluated, by the names that results of the task have."""
 
     name: str
     task: str

@@ -14,7 +14,8 @@ from s2vc.pipeline.console.progress import Advance
 
 
 class ProbeSample(NamedTuple):
-    """Is a training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of it."""
+    """Refers to a training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of
+    it."""
 
     features: Features
     row: int

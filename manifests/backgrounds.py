@@ -17,21 +17,19 @@ from scipy import ndimage
 Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
 
-LEAVES = 480  # shapes painted one over the other in a background
+LEAVES = 480  # So many shapes are painted one over the other in a background.
 
-# Axes of natural colour (log scale): luminance, yellow against blue, red against green (Ruderman 1998).
+# The axes of natural colour (log scale) are luminance, yellow against blue, red against green (Ruderman 1998).
 OPPONENT = np.array([[1, 1, 1], [0.5, 0.5, -1], [1, -1, 0]], dtype=np.float32)
-# What nature paints large areas with, on the last two: leaf, moss, straw, clay, bark, stone, slate, sea.
+# Nature paints large areas with these, on the last two: leaf, moss, straw, clay, bark, stone, slate, sea.
 PIGMENTS = np.array([[45, -12], [28, -8], [40, 4], [38, 21], [22, 10], [8, 2], [-15, -4], [-32, -10]]) / 100
 
 
 @dataclass(frozen=True)
 class Scenery:
-    """What a background is painted with, at twice its size.
-
-    palette: (n, 3) on the OPPONENT axes; grain: noise on the same axes, (2H, 2W, 3); habit: see `_paint_leaf`; radii:
-    of the smallest and the largest leaf, in pixels of the painting; leaves: how many.
-    """
+    """Holds what a background is painted with, at twice its size.
+    palette: (n, 3) on the OPPONENT axes. grain: noise on the same axes, (2H, 2W, 3). leaf_style: see `_paint_leaf`.
+    radii: of the smallest and the largest leaf, in pixels of the painting. leaves: their number."""
 
     palette: Floats
     grain: Floats
@@ -51,7 +49,7 @@ def draw_background(rng: Generator, size: tuple[int, int]) -> Bytes:
 
 
 def draw_grain(rng: Generator, size: tuple[int, int], contrast: float = 0.6) -> Floats:
-    """Noise on the OPPONENT axes at twice a size, (2H, 2W, 3); contrast: deviation of its luminance."""
+    """Draw noise on the OPPONENT axes at twice a size, (2H, 2W, 3). contrast: deviation of its luminance."""
     return np.dstack([amount * pink_noise(rng, (2 * size[0], 2 * size[1])) for amount in (contrast, 0.05, 0.03)])
 
 
@@ -64,10 +62,10 @@ def paint_background(rng: Generator, scenery: Scenery) -> Bytes:
     radii = rng.uniform(largest**-2.0, smallest**-2.0, leaves) ** -0.5
     colours = palette[rng.integers(len(palette), size=leaves)] + rng.normal(0, (0.3, 0.05, 0.03), (leaves, 3))
     for place, (radius, colour) in enumerate(zip(radii.tolist(), colours.astype(np.float32), strict=True)):
-        if place in (leaves // 3, leaves // 2):  # a lens blurs what lies behind the plane of focus
+        if place in (leaves // 3, leaves // 2):  # A lens blurs what lies behind the plane of focus.
             canvas = ndimage.gaussian_filter(canvas, (2, 2, 0))
         _paint_leaf(canvas, grain, scenery.leaf_style, radius, colour, rng)
-    # Exposed like a photograph: pixels average light, contrast is full, and the extremes roll off.
+    # It is exposed like a photograph: pixels average light, contrast is full, and the extremes roll off.
     height, width = canvas.shape[0] // 2, canvas.shape[1] // 2
     exposure = np.log(np.exp(canvas @ OPPONENT).reshape(height, 2, width, 2, 3).mean(axis=(1, 3)))
     low, high = np.percentile(exposure.mean(axis=-1), (2, 98))
@@ -79,10 +77,8 @@ def _paint_leaf(
     canvas: Floats, grain: Floats, leaf_style: list[float], radius: float, colour: Floats, rng: Generator
 ) -> None:
     """Paint one leaf, a shape with its own grain that is lit from one side, and its soft contact shadow.
-
-    The leaves of a scene share a habit: the direction of the light, the direction of their long axis and its
-    deviation, their length over width, and the power of their superellipse (below 2 pointed, above 2 boxy).
-    """
+    The leaves of a scene share a leaf_style: the direction of the light, the direction of their long axis and its
+    deviation, their length over width, and the power of their superellipse (below 2 pointed, above 2 boxy)."""
     light, turn, disorder, stretch, power = leaf_style
     height, width = canvas.shape[:2]
     centre_y, centre_x = height * rng.random(), width * rng.random()
@@ -101,7 +97,7 @@ def _paint_leaf(
 
 
 def pink_noise(rng: Generator, shape: tuple[int, int]) -> Floats:
-    """Noise with a 1/f amplitude spectrum, mean 0 and deviation 1."""
+    """Draw noise with a 1/f amplitude spectrum, mean 0 and deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
     frequency[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) / frequency, shape)
@@ -109,6 +105,6 @@ def pink_noise(rng: Generator, shape: tuple[int, int]) -> Floats:
 
 
 def rotated(first: Floats, second: Floats, angle: float) -> tuple[Floats, Floats]:
-    """Coordinates in axes turned by an angle from the first towards the second."""
+    """Express coordinates in axes that are rotated by an angle from the first towards the second."""
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * first + sin * second, cos * second - sin * first

@@ -22,17 +22,17 @@ from s2vc.manifests.scenes import SCENES, draw_scene
 
 TRAIN = "train"
 TEST_PARTS = ("neutral", "matched", "swapped", "shake", "pan")
-"""In the order of their split columns: where none is asked for, the first is meant."""
+"""Their split columns have this order: where none is asked for, the first is meant."""
 PARTS = (TRAIN, *TEST_PARTS)
 
 SHAKE, PAN = "shake", "pan"
 CAMERA_REACH = 0.15
-"""How far a camera goes from the middle, in shorter sides of the frame."""
+"""A camera goes so far from the middle at most, in shorter sides of the frame."""
 
 
 @dataclass(frozen=True)
 class ControlledVideo:
-    """A video of the set, not drawn yet; number: its own in its part, motions in turn."""
+    """Represents a video of the set, not drawn yet. number: its own in its part, motions in turn."""
 
     part: str
     number: int
@@ -42,11 +42,12 @@ class ControlledVideo:
 
     @property
     def video_id(self) -> str:
+        """Name the video by part, motion and number."""
         return f"{self.part}/{self.motion}/{self.motion}_{self.number // len(MOTIONS):04d}.mp4"
 
 
 def plan_part(part: str, per_class: int, partner_probability: float, seed: int) -> list[ControlledVideo]:
-    """The videos of a part, `per_class` of each motion. Fewer are a prefix of more; only training scenes know shift."""
+    """Plan `per_class` videos of each motion. Fewer are a prefix of more. partner_probability: RHO, for training."""
     return [_plan(part, number, partner_probability, seed) for number in range(per_class * len(MOTIONS))]
 
 
@@ -65,15 +66,13 @@ def _plan(part: str, number: int, partner_probability: float, seed: int) -> Cont
 
 
 def random_streams(part: str, number: int, seed: int) -> list[SeedSequence]:
-    """Of the scene's choice, the background, the toy, its motion, and the camera: no two videos share one."""
+    """Give streams for the scene's choice, background, toy, motion and camera; no two videos share one."""
     return SeedSequence((seed, 1 + PARTS.index(part), number)).spawn(5)
 
 
 def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tuple[Bytes, NDArray[np.bool_]]:
-    """Frames uint8 (T, H, W, 3) RGB, and masks bool (T, H, W), true where the toy is seen.
-
-    Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses.
-    """
+    """Draw frames uint8 (T, H, W, 3) RGB, and masks bool (T, H, W), true where the toy is seen.
+    Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses."""
     check_size(size)
     _, background, toy, motion, camera = (
         default_rng(stream) for stream in random_streams(video.part, video.number, video.seed)
@@ -103,7 +102,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def draw_toy(rng: Generator, size: tuple[int, int]) -> Sprite:
-    """A toy of any hue, at no more than about three times the size it is seen at."""
+    """Draw a toy of any hue, no larger than about three times the size it is seen at."""
     sprite = draw_sprite(rng, 0.0, np.pi)
     factor = 1
     while SPRITE_SIDE % (4 * factor) == 0 and 2 * factor * _scale_of_whole_frame(sprite, size) * AREA[1] ** 0.5 < 0.7:
@@ -112,26 +111,22 @@ def draw_toy(rng: Generator, size: tuple[int, int]) -> Sprite:
 
 
 def _scale_of_whole_frame(sprite: Sprite, size: tuple[int, int]) -> float:
-    """The scale at which a sprite covers as many pixels as the frame has."""
+    """Compute the scale at which a sprite covers as many pixels as the frame has."""
     return float(np.sqrt(size[0] * size[1] / sprite.pixels[3].sum()))
 
 
 def centre_range(sprite: Sprite, size: tuple[int, int]) -> tuple[float, float]:
-    """How far a toy's centre may go, up or down and left or right, in shorter sides of the frame.
-
-    At its largest it is inside then, however it is turned: place tells nothing of size, angle or motion.
-    """
+    """Compute how far a toy's centre may go, up or down and left or right, in shorter sides of the frame.
+    Even at its largest it is inside then, however it is turned: place says nothing of size, angle or motion."""
     reach = np.hypot(*sprite.outline).max() * _scale_of_whole_frame(sprite, size) * AREA[1] ** 0.5
     half_y, half_x = ((side - 1) / 2 - BORDER - reach for side in size)
     return half_y / min(size), half_x / min(size)
 
 
 def camera_path(part: str, time: Floats, rng: Generator) -> Floats:
-    """Where the camera moves the picture at times (T,) in seconds: (T, 2) of y, x in shorter sides of the frame.
-
-    shake: a hand that holds it, three slow waves each way; pan: a straight way at constant speed through the middle,
-    and back where it would go further than REACH. Other parts: zeros.
-    """
+    """Tell where the camera moves the picture at times (T,) in seconds: (T, 2) of y, x in shorter sides of the frame.
+    shake: a hand that holds it, three slow waves each way. pan: a straight way at constant speed through the middle,
+    and back where it would go further than CAMERA_REACH. Other parts: zeros."""
     if part == SHAKE:
         rates, phases = rng.uniform(0.7, 3.5, (2, 3, 1)), rng.uniform(0, 2 * np.pi, (2, 3, 1))
         sizes = rng.uniform(0.005, 0.015, (2, 3, 1))
@@ -144,10 +139,9 @@ def camera_path(part: str, time: Floats, rng: Generator) -> Floats:
 
 
 def camera_view(canvas: Bytes, offsets: Floats, size: tuple[int, int]) -> Bytes:
-    """The middle of a canvas, moved by offsets (T, 2) in pixels: (T, H, W, 3); whole frames are the same where none is.
-
-    Between pixels by cubic splines, which keep a moving picture as sharp as a still one.
-    """
+    """Cut the middle of a canvas, moved by offsets (T, 2) in pixels: (T, H, W, 3); without offsets all frames are the
+    same.
+    Values between pixels come from cubic splines, which keep a moving picture as sharp as a still one."""
     margin = _margin(size)
     still = canvas[margin : margin + size[0], margin : margin + size[1]]
     if not offsets.any():
@@ -162,5 +156,5 @@ def camera_view(canvas: Bytes, offsets: Floats, size: tuple[int, int]) -> Bytes:
 
 
 def _margin(size: tuple[int, int]) -> int:
-    """Pixels of a canvas around the frame: where a camera may go, and two for the splines."""
+    """Count the pixels of a canvas around the frame: where a camera may go, and two for the splines."""
     return int(np.ceil(CAMERA_REACH * min(size))) + 2

@@ -1,4 +1,4 @@
-"""Any folder of videos: the folders are the classes, or the splits with the classes in them."""
+"""Any folder of videos, whose folders are the classes, or the splits with the classes in them."""
 
 import os
 import posixpath
@@ -14,7 +14,7 @@ from s2vc.manifests.table import build_table
 
 @dataclass
 class _FolderCounts:
-    """What lies under a folder besides videos."""
+    """Counts what lies under a folder besides videos."""
 
     links: int = 0
     others: int = 0
@@ -22,11 +22,11 @@ class _FolderCounts:
 
 
 def read_folder(root: Path) -> Reading:
-    """Every file with a video's ending under root, sorted; its class is the first folder on its path, if any.
+    """Read every file with a video's ending under root, sorted; its class is the first folder on its path, if any.
 
-    Where the first folders are all named train, val or test (training, validation, testing), they become
-    split1 and the class is the folder after. Linked files count, linked folders are not entered. Names that a
-    manifest cannot hold are in Reading.missing. Raises UserError where root is no folder or holds no video.
+    Where the first folders are all named train, val or test (training, validation, testing), they become split1 and the
+    class is the folder after. Linked files count, linked folders are not entered. Names that a manifest cannot hold are
+    in Reading.missing. Raises UserError where root is no folder or holds no video.
     """
     if not root.is_dir():
         raise UserError(f"no folder {root}")
@@ -44,7 +44,7 @@ def read_folder(root: Path) -> Reading:
 
 
 def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
-    """Paths relative to root of the videos under it, in no order."""
+    """Yield the paths of the videos under root, relative to it, in no order."""
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -60,7 +60,7 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
             path = posixpath.join(folder, entry.name)
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
-            elif entry.is_symlink() and os.path.isdir(entry):  # is_dir raises for a link that goes in circles
+            elif entry.is_symlink() and os.path.isdir(entry):  # DirEntry.is_dir raises for a circle.
                 counts.links += 1
             elif is_video(entry.name) and (entry.is_symlink() or entry.is_file()):
                 yield path
@@ -69,7 +69,7 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
 
 
 def _classes(ids: list[str]) -> dict[str, list[str]]:
-    """class_name of each video and, where the first folders are splits, split1."""
+    """Give class_name of each video and, where the first folders are splits, split1."""
     folders = [path.split("/")[:-1] for path in ids]
     first = [parts[0] if parts else "" for parts in folders]
     roles = [ROLES.get(name, "") for name in first]

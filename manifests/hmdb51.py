@@ -1,4 +1,4 @@
-"""HMDB51, from its own lists (`CLASS_test_splitN.txt`): all the splits that are there, side by side."""
+"""HMDB51, from its own lists (`CLASS_test_splitN.txt`), with all the splits that are there side by side."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,9 @@ _CLASSES = 51
 
 
 def read_hmdb51(root: Path, lists: Path) -> Reading:
-    """HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
-
-    Labels number the sorted class names. A video that a split does not use (0) has an empty role in it.
-    Raises UserError for missing lists, a line that does not parse, and where no listed video is on disk.
-    """
+    """Read HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
+    Labels number the sorted class names. A video that a split does not use (0) has an empty role in it. Raises
+    UserError for missing lists, a line that does not parse, and where no listed video is on disk."""
     disk = FolderFiles(root)
     listed_videos = ListedVideos()
     classes = _lists_by_class(lists)
@@ -31,13 +29,13 @@ def read_hmdb51(root: Path, lists: Path) -> Reading:
                 video_id = f"{class_name}/{name.rstrip(' ')}"
                 listed_videos.add(video_id, "", class_name, f"split{number}", _ROLES[role], where)
     reading = find_listed(listed_videos.table(number_classes=True), disk)
-    if len(classes) != _CLASSES:  # labels are places among the sorted names, so a class less shifts them
+    if len(classes) != _CLASSES:  # Labels are places among the sorted names, so a class less shifts them.
         reading.notes.append(f"{len(classes)} classes, HMDB51 has {_CLASSES}: labels differ from those of all")
     return reading
 
 
 def _lists_by_class(lists: Path) -> dict[str, dict[str, Path]]:
-    """The list files by class and number of the split, both sorted; every class has the same splits."""
+    """Find the list files by class and number of the split, both sorted. Raises UserError where one is missing."""
     if not lists.is_dir():
         raise UserError(f"no folder {lists}")
     found: dict[str, dict[str, Path]] = {}

@@ -18,12 +18,12 @@ _K200_CLASSES, _K200_VIDEOS = 200, {"train": 400, "val": 25}
 
 
 def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
-    """Kinetics under root, from CSV files with columns youtube_id, time_start, time_end, split, mostly label.
+    """Read Kinetics under root, from CSV files with columns youtube_id, time_start, time_end, split, mostly label.
 
-    The split column is split1; labels number the sorted class names of all the files together. A video is
-    looked for as ID_START_END (seconds, six digits, any video ending) in the root and in the folder of its
-    split (train, val, validate, ...), there in the folder of its class (spaces kept or underscores) or
-    directly. Raises UserError for a line that does not parse, and where no listed video is on disk.
+    The split column is split1; labels number the sorted class names of all the files together. A video is looked for as
+    ID_START_END (seconds, six digits, any video ending) in the root and in the folder of its split (train, val,
+    validate, ...), there in the folder of its class (spaces kept or underscores) or directly. Raises UserError for a
+    line that does not parse, and where no listed video is on disk.
     """
     disk = FolderFiles(root)
     listed_videos = ListedVideos()
@@ -44,11 +44,9 @@ def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
 
 
 def kinetics200(reading: Reading, seed: int) -> Reading:
-    """The 200 classes with most training videos (ties by name), 400 training and 25 validation videos each.
-
-    Of classes and videos, as many as there are where they are fewer. Depends on the seed (0 or more) and the
-    set of videos, not on the order of rows. Raises UserError where there are no training videos.
-    """
+    """Draw the 200 classes with most training videos (ties by name), 400 training and 25 validation videos each.
+    Where there are fewer classes or videos, all are taken. The draw depends on the seed (0 or more) and the set of
+    videos, not on the order of rows. Raises UserError where there are no training videos."""
     table = reading.table
     videos = table.groupby(["class_name", "split1"])["video_id"].agg(sorted).to_dict()
     sizes = {name: len(ids) for (name, role), ids in videos.items() if role == "train" and name}
@@ -86,7 +84,7 @@ def _read_csv(path: Path, listed_videos: ListedVideos) -> None:
 
 
 def _folders(class_name: str, role: str) -> Iterator[str]:
-    """Folders in which people keep the videos of a class and split."""
+    """Yield the folders in which people keep the videos of a class and split."""
     for top in ("", *ROLE_SPELLINGS[role]):
         for name in dict.fromkeys((class_name, class_name.replace(" ", "_"), "")):
             yield posixpath.join(top, name) if name else top

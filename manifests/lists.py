@@ -11,11 +11,11 @@ from s2vc.manifests.text import parse_whole_number, read_lines
 
 
 def read_lists(root: Path, lists: Sequence[tuple[str, str, Path]], class_names_file: Path | None = None) -> Reading:
-    """Videos under root from lists, each given as (split column, role, file): ("split1", "train", train.txt).
+    """Read videos under root from lists, each given as (split column, role, file): ("split1", "train", train.txt).
 
-    class_names_file: names by label, see read_class_names; without it class names are empty. The number of
-    frames in the lists is not used. Raises UserError for a line that does not parse, a label without a class
-    name, a video with two labels or two roles in one split, and where no listed video is on disk.
+    class_names_file: names by label, see read_class_names; without it class names are empty. The number of frames in
+    the lists is not used. Raises UserError for a line that does not parse, a label without a class name, a video with
+    two labels or two roles in one split, and where no listed video is on disk.
     """
     disk = FolderFiles(root)
     names = read_class_names(class_names_file) if class_names_file else None
@@ -34,7 +34,7 @@ def read_lists(root: Path, lists: Sequence[tuple[str, str, Path]], class_names_f
 
 
 def _parse(line: str, where: str) -> tuple[str, int]:
-    """Path and label. Split from the right: paths may hold spaces."""
+    """Parse path and label, from the right, since paths may hold spaces."""
     path, label, frames = ["", "", *line.rsplit(" ", 2)][-3:]
     number = parse_whole_number(label)
     if number is None or parse_whole_number(frames) is None or not path.strip(" "):

@@ -1,7 +1,7 @@
 """Twelve families of still, photograph-like backgrounds: in each, what is painted is of one kind, and never the same.
 
 A family fixes what the eye knows a place by: the hues, the leaves' long axis and how strictly they keep to it, their
-shape and size, and the grain. What is drawn anew is the rest: which leaf lies where, light and shade, the exposure.
+shape and size, and the grain. The rest is drawn anew: which leaf lies where, light and shade, the exposure.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from numpy.random import Generator
 from s2vc.manifests.backgrounds import LEAVES, Bytes, Scenery, draw_grain, paint_background
 
 PALETTE_SIZE = 6
-"""Colours of a scene, of the family's hues in turn."""
+"""A scene has so many colours, of the family's hues in turn."""
 
 USUAL_SHAPE = 4 / 3
-"""Width over height at which LEAVES leaves are painted; a wider canvas gets more."""
+"""LEAVES leaves are painted at this width over height; a wider canvas gets more."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of background.
+    """Describes one kind of background.
 
     hues: pairs (yellow against blue, red against green) on the OPPONENT axes. turn, disorder: direction of the leaves'
     long axis, from the right towards the bottom, and its deviation, in radians. stretch: length over width. power: of
@@ -38,7 +38,7 @@ class Family:
 
 
 ANY_DIRECTION = 3.0
-"""A deviation after which no direction is left."""
+"""After such a deviation no direction is left."""
 
 FAMILIES: dict[str, Family] = {
     "bricks": Family(((0.36, 0.24), (0.28, 0.28), (0.22, 0.14)), 0.0, 0.04, 2.2, 7.0, (0.07, 0.16), 0.5),
@@ -56,11 +56,11 @@ FAMILIES: dict[str, Family] = {
 }
 
 SCENES = tuple(FAMILIES)
-"""In the order of their names."""
+"""They are in the order of their names."""
 
 
 def draw_scene(scene: str, size: tuple[int, int], unit: int, rng: Generator) -> Bytes:
-    """Draw a background of a family, uint8 (H, W, 3); unit: the height in pixels that its leaves are measured by."""
+    """Draw a background of a family, uint8 (H, W, 3). unit: the height in pixels that its leaves are measured by."""
     family = FAMILIES[scene]
     hues = np.array(family.hues)[np.arange(PALETTE_SIZE) % len(family.hues)] + rng.normal(0, 0.02, (PALETTE_SIZE, 2))
     palette = np.column_stack([rng.normal(0, 0.75, PALETTE_SIZE), hues]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""UCF101, from its own lists (the folder `ucfTrainTestlist`): all the splits that are there, side by side."""
+"""UCF101, from its own lists (the folder `ucfTrainTestlist`), with all the splits that are there side by side."""
 
 from pathlib import Path
 
@@ -9,11 +9,9 @@ from s2vc.manifests.text import parse_whole_number, read_lines
 
 
 def read_ucf101(root: Path, lists: Path) -> Reading:
-    """UCF101 under root (`Class/v_x.avi`) with split1 to split3, as far as the folder lists has them.
-
-    Labels are the numbers of classInd.txt minus 1. Raises UserError for a missing list, a line that does not
-    parse, a class that classInd.txt lacks or numbers otherwise, and where no listed video is on disk.
-    """
+    """Read UCF101 under root (`Class/v_x.avi`) with split1 to split3, as far as the folder lists has them.
+    Labels are the numbers of classInd.txt minus 1. Raises UserError for a missing list, a line that does not parse, a
+    class that classInd.txt lacks or numbers otherwise, and where no listed video is on disk."""
     disk = FolderFiles(root)
     labels = {name: label for label, name in enumerate(read_class_names(lists / "classInd.txt"))}
     listed_videos = ListedVideos()
@@ -26,7 +24,7 @@ def read_ucf101(root: Path, lists: Path) -> Reading:
 
 
 def _splits(lists: Path) -> list[int]:
-    """The splits of which a list is there: of half a split, reading the other half will complain."""
+    """Find the splits of which a list is there: of half a split, reading the other half will complain."""
     names = ("trainlist0{}.txt", "testlist0{}.txt")
     there = [number for number in (1, 2, 3) if any((lists / name.format(number)).exists() for name in names)]
     if not there:
@@ -35,7 +33,7 @@ def _splits(lists: Path) -> list[int]:
 
 
 def _parse(line: str, labels: dict[str, int], where: str) -> tuple[str, str]:
-    """Video id and class of `Class/v_x.avi 1`; the number is only in the training lists."""
+    """Parse video id and class of `Class/v_x.avi 1`; the number is only in the training lists."""
     path, _, number = line.partition(" ")
     class_name, slash, name = path.partition("/")
     if not (slash and name) or (number and parse_whole_number(number) is None):

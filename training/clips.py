@@ -70,7 +70,7 @@ class ClipDataset(Dataset):
         self.videos = training_videos(self.cache, split, label)
         self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
         check_variants(self.cache, self.variants, clip_length, frame_step)
-        # In shared memory, so that loader workers that live on see the epoch change.
+        # It is in shared memory, so that loader workers that live on see the epoch change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:

@@ -29,7 +29,8 @@ from s2vc.training.trainer import DECAY_POINTS, resolve_settings, total_steps
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """Is ready to be trained. settings: resolved. notes: sentences on the regime, and on what was not done as asked."""
+    """Holds what is ready to be trained. settings: resolved. notes: sentences on the regime, and on what was not done
+    as asked."""
 
     settings: TrainingSettings
     clips: ClipDataset

@@ -20,8 +20,8 @@ CHECKPOINT_FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Is a row of metrics.csv. step: counts from 1 over the whole run. loss: in nats. top1, top5: shares of clips, or
-    of DPC's places, whose target is the highest logit, or among the five highest. batch_top1: share of queries whose
+    """Holds a row of metrics.csv. step: counts from 1 over the whole run. loss: in nats. top1, top5: shares of clips,
+    or of DPC's places, whose target is the highest logit, or among the five highest. batch_top1: share of queries whose
     own key is the nearest among those of the step, NaN with classes (s2vc.training.moco.Scores,
     s2vc.training.dpc.DPC.forward). clips_per_second: counts queries. data_wait: share of the time."""
 

@@ -42,7 +42,7 @@ MAX_CACHED_MASKS = 2048
 
 
 class Pair(NamedTuple):
-    """Is two frames, each given by a row of the index and its number in the video. group: the class of the first."""
+    """Holds two frames, each given by a row of the index and its number in the video. group: the class of the first."""
 
     comparison: str
     group: str

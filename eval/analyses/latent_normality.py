@@ -46,7 +46,7 @@ MIN_FRAMES = 16
 
 @dataclass(frozen=True)
 class Series:
-    """Is a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
+    """Holds a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
     values: (n,) float64; pixels in [0, 1]."""
 
     kind: str
@@ -62,7 +62,7 @@ class Series:
 
 @dataclass(frozen=True)
 class NormalFit:
-    """Is a normal fitted to a series of n values, and how well it fits; p-values of both tests, 0 to 1."""
+    """Describes a normal fitted to a series of n values, and how well it fits; p-values of both tests, 0 to 1."""
 
     n: int
     mean: float

@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Correlation:
-    """Is Pearson's r over `classes` points, with the bounds of its bootstrap interval (95 %)."""
+    """Holds Pearson's r over `classes` points, with the bounds of its bootstrap interval (95 %)."""
 
     r: float
     low: float

@@ -18,7 +18,7 @@ MEDIA_TYPES = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg"}
 
 @dataclass(frozen=True)
 class Picture:
-    """Is a picture as a page shows it. uri: with the whole file in it. width, height: in pixels."""
+    """Represents a picture as a page shows it. uri: with the whole file in it. width, height: in pixels."""
 
     uri: str
     width: int

@@ -21,7 +21,7 @@ DESCRIPTION = (
 
 @dataclass(frozen=True)
 class Result:
-    """Is one result. mark: R1, R2, … over the page. content: its JSON. training_settings: of the run that made its
+    """Holds one result. mark: R1, R2, … over the page. content: its JSON. training_settings: of the run that made its
     backbone, None where that run is not at hand. epochs_done: of it, None where that is not known."""
 
     mark: str

@@ -54,7 +54,7 @@ PRETRAINING_COLUMNS = ("method", "variant", "epochs", "head", "key_augment")
 
 @dataclass(frozen=True)
 class Cell:
-    """Is a number in a table. text: as shown. exact: as recorded. best: the highest of its column among comparable
+    """Shows a number in a table. text: as shown. exact: as recorded. best: the highest of its column among comparable
     rows."""
 
     text: str = EMPTY
@@ -65,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Is a row of a table. mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
+    """Shows a row of a table. mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
     comparable; comparable, with which results; other_work, whether it is another work's."""
 
     mark: str
@@ -89,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """Is the table of a task. headings: of the settings. metrics: of the numbers."""
+    """Represents the table of a task. headings: of the settings. metrics: of the numbers."""
 
     title: str
     headings: list[str]

@@ -24,7 +24,7 @@ PER_TRIAL_SETTINGS = ("method", "alpha", "keep", "variant", "draws", "seed", "wo
 
 @dataclass(frozen=True)
 class Trial:
-    """Is one training run and its evaluation. variant: the name of the one its keys come from; None for MoCo."""
+    """Names one training run and its evaluation. variant: the one that its keys come from; None for MoCo."""
 
     variant: str | None
     seed: int
