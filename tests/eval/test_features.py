@@ -113,7 +113,7 @@ def test_two_frames_are_shuffled_into_the_other_order() -> None:
     assert all(frame_order(View(32, 2, order="shuffled"), row, 0).tolist() == [1, 0] for row in range(20))
 
 
-def test_features_are_told_apart_by_weights_and_view(cache_path: Path) -> None:
+def test_features_are_distinguished_by_weights_and_view(cache_path: Path) -> None:
     cache, backbone = Cache(cache_path), Brightness()
     rows, state = np.array([0, 1]), backbone.state_dict()
     one = features_hash(cache, rows, state, View(32, 16))

@@ -25,7 +25,7 @@ def test_videos_on_disk_are_kept_sorted_with_what_the_list_says(place):
     assert reading.notes == []
 
 
-def test_missing_videos_are_counted_and_told_apart_with_the_rest_of_their_row(place):
+def test_missing_videos_are_counted_and_distinguished_with_the_rest_of_their_row(place):
     place.put("a/1.mp4")
     reading = find(place, "a/1.mp4", "a/2.mp4", "no/3.mp4", class_name=["A", "A", "B"], split1=["train"] * 3)
     assert reading.table["video_id"].tolist() == ["a/1.mp4"]

@@ -296,7 +296,7 @@ def test_worker_processes_read_the_same_pairs(cache_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("part", ["frames", "motion"])
-def test_a_damaged_shard_is_told_in_one_line(part: str, workers: int, cache_path: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_reported_in_one_line(part: str, workers: int, cache_path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(cache_path, cache)
     for path in (cache / part).rglob("*.h5"):

@@ -253,7 +253,7 @@ def test_the_learning_rate_stays_as_it_is(warmup: int) -> None:
 @pytest.mark.parametrize("regime", ["paper", "small"])
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_said_of_negatives_or_a_queue(method: str, regime: str) -> None:
-    chosen = {"method": method, "regime": regime, "batch": 4}  # of which MoCo would be told
+    chosen = {"method": method, "regime": regime, "batch": 4}  # MoCo would get a note on it.
     assert resolve_settings(with_regime([chosen, METHODS[method]], 90), 90)[1] == []
     assert len(resolve_settings(with_regime([chosen | {"method": "moco"}], 90), 90)[1]) == 1
 

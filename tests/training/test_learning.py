@@ -1,4 +1,4 @@
-"""Whether a run learns: chance is told from learning on real sequences, a warning comes once, and lines stay short."""
+"""Whether a run learns: learning is distinguished from chance, a warning comes once, lines stay short."""
 
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def learning() -> list[float]:
     return trained(320, related=True)
 
 
-def test_a_run_that_learns_is_told_from_one_that_cannot(guessing: list[float], learning: list[float]) -> None:
+def test_a_run_that_learns_is_distinguished_from_one_that_cannot(guessing: list[float], learning: list[float]) -> None:
     assert at_chance(guessing[-AVERAGED_STEPS:], BATCH)
     assert not at_chance(learning[-AVERAGED_STEPS:], BATCH)
     assert np.mean(learning[-AVERAGED_STEPS:]) > 3 / BATCH
@@ -83,8 +83,8 @@ def test_guessing_is_hardly_ever_taken_for_learning(candidates: int) -> None:
     assert np.mean([at_chance(shares, candidates) for shares in hits.tolist()]) > 0.99
 
 
-def test_the_measured_cases_are_told_apart() -> None:
-    # README's run on 120 clips: its first 60 steps and its last; and the queue of keys that were told by their age.
+def test_the_measured_cases_are_distinguished() -> None:
+    # README's run on 120 clips: its first 60 steps and its last; and the queue of keys recognised by their age.
     assert not at_chance([0.051] * 60, 30) and not at_chance([0.168] * 60, 30)
     assert at_chance([0.10] * 20, 12)
     # Where all embeddings have become one, the first key is everybody's nearest.
@@ -166,7 +166,7 @@ def test_progress_names_chance_within_a_hundred_columns() -> None:
     assert len(f"train: 1570/6000 steps, 0.18 steps/s, {note}, 49:14 min left") <= 100
 
 
-def test_a_query_is_told_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_process() -> None:
+def test_a_query_is_distinguished_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_process() -> None:
     several = {"batch": 16, "workers": 4}
     assert (
         candidate_count(merge_settings({"alpha": [0.5]}, several))
@@ -178,7 +178,7 @@ def test_a_query_is_told_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"alpha": [0.5]}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), top-1 25.0% (chance 6.2%), "),
         (REGIMES["small"] | {"method": "moco"}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), "),
@@ -188,5 +188,7 @@ def test_a_query_is_told_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_
         ),
     ],
 )
-def test_the_end_of_a_run_names_each_share_with_its_own_chance(given: dict[str, object], told: str) -> None:
-    assert _learning_summary(records([0.5, 0.0]), merge_settings({"batch": 8}, given), 1 / 16) == told + "top-5 50.0%"
+def test_the_end_of_a_run_names_each_share_with_its_own_chance(given: dict[str, object], message: str) -> None:
+    assert (
+        _learning_summary(records([0.5, 0.0]), merge_settings({"batch": 8}, given), 1 / 16) == message + "top-5 50.0%"
+    )

@@ -48,7 +48,7 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"epochs": 0}, "epochs is 1 or more"),
@@ -80,8 +80,8 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
     ],
 )
-def test_nonsense_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_nonsense_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         merge_settings({**ALPHA, **wrong})
 
 
@@ -97,7 +97,7 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"backbone": "r3d18"}, "takes --backbone r2d3d18"),
         ({"predicted": 8}, "predicted is less than the 8 blocks"),
@@ -113,8 +113,8 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
         ({"method": "moco", "blocks": 4}, "blocks belongs to --method dpc"),
     ],
 )
-def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         merge_settings({"method": "dpc", **wrong})
 
 

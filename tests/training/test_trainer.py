@@ -35,10 +35,10 @@ def test_batch_and_queue_fit_the_videos() -> None:
     settings = fill_defaults(merge_settings({"alpha": [0.5]}))
     assert resolve_settings(settings, 9537)[0].queue == "2048"
     assert resolve_settings(settings, 9537)[1] == []
-    few, told = resolve_settings(settings, 1000)
-    assert (few.batch, few.queue, len(told)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
-    fewer, told = resolve_settings(settings, 90)
-    assert (fewer.batch, fewer.queue, len(told)) == (90, "22", 2)
+    few, notes = resolve_settings(settings, 1000)
+    assert (few.batch, few.queue, len(notes)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
+    fewer, notes = resolve_settings(settings, 90)
+    assert (fewer.batch, fewer.queue, len(notes)) == (90, "22", 2)
     assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
     two = merge_settings({"alpha": [0.5], "workers": 2, "batch": 32})
     asked = {"alpha": [0.5], "negatives": "batch", "batch": 17}
@@ -188,7 +188,7 @@ def wait_for_steps(run: Path, steps: int, process: "subprocess.Popen[str]") -> N
         time.sleep(0.02)
 
 
-def undisturbed(run: Path, *arguments: object) -> Path:
+def reference_run(run: Path, *arguments: object) -> Path:
     """A run of two epochs, four steps, that nothing stops."""
     code, output = finish(start(command(*arguments)))
     assert code == 0, output
@@ -197,16 +197,16 @@ def undisturbed(run: Path, *arguments: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In the small regime, which is chosen for so few videos: negatives from the batch."""
-    run = tmp_path_factory.mktemp("quiet") / "run"
-    return undisturbed(run, cache_path, run)
+    run = tmp_path_factory.mktemp("reference") / "run"
+    return reference_run(run, cache_path, run)
 
 
 @pytest.fixture(scope="module")
-def quiet_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("queue") / "run"
-    return undisturbed(run, cache_path, run, "--regime", "paper")
+    return reference_run(run, cache_path, run, "--regime", "paper")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    quiet = request.getfixturevalue("quiet" if regime == "small" else "quiet_with_queue")
+    reference = request.getfixturevalue("reference" if regime == "small" else "reference_with_queue")
     run, chosen = tmp_path / "run", ["--regime", regime]
     process = start(command(cache_path, run, *chosen))
     wait_for_steps(run, steps, process)
@@ -233,37 +233,41 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     assert len(losses(run)) < 4
     ended, output = finish(start(command(cache_path, run, *chosen)))
     assert ended == 0, output
-    assert losses(run) == losses(quiet)
-    found, expected = weights(run), weights(quiet)
+    assert losses(run) == losses(reference)
+    found, expected = weights(run), weights(reference)
     assert ("queue" in found) == (regime == "paper")
     assert found.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
-def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+def test_loader_workers_change_nothing(reference: Path, cache_path: Path, tmp_path: Path) -> None:
     code, output = finish(
         start([*command(cache_path, tmp_path / "run"), "--loader-workers", "0", "--checkpoint-minutes", "9"])
     )
     assert code == 0, output
-    assert losses(tmp_path / "run") == losses(quiet)
+    assert losses(tmp_path / "run") == losses(reference)
 
 
-def test_a_finished_run_is_told_to_be_done(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
-    before, done = weights(quiet), losses(quiet)
-    code, output = finish(start(command(cache_path, quiet)))
+def test_a_finished_run_is_reported_as_done(
+    reference: Path, cache_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    before, done = weights(reference), losses(reference)
+    code, output = finish(start(command(cache_path, reference)))
     assert code == 0 and "4 of 4 steps done" in output
-    assert losses(quiet) == done
-    assert all(torch.equal(a, b) for a, b in zip(weights(quiet).values(), before.values(), strict=True))
+    assert losses(reference) == done
+    assert all(torch.equal(a, b) for a, b in zip(weights(reference).values(), before.values(), strict=True))
 
 
-def test_other_settings_are_refused_by_name(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
-    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 2, "--lr", 0.01, "--out", quiet)
+def test_other_settings_are_refused_by_name(
+    reference: Path, cache_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 2, "--lr", 0.01, "--out", reference)
     assert result.exit_code == 2
     assert "lr is 0.001 there, 0.01 here" in result.output
 
 
-def test_a_full_disk_at_a_checkpoint_is_told_and_the_last_one_stays(
-    cache_path: Path, quiet: Path, tmp_path: Path
+def test_a_full_disk_at_a_checkpoint_is_reported_and_the_last_one_stays(
+    cache_path: Path, reference: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     process = start(command(cache_path, run))
@@ -280,12 +284,12 @@ def test_a_full_disk_at_a_checkpoint_is_told_and_the_last_one_stays(
     assert [p.name for p in run.iterdir() if "attempt" in p.name] == []
     code, output = finish(start(command(cache_path, run)))
     assert code == 0, output
-    assert losses(run) == losses(quiet)
+    assert losses(run) == losses(reference)
 
 
-def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(reference: Path, cache_path: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(quiet, run)
+    shutil.copytree(reference, run)
     torch.save({"state_dict": {}}, run / "checkpoint.pt")
     code, output = finish(start(command(cache_path, run)))
     assert code == 2

@@ -173,24 +173,24 @@ def test_without_labels_adjacent_frames_alone_are_compared(
     assert set(numbers["per_class"]) == {"intra-video"} and "inter_class_z" not in numbers
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("similarity", cache, "--pairs", 3, "--out", tmp_path / "out", *arguments)
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "alpha 100 keeps no latent" in told(labelled_cache, "--alpha", 100)
+    assert "alpha 100 keeps no latent" in error_line(labelled_cache, "--alpha", 100)
     cache = changed(labelled_cache, tmp_path, "mp4,1,c1", "mp4,,c1")
-    assert "5 of 10 videos have no label, first 10.mp4" in told(cache)
+    assert "5 of 10 videos have no label, first 10.mp4" in error_line(cache)
     shutil.rmtree(cache / "receipts" / "encode")
-    assert "has no latents" in told(cache)
+    assert "has no latents" in error_line(cache)
     index = cache / "index.csv"
     index.write_text(index.read_text().replace(",20,ok,", ",0,failed,broken"))
-    assert "no video of" in told(cache) and "has frames" in told(cache)
+    assert "no video of" in error_line(cache) and "has frames" in error_line(cache)
 
 
-def test_a_damaged_latent_is_told(labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_latent_is_reported(labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     cache = Cache(tmp_path / "cache")
     shutil.rmtree(cache.layout.latents(0) / "z" / "c")

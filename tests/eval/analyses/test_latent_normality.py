@@ -110,15 +110,15 @@ def test_the_command_writes_numbers_and_a_figure(evaluate: Evaluate, labelled_ca
     assert Image.open(path.with_suffix(".png")).size[0] > 400
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("normality", cache, "--out", tmp_path / "out", *arguments)
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "no latent of the 10 videos has an STD below alpha 0" in told(labelled_cache, "--alpha", 0)
+    assert "no latent of the 10 videos has an STD below alpha 0" in error_line(labelled_cache, "--alpha", 0)
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",20,ok,", ",15,ok,"))
-    assert "16 frames or more; the longest has 15" in told(tmp_path / "cache")
+    assert "16 frames or more; the longest has 15" in error_line(tmp_path / "cache")

@@ -133,19 +133,19 @@ def test_without_labels_there_are_no_classes(evaluate: Evaluate, cache_path: Pat
     assert json.loads(next((tmp_path / "out").glob("*.json")).read_text())["per_class"] == {}
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, cache_path: Path, tmp_path: Path) -> None:
-    def told(cache: Path) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, cache_path: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path) -> str:
         result = evaluate("motion", cache, "--out", tmp_path / "out")
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "nothing" in told(tmp_path / "nothing")
+    assert "nothing" in error_line(tmp_path / "nothing")
     shutil.copytree(cache_path, tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").iterdir():
         path.unlink()
-    assert "s2vc-prep verify" in told(tmp_path / "cache")
+    assert "s2vc-prep verify" in error_line(tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     for frames in (40, 21, 33, 9):
         index.write_text(index.read_text().replace(f",{frames},ok,", ",1,ok,"))
-    assert "2 frames or more; the longest has 1" in told(tmp_path / "cache")
+    assert "2 frames or more; the longest has 1" in error_line(tmp_path / "cache")

@@ -123,19 +123,19 @@ def test_all_videos_are_drawn_from_on_demand(evaluate: Evaluate, cache_path: Pat
     assert "1 videos have no correlation" in result.output
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("saliency", cache, "random", *SMALL, *arguments, "--out", tmp_path / "out")
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "no split 'split9'" in told(labelled_cache, "--split", "split9")
-    assert "single cell" in told(labelled_cache, "--size", 32)
+    assert "no split 'split9'" in error_line(labelled_cache, "--split", "split9")
+    assert "single cell" in error_line(labelled_cache, "--size", 32)
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",test,", ",train,"))
-    assert "no test videos" in told(tmp_path / "cache")
+    assert "no test videos" in error_line(tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").iterdir():
         path.unlink()
-    assert "s2vc-prep verify" in told(tmp_path / "cache", "--split", "all")
+    assert "s2vc-prep verify" in error_line(tmp_path / "cache", "--split", "all")

@@ -117,8 +117,8 @@ def test_a_run_shows_settings_progress_metrics_and_curves(trained: Path, evaluat
     page = Page(tmp_path / "r.html")
     assert "step 6 of 6, epoch 3 of 3, finished" in page.text
     differing, same = page.text.split("settings as by default")
-    for told in ("backbone s3d r3d18", "clip_length 8 32", "size 32 128", "epochs 3 500", "alpha 0.5 –"):
-        assert told in differing
+    for message in ("backbone s3d r3d18", "clip_length 8 32", "size 32 128", "epochs 3 500", "alpha 0.5 –"):
+        assert message in differing
     assert "temperature 0.07" in same and "temperature" not in differing
     drawn = base64.b64encode((trained / "curves.png").read_bytes()).decode()
     assert f"data:image/png;base64,{drawn}" in page.html
@@ -138,8 +138,8 @@ def test_a_run_of_the_small_regime_is_shown_against_the_papers(tmp_path: Path) -
     run = written_run(tmp_path / "run", done=3, alpha=[0.5], regime="small", queue="auto", **REGIMES["small"])
     report = write_report([run], tmp_path / "r.html")
     differing, _ = Page(tmp_path / "r.html").text.split("settings as by default")
-    for told in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
-        assert told in differing
+    for message in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
+        assert message in differing
     assert report.pictures.count == 1  # curves, with chance within a batch
 
 
@@ -276,7 +276,7 @@ def damaged_sweep(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "told"),
+    ("prepare", "message"),
     [
         (lambda folder: None, "has nothing to report"),
         (lambda folder: folder.rmdir(), "there is no folder"),
@@ -291,8 +291,8 @@ def damaged_sweep(folder: Path) -> None:
         (damaged_sweep, "sweep.csv is damaged"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    prepare: Callable[[Path], None], told: str, evaluate: Evaluate, tmp_path: Path
+def test_mistakes_are_reported_in_one_line(
+    prepare: Callable[[Path], None], message: str, evaluate: Evaluate, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -300,15 +300,15 @@ def test_mistakes_are_told_in_one_line(
     result = evaluate("report", folder, "--out", tmp_path / "r.html")
     assert result.exit_code == 2, result.output
     (line,) = result.output.splitlines()
-    assert line.startswith("s2vc-eval: ") and told in line
+    assert line.startswith("s2vc-eval: ") and message in line
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_page_that_cannot_be_written_is_told(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_reported(evaluate: Evaluate, tmp_path: Path) -> None:
     run = written_run(tmp_path / "run", method="moco")
-    for out, told in ((tmp_path, "is a folder"), (run / "settings.yaml" / "r.html", "cannot be written")):
+    for out, message in ((tmp_path, "is a folder"), (run / "settings.yaml" / "r.html", "cannot be written")):
         result = evaluate("report", run, "--out", out)
-        assert result.exit_code == 2 and told in result.output and len(result.output.splitlines()) == 1
+        assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
 
 
 # --- beside the paper
@@ -357,7 +357,7 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"size": 32}, "size 32 here, 112 in the paper"),
         ({"frames": 8}, "frames 8 here, 16 in the paper"),
@@ -371,14 +371,14 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
     ],
 )
 def test_what_differs_in_the_evaluation_is_said(
-    change: dict[str, Any], told: str, as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     result = read_one(tmp_path / "r", as_the_paper | change)
-    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [told]
+    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [message]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"head": "mlp"}, "head mlp here, linear in the paper"),
         ({"key_augment": "crop"}, "key augmentation crop here, full in the paper"),
@@ -392,21 +392,21 @@ def test_what_differs_in_the_evaluation_is_said(
     ],
 )
 def test_what_differs_in_the_pre_training_is_said(
-    change: dict[str, Any], told: str, as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     own = {"method": "s2vc", "variant": ["alpha0.5-zero-clip16"]} | change
     run = written_run(tmp_path / "other", own.get("epochs", 500), **own)
     said = {k: v for k, v in change.items() if k in ("head", "key_augment", "epochs")}
     result = read_one(tmp_path / "r", as_the_paper | said | {"checkpoint": str(run)})
-    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [told]
+    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [message]
 
 
 def test_a_run_that_is_not_done_has_the_epochs_that_are(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
     own = {"method": "s2vc", "variant": ["alpha0.5-zero-clip16"]}
-    for done, told in ((33, "epochs 33 here, 500 in the paper"), (0, "epochs not recorded")):
+    for done, message in ((33, "epochs 33 here, 500 in the paper"), (0, "epochs not recorded")):
         run = written_run(tmp_path / str(done), done, **own)
         result = read_one(tmp_path / "r", as_the_paper | {"checkpoint": str(run)})
-        assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [f"pre-training {told}"]
+        assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [f"pre-training {message}"]
 
 
 def test_the_flow_in_the_loop_is_the_paper_s_method(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_dpc_stands_beside_the_supplement_s_rows(dpc_as_the_paper: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"blocks": 6}, "blocks of a clip 6 here, 8 in the paper"),
         ({"predicted": 1}, "predicted blocks 1 here, 3 in the paper"),
@@ -464,7 +464,7 @@ def test_dpc_stands_beside_the_supplement_s_rows(dpc_as_the_paper: dict[str, Any
     ],
 )
 def test_what_differs_in_dpc_is_said(
-    change: dict[str, Any], told: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     run = Path(str(dpc_as_the_paper["checkpoint"]))
     settings = merge_settings(
@@ -472,7 +472,7 @@ def test_what_differs_in_dpc_is_said(
     )
     (run / "settings.yaml").write_text(settings_yaml(fill_defaults(settings)))
     result = read_one(tmp_path / "r", dpc_as_the_paper)
-    assert told in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
+    assert message in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
 
 
 def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str, Any], tmp_path: Path) -> None:
@@ -518,7 +518,7 @@ def test_rows_of_ours_are_bold_only_beside_such_of_the_same_settings(
         ("kinetics400_cache", "k400"), ("ucf101-subset", None), ("my-ucf101", None), ("clips", None), ("", None),
     ],
 )  # fmt: skip
-def test_a_dataset_is_told_by_the_whole_name_only(cache: str, dataset: str | None) -> None:
+def test_a_dataset_is_recognised_by_the_whole_name_only(cache: str, dataset: str | None) -> None:
     assert dataset_of(cache) == dataset
 
 

@@ -97,8 +97,8 @@ def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path)
     assert means.loc[HALF.name, f"{gain} ±"] == pytest.approx(0.1 / np.sqrt(3))  # of 0.1, 0.2 and 0.0
     assert means.loc[SOME.name, gain] == pytest.approx(-0.05)  # over the two seeds that both have
     assert means.loc[SOME.name, "seeds"] == 2
-    told = markdown(summary(made_up()))
-    assert "40.0 ± 5.8 | +10.0 ± 5.8" in told and "## linear" in told and "18.0 %" in told
+    message = markdown(summary(made_up()))
+    assert "40.0 ± 5.8 | +10.0 ± 5.8" in message and "## linear" in message and "18.0 %" in message
     assert main_numbers(summary(made_up())) == [number, "linear/top1"]
     plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
     assert Image.open(tmp_path / "c.png").size[0] > 800
@@ -210,7 +210,7 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "say how much to suppress"),
         (["--alphas", "0.5,x"], "is no list such as"),
@@ -220,13 +220,13 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
         (["--alphas", "0.5", "--size", "8"], "size is 32 pixels or more"),
     ],
 )
-def test_mistakes_are_told_before_anything_starts(
-    labelled_cache: Path, tmp_path: Path, arguments: list[str], told: str
+def test_mistakes_are_reported_before_anything_starts(
+    labelled_cache: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     from s2vc.eval.cli.sweep import main
 
     done = CliRunner().invoke(main, [str(labelled_cache), "--out", str(tmp_path / "s"), *arguments])
-    assert done.exit_code == 2 and told in done.output, done.output
+    assert done.exit_code == 2 and message in done.output, done.output
     assert not (tmp_path / "s").exists()
 
 
