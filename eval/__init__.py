@@ -1,1 +1,1 @@
-"""What a pre-trained backbone is worth: downstream tasks on the stored frames."""
+"""Evaluation of a pre-trained backbone, by downstream tasks on the stored frames and by analyses."""

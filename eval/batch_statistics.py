@@ -1,4 +1,5 @@
-"""Batch norm without running statistics, made fit for evaluation: measured on training videos, then the same for all.
+"""Statistics for batch norm that has none of its own: they are measured on training videos and then hold for all
+videos.
 
 A backbone such as r2d3d18 normalises by the statistics of what it is given together, so that the features of a video
 would depend on the others of its batch. The published classifier remembers statistics while it is fine-tuned; published
@@ -12,29 +13,27 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from s2vc.eval.videos import stored_rows
-from s2vc.eval.view import Crops, StoredWindows, View
-from s2vc.manifests.errors import UserError
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
-from s2vc.training.loader import Telling, begin_worker, collate_told
+from s2vc.training.loader import batches_of, data_loader
 from s2vc.training.selection import TRAIN, split_column
 
-VIDEOS = 128
-"""Training videos that are measured, by a window from the middle of each. Which ones depends on nothing but the set."""
+MEASURED_VIDEOS = 128
+"""So many training videos are measured, by the middle window of each. Which ones depends on nothing but the set."""
 
 BATCH = 16
 
 
-def fix_statistics(
+def set_batch_statistics(
     backbone: nn.Module, cache: Cache, split: str | None, view: View, device: torch.device, workers: int
 ) -> None:
     """Give the batch norm of a backbone the statistics of the cache's training videos, where it has none of its own.
 
-    From then on, in evaluation mode, the features of a clip depend on that clip alone. split: None: the first; where it
-    names no training videos with frames, all videos are taken. view: centre crops of natural windows. workers:
-    processes that read. Raises UserError where there is no video, and where stored frames cannot be read.
+    From then on, in evaluation mode, the features of a clip depend on that clip alone. split: None means the first
+    column; where it names no training videos with frames, all videos are taken. view: centre crops of natural windows.
+    workers: processes that read. Raises UserError where there is no video, and where stored frames cannot be read.
     """
     layers = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm3d) and not m.track_running_stats]
     if not layers:
@@ -43,37 +42,28 @@ def fix_statistics(
         layer.running_mean = torch.zeros(layer.num_features)
         layer.running_var = torch.ones(layer.num_features)
         layer.num_batches_tracked = torch.zeros((), dtype=torch.long)
-        layer.track_running_stats, layer.momentum = True, None  # None: the mean over all batches
+        layer.track_running_stats, layer.momentum = True, None  # None takes the mean over all batches.
     backbone.to(device).train()
-    crops = Crops(view).to(device)
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with torch.no_grad(), half:
-        for number, stored in enumerate(_batches(cache, _measured_rows(cache, split), view, workers)):
+    crops = WindowCrops(view).to(device)
+    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), autocast:
+        for number, stored in enumerate(_batches(cache, _rows_to_measure(cache, split), view, workers)):
             backbone(crops(stored.to(device), number, 0))
     backbone.eval()
 
 
-def _measured_rows(cache: Cache, split: str | None) -> np.ndarray:
-    """Rows of the index, (VIDEOS,) or fewer, in an order that mixes classes."""
+def _rows_to_measure(cache: Cache, split: str | None) -> np.ndarray:
+    """Choose rows of the index, (MEASURED_VIDEOS,) or fewer, in an order that mixes classes."""
     stored, column = stored_rows(cache), split_column(cache, split)
     if column in cache.index:
         training = stored[(cache.index[column] == TRAIN).to_numpy()[stored]]
         stored = training if len(training) else stored
-    return np.random.default_rng(0).permutation(stored)[:VIDEOS]
+    return np.random.default_rng(0).permutation(stored)[:MEASURED_VIDEOS]
 
 
 def _batches(cache: Cache, rows: np.ndarray, view: View, workers: int) -> Iterator[Tensor]:
-    """The middle windows of videos, (n, T, H, W, 3) uint8, in batches of about equal size."""
+    """Read the middle windows of videos, (n, T, H, W, 3) uint8, in batches of about equal size."""
     windows = StoredWindows(cache, rows, view)
     middle = (windows.offsets[rows] + windows.offsets[rows + 1]) // 2
-    loader: DataLoader[Tensor] = DataLoader(
-        Telling(windows),
-        batch_sampler=[part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))],
-        num_workers=workers,
-        collate_fn=collate_told,
-        worker_init_fn=begin_worker if workers else None,
-    )
-    for stored in loader:
-        if isinstance(stored, UserError):
-            raise stored
-        yield stored
+    batches = [part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))]
+    return batches_of(data_loader(windows, workers, batch_sampler=batches))

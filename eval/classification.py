@@ -1,4 +1,4 @@
-"""How well a classifier does: accuracies over videos, by class, and what is taken for what."""
+"""How well a classifier does: accuracies over videos and by class, and which classes it takes for which."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 TOP = 5
-SHOWN_NAMES = 60
-"""Classes of a confusion matrix whose names can be read in the picture."""
+MAX_NAMED_CLASSES = 60
+"""The names of more classes cannot be read in the picture of a confusion matrix."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """scores (N, classes): of each test video, higher is likelier. targets (N,) int64: its class, 0 to classes - 1.
-
-    names: of the classes.
-    """
+    """Holds scores (N, classes) of each test video, higher is likelier; targets (N,) int64, its class; and the classes'
+    names."""
 
     scores: np.ndarray
     targets: np.ndarray
@@ -26,7 +24,7 @@ class Classification:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """top1, top5 (where there are more classes than that), and top1 averaged over the classes."""
+        """Compute top1, top5 (where there are more classes than that), and top1 averaged over the classes."""
         ranked = np.argsort(-self.scores, axis=1, kind="stable")
         hits = ranked == self.targets[:, None]
         numbers = {"top1": float(hits[:, 0].mean())}
@@ -37,21 +35,22 @@ class Classification:
 
     @property
     def per_class(self) -> np.ndarray:
-        """Share of each class's videos that are found: (classes,) float64, NaN for a class without test videos."""
+        """Compute the share of each class's videos that are recognised: (classes,) float64, NaN without test videos."""
         matrix = self.confusion
         with np.errstate(invalid="ignore"):
             return np.diag(matrix) / matrix.sum(axis=1)
 
     @property
     def confusion(self) -> np.ndarray:
-        """(classes, classes) int64: videos of class i that were taken for class j."""
+        """Count the videos of class i that were taken for class j: (classes, classes) int64."""
         matrix = np.zeros((len(self.names), len(self.names)), np.int64)
         np.add.at(matrix, (self.targets, self.scores.argmax(axis=1)), 1)
         return matrix
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the result's JSON: accuracy by class, None without test videos, and the confusion matrix by rows."""
+        """Give what the JSON has besides: accuracy by class, None without test videos, and the confusion matrix by
+        rows."""
         return {
             "per_class": {
                 n: None if np.isnan(a) else float(a) for n, a in zip(self.names, self.per_class, strict=True)
@@ -61,7 +60,7 @@ class Classification:
         }
 
     def by_video(self, videos: list[str]) -> list[dict[str, Any]]:
-        """For the JSON, the test videos by their ids: class, what it was taken for, and the score of that."""
+        """Describe each test video for the JSON by its id, its class, what it was taken for, and the score of that."""
         taken = self.scores.argmax(axis=1)
         return [
             {"video_id": video, "class": self.names[target], "taken_for": self.names[found], "score": float(score)}
@@ -69,7 +68,7 @@ class Classification:
         ]
 
     def plot(self, path: Path, title: str) -> None:
-        """The confusion matrix as a PNG, each row in shares of its class."""
+        """Plot the confusion matrix as a PNG, each row in shares of its class."""
         from matplotlib.figure import Figure
 
         matrix = self.confusion
@@ -78,7 +77,7 @@ class Classification:
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-        if len(self.names) <= SHOWN_NAMES:
+        if len(self.names) <= MAX_NAMED_CLASSES:
             places = range(len(self.names))
             axes.set_xticks(places, self.names, rotation=90)
             axes.set_yticks(places, self.names)
@@ -86,5 +85,4 @@ class Classification:
         axes.set_ylabel("class")
         axes.set_title(title)
         figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
-        with files.attempt(path) as aside:
-            figure.savefig(aside, format="png", dpi=120)
+        save_figure(figure, path)

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from s2vc.eval.batch_statistics import fix_statistics
-from s2vc.eval.features import Features, extract
-from s2vc.eval.labelled import label_note
-from s2vc.eval.results import describe, save_result
-from s2vc.eval.subject import Subject
+from s2vc.eval.batch_statistics import set_batch_statistics
+from s2vc.eval.evaluated_backbone import EvaluatedBackbone
+from s2vc.eval.features import Features, extract_features
+from s2vc.eval.labelled import label_entry
+from s2vc.eval.results import describe_result, save_result
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
@@ -26,11 +26,11 @@ from s2vc.training.loader import spare_cpus
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint on a cache, as a command was asked to look at it."""
+    """Describes which checkpoint is evaluated on which cache, and how."""
 
     cache: Cache
     checkpoint: str
-    subject: Subject
+    evaluated: EvaluatedBackbone
     split: str | None
     size: int
     frames: int
@@ -42,44 +42,47 @@ class Evaluation:
 
     @property
     def device(self) -> torch.device:
+        """Choose the device that computes."""
         return choose_device()
 
     @property
     def backbone(self) -> nn.Module:
-        """The subject's, on the device and in evaluation mode, with statistics for its batch norm where it has none."""
-        backbone = self.subject.backbone
-        fix_statistics(backbone, self.cache, self.split, self.view(), self.device, spare_cpus())
+        """Give the backbone on the device, in evaluation mode, with statistics for its batch norm where it has none."""
+        backbone = self.evaluated.backbone
+        set_batch_statistics(backbone, self.cache, self.split, self.view(), self.device, spare_cpus())
         return backbone.to(self.device).eval()
 
     def view(self, **more: Any) -> View:
-        """Of the size and frames asked for; more: crops, draws, order, seed."""
+        """Build a view of the size and frames asked for. more: crops, draws, order, seed."""
         return View(self.size, self.frames, self.frame_step, **more)
 
     def features(self, rows: np.ndarray, view: View, title: str = "features", cache: Cache | None = None) -> Features:
-        """Of rows of the cache, or of another, computed where they are not at hand, with progress."""
+        """Compute the features of rows of the cache, or of another, with progress, where they are not at hand."""
         folder = self.out / "features"
 
-        def show(windows: int) -> AbstractContextManager[Advance]:
+        def show_progress(windows: int) -> AbstractContextManager[Advance]:
             return progress(title, windows, "windows", self.console)
 
-        return extract(cache or self.cache, rows, self.backbone, view, folder, self.device, spare_cpus(), show)
+        return extract_features(
+            cache or self.cache, rows, self.backbone, view, folder, self.device, spare_cpus(), show_progress
+        )
 
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any
     ) -> Path:
-        """The result's JSON and row, with all that describes it; how: what is the task's own."""
-        described = describe(
+        """Save a result's JSON and its row of the table, with all that describes it. how: what is the task's own."""
+        description = describe_result(
             task,
             self.cache,
             split,
             checkpoint=self.checkpoint,
-            backbone=self.subject.name,
+            backbone=self.evaluated.name,
             size=self.size,
             frames=self.frames,
             frame_step=self.frame_step,
             eval_seed=self.seed,
-            **self.subject.made,
-            **label_note(self.label),
+            **self.evaluated.origin,
+            **label_entry(self.label),
             **how,
         )
-        return save_result(self.out, described, numbers, details)
+        return save_result(self.out, description, numbers, details)

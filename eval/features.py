@@ -1,4 +1,4 @@
-"""Features of the windows of videos: computed once per checkpoint, cache and view, and kept."""
+"""Features of the windows of videos, computed once per checkpoint, cache and view, and kept."""
 
 import hashlib
 import json
@@ -6,60 +6,57 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from s2vc.eval.view import Crops, StoredWindows, View
-from s2vc.manifests.errors import UserError
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
-from s2vc.pipeline.reporting import ShowProgress, no_progress
+from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
-from s2vc.training.loader import Telling, begin_worker, collate_told
+from s2vc.training.loader import batches_of, data_loader
 
 BATCH = 16
 CHUNK_WINDOWS = 4
-"""Windows of an HDF5 chunk: a classifier reads single ones, in random order."""
+"""An HDF5 chunk has few windows, since a classifier reads single ones in random order."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of rows of a cache. Row i of its index has the windows offsets[i] to offsets[i + 1], V crops of each.
-
-    The features (W, V, C) float32 are read by slices, so that memory does not grow with the set.
-    """
+    """Reads the features of rows of a cache. Row i of its index has the windows offsets[i] to offsets[i + 1], V crops
+    of each.
+    The features (W, V, C) float32 are read by slices, so that memory does not grow with the set."""
 
     path: Path
 
     @property
     def offsets(self) -> np.ndarray:
+        """Read where the windows of each row begin: (index rows + 1,) int64."""
         return read_array(self.path, "offsets")
 
-    def of(self, row: int) -> np.ndarray:
-        """(windows, V, C) float32 of a row of the index; none of a row that was not asked for."""
+    def windows_of(self, row: int) -> np.ndarray:
+        """Read the windows of a row of the index, (windows, V, C) float32; none of a row that was not asked for."""
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(read_dataset(self.path, "features")[start:stop])
 
-    def one(self, row: int, rng: np.random.Generator) -> np.ndarray:
-        """(C,) float32: a crop of a window of a row, drawn at random."""
+    def draw(self, row: int, rng: np.random.Generator) -> np.ndarray:
+        """Read a crop of a window of a row, (C,) float32, drawn at random."""
         stored = read_dataset(self.path, "features")
         start, stop = (int(n) for n in self.offsets[row : row + 2])
         return np.asarray(stored[rng.integers(start, stop), rng.integers(stored.shape[1])])
 
-    def means(self, rows: np.ndarray) -> np.ndarray:
-        """Averaged per video over windows and crops: (len(rows), C) float32. Each row must have frames."""
+    def video_means(self, rows: np.ndarray) -> np.ndarray:
+        """Average over windows and crops of each video: (len(rows), C) float32. Each row must have frames."""
         means = np.empty((len(rows), read_dataset(self.path, "features").shape[2]), np.float32)
         for mean, row in zip(means, rows, strict=True):
-            self.of(int(row)).mean(axis=(0, 1), out=mean)
+            self.windows_of(int(row)).mean(axis=(0, 1), out=mean)
         return means
 
 
-def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
-    """Of everything that features depend on: the weights, the rows, their stored frames by the receipts, the view."""
+def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
+    """Hash everything that features depend on: the weights, the rows, their frames by the receipts, and the view."""
     digest = hashlib.sha256(json.dumps(asdict(view)).encode())
     digest.update(np.sort(rows).astype("<i8").tobytes())
     for key, value in state.items():
@@ -71,7 +68,7 @@ def fingerprint(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: 
     return digest.hexdigest()
 
 
-def extract(
+def extract_features(
     cache: Cache,
     rows: np.ndarray,
     backbone: nn.Module,
@@ -79,21 +76,21 @@ def extract(
     folder: Path,
     device: torch.device,
     workers: int,
-    show: ShowProgress = no_progress,
+    show_progress: ShowProgress = no_progress,
 ) -> Features:
-    """The features of rows of a cache under a backbone, computed where the folder does not hold them yet.
+    """Give the features of rows of a cache under a backbone, computed where the folder does not hold them yet.
 
-    backbone: in evaluation mode here, pooled over space and time. workers: processes that read.
-    show: called with the number of windows where there is work, gives what is told of it.
-    Raises UserError where stored frames cannot be read.
+    backbone: put into evaluation mode here, and pooled over space and time. workers: processes that read.
+    show_progress: called with the number of windows where there is work, gives what is called as it is done. Raises
+    UserError where stored frames cannot be read.
     """
-    path = folder / f"{fingerprint(cache, rows, backbone.state_dict(), view)[:32]}.h5"
+    path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
-        with write_shard(path) as file, show(len(windows)) as advance:
-            row = (view.count, int(backbone.feature_size))  # type: ignore[arg-type]
+        with write_shard(path) as file, show_progress(len(windows)) as advance:
+            row = (view.crop_count, int(backbone.feature_size))  # type: ignore[arg-type]
             stored = file.growing("features", row, np.float32, CHUNK_WINDOWS)
-            for batch in embedded(windows, backbone.to(device).eval(), view, device, workers):
+            for batch in embed_windows(windows, backbone.to(device).eval(), view, device, workers):
                 stored.append(batch)
                 advance(len(batch), len(batch) * view.frames)
             file.put("offsets", windows.offsets)
@@ -101,27 +98,18 @@ def extract(
 
 
 @torch.no_grad()
-def embedded(
+def embed_windows(
     windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int
 ) -> Iterator[np.ndarray]:
-    """Features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for frames not to be read."""
-    crops = Crops(view).to(device)
-    half = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
-    loader: DataLoader[Any] = DataLoader(
-        Telling(windows),
-        BATCH,
-        num_workers=workers,
-        collate_fn=collate_told,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=begin_worker if workers else None,
-    )
-    for batch, stored in enumerate(loader):
-        if isinstance(stored, UserError):
-            raise stored
+    """Compute features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for damaged frames."""
+    crops = WindowCrops(view).to(device)
+    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
+    loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
+    for batch, stored in enumerate(batches_of(loader)):
         frames = stored.to(device, non_blocking=True)
-        found = []
-        for number in range(view.count):
+        crops_features = []
+        for number in range(view.crop_count):
             clips = crops(frames, batch, number)
-            with half:
-                found.append(backbone(clips).float().mean(dim=(2, 3, 4)))
-        yield torch.stack(found, dim=1).cpu().numpy()
+            with autocast:
+                crops_features.append(backbone(clips).float().mean(dim=(2, 3, 4)))
+        yield torch.stack(crops_features, dim=1).cpu().numpy()

@@ -12,8 +12,8 @@ from s2vc.training.selection import split_column
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """rows: numbers of rows of the cache's index, (N,); labels: their classes, (N,) int64, by the column `label`."""
+class LabelledRows:
+    """Holds numbers of rows of the cache's index, (N,), and their classes, (N,) int64, by the column `label`."""
 
     cache: Cache
     split: str
@@ -23,15 +23,13 @@ class Labelled:
 
     @property
     def names(self) -> np.ndarray:
-        """Of the class of each row: (N,) of text."""
+        """Name the class of each row: (N,) of text."""
         return read_labels(self.cache, self.label).names[self.rows]
 
 
 def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndarray]:
-    """The split column that is meant (None: the first), and the rows (N,) that it assigns to a part, with frames.
-
-    Raises UserError where there are none.
-    """
+    """Choose the split column (None: the first), and the rows (N,) with frames that it assigns to a part. Raises
+    UserError where there are none."""
     column = split_column(cache, split)
     index = cache.index
     if column not in index:
@@ -42,12 +40,10 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
     return column, chosen
 
 
-def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> Labelled:
-    """The rows that `split` (None: the first column) assigns to a part (train, test, val), with frames and a label.
-
+def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> LabelledRows:
+    """Select the rows that `split` (None: the first) assigns to a part (train, test, val), with frames and a label.
     label: the column of the classes (training.labels). Raises UserError where it is not there, where there are no rows,
-    where labels are missing, and where there is one class only.
-    """
+    where labels are missing, and where there is one class only."""
     column, chosen = split_rows(cache, split, part)
     labels = read_labels(cache, label).numbers[chosen]
     if len(unlabelled := chosen[labels < 0]):
@@ -55,21 +51,21 @@ def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL
         raise UserError(f"{len(unlabelled)} {part} videos have no {label}, first {video}")
     if len(np.unique(labels)) < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
-    return Labelled(cache, column, chosen, labels, label)
+    return LabelledRows(cache, column, chosen, labels, label)
 
 
-def classes_of(*parts: Labelled) -> tuple[np.ndarray, list[str]]:
-    """All classes of some parts of one cache: their labels (classes,) int64, ascending, and their names."""
+def classes_in(*parts: LabelledRows) -> tuple[np.ndarray, list[str]]:
+    """List all classes of some parts of one cache: their labels (classes,) int64, ascending, and their names."""
     labels, first = np.unique(np.concatenate([part.labels for part in parts]), return_index=True)
     return labels, [str(name) for name in np.concatenate([part.names for part in parts])[first]]
 
 
-def numbered_together(*parts: Labelled) -> list[Labelled]:
-    """Parts of several caches, with classes of one name under one number: each cache numbers its own names."""
+def number_together(*parts: LabelledRows) -> list[LabelledRows]:
+    """Number the classes of parts of several caches by name, since each cache numbers its own names."""
     known = np.unique(np.concatenate([part.names for part in parts]).astype(str))
     return [dataclasses.replace(part, labels=np.searchsorted(known, part.names.astype(str))) for part in parts]
 
 
-def label_note(label: str) -> dict[str, str]:
-    """What the description of a result says of the column of labels: nothing of the usual one."""
+def label_entry(label: str) -> dict[str, str]:
+    """Give what the description of a result says of the column of labels: nothing of the usual one."""
     return {} if label == LABEL else {"label": label}

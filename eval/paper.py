@@ -1,55 +1,53 @@
 """The paper's results as data: Tables 1 to 4, and Tables 1 and 2 of the supplement, with what each row was made with.
 
 Numbers are percent, as printed. What a row was made with is named as our results and runs name it, so that the two can
-be compared field by field. ASSUMED is what the paper does not say of its own rows; of other authors' rows it says too
-little to compare with.
+be compared field by field. ASSUMPTIONS fills in what the paper does not say of its own rows; of other authors' rows it
+says too little to compare with.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from s2vc.training.block_methods import BLOCK_METHODS
-from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, SIZES
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS
+from s2vc.training.dpc_settings import DPC_METHODS
+from s2vc.training.regimes import PAPER, REGIMES
+from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, TrainingSettings
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
 SPLIT_VIDEOS = {"ucf101": (9537, 3783), "hmdb51": (3570, 1530)}
-"""Training and test videos of split 1."""
+"""These are the training and test videos of split 1."""
 
-ASSUMED = (
+ASSUMPTIONS = (
     "The paper names neither split nor frame step, no data of pre-training for Tables 2 and 3, and no epochs for the "
     "classifier of natural and shuffled videos: split 1, consecutive frames, 500 epochs on UCF101, and the 100 epochs "
     "of its linear probe are assumed. DPC is run by its defaults, the supplement says: split 1, 8 blocks of 5 frames, "
     "3 apart, at 128x128, and windows of all 40 for evaluation and for the masks of S²VC are assumed."
 )
 
-STORED = "256x340"
-"""The paper's crops come from full frames; this is the size at which a cache keeps about as much."""
+PAPER_FRAME_SIZE = "256x340"
+"""The paper's crops come from full frames; a cache of this size keeps about as much."""
 
-ANEW = "drawn anew at every step"
-"""What the paper draws while it trains, and we draw once and keep."""
-
-EPOCHS = {"ucf101": 500, "k200": 200, "k400": 100}
-"""Of pre-training, where nothing else is said."""
+REDRAWN = "drawn anew at every step"
+"""The paper draws this while it trains; we draw it once and keep it."""
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """method: as printed. net: of our backbones, or another's name as printed. values: percent by column, None where
-    the table has a dash. ours: method, data and epochs of pre-training, by the names of training.settings; empty where
-    the row is another author's."""
+    """Holds a row as printed. net: of our backbones, or another's name. values: percent by column, None for a dash.
+    pretraining: method, data and epochs, by the names of training.settings; empty where the row is another author's."""
 
     method: str
     net: str
     values: tuple[float | None, ...]
-    ours: dict[str, Any] = field(default_factory=dict)
+    pretraining: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it was
-    evaluated, by the names that results of the task have."""
+    """Holds one task on one dataset out of a table. metrics: the columns, as our results name them. protocol: how it
+    was evaluated, by the names that results of the task have."""
 
     name: str
     task: str
@@ -59,17 +57,17 @@ class PaperTable:
     protocol: dict[str, Any]
 
 
-def _own(method: str, dataset: str, epochs: int | None = None, **more: Any) -> dict[str, Any]:
-    return {"method": method, "dataset": dataset, "epochs": epochs or EPOCHS[dataset], **more}
+def _pretraining(method: str, dataset: str, epochs: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"method": method, "dataset": dataset, "epochs": epochs or PRESETS[dataset]["epochs"], **more}
 
 
-def _s2vc(net: str, dataset: str, epochs: int | None = None, strategy: str = "zero") -> dict[str, Any]:
+def _s2vc_pretraining(net: str, dataset: str, epochs: int | None = None, strategy: str = "zero") -> dict[str, Any]:
     # Masks are per training clip: windows as long as the clips that are trained on.
     variant = f"alpha0.5-{strategy}-clip{CLIP_LENGTHS[net]}"
-    return _own("s2vc", dataset, epochs, variant=variant if strategy == "zero" else f"{variant}, {ANEW}")
+    return _pretraining("s2vc", dataset, epochs, variant=variant if strategy == "zero" else f"{variant}, {REDRAWN}")
 
 
-# Finetune UCF101, finetune HMDB51, linear probe UCF101, linear probe HMDB51
+# The columns are finetune UCF101, finetune HMDB51, linear probe UCF101, linear probe HMDB51.
 _TABLE_1 = (
     PaperRow("3D RotNet, K400", "R3D", (62.9, 33.7, 47.7, 24.8)),
     PaperRow("CBT, K600+", "S3D", (79.5, 44.5, 54.0, 29.5)),
@@ -80,111 +78,115 @@ _TABLE_1 = (
     PaperRow("RSPNet, K400", "R3D", (74.3, 41.8, None, None)),
     PaperRow("CoCLR, K400, with flow", "S3D", (87.9, 54.6, 74.5, 46.1)),
     PaperRow("IMRNet, K400, with P-frames", "R3D", (76.8, 45.0, None, None)),
-    PaperRow("MoCo baseline, UCF101", "s3d", (69.3, 35.1, 46.6, 21.4), _own("moco", "ucf101")),
-    PaperRow("Ours, UCF101", "s3d", (74.5, 43.7, 51.0, 27.7), _s2vc("s3d", "ucf101")),
-    PaperRow("Ours, K200", "s3d", (82.5, 48.4, 63.8, 35.9), _s2vc("s3d", "k200")),
-    PaperRow("Ours, UCF101", "r3d18", (77.0, 45.8, 59.7, 27.9), _s2vc("r3d18", "ucf101")),
-    PaperRow("Ours, K400", "r3d18", (81.2, 50.5, 66.0, 36.5), _s2vc("r3d18", "k400")),
+    PaperRow("MoCo baseline, UCF101", "s3d", (69.3, 35.1, 46.6, 21.4), _pretraining("moco", "ucf101")),
+    PaperRow("Ours, UCF101", "s3d", (74.5, 43.7, 51.0, 27.7), _s2vc_pretraining("s3d", "ucf101")),
+    PaperRow("Ours, K200", "s3d", (82.5, 48.4, 63.8, 35.9), _s2vc_pretraining("s3d", "k200")),
+    PaperRow("Ours, UCF101", "r3d18", (77.0, 45.8, 59.7, 27.9), _s2vc_pretraining("r3d18", "ucf101")),
+    PaperRow("Ours, K400", "r3d18", (81.2, 50.5, 66.0, 36.5), _s2vc_pretraining("r3d18", "k400")),
 )
 
-# Recall at 1, 5, 10, 20, 50
+# The columns are recall at 1, 5, 10, 20, 50.
 _TABLE_2 = (
     PaperRow("SpeedNet", "S3D", (13.0, 28.1, 37.5, 49.5, 65.0)),
     PaperRow("VCOP", "R3D", (14.1, 30.3, 40.4, 51.1, 66.5)),
     PaperRow("MemDPC", "R3D", (20.2, 40.4, 52.4, 64.7, None)),
     PaperRow("Pace", "R3D", (23.8, 38.1, 46.4, 56.6, 69.8)),
-    PaperRow("MoCo", "s3d", (32.8, 49.0, 57.5, 68.3, 80.7), _own("moco", "ucf101")),
-    PaperRow("Ours", "s3d", (36.9, 56.5, 65.6, 75.0, 86.3), _s2vc("s3d", "ucf101")),
-    PaperRow("Ours", "r3d18", (39.9, 57.1, 66.3, 75.6, 87.4), _s2vc("r3d18", "ucf101")),
+    PaperRow("MoCo", "s3d", (32.8, 49.0, 57.5, 68.3, 80.7), _pretraining("moco", "ucf101")),
+    PaperRow("Ours", "s3d", (36.9, 56.5, 65.6, 75.0, 86.3), _s2vc_pretraining("s3d", "ucf101")),
+    PaperRow("Ours", "r3d18", (39.9, 57.1, 66.3, 75.6, 87.4), _s2vc_pretraining("r3d18", "ucf101")),
 )
 _TABLE_3 = (
     PaperRow("VCOP", "R3D", (7.6, 22.9, 34.4, 48.8, 68.9)),
     PaperRow("MemDPC", "R3D", (7.7, 25.7, 40.6, 57.7, None)),
     PaperRow("Pace", "R3D", (9.6, 26.9, 41.1, 56.1, 76.5)),
     PaperRow("BE", "R3D", (11.9, 31.3, 44.5, 60.5, 81.4)),
-    PaperRow("MoCo", "s3d", (13.2, 31.8, 44.0, 59.7, 80.7), _own("moco", "ucf101")),
-    PaperRow("Ours", "s3d", (14.9, 37.5, 51.7, 68.3, 84.5), _s2vc("s3d", "ucf101")),
-    PaperRow("Ours", "r3d18", (18.1, 37.9, 51.1, 66.0, 84.4), _s2vc("r3d18", "ucf101")),
+    PaperRow("MoCo", "s3d", (13.2, 31.8, 44.0, 59.7, 80.7), _pretraining("moco", "ucf101")),
+    PaperRow("Ours", "s3d", (14.9, 37.5, 51.7, 68.3, 84.5), _s2vc_pretraining("s3d", "ucf101")),
+    PaperRow("Ours", "r3d18", (18.1, 37.9, 51.1, 66.0, 84.4), _s2vc_pretraining("r3d18", "ucf101")),
 )
 
-# UCF101, HMDB51
+# The columns are UCF101, HMDB51.
 _TABLE_4 = (
-    PaperRow("MoCo", "s3d", (25.4, 11.8), _own("moco", "ucf101", 100)),
-    PaperRow("TFD", "s3d", (29.1, 11.6), _own("s2vc", "ucf101", 100, variant="keep0.2-tfd-clip32")),
-    PaperRow("S²VC (set to random noise)", "s3d", (28.7, 12.6), _s2vc("s3d", "ucf101", 100, "noise")),
-    PaperRow("S²VC (shuffle - in clip)", "s3d", (25.8, 12.0), _s2vc("s3d", "ucf101", 100, "shuffle-clip")),
-    PaperRow("S²VC (shuffle - in frame)", "s3d", (29.8, 14.0), _s2vc("s3d", "ucf101", 100, "shuffle-frame")),
-    PaperRow("S²VC (set to 0)", "s3d", (30.5, 14.9), _s2vc("s3d", "ucf101", 100)),
+    PaperRow("MoCo", "s3d", (25.4, 11.8), _pretraining("moco", "ucf101", 100)),
+    PaperRow("TFD", "s3d", (29.1, 11.6), _pretraining("s2vc", "ucf101", 100, variant="keep0.2-tfd-clip32")),
+    PaperRow("S²VC (set to random noise)", "s3d", (28.7, 12.6), _s2vc_pretraining("s3d", "ucf101", 100, "noise")),
+    PaperRow("S²VC (shuffle - in clip)", "s3d", (25.8, 12.0), _s2vc_pretraining("s3d", "ucf101", 100, "shuffle-clip")),
+    PaperRow(
+        "S²VC (shuffle - in frame)", "s3d", (29.8, 14.0), _s2vc_pretraining("s3d", "ucf101", 100, "shuffle-frame")
+    ),
+    PaperRow("S²VC (set to 0)", "s3d", (30.5, 14.9), _s2vc_pretraining("s3d", "ucf101", 100)),
 )
 
 DPC_VARIANT = f"alpha0.5-zero-clip{CLIP_LENGTHS['r2d3d18']}-step{FRAME_STEPS['r2d3d18']}"
-"""Masks per training clip, as in MoCo's."""
+"""Masks are per training clip, as in MoCo's."""
 
-# Recall at 1 of UCF101 and of HMDB51, finetune UCF101
+# The columns are recall at 1 of UCF101 and of HMDB51, finetune UCF101.
 _SUPPLEMENT_1 = (
-    PaperRow("DPC", "r2d3d18", (7.1, 3.5, 45.7), _own("dpc", "ucf101", 300)),
-    PaperRow("DPC+S²VC", "r2d3d18", (9.3, 4.4, 47.5), _own("dpc-s2vc", "ucf101", 300, variant=DPC_VARIANT)),
+    PaperRow("DPC", "r2d3d18", (7.1, 3.5, 45.7), _pretraining("dpc", "ucf101", 300)),
+    PaperRow("DPC+S²VC", "r2d3d18", (9.3, 4.4, 47.5), _pretraining("dpc-s2vc", "ucf101", 300, variant=DPC_VARIANT)),
 )
 
 _SUPPLEMENT_2 = (
-    PaperRow("Supervised, UCF101", "r3d18", (68.1, 73.5), _own("supervised", "ucf101", 100)),
-    PaperRow("S²VC, UCF101", "r3d18", (73.8, 79.1), _s2vc("r3d18", "ucf101", 100)),
+    PaperRow("Supervised, UCF101", "r3d18", (68.1, 73.5), _pretraining("supervised", "ucf101", 100)),
+    PaperRow("S²VC, UCF101", "r3d18", (73.8, 79.1), _s2vc_pretraining("r3d18", "ucf101", 100)),
     PaperRow("Supervised, K400 (Hara et al.)", "R3D", (75.8, 75.8)),
-    PaperRow("S²VC, K400", "r3d18", (81.6, 81.0), _s2vc("r3d18", "k400", 100)),
+    PaperRow("S²VC, K400", "r3d18", (81.6, 81.0), _s2vc_pretraining("r3d18", "k400", 100)),
 )
 
 
-def _columns(
+def _by_column(
     name: str,
     rows: tuple[PaperRow, ...],
     columns: Sequence[tuple[str, str]],
     protocols: dict[str, dict[str, Any]],
 ) -> tuple[PaperTable, ...]:
-    """A table whose columns are tasks on datasets, cut into its columns; rows with a dash there are left out."""
+    """Cut a table whose columns are tasks on datasets into its columns; rows with a dash there are left out."""
     cut = []
     for number, (task, dataset) in enumerate(columns):
-        column = [PaperRow(r.method, r.net, (r.values[number],), r.ours) for r in rows if r.values[number] is not None]
+        column = [
+            PaperRow(r.method, r.net, (r.values[number],), r.pretraining) for r in rows if r.values[number] is not None
+        ]
         metric = "recall@1" if task == "retrieval" else "top1"
         cut.append(PaperTable(name, task, dataset, (metric,), tuple(column), protocols[task]))
     return tuple(cut)
 
 
-RECALLS = ("recall@1", "recall@5", "recall@10", "recall@20", "recall@50")
+RECALLS = tuple(f"recall@{k}" for k in KS)
 
 PROTOCOLS: dict[str, dict[str, Any]] = {
-    # "Each 16-frame video clip from the test set is used as a query", whatever the backbone.
+    # "Each 16-frame video clip from the test set is used as a query" holds whatever the backbone.
     "retrieval": {"frames": 16, "per": "clip"},
-    "linear": {"epochs_linear": 100, "train_views": ANEW},
-    "finetune": {"epochs_finetune": 500, "batch": 128},
-    "order": {"epochs_linear": 100},
+    "linear": {"epochs_linear": LINEAR_EPOCHS, "train_views": REDRAWN},
+    "finetune": {"epochs_finetune": FINETUNE_EPOCHS, "batch": BATCH},
+    "order": {"epochs_linear": LINEAR_EPOCHS},
 }
 
-# "The default settings of the DPC": its own clips, where MoCo's queries have 16 frames.
+# "The default settings of the DPC" mean its own clips, where MoCo's queries have 16 frames.
 DPC_PROTOCOLS = PROTOCOLS | {"retrieval": {"per": "clip"}}
 
-_BOTH = ("ucf101", "hmdb51")
+_DATASETS = ("ucf101", "hmdb51")
 
 TABLES: tuple[PaperTable, ...] = (
-    *_columns("Table 1", _TABLE_1, [(t, d) for t in ("finetune", "linear") for d in _BOTH], PROTOCOLS),
+    *_by_column("Table 1", _TABLE_1, [(t, d) for t in ("finetune", "linear") for d in _DATASETS], PROTOCOLS),
     PaperTable("Table 2", "retrieval", "ucf101", RECALLS, _TABLE_2, PROTOCOLS["retrieval"]),
     PaperTable("Table 3", "retrieval", "hmdb51", RECALLS, _TABLE_3, PROTOCOLS["retrieval"]),
-    *_columns("Table 4", _TABLE_4, [("retrieval", d) for d in _BOTH], PROTOCOLS),
-    *_columns(
+    *_by_column("Table 4", _TABLE_4, [("retrieval", d) for d in _DATASETS], PROTOCOLS),
+    *_by_column(
         "Supplement, Table 1",
         _SUPPLEMENT_1,
-        [*(("retrieval", d) for d in _BOTH), ("finetune", "ucf101")],
+        [*(("retrieval", d) for d in _DATASETS), ("finetune", "ucf101")],
         DPC_PROTOCOLS,
     ),
-    *_columns("Supplement, Table 2", _SUPPLEMENT_2, [("order", d) for d in _BOTH], PROTOCOLS),
+    *_by_column("Supplement, Table 2", _SUPPLEMENT_2, [("order", d) for d in _DATASETS], PROTOCOLS),
 )
 
 
-def evaluated(table: PaperTable, row: PaperRow) -> dict[str, Any]:
-    """How a row of the paper's own was evaluated, by the names of our results."""
+def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
+    """Tell how a row of the paper's own was evaluated, by the names of our results."""
     return {
         "dataset": table.dataset,
         "split": "split1",
-        "stored": STORED,
+        "stored": PAPER_FRAME_SIZE,
         "backbone": row.net,
         "size": SIZES[row.net],
         "frames": CLIP_LENGTHS[row.net],
@@ -193,16 +195,16 @@ def evaluated(table: PaperTable, row: PaperRow) -> dict[str, Any]:
     }
 
 
-def pretrained(row: PaperRow) -> dict[str, Any]:
-    """How the backbone of a row of the paper's own was made, by the names of training.settings, and the dataset."""
-    made: dict[str, Any] = {"split": "split1"} if row.ours["dataset"] == "ucf101" else {}
+def pretraining_settings(row: PaperRow) -> dict[str, Any]:
+    """Tell how the backbone of a row of the paper's own was made, by the names of training.settings, and on what."""
+    made: dict[str, Any] = {"split": "split1"} if row.pretraining["dataset"] == "ucf101" else {}
     contrastive = {
         "head": "linear",
         "key_augment": "full",
-        "negatives": "queue",
-        "queue": "2048" if row.ours["dataset"] == "ucf101" else "16384",
+        "negatives": REGIMES[PAPER]["negatives"],
+        "queue": str(PRESETS[row.pretraining["dataset"]].get("queue_limit", TrainingSettings.queue_limit)),
         "dim": 128,
-        "temperature": 0.07,
+        "temperature": REGIMES[PAPER]["temperature"],
     }
     made |= {
         "backbone": row.net,
@@ -213,9 +215,9 @@ def pretrained(row: PaperRow) -> dict[str, Any]:
         "batch": 128,
         "lr": 1e-3,
         "init": "",
-        **row.ours,
+        **row.pretraining,
     }
-    if row.ours["method"] in BLOCK_METHODS:
-        del made["jitter"]  # DPC has an augmentation of its own
+    if row.pretraining["method"] in DPC_METHODS:
+        del made["jitter"]  # DPC has an augmentation of its own.
         return made | {"blocks": 8, "block_length": 5, "predicted": 3}
-    return made if row.ours["method"] == "supervised" else made | contrastive
+    return made if row.pretraining["method"] == "supervised" else made | contrastive

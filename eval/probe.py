@@ -8,28 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.eval.defaults import (
-    BATCH,
-    LEARNING_RATE,
-    LINEAR_DECAYS,
-    LINEAR_MIN_BATCH,
-    LINEAR_MIN_STEPS,
-    WEIGHT_DECAY,
-)
+from s2vc.eval.defaults import BATCH, LEARNING_RATE, LINEAR_DECAYS, LINEAR_MIN_BATCH, LINEAR_MIN_STEPS, WEIGHT_DECAY
 from s2vc.eval.features import Features
 from s2vc.pipeline.reporting import Advance
 
 
-class Sample(NamedTuple):
-    """A training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of it."""
+class ProbeSample(NamedTuple):
+    """Refers to a training video: a row of features, and its class, 0 to classes - 1. Each epoch sees one clip of
+    it."""
 
     features: Features
     row: int
     target: int
 
 
-class Probe(nn.Module):
-    """L2-norm, batch norm, linear: features (N, C) -> logits (N, classes)."""
+class LinearProbe(nn.Module):
+    """Applies L2-norm, batch norm and a linear layer: features (N, C) -> logits (N, classes)."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()
@@ -40,16 +34,14 @@ class Probe(nn.Module):
         return self.linear(self.norm(functional.normalize(features, dim=1)))
 
 
-def fit_probe(samples: Sequence[Sample], classes: int, epochs: int, seed: int, advance: Advance) -> Probe:
-    """Train a classifier: every epoch each video once, by a clip and a view of it that are drawn at random.
-
-    Adam by s2vc.eval.defaults; the last epoch's weights are what comes back, in evaluation mode: nothing is selected.
-    Two samples or more. What comes of it depends on the samples, epochs and seed alone. advance: by epochs.
-    """
-    width = samples[0].features.of(samples[0].row).shape[2]
+def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: int, advance: Advance) -> LinearProbe:
+    """Train a classifier: every epoch sees each video once, by a clip and a view of it that are drawn at random.
+    Adam has the settings of s2vc.eval.defaults. The last epoch's weights come back, in evaluation mode: nothing is
+    selected. Needs two samples or more. The weights depend on samples, epochs and seed alone. advance: by epochs."""
+    width = samples[0].features.windows_of(samples[0].row).shape[2]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        probe = Probe(width, classes)
+        probe = LinearProbe(width, classes)
     optimizer = torch.optim.Adam(probe.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     milestones = [round(share * epochs) for share in LINEAR_DECAYS]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
@@ -66,24 +58,22 @@ def fit_probe(samples: Sequence[Sample], classes: int, epochs: int, seed: int, a
 
 @torch.no_grad()
 def scores_of_video(classifier: nn.Module, features: Features, row: int) -> np.ndarray:
-    """(classes,) float32: softmax of each window and crop of a video, averaged over all of them.
-
-    classifier: features (N, C) -> logits (N, classes), in evaluation mode.
-    """
-    clips = torch.from_numpy(features.of(row)).flatten(0, 1)  # windows x V, C
+    """Average the softmax of all windows and crops of a video: (classes,) float32.
+    classifier: features (N, C) -> logits (N, classes), in evaluation mode."""
+    clips = torch.from_numpy(features.windows_of(row)).flatten(0, 1)  # windows x V, C
     return classifier(clips).softmax(dim=1).mean(dim=0).numpy()
 
 
 def scores_of_videos(classifier: nn.Module, features: Features, rows: np.ndarray) -> np.ndarray:
-    """`scores_of_video` of each row: (len(rows), classes) float32."""
+    """Compute `scores_of_video` of each row: (len(rows), classes) float32."""
     return np.stack([scores_of_video(classifier, features, int(row)) for row in rows])
 
 
-def _batches(samples: Sequence[Sample], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch in batches, cut evenly, since batch norm needs two at least."""
+def _batches(samples: Sequence[ProbeSample], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut an epoch evenly into batches, since batch norm needs two samples at least."""
     batch = max(LINEAR_MIN_BATCH, min(BATCH, len(samples) // LINEAR_MIN_STEPS))
     order = rng.permutation(len(samples))
     for part in np.array_split(order, -(-len(samples) // batch)):
         chosen = [samples[i] for i in part]
-        features = np.stack([s.features.one(s.row, rng) for s in chosen])
+        features = np.stack([s.features.draw(s.row, rng) for s in chosen])
         yield torch.from_numpy(features), torch.tensor([s.target for s in chosen])

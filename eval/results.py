@@ -1,10 +1,7 @@
 """What an evaluation leaves behind: its numbers as JSON, and a row of the table that all evaluations share."""
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,12 @@ from s2vc.pipeline.storage import files
 
 TABLE = "results.csv"
 LOCK = ".lock"
-DIGITS = 8
-"""Of the hash that tells results of one task, cache and checkpoint apart by their settings."""
+HASH_DIGITS = 8
+"""The hash distinguishes results of one task, cache and checkpoint by their settings."""
 
 
-def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
-    """What was evaluated, on what, and how: the columns that make rows of the table comparable."""
+def describe_result(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
+    """Describe what was evaluated, on what, and how, by the columns that make rows of the table comparable."""
     height, width = cache.settings.frame_size
     return {
         "task": task,
@@ -33,18 +30,17 @@ def describe(task: str, cache: Cache, split: str, **how: Any) -> dict[str, Any]:
 
 
 def save_result(
-    folder: Path, described: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
+    folder: Path, description: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
 ) -> Path:
     """Write the result's JSON, and put its row into the table, in the place of one of the same description.
-
-    details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError where
-    the table that is there is damaged.
-    """
-    name = result_name(described)
+    details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError for a
+    damaged table."""
+    name = result_name(description)
     path = folder / f"{name}.json"
-    files.write_json(path, {"result": name, **described, **numbers, **(details or {})})
-    row = pd.DataFrame([{"result": name, **described, **numbers}])
-    with _alone(folder):
+    files.write_json(path, {"result": name, **description, **numbers, **(details or {})})
+    row = pd.DataFrame([{"result": name, **description, **numbers}])
+    # Evaluations may run side by side, and no row may be lost between reading and writing.
+    with files.flocked(folder / LOCK):
         if (folder / TABLE).exists():
             before = read_table(folder)
             row = pd.concat([before[before["result"] != name], row], ignore_index=True)
@@ -52,30 +48,20 @@ def save_result(
     return path
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the table: evaluations may run side by side, and a row must not be lost between reading and writing."""
-    with (folder / LOCK).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def read_table(folder: Path) -> pd.DataFrame:
-    """The rows of all results in a folder, in the order they were made; columns of other tasks are empty.
-
-    Raises UserError for a file that is no such table.
-    """
+    """Read the rows of all results in a folder, in the order they were made; columns of other tasks are empty.
+    Raises UserError for a file that is no such table."""
     try:
         table = pd.read_csv(folder / TABLE)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError) as error:  # Pandas' own errors are ValueErrors.
         raise UserError(f"{folder / TABLE} is damaged: {error}") from None
     if "result" not in table:
         raise UserError(f"{folder / TABLE} is damaged: it has no column 'result'")
     return table
 
 
-def result_name(described: dict[str, Any]) -> str:
-    """Task, cache, checkpoint and split for people to see, and a hash of the whole description: NAME.json, NAME.png."""
-    cache, checkpoint = (Path(str(described.get(key, ""))).name for key in ("cache", "checkpoint"))
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:DIGITS]
-    return "-".join(filter(None, [described["task"], cache, checkpoint, described["split"], digest]))
+def result_name(description: dict[str, Any]) -> str:
+    """Name a result by task, cache, checkpoint and split for people, and by a hash of the whole description."""
+    cache, checkpoint = (Path(str(description.get(key, ""))).name for key in ("cache", "checkpoint"))
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
+    return "-".join(filter(None, [description["task"], cache, checkpoint, description["split"], digest]))

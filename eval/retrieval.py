@@ -8,16 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK_VALUES = 16 << 20
-"""Similarities that are held at a time, 64 MB of float32; memory is bounded by it, whatever the number of queries."""
+"""So many similarities, 64 MB of float32, are held at a time: memory does not grow with the queries."""
 
 PART_VALUES = 4 << 20
-"""Of those, gone through at a time: what is made of them is small enough for its memory to be used again."""
+"""Of those, so many are gone through at a time, so few that the memory of what is made of them is used again."""
 
 GALLERY_ROWS = 1 << 14
-"""Of the gallery, multiplied at a time: a product may copy all that it is given."""
+"""So many rows of the gallery are multiplied at a time: a product may copy all that it is given."""
 
-SHORTEST = 1e-12
-"""Length that shorter features are taken to have."""
+MIN_LENGTH = 1e-12
+"""Shorter features are taken to have this length."""
 
 
 def recall_at_k(
@@ -27,7 +27,7 @@ def recall_at_k(
     gallery_labels: Tensor | np.ndarray,
     ks: Sequence[int],
 ) -> dict[int, float]:
-    """Share of queries with one of their class among the k most similar of the gallery, for each k.
+    """Compute the share of queries with one of their class among the k most similar of the gallery, for each k.
 
     query (Q, C), gallery (G, C): features as given, compared by cosine similarity. Labels (Q,), (G,): integers. Of
     equally similar ones the earlier in the gallery is the nearer. A query whose class is not in the gallery is a miss.
@@ -45,10 +45,9 @@ def hit_ranks(
     gallery: Tensor | np.ndarray,
     gallery_labels: Tensor | np.ndarray,
 ) -> Tensor:
-    """How many of the gallery are nearer to each query than the nearest of its class: (Q,) int64; G where none is.
-
-    Takes what `recall_at_k` takes, and raises what it raises.
-    """
+    """Count how many of the gallery are nearer to each query than the nearest of its class: (Q,) int64; G where none
+    is.
+    Takes what `recall_at_k` takes, and raises what it raises."""
     q, g = _features(query), _features(gallery)
     ql, gl = (torch.as_tensor(np.asarray(labels)) for labels in (query_labels, gallery_labels))
     if q.shape[1] != g.shape[1] or ql.shape != (len(q),) or gl.shape != (len(g),):
@@ -59,7 +58,7 @@ def hit_ranks(
         raise ValueError("there are no queries")
     # The gallery is as large as memory allows: its lengths are divided out of the similarities, not of a copy.
     blocks = g.split(GALLERY_ROWS)
-    lengths = torch.cat([block.norm(dim=1) for block in blocks]).clamp_min(SHORTEST)
+    lengths = torch.cat([block.norm(dim=1) for block in blocks]).clamp_min(MIN_LENGTH)
     step = max(1, CHUNK_VALUES // max(len(g), 1))
     rows = max(1, PART_VALUES // max(len(g), 1))
     # Fresh memory for every chunk costs more than its product, and results kept between them would hold it.
@@ -77,14 +76,14 @@ def hit_ranks(
 
 
 def _ranks(similarity: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
-    """`hit_ranks` from similarities (q, G)."""
+    """Compute `hit_ranks` from similarities (q, G)."""
     same = query_labels[:, None] == gallery_labels[None]
     nearest = similarity.masked_fill(~same, -torch.inf).amax(dim=1, keepdim=True)
     nearer = (similarity > nearest).sum(dim=1)
     equal = similarity == nearest
     for row in (equal.sum(dim=1) > 1).nonzero()[:, 0]:
         first = int((equal[row] & same[row]).int().argmax())
-        nearer[row] += equal[row, :first].sum()  # of equally similar ones, those before the first of its class
+        nearer[row] += equal[row, :first].sum()  # Equally similar ones count before the first of its class.
     return torch.where(same.any(dim=1), nearer, similarity.shape[1])
 
 

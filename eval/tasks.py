@@ -6,38 +6,37 @@ from typing import Any
 import numpy as np
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.defaults import KS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
-from s2vc.eval.labelled import Labelled, classes_of, labelled_rows, numbered_together, split_rows
-from s2vc.eval.probe import Sample, fit_probe, scores_of_video, scores_of_videos
+from s2vc.eval.labelled import LabelledRows, classes_in, labelled_rows, number_together, split_rows
+from s2vc.eval.probe import ProbeSample, fit_probe, scores_of_video, scores_of_videos
 from s2vc.eval.retrieval import hit_ranks
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.training.labels import LABEL
 
-KS = (1, 5, 10, 20, 50)
-ORDERS = ["natural", "shuffled"]
+ORDER_CLASSES = ["natural", "shuffled"]
 
 
 def retrieval(
     evaluation: Evaluation, gallery: Cache | None = None, per: str = "video"
 ) -> tuple[Path, dict[int, float]]:
-    """Recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for those
-    of KS that the gallery has videos for.
+    """Compute recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for
+    those of KS that the gallery has videos for.
 
-    per: `video`: features averaged over its windows; `clip`: every window of a test video is a query. The JSON has the
-    rank of each query's nearest of its class, from 0.
+    per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. The JSON
+    has the rank of each query's nearest of its class, from 0.
     """
     label = evaluation.label
     query = labelled_rows(evaluation.cache, evaluation.split, "test", label)
-    among = labelled_rows(gallery or query.cache, None if gallery else query.split, "train", label)
+    train = labelled_rows(gallery or query.cache, None if gallery else query.split, "train", label)
     if gallery and label != LABEL:
-        query, among = numbered_together(query, among)
-    ks = [k for k in KS if k <= len(among.rows)]
+        query, train = number_together(query, train)
+    ks = [k for k in KS if k <= len(train.rows)]
     features = evaluation.features(query.rows, evaluation.view(), "queries")
     q, q_labels = _vectors(features, query, per)
-    g, g_labels = _vectors(evaluation.features(among.rows, evaluation.view(), "gallery", among.cache), among, "video")
+    g, g_labels = _vectors(evaluation.features(train.rows, evaluation.view(), "gallery", train.cache), train, "video")
     q -= q.mean(axis=0)
     g -= g.mean(axis=0)
     ranks = hit_ranks(q, q_labels, g, g_labels).numpy()
@@ -50,7 +49,7 @@ def retrieval(
         {f"recall@{k}": value for k, value in recall.items()},
         {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
         per=per,
-        gallery=str(among.cache.layout),
+        gallery=str(train.cache.layout),
         queries=len(q),
         gallery_videos=len(g),
     )
@@ -60,24 +59,24 @@ def retrieval(
 def linear(
     evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
 ) -> tuple[Path, Classification]:
-    """A linear classifier on augmented clips of the training videos, tested on ten crops of every test window."""
+    """Train a linear classifier on augmented clips of the training videos, and test it on ten crops of test windows."""
     trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
     tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
-    result = probed(evaluation, trained, tested, epochs, train_views)
+    result = probe_features(evaluation, trained, tested, epochs, train_views)
     how = {"epochs_linear": epochs, "train_views": train_views}
     return save_classification(evaluation, "linear", tested, result, **how), result
 
 
-def probed(
-    evaluation: Evaluation, trained: Labelled, tested: Labelled, epochs: int, train_views: int
+def probe_features(
+    evaluation: Evaluation, trained: LabelledRows, tested: LabelledRows, epochs: int, train_views: int
 ) -> Classification:
-    """The classifier of `linear`, trained and tested."""
-    labels, names = classes_of(trained, tested)
+    """Train and test the classifier of `linear`."""
+    labels, names = classes_in(trained, tested)
     augmented = evaluation.view(crops="augmented", draws=train_views, seed=evaluation.seed)
     train = evaluation.features(trained.rows, augmented, "training clips")
     test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")
     targets = np.searchsorted(labels, trained.labels).tolist()
-    samples = [Sample(train, row, target) for row, target in zip(trained.rows.tolist(), targets, strict=True)]
+    samples = [ProbeSample(train, row, target) for row, target in zip(trained.rows.tolist(), targets, strict=True)]
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
         probe = fit_probe(samples, len(labels), epochs, evaluation.seed, advance)
     scores = scores_of_videos(probe, test, tested.rows)
@@ -85,28 +84,28 @@ def probed(
 
 
 def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
-    """A linear classifier that tells natural windows from shuffled ones; each test video scores in both orders."""
-    views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDERS]
+    """Train a linear classifier on natural and shuffled windows; each test video scores in both orders."""
+    views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDER_CLASSES]
     parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in ("train", "test")}
-    samples: dict[str, list[Sample]] = {part: [] for part in parts}
+    samples: dict[str, list[ProbeSample]] = {part: [] for part in parts}
     for target, view in enumerate(views):
         for part, (_, rows) in parts.items():
-            features = evaluation.features(rows, view, f"{part} clips, {ORDERS[target]}")
-            samples[part] += [Sample(features, row, target) for row in rows.tolist()]
+            features = evaluation.features(rows, view, f"{part} clips, {ORDER_CLASSES[target]}")
+            samples[part] += [ProbeSample(features, row, target) for row in rows.tolist()]
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
-        probe = fit_probe(samples["train"], len(ORDERS), epochs, evaluation.seed, advance)
+        probe = fit_probe(samples["train"], len(ORDER_CLASSES), epochs, evaluation.seed, advance)
     scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples["test"]])
     targets = np.array([s.target for s in samples["test"]])
     split, rows = parts["test"]
-    tested = Labelled(evaluation.cache, split, np.tile(rows, len(ORDERS)), targets)
-    result = Classification(scores, targets, ORDERS)
+    tested = LabelledRows(evaluation.cache, split, np.tile(rows, len(ORDER_CLASSES)), targets)
+    result = Classification(scores, targets, ORDER_CLASSES)
     return save_classification(evaluation, "order", tested, result, epochs_linear=epochs), result
 
 
 def save_classification(
-    evaluation: Evaluation, task: str, tested: Labelled, result: Classification, **how: Any
+    evaluation: Evaluation, task: str, tested: LabelledRows, result: Classification, **how: Any
 ) -> Path:
-    """JSON with accuracies by class and what each video was taken for, a row of the table, the confusion matrix."""
+    """Save accuracies by class and what each video was taken for, a row of the table, and the confusion matrix."""
     videos = evaluation.cache.index["video_id"].to_numpy()[tested.rows].tolist()
     path = evaluation.save(
         task, tested.split, result.numbers, {**result.details, "videos": result.by_video(videos)}, **how
@@ -116,9 +115,9 @@ def save_classification(
     return path
 
 
-def _vectors(features: Features, labelled: Labelled, per: str) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, C) and labels (N,), of videos or of all their windows."""
+def _vectors(features: Features, labelled: LabelledRows, per: str) -> tuple[np.ndarray, np.ndarray]:
+    """Give features (N, C) and labels (N,), of videos or of all their windows."""
     if per == "video":
-        return features.means(labelled.rows), labelled.labels
-    clips = [features.of(int(row)).mean(axis=1) for row in labelled.rows]
+        return features.video_means(labelled.rows), labelled.labels
+    clips = [features.windows_of(int(row)).mean(axis=1) for row in labelled.rows]
     return np.concatenate(clips), np.repeat(labelled.labels, [len(c) for c in clips])

@@ -1,20 +1,20 @@
-"""The videos that an analysis of a cache looks at, with their classes, and how trouble in reading them is told."""
+"""The videos that an analysis of a cache looks at, and how damage of what is stored of them is reported."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.layout import ENCODE
 
 SHORT_ID = 26
-"""Letters of an id in a figure."""
+"""A figure has room for so many letters of an id."""
 
 
 def stored_rows(cache: Cache, frames: int = 1) -> np.ndarray:
-    """Rows of the index (N,) int64 with that many stored frames or more. Raises UserError where there are none."""
+    """Find rows of the index (N,) int64 with so many stored frames or more. Raises UserError where there is none."""
     rows = np.flatnonzero(cache.index["frames"] >= frames)
     if len(rows) == 0:
         longest = int(cache.index["frames"].max()) if len(cache.index) else 0
@@ -27,7 +27,7 @@ def stored_rows(cache: Cache, frames: int = 1) -> np.ndarray:
 
 
 def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
-    """Those of `stored_rows` whose shard is encoded, so that it has latents. Raises UserError where there are none."""
+    """Find those of `stored_rows` whose shard is encoded, and has latents. Raises UserError where there is none."""
     rows = stored_rows(cache, frames)
     shards = cache.index["shard"].to_numpy()[rows]
     encoded = list(cache.layout.finished(ENCODE))
@@ -38,16 +38,10 @@ def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
 
 
 def short_id(video_id: str) -> str:
-    """As much of the end of an id, which tells videos apart, as a figure has room for."""
+    """Cut an id to as much of its end, which tells videos apart, as a figure has room for."""
     return video_id if len(video_id) <= SHORT_ID else "…" + video_id[1 - SHORT_ID :]
 
 
-@contextmanager
-def reading(cache: Cache, video_id: str) -> Iterator[None]:
-    """Tells what in a video's stored data cannot be read, as a UserError."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"what is stored of {video_id} cannot be read ({error}): run `s2vc-prep verify {cache.layout}`"
-        ) from error
+def damage_reported(cache: Cache, video_id: str) -> AbstractContextManager[None]:
+    """Raise UserError where the block finds that what is stored of a video is damaged."""
+    return damage_as_user_error(f"what is stored of {video_id}", cache.layout)

@@ -8,30 +8,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import Colour, Crop, Normalise
+from s2vc.training.augment import Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import as_video
 
-CENTRE = 0.875
+CROP_SHARE = 0.875
 """A crop shows this share of the shorter side: 112 of the 128 pixels that are stored by default."""
 
-CROPS = ("centre", "ten", "augmented")
+CROP_KINDS = ("centre", "ten", "augmented")
 ORDERS = ("natural", "shuffled", "still")
 AUGMENTED_SCALE = (0.2, 1.0)
-"""Share of the frame that an augmented crop covers, as in pre-training."""
+"""An augmented crop covers a share of the frame in this range, as in pre-training."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Windows of `frames` frames, `frame_step` apart, by half their length; a short video is padded on the left by its
-    first frame.
+    """Chooses windows of `frames` frames, `frame_step` apart, by half their length; a short video is padded on the left
+    by its first frame.
 
     crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
-    `draws` random crops, flips, colours and blurs. order: of a window's frames: `natural`, `shuffled` (another than
-    the natural one), `still`: its middle frame throughout. seed: of what is random.
+    `draws` random crops, flips, colours and blurs. order: of a window's frames: `natural`, `shuffled` (another than the
+    natural one), `still`: its middle frame throughout. seed: of what is random.
     """
 
     size: int
@@ -44,17 +44,18 @@ class View:
 
     @property
     def rule(self) -> WindowRule:
+        """Give the rule of the windows, which start by half their length."""
         stride = max(1, self.frames * self.frame_step // 2)
         return WindowRule("clip", self.frames, self.frame_step, stride)
 
     @property
-    def count(self) -> int:
-        """Crops of a window."""
+    def crop_count(self) -> int:
+        """Count the crops of a window."""
         return {"centre": 1, "ten": 10, "augmented": self.draws}[self.crops]
 
 
 def window_count(rule: WindowRule, frames: int) -> int:
-    """How many windows `rule.windows(frames)` gives, without making them."""
+    """Count the windows that `rule.windows(frames)` gives, without making them."""
     assert rule.clip_length and rule.window_stride
     span = (rule.clip_length - 1) * rule.frame_step + 1
     if frames <= 0:
@@ -66,10 +67,8 @@ def window_count(rule: WindowRule, frames: int) -> int:
 
 class StoredWindows(Dataset):
     """Map-style dataset: the windows of some videos of a cache, (frames, H, W, 3) uint8, in the order of its index.
-
     rows: of the index, (N,). offsets (index rows + 1,): row i has the items offsets[i] to offsets[i + 1]; rows that
-    were not asked for, and failed videos, have none. An item raises UserError where stored frames cannot be read.
-    """
+    were not asked for, and failed videos, have none. An item raises UserError where stored frames cannot be read."""
 
     def __init__(self, cache: Cache, rows: np.ndarray, view: View):
         self._cache, self._view = cache, view
@@ -88,18 +87,14 @@ class StoredWindows(Dataset):
         window = item - int(self.offsets[row])
         shard, first, frames = (int(n) for n in self._places[row])
         numbers = first + self._view.rule.windows(frames)[window]
-        try:
+        video = self._cache.index["video_id"].iloc[row]
+        with damage_as_user_error(f"stored frames of {video}", self._cache.layout):
             stored = read_picked_frames(self._cache.layout.frames(shard), numbers)
-        except (OSError, ValueError, KeyError) as error:
-            video = self._cache.index["video_id"].iloc[row]
-            raise UserError(
-                f"stored frames of {video} cannot be read ({error}): run `s2vc-prep verify {self._cache.layout}`"
-            ) from error
         return torch.from_numpy(stored[frame_order(self._view, row, window)])
 
 
 def frame_order(view: View, row: int, window: int) -> np.ndarray:
-    """Places (frames,) in a window of the frames to show, one after another; by seed, row of the index and window."""
+    """Give the places (frames,) in a window of the frames to show, in turn, by seed, row of the index and window."""
     natural = np.arange(view.frames)
     if view.order == "still":
         return np.full(view.frames, view.frames // 2)
@@ -112,23 +107,22 @@ def frame_order(view: View, row: int, window: int) -> np.ndarray:
     return natural
 
 
-class Crops(nn.Module):
-    """Stored windows (N, T, H, W, 3) uint8 -> each crop of a view in turn, (N, 3, T, size, size) float32, normalised.
-
-    seed of `augmented` crops: by the view's and the number of the batch.
-    """
+class WindowCrops(nn.Module):
+    """Cuts stored windows (N, T, H, W, 3) uint8 into each crop of a view in turn, (N, 3, T, size, size) float32,
+    normalised. Crops that are `augmented` are drawn by the view's seed and the number of the batch."""
 
     def __init__(self, view: View):
         super().__init__()
         self._view = view
-        self._crop, self._colour, self._normalise = Crop(view.size, AUGMENTED_SCALE), Colour(), Normalise()
+        self._crop, self._colour, self._normalise = RandomCrop(view.size, AUGMENTED_SCALE), RandomColour(), Normalise()
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
-        """Crop `number`, of 0 to view.count - 1, of the windows of a batch."""
+        """Cut crop `number`, 0 to view.crop_count - 1, of the windows of a batch."""
         if self._view.crops == "augmented":
             video = self._augmented(as_video(stored), batch, number)
         else:
-            video = crop(stored.permute(0, 4, 1, 2, 3), self._view.size, number % 5 if self._view.crops == "ten" else 4)
+            place = number % 5 if self._view.crops == "ten" else 4
+            video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, place)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
 
@@ -139,13 +133,11 @@ class Crops(nn.Module):
             return self._colour(self._crop(video))
 
 
-def crop(video: Tensor, size: int, place: int) -> Tensor:
-    """Clips (N, 3, T, H, W) -> a square of CENTRE of the shorter side, resized: (N, 3, T, size, size) float32.
-
-    8-bit clips become shares of the range, after the cut. place: 0 to 3 the corners, in reading order; 4 the centre.
-    """
+def fixed_crop(video: Tensor, size: int, place: int) -> Tensor:
+    """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
+    8-bit clips become shares of the range, after the cut. place: 0 to 3 the corners, in reading order; 4 the centre."""
     n, _, t, height, width = video.shape
-    side = round(min(height, width) * CENTRE)
+    side = round(min(height, width) * CROP_SHARE)
     bottom, right = height - side, width - side
     top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[place]
     cut = video[..., top : top + side, left : left + side]

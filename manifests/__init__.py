@@ -1,1 +1,1 @@
-"""Which videos: one table, and readers of UCF101, HMDB51, Kinetics, plain lists and plain folders."""
+"""Which videos there are: one table, and readers of UCF101, HMDB51, Kinetics, plain lists and plain folders."""

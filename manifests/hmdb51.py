@@ -1,11 +1,11 @@
-"""HMDB51, from its own lists (`CLASS_test_splitN.txt`): all the splits that are there, side by side."""
+"""HMDB51, from its own lists (`CLASS_test_splitN.txt`), with all the splits that are there side by side."""
 
 import re
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError, text_problem
-from s2vc.manifests.found import Disk, Reading, find_listed
-from s2vc.manifests.listing import Listing
+from s2vc.manifests.listed_videos import ListedVideos
+from s2vc.manifests.on_disk import FolderFiles, Reading, find_listed
 from s2vc.manifests.text import read_lines
 
 _LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<number>[1-3])\.txt")
@@ -14,13 +14,11 @@ _CLASSES = 51
 
 
 def read_hmdb51(root: Path, lists: Path) -> Reading:
-    """HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
-
-    Labels number the sorted class names. A video that a split does not use (0) has an empty role in it.
-    Raises UserError for missing lists, a line that does not parse, and where no listed video is on disk.
-    """
-    disk = Disk(root)
-    listing = Listing()
+    """Read HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
+    Labels number the sorted class names. A video that a split does not use (0) has an empty role in it. Raises
+    UserError for missing lists, a line that does not parse, and where no listed video is on disk."""
+    disk = FolderFiles(root)
+    listed_videos = ListedVideos()
     classes = _lists_by_class(lists)
     for class_name, by_number in classes.items():
         for number, path in by_number.items():
@@ -29,15 +27,15 @@ def read_hmdb51(root: Path, lists: Path) -> Reading:
                 if role not in _ROLES or not name.strip(" "):
                     raise UserError(f"{where}: {line!r} is not NAME 0, NAME 1 or NAME 2")
                 video_id = f"{class_name}/{name.rstrip(' ')}"
-                listing.add(video_id, "", class_name, f"split{number}", _ROLES[role], where)
-    reading = find_listed(listing.table(number_classes=True), disk)
-    if len(classes) != _CLASSES:  # labels are places among the sorted names, so a class less shifts them
+                listed_videos.add(video_id, "", class_name, f"split{number}", _ROLES[role], where)
+    reading = find_listed(listed_videos.table(number_classes=True), disk)
+    if len(classes) != _CLASSES:  # Labels are places among the sorted names, so a class less shifts them.
         reading.notes.append(f"{len(classes)} classes, HMDB51 has {_CLASSES}: labels differ from those of all")
     return reading
 
 
 def _lists_by_class(lists: Path) -> dict[str, dict[str, Path]]:
-    """The list files by class and number of the split, both sorted; every class has the same splits."""
+    """Find the list files by class and number of the split, both sorted. Raises UserError where one is missing."""
     if not lists.is_dir():
         raise UserError(f"no folder {lists}")
     found: dict[str, dict[str, Path]] = {}

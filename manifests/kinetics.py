@@ -8,28 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from s2vc.manifests.errors import UserError, text_problem
-from s2vc.manifests.found import Disk, Reading, find_listed
-from s2vc.manifests.listing import ROLES, SPELLINGS, Listing
+from s2vc.manifests.listed_videos import ROLE_SPELLINGS, ROLES, ListedVideos
+from s2vc.manifests.on_disk import FolderFiles, Reading, find_listed
 from s2vc.manifests.table import number_classes
-from s2vc.manifests.text import read_csv, whole_number
+from s2vc.manifests.text import parse_whole_number, read_csv
 
 _COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 _K200_CLASSES, _K200_VIDEOS = 200, {"train": 400, "val": 25}
 
 
 def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
-    """Kinetics under root, from CSV files with columns youtube_id, time_start, time_end, split, mostly label.
+    """Read Kinetics under root, from CSV files with columns youtube_id, time_start, time_end, split, mostly label.
 
-    The split column is split1; labels number the sorted class names of all the files together. A video is
-    looked for as ID_START_END (seconds, six digits, any video ending) in the root and in the folder of its
-    split (train, val, validate, ...), there in the folder of its class (spaces kept or underscores) or
-    directly. Raises UserError for a line that does not parse, and where no listed video is on disk.
+    The split column is split1; labels number the sorted class names of all the files together. A video is looked for as
+    ID_START_END (seconds, six digits, any video ending) in the root and in the folder of its split (train, val,
+    validate, ...), there in the folder of its class (spaces kept or underscores) or directly. Raises UserError for a
+    line that does not parse, and where no listed video is on disk.
     """
-    disk = Disk(root)
-    listing = Listing()
+    disk = FolderFiles(root)
+    listed_videos = ListedVideos()
     for path in csvs:
-        _read_csv(path, listing)
-    table = listing.table(number_classes=True)
+        _read_csv(path, listed_videos)
+    table = listed_videos.table(number_classes=True)
 
     @functools.cache
     def folders(class_name: str, role: str) -> list[str]:
@@ -44,11 +44,9 @@ def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
 
 
 def kinetics200(reading: Reading, seed: int) -> Reading:
-    """The 200 classes with most training videos (ties by name), 400 training and 25 validation videos each.
-
-    Of classes and videos, as many as there are where they are fewer. Depends on the seed (0 or more) and the
-    set of videos, not on the order of rows. Raises UserError where there are no training videos.
-    """
+    """Draw the 200 classes with most training videos (ties by name), 400 training and 25 validation videos each.
+    Where there are fewer classes or videos, all are taken. The draw depends on the seed (0 or more) and the set of
+    videos, not on the order of rows. Raises UserError where there are no training videos."""
     table = reading.table
     videos = table.groupby(["class_name", "split1"])["video_id"].agg(sorted).to_dict()
     sizes = {name: len(ids) for (name, role), ids in videos.items() if role == "train" and name}
@@ -67,7 +65,7 @@ def kinetics200(reading: Reading, seed: int) -> Reading:
     return Reading(table, reading.missing, [*reading.notes, note])
 
 
-def _read_csv(path: Path, listing: Listing) -> None:
+def _read_csv(path: Path, listed_videos: ListedVideos) -> None:
     rows = read_csv(path)
     header = [name.strip() for name in next(rows)[1]]
     if lacking := [name for name in _COLUMNS if name not in header]:
@@ -75,18 +73,18 @@ def _read_csv(path: Path, listing: Listing) -> None:
     for where, cells in rows:
         row = dict(zip(header, cells, strict=True))
         class_name, role = row.get("label", ""), ROLES.get(row["split"])
-        start, end = whole_number(row["time_start"]), whole_number(row["time_end"])
+        start, end = parse_whole_number(row["time_start"]), parse_whole_number(row["time_end"])
         if start is None or end is None or role is None or not row["youtube_id"]:
             raise UserError(f"{where}: not a youtube_id, two whole seconds and a split")
         name = f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4"
         video_id = f"{class_name}/{name}" if class_name else name
         if problem := text_problem(video_id):
             raise UserError(f"{where}: {video_id!r} {problem}")
-        listing.add(video_id, "", class_name, "split1", role, where)
+        listed_videos.add(video_id, "", class_name, "split1", role, where)
 
 
 def _folders(class_name: str, role: str) -> Iterator[str]:
-    """Folders in which people keep the videos of a class and split."""
-    for top in ("", *SPELLINGS[role]):
+    """Yield the folders in which people keep the videos of a class and split."""
+    for top in ("", *ROLE_SPELLINGS[role]):
         for name in dict.fromkeys((class_name, class_name.replace(" ", "_"), "")):
             yield posixpath.join(top, name) if name else top

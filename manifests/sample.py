@@ -1,7 +1,7 @@
 """The built-in labelled sample set: textured toys moving over perfectly still, photograph-like backgrounds.
 
-The class is a way of moving. Shape, pattern, colours and background come from a random stream that never sees
-the class, so only motion tells the classes apart.
+The class is a way of moving. Shape, pattern, colours and background come from a random stream that never sees the
+class, so only motion tells the classes apart.
 """
 
 import math
@@ -14,24 +14,24 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from s2vc.manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, turned
+from s2vc.manifests.backgrounds import Bytes, Floats, draw_background, pink_noise, rotated
 
 SAMPLE_FPS = 24
 SAMPLE_CLASSES: tuple[str, ...] = ("slide", "bounce", "orbit", "spin", "zoom", "zigzag")
 
-# Repeats over the videos of a class: 3 train and 2 test out of 5, and both splits from 2 videos on.
+# This repeats over the videos of a class: 3 train and 2 test out of 5, and both splits from 2 videos on.
 SPLITS = ("train", "test", "train", "train", "test")
-REST_AREA = (0.048, 0.062)  # share of the frame an object covers while it does not zoom
-ZOOM_AREA = (0.043, 0.096)  # the share swings between these two in a zoom
-BORDER = 3  # pixels between an object and the edge of the frame
-MIN_SIDE, MAX_ASPECT = 48, 2.0  # frames in which every object fits
-SPRITE_SIDE = 176  # about twice the size at which objects appear: enough for crisp resampling
-HUE_SPREAD = 2.0  # radians around the background's opposite hue in which an object's colour lies
+REST_AREA = (0.048, 0.062)  # An object covers such a share of the frame while it does not zoom.
+ZOOM_AREA = (0.043, 0.096)  # The share swings between these two in a zoom.
+BORDER = 3  # So many pixels lie between an object and the edge of the frame.
+MIN_SIDE, MAX_ASPECT = 48, 2.0  # Every object fits into such frames.
+SPRITE_SIDE = 176  # It is about twice the size at which objects appear, enough for crisp resampling.
+HUE_SPREAD = 2.0  # An object's hue is so far, in radians, from the background's opposite one.
 
 
 @dataclass(frozen=True)
 class SampleVideo:
-    """One drawn video: frames uint8 (T, H, W, 3) RGB; masks bool (T, H, W), true where the object is seen."""
+    """Holds one drawn video: frames uint8 (T, H, W, 3) RGB; masks bool (T, H, W), true where the object is seen."""
 
     video_id: str
     class_name: str
@@ -43,17 +43,17 @@ class SampleVideo:
 
 @dataclass(frozen=True)
 class Sprite:
-    """An object to paste, centred on its centroid."""
+    """Represents an object to paste, centred on its centroid."""
 
     pixels: Floats  # (4, S, S): RGB (0 to 255) times coverage, and coverage (0 to 1)
 
     @cached_property
     def outline(self) -> Floats:
-        """Offsets (y, x) of covered sprite pixels from the centroid, (2, N)."""
+        """Give the offsets (y, x) of covered sprite pixels from the centroid, (2, N)."""
         return np.argwhere(self.pixels[3] > 0).T - (self.pixels.shape[1] - 1) / 2
 
     def shrunk(self, factor: int) -> "Sprite":
-        """At a smaller size, each pixel the mean of factor x factor: what is pasted still smaller would flicker."""
+        """Shrink it, each pixel the mean of factor x factor: what is pasted still smaller would flicker."""
         side = self.pixels.shape[1] // factor
         return Sprite(self.pixels.reshape(4, side, factor, side, factor).mean(axis=(2, 4)))
 
@@ -62,9 +62,8 @@ def draw_sample(
     videos_per_class: int = 5, frames: int = 48, size: tuple[int, int] = (144, 192), seed: int = 0
 ) -> Iterator[SampleVideo]:
     """Draw the sample set one video at a time, in rounds of one video per class; size is (height, width).
-
-    A video depends on its place, the seed and the size alone: fewer videos or frames are a prefix of more.
-    """
+    A video depends on its place, the seed and the size alone: fewer videos or frames are a prefix of more. Raises
+    ValueError for no videos, no frames, and a frame in which the objects do not fit."""
     if videos_per_class < 1 or frames < 1:
         raise ValueError(f"need at least one video and one frame, got {videos_per_class} and {frames}")
     if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
@@ -89,9 +88,7 @@ def _draw_video(place: int, frames: int, size: tuple[int, int], seed: int) -> Sa
 
 def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
     """Draw a toy: a silhouette without rotational symmetry, a two-colour pattern, a lit rounded edge.
-
-    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given.
-    """
+    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given."""
     y, x = np.mgrid[-1.15 : 1.15 : SPRITE_SIDE * 1j, -1.15 : 1.15 : SPRITE_SIDE * 1j]
     # Blurring and cutting rounds the corners, as on anything made to be held.
     solid = ndimage.gaussian_filter(_silhouette(rng, x, y).astype(float), 3) > 0.5
@@ -106,7 +103,7 @@ def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
 
 
 def _silhouette(rng: Generator, x: Floats, y: Floats) -> NDArray[np.bool_]:
-    """A bar, star, crescent, corner, drop or arrow."""
+    """Draw a bar, star, crescent, corner, drop or arrow."""
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     arms, fat = rng.integers(3, 6), rng.uniform(0.9, 1.1)
     shapes = (
@@ -121,16 +118,16 @@ def _silhouette(rng: Generator, x: Floats, y: Floats) -> NDArray[np.bool_]:
 
 
 def opposite_hue(background: Bytes) -> float:
-    """The hue across the colour circle from a background's mean colour, in radians."""
+    """Compute the hue across the colour circle from a background's mean colour, in radians."""
     red, green, blue = background.mean(axis=(0, 1))
     return math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue) + np.pi
 
 
 def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) -> Floats:
-    """A pattern of a vivid colour, within `spread` of a hue, and a plain one: (S, S, 3), 0 to 1."""
+    """Draw a pattern of a vivid colour, within `spread` of a hue, and a plain one: (S, S, 3), 0 to 1."""
     pitch = rng.uniform(9, 14)
-    u, v = turned(pitch * x, pitch * y, rng.uniform(0, np.pi))
-    waves = (  # stripes, checks, dots, rings, zigzags, marble
+    u, v = rotated(pitch * x, pitch * y, rng.uniform(0, np.pi))
+    waves = (  # They are stripes, checks, dots, rings, zigzags and marble.
         np.sin(u),
         np.sin(u) * np.sin(v),
         np.sin(u) + np.sin(v) - 0.4,
@@ -145,12 +142,12 @@ def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) 
 
 
 def _poses(class_name: str, time: Floats, sprite: Sprite, size: tuple[int, int], rng: Generator) -> Floats:
-    """Where the object is at each time (seconds): float64 (T, 4) of centre y, centre x, angle, scale."""
+    """Draw where the object is at each time (seconds): float64 (T, 4) of centre y, centre x, angle, scale."""
     area = ZOOM_AREA[1] if class_name == "zoom" else rng.uniform(*REST_AREA)
     scale = np.full_like(time, math.sqrt(area * size[0] * size[1] / sprite.pixels[3].sum()))
     angle = np.full_like(time, rng.uniform(0, 2 * np.pi))
     reach = np.hypot(*sprite.outline).max() if class_name == "spin" else _reach(sprite, angle[0])
-    # Half the way the centre can go up and down, left and right.
+    # It is half the way that the centre can go up and down, left and right.
     room = (np.array(size) - 1) / 2 - BORDER - scale[0] * reach
     y, x = (np.full_like(time, rest) for rest in rng.uniform(-room, room))
     way, phase = rng.choice((-1, 1)), rng.uniform()
@@ -176,26 +173,24 @@ def _poses(class_name: str, time: Floats, sprite: Sprite, size: tuple[int, int],
 
 
 def triangle(phase: Floats) -> Floats:
-    """A wave of period 1 that goes from 1 to -1 and back at constant speed."""
+    """Compute a wave of period 1 that goes from 1 to -1 and back at constant speed."""
     return np.abs(phase % 1 * 4 - 2) - 1
 
 
 def _reach(sprite: Sprite, angle: float) -> Floats:
-    """How far the turned sprite extends from its centre, up or down and left or right, in sprite pixels."""
-    return np.array([np.abs(side).max() for side in turned(sprite.outline[0], sprite.outline[1], -angle)])
+    """Compute how far the turned sprite extends from its centre, up or down and left or right, in sprite pixels."""
+    return np.array([np.abs(side).max() for side in rotated(sprite.outline[0], sprite.outline[1], -angle)])
 
 
 def paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -> None:
     """Blend the sprite into one frame, and mark its mask, in place; only the object's box is touched.
-
-    pose: centre y, centre x, angle, scale. What lies outside the frame is cut off.
-    """
+    pose: centre y, centre x, angle, scale. What lies outside the frame is cut off."""
     centre, angle, scale = pose[:2], float(pose[2]), float(pose[3])
     reach = scale * _reach(sprite, angle) + 1
     top, left = np.maximum(centre - reach, 0).astype(int)
     bottom, right = (centre + reach + 2).astype(int)
     box = frame[top:bottom, left:right]
-    matrix = np.array(turned(np.array([1, 0]), np.array([0, 1]), angle)) / scale
+    matrix = np.array(rotated(np.array([1, 0]), np.array([0, 1]), angle)) / scale
     offset = (sprite.pixels.shape[1] - 1) / 2 + matrix @ (np.array([top, left]) - centre)
     colour = [ndimage.affine_transform(p, matrix, offset, box.shape[:2], order=1) for p in sprite.pixels]
     cover = colour.pop()

@@ -1,9 +1,9 @@
 """The one table: which videos there are, with their classes and splits, as CSV or Parquet.
 
-Columns, all of them text: `video_id` (path relative to the root, POSIX, with its extension; unique), `path`
-(where the file is, relative to the root), `label` (class number from 0, or empty), `class_name` (or empty),
-split columns (`split`, `split1`, `split2`, ..., then those with names, `split_NAME`: train, test, val or empty), then
-whatever else the user keeps there.
+Columns, all of them text: `video_id` (path relative to the root, POSIX, with its extension; unique), `path` (where the
+file is, relative to the root), `label` (class number from 0, or empty), `class_name` (or empty), split columns
+(`split`, `split1`, `split2`, ..., then those with names, `split_NAME`: train, test, val or empty), then whatever else
+the user keeps there.
 """
 
 import os
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from s2vc.manifests.errors import UserError, text_problem
-from s2vc.manifests.text import read_csv, whole_number
+from s2vc.manifests.text import parse_whole_number, read_csv
 
 FIRST_COLUMNS = ("video_id", "path", "label", "class_name")
 SPLIT_COLUMN = re.compile(r"split([0-9]{0,3}|_[a-z0-9_]+)")
@@ -25,11 +25,9 @@ SPLIT_VALUES = ("train", "test", "val")
 
 
 def build_table(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A table from columns of text, with what is missing filled in and the columns in their usual order.
-
-    video_id and path stand in for one another. Without label, classes are numbered by their sorted names.
-    Raises UserError where both video_id and path are missing.
-    """
+    """Build a table from columns of text: what is missing is filled in, and the columns get their usual order.
+    video_id and path stand in for one another. Without label, classes are numbered by their sorted names. Raises
+    UserError where both video_id and path are missing."""
     filled = dict(columns)
     ids = filled.get("video_id", filled.get("path"))
     if ids is None:
@@ -38,17 +36,24 @@ def build_table(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     filled.setdefault("video_id", ids)
     filled.setdefault("path", ids)
     filled.setdefault("label", number_classes(names))
-    return pd.DataFrame({name: filled[name] for name in _in_order(filled)}, dtype="str")
+    return pd.DataFrame({name: filled[name] for name in _column_order(filled)}, dtype="str")
 
 
 def number_classes(class_names: Sequence[str]) -> list[str]:
-    """The label of each row: the place of its class among the sorted class names, empty where it has none."""
+    """Label each row by the place of its class among the sorted class names; empty where it has none."""
     labels = {name: str(place) for place, name in enumerate(sorted(set(class_names) - {""}))}
     return [labels.get(name, "") for name in class_names]
 
 
+def class_names(table: pd.DataFrame) -> pd.Series:
+    """Name the class of each row: a class without a name has its number for one; where there is no class the name is
+    "".
+    table: a manifest, or an index of a cache, with columns label and class_name."""
+    return table["class_name"].where(table["class_name"] != "", table["label"].astype("string").fillna(""))
+
+
 def split_columns(table: pd.DataFrame) -> list[str]:
-    """The names of the split columns: numbered ones by their numbers, then others in the table's order."""
+    """List the split columns: numbered ones by their numbers, then others in the table's order."""
     return _split_names(table.columns)
 
 
@@ -67,15 +72,12 @@ def read_manifest(path: Path) -> pd.DataFrame:
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
-    """Check a table and write it as CSV or Parquet, by the path's ending, whole or not at all.
-
-    Raises UserError.
-    """
+    """Check a table and write it as CSV or Parquet, by the path's ending, whole or not at all. Raises UserError."""
     check_manifest(table)
     if _is_parquet(path):
-        write_whole(path, table.to_parquet(None, engine="pyarrow", index=False))
+        write_atomically(path, table.to_parquet(None, engine="pyarrow", index=False))
     else:
-        write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def check_manifest(table: pd.DataFrame) -> None:
@@ -99,7 +101,7 @@ def check_manifest(table: pd.DataFrame) -> None:
     _check_unique(table["video_id"])
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, and its folder if needed. Raises UserError."""
     attempt = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
@@ -128,7 +130,7 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
     if twice := [name for name in header if header.count(name) > 1]:
         raise UserError(f"{path}: two columns named {twice[0]!r}")
     columns: list[list[str]] = [[] for _ in header]
-    for _, cells in rows:  # into columns at once: a million small lists slow the collector down
+    for _, cells in rows:  # They go into columns at once: a million small lists slow the collector down.
         for column, cell in zip(columns, cells, strict=True):
             column.append(cell)
     return dict(zip(header, columns, strict=True))
@@ -136,9 +138,9 @@ def _csv_columns(path: Path) -> dict[str, list[str]]:
 
 def _parquet_columns(path: Path) -> dict[str, list[str]]:
     try:
-        with pq.ParquetFile(path) as file:  # not read_table, which would take a folder of files, too
+        with pq.ParquetFile(path) as file:  # The function read_table would take a folder of files, too.
             stored = file.read()
-        stored.validate(full=True)  # a string column may hold anything until it is validated
+        stored.validate(full=True)  # A string column may hold anything until it is validated.
         texts = {name: stored[name].cast(pa.string()).fill_null("") for name in stored.column_names}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
@@ -154,21 +156,21 @@ def _split_names(names: Sequence[str]) -> list[str]:
     return [*numbered, *(name for name in splits if name not in numbered)]
 
 
-def _in_order(names: Mapping[str, object]) -> list[str]:
+def _column_order(names: Mapping[str, object]) -> list[str]:
     known = [*FIRST_COLUMNS, *_split_names(list(names))]
     return [*known, *(name for name in names if name not in known)]
 
 
 def _check_column(table: pd.DataFrame, column: str, problem: Callable[[str], str]) -> None:
     values = table[column].tolist()
-    wrong = {value for value in set(values) if problem(value)}  # most columns have few distinct values
+    wrong = {value for value in set(values) if problem(value)}  # Most columns have few distinct values.
     if wrong:
         row, value = next((row, value) for row, value in enumerate(values, 1) if value in wrong)
         raise UserError(f"row {row}: {column} {value!r} {problem(value)}")
 
 
 def _label_problem(text: str) -> str:
-    return "" if not text or whole_number(text) is not None else "is not a class number from 0, nor empty"
+    return "" if not text or parse_whole_number(text) is not None else "is not a class number from 0, nor empty"
 
 
 def _split_problem(text: str) -> str:

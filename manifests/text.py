@@ -12,7 +12,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 file (a leading byte order mark is dropped), line ends as they are. Raises UserError."""
+    """Read a UTF-8 file (a leading byte order mark is dropped), line ends as they are. Raises UserError."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -23,10 +23,8 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Pairs (where, line) of a list file without its blank lines; where is `FILE, line N`, for messages.
-
-    Ends of line may be CRLF; spaces at the end of a line are dropped. Raises UserError for what is not text.
-    """
+    """Yield pairs (where, line) of a list file without its blank lines; where is `FILE, line N`, for messages.
+    Ends of line may be CRLF; spaces at the end of a line are dropped. Raises UserError for what is not text."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         where, line = f"{path}, line {number}", line.removesuffix("\r").rstrip(" ")
         if problem := text_problem(line):
@@ -36,10 +34,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Pairs (where, cells) of a CSV file, the header first; cells as they are written, no blank lines.
-
-    Raises UserError for a file without a header, broken quoting, and rows longer or shorter than the header.
-    """
+    """Yield pairs (where, cells) of a CSV file, the header first; cells as they are written, no blank lines.
+    Raises UserError for a file without a header, broken quoting, and rows longer or shorter than the header."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     columns = 0
     try:
@@ -56,6 +52,6 @@ def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise UserError(f"{path} is empty")
 
 
-def whole_number(text: str) -> int | None:
-    """The value of 1 to 9 ASCII digits, None for any other text."""
+def parse_whole_number(text: str) -> int | None:
+    """Parse 1 to 9 ASCII digits; None for any other text."""
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else None

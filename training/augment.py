@@ -1,8 +1,8 @@
-"""Augmentation of clips, batched on the device they are on, with one draw per clip (paper, implementation details);
-and that of dense predictive coding, whose colours are drawn for every frame.
+"""Augmentation of clips, batched on the device that holds them, with one draw per clip (paper, implementation details);
+and the augmentation of dense predictive coding (DPC), whose colours are drawn for every frame.
 
-Kornia's image operations do the work: an image of a clip's frames side by side, in channels or in rows, is changed as
-one, so that all frames of a clip get the same crop, flip, blur and colours.
+Kornia's image operations do the work. The frames of a clip lie side by side in one image, in channels or in rows, so
+that all of them get the same crop, flip, blur and colours.
 """
 
 import warnings
@@ -13,22 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it announces its own deprecations at import
+    warnings.simplefilter("ignore")  # Kornia announces its own deprecations at import.
     from kornia import augmentation as kornia
 
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
-"""Brightness, contrast, saturation, hue."""
+"""These are the strengths of brightness, contrast, saturation and hue."""
 BLUR_KERNEL = 13
-"""Pixels; three standard deviations of the widest blur on either side."""
+"""It is in pixels, and spans three standard deviations of the widest blur on either side."""
 DPC_CROP = 224 / 256
-"""Of the shorter side of a frame."""
+"""This is a share of the shorter side of a frame."""
 DPC_JITTER = (0.5, 0.5, 0.5, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Crop(nn.Module):
-    """Random resized crop and flip: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: share of the area."""
+class RandomCrop(nn.Module):
+    """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
+    area."""
 
     def __init__(self, size: int, scale: tuple[float, float]):
         super().__init__()
@@ -39,12 +40,10 @@ class Crop(nn.Module):
         return _frames_in_channels(clips, lambda x: self._flip(self._crop(x)))
 
 
-class Colour(nn.Module):
-    """Colour jitter (p 0.8), grey (p 0.2) and Gaussian blur (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same.
-
-    per_frame: the jitter is drawn anew for every frame, as the published code does. Jittered clips are clamped to
-    [0, 1], as the operation has it; others are not.
-    """
+class RandomColour(nn.Module):
+    """Jitters colours (p 0.8), turns grey (p 0.2) and blurs (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same shape.
+    per_frame: the jitter is drawn anew for every frame, as in the published code. Kornia clamps jittered clips to [0,
+    1] and leaves others as they are."""
 
     def __init__(self, per_frame: bool = False):
         super().__init__()
@@ -62,11 +61,9 @@ class Colour(nn.Module):
         return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
 
 
-class SquareCrop(nn.Module):
-    """DPC's on UCF101: a square of DPC_CROP of the shorter side at a random place, flipped or not, resized.
-
-    Clips (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip.
-    """
+class DPCCrop(nn.Module):
+    """Cuts a square of DPC_CROP of the shorter side at a random place, flips it or not, and resizes it, as DPC does on
+    UCF101: clips (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -84,9 +81,10 @@ class SquareCrop(nn.Module):
         )
 
 
-class FrameColour(nn.Module):
-    """DPC's: grey (p 0.5; as published, one of the three channels, drawn at random) and colour jitter, drawn anew for
-    every frame: clips (N, 3, T, H, W) -> the same shape, in [0, 1]; what lies beyond is clamped first."""
+class DPCColour(nn.Module):
+    """Turns grey (p 0.5) and jitters colours, drawn anew for every frame, as DPC does: clips (N, 3, T, H, W) -> the
+    same shape in [0, 1]; values beyond are clamped first. As published, grey is one of the three channels, at
+    random."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +101,8 @@ class FrameColour(nn.Module):
 
 
 class Normalise(nn.Module):
-    """ImageNet's mean and deviation: clips (N, 3, T, H, W) in about [0, 1] -> the same shape, about standard."""
+    """Subtracts ImageNet's mean and divides by its deviation: clips (N, 3, T, H, W) in about [0, 1] -> the same
+    shape."""
 
     mean: Tensor
     std: Tensor
@@ -118,12 +117,12 @@ class Normalise(nn.Module):
 
 
 def _frames_in_channels(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Change clips as images of 3 T channels: for whatever treats all channels alike."""
+    """Apply a change that treats all channels alike to clips as images of 3 T channels."""
     n, c, t, h, w = clips.shape
     images = change(clips.reshape(n, c * t, h, w))
     return images.view(n, c, t, *images.shape[2:])
 
 
 def _frames_in_rows(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Change clips as images of T H rows: for whatever treats all pixels alike, and needs three channels."""
+    """Apply a change that treats all pixels alike, and needs three channels, to clips as images of T H rows."""
     return change(clips.flatten(2, 3)).view_as(clips)

@@ -1,18 +1,18 @@
-"""How a run goes, as a picture."""
+"""The metrics of a run as a picture."""
 
 from pathlib import Path
 
 import numpy as np
 
-from s2vc.pipeline.storage import files
-from s2vc.training.run_folder import StepRecord
+from s2vc.pipeline.storage.figures import save_figure
+from s2vc.training.run_folder import TrainingStep
 
-SMOOTHED = 50
-"""Points of a curve: means over equal stretches of the run."""
+CURVE_POINTS = 50
+"""Each point of a curve is a mean; the stretches of the run that they are taken over are equally long."""
 
 
-def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
-    """Loss, top-1 and top-5 (with chance), top-1 within a batch, and speed over the steps, as a PNG."""
+def plot_curves(records: list[TrainingStep], chance: float, path: Path) -> None:
+    """Plot loss, top-1 and top-5 with chance, top-1 within a batch, and speed over the steps, as a PNG."""
     from matplotlib.figure import Figure
 
     if not records:
@@ -24,7 +24,7 @@ def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
         for name in names:
             values = np.array([getattr(r, name) for r in records])
             if not np.isnan(values).all():
-                axes.plot(*_smoothed(steps, values), label=name)
+                axes.plot(*_averaged(steps, values), label=name)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     loss.set_ylabel("loss (nats)")
@@ -33,10 +33,10 @@ def plot_curves(records: list[StepRecord], chance: float, path: Path) -> None:
     accuracy.set_ylim(0, 1)
     accuracy.legend()
     speed.set_ylabel("clips/s")
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
-def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    parts = min(SMOOTHED, len(steps))
+def _averaged(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average steps and values over CURVE_POINTS equal stretches of the run."""
+    parts = min(CURVE_POINTS, len(steps))
     return tuple(np.array([p.mean() for p in np.array_split(a, parts)]) for a in (steps, values))  # type: ignore[return-value]

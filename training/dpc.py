@@ -1,7 +1,6 @@
-"""Dense predictive coding (DPC; Han et al., ICCV workshops 2019): features of a clip's last blocks are predicted.
+"""Dense predictive coding (DPC; Han et al., ICCV workshops 2019), which predicts the features of a clip's last blocks.
 
-N clips of a process, B blocks of T frames in each, P of them predicted, C features, h x w places in a feature map,
-S = h w.
+A process has N clips of B blocks of T frames, P of them predicted. Features have C channels and h x w places, S = h w.
 """
 
 import torch
@@ -10,15 +9,15 @@ from torch import Tensor, nn
 from s2vc.training.moco import Scores
 
 DROPOUT = 0.1
-"""Of the ConvGRU's state, at every block."""
+"""The state of the ConvGRU is dropped out at this rate at every block."""
 
 POSITIVE, OTHER_CLIP, OTHER_TIME, OTHER_PLACE = 1, 0, -1, -3
-"""What a true feature is to a predicted one, in the published numbers: the one that is meant; one of another clip; of
-the same place at another time; of another place of the clip, at any time."""
+"""These are the published numbers for what a true feature is to a predicted one: the one that is meant; one of another
+clip; of the same place at another time; of another place of the clip, at any time."""
 
 
 class ConvGRUCell(nn.Module):
-    """A gated recurrent unit at every place: x (N, C, h, w), state (N, C, h, w) -> the next state (N, C, h, w)."""
+    """Applies a gated recurrent unit at every place: x and state (N, C, h, w) -> the next state (N, C, h, w)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -34,10 +33,8 @@ class ConvGRUCell(nn.Module):
 
 
 class ConvGRU(nn.Module):
-    """One layer of it: features (N, B, C, h, w), one block after another -> the state after the last, (N, C, h, w).
-
-    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints.
-    """
+    """Applies one layer of the cell to features (N, B, C, h, w), block after block -> the last state, (N, C, h, w).
+    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints."""
 
     def __init__(self, width: int, dropout: float = DROPOUT):
         super().__init__()
@@ -46,7 +43,7 @@ class ConvGRU(nn.Module):
         self._dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor, state: Tensor | None = None) -> Tensor:
-        """state: to go on from; None: zeros."""
+        """Go through the blocks. state: where to start from; None stands for zeros."""
         if state is None:
             state = torch.zeros_like(features[:, 0])
         for block in features.unbind(1):
@@ -55,10 +52,11 @@ class ConvGRU(nn.Module):
 
 
 class DPC(nn.Module):
-    """Backbone, ConvGRU, and what predicts the next block's features from its state.
+    """Joins a backbone, a ConvGRU, and a network that predicts the features of the next block from its state.
 
-    backbone: with attributes feature_size, C, and block_length, which is set here: it sees a clip block by block.
-    blocks, block_length, predicted: B, T, P. The keys are the published ones: `backbone.*`, `agg.*`, `network_pred.*`.
+    backbone: has attributes feature_size, C, and block_length, which is set here. blocks, block_length, predicted: B,
+    T, P. The keys are the published ones: `backbone.*`, `agg.*`, `network_pred.*`. Raises ValueError for P not in 1 to
+    B - 1.
     """
 
     def __init__(self, backbone: nn.Module, blocks: int = 8, block_length: int = 5, predicted: int = 3):
@@ -78,8 +76,8 @@ class DPC(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, clips: Tensor) -> Scores:
-        """Clips (N, 3, B T, H, W) -> logits (N P S, N P S): a row for each predicted place, a column for each true one,
-        both by clip, block and place, so that the target of row i is i.
+        """Score clips (N, 3, B T, H, W): logits (N P S, N P S) have a row for each predicted place and a column for
+        each true one, both by clip, block and place, so that the target of row i is i.
 
         batch_top1: share of predicted places whose own clip's true feature is the nearest among those of the same block
         and place of all N clips; guessing reaches 1 / N.
@@ -92,23 +90,21 @@ class DPC(nn.Module):
         return Scores(logits, torch.arange(len(logits), device=logits.device), found)
 
     def score(self, clips: Tensor) -> Tensor:
-        """Dot products of predicted and true features, (N, P, S, N, P, S): clip, block and place of both."""
+        """Compute the dot products of predicted and true features, (N, P, S, N, P, S), by clip, block and place."""
         features = self._features(clips)
         with torch.autocast(clips.device.type, enabled=False):
             predictions = self._predictions(features[:, : -self.predicted].relu())
-            found, true = (by_place(x) for x in (predictions, features[:, -self.predicted :]))
+            found, true = (flatten_places(x) for x in (predictions, features[:, -self.predicted :]))
             return torch.einsum("npsc,mqtc->npsmqt", found, true)
 
     def _features(self, clips: Tensor) -> Tensor:
-        """Features of each block, averaged over its time: (N, B, C, h, w), before the last ReLU.
-
-        Of the type of the weights, float32, where the backbone computes in bfloat16 as well.
-        """
+        """Compute the features of each block, averaged over its time, before the last ReLU: (N, B, C, h, w).
+        They have the type of the weights, float32, even where the backbone computes in bfloat16."""
         features = self.backbone(clips).to(self.agg.ConvGRUCell_00.out_gate.weight.dtype)
         return features.unflatten(2, (self.blocks, -1)).mean(dim=3).transpose(1, 2)
 
     def _predictions(self, seen: Tensor) -> Tensor:
-        """Features of the blocks that are seen, (N, B - P, C, h, w) -> those of the P next ones, (N, P, C, h, w)."""
+        """Predict the features of the last P blocks, (N, P, C, h, w), from those before, (N, B - P, C, h, w)."""
         state = self.agg(seen)
         found = [self.network_pred(state)]
         while len(found) < self.predicted:
@@ -117,14 +113,13 @@ class DPC(nn.Module):
         return torch.stack(found, dim=1)
 
 
-def by_place(features: Tensor) -> Tensor:
-    """(N, P, C, h, w) -> (N, P, S, C)."""
+def flatten_places(features: Tensor) -> Tensor:
+    """Reorder (N, P, C, h, w) -> (N, P, S, C)."""
     return features.flatten(3).transpose(2, 3)
 
 
 def contrasts(clips: int, predicted: int, places: int) -> Tensor:
-    """What each column of the scores is to each row, (N, P, S, N, P, S) int8: POSITIVE, OTHER_CLIP, OTHER_TIME, or
-    OTHER_PLACE."""
+    """Tell what each column of the scores is to each row, (N, P, S, N, P, S) int8: POSITIVE, OTHER_CLIP and so on."""
     clip, time, place = (torch.eye(size, dtype=torch.bool) for size in (clips, predicted, places))
     same_clip = clip[:, None, None, :, None, None]
     same_place = place[None, None, :, None, None, :]

@@ -1,4 +1,4 @@
-"""Batches of clips for one process: which videos each step reads, and the processes that read them ahead."""
+"""Batches of clips for one process: which videos each step reads, and the workers that read them in advance."""
 
 import ctypes
 import signal
@@ -13,25 +13,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.device import available_cpus
-from s2vc.training.clips import ClipSet
+from s2vc.training.clips import ClipDataset
 
 MAX_LOADER_WORKERS = 8
-KEPT_BYTES = 128 << 20
-"""Freed memory that a process keeps at most."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-START_SECONDS = 600
-"""A loader worker that hands on nothing for so long is stuck."""
+MAX_KEPT_BYTES = 128 << 20
+"""A process keeps at most this much freed memory."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # They are in glibc's malloc.h.
+WORKER_TIMEOUT_SECONDS = 600
+"""A loader worker that returns nothing for so long is stuck."""
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The videos of each step of an epoch that one process reads, drawn by seed and epoch.
+    """Draws the videos that one process reads in each step of an epoch, by seed and epoch.
 
-    All processes draw the same, each takes its part of every batch; what does not fill a batch is left for another
-    epoch. `start` is the step to begin at, for a run that goes on.
+    All processes draw the same batches and take their part of each; videos that do not fill a batch are left for
+    another epoch. `first_step` is the step to begin at, for a run that is resumed.
 
-    at_hand: 0, and the order is a permutation of all videos. Else shards are permuted, each process takes a run of
-    them, and its videos are shuffled over so many shards at a time: a shard is read for a while, and then not again in
-    this epoch. shards: the shard of each video, (videos,).
+    shards: the shard of each video, (videos,). shards_at_hand: 0 permutes all videos. Otherwise shards are permuted,
+    each process takes a run of them, and videos are shuffled over so many shards at a time, so that a shard is read for
+    a while and then not again in this epoch.
     """
 
     def __init__(
@@ -41,45 +41,45 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
-        at_hand: int = 0,
+        shards_at_hand: int = 0,
     ):
         self.videos, self.batch, self.seed = len(shards), batch, seed
         self.part = slice(rank * batch // processes, (rank + 1) * batch // processes)
         self.epoch = 0
-        self.start = 0
+        self.first_step = 0
         self._shards = np.unique(shards, return_inverse=True)[1]
-        # Of all processes together, as what they have at hand lies in one local cache.
-        self._at_hand = max(at_hand // processes, 1) if at_hand else 0
+        # The number is of all processes together, since what they have at hand lies in one local cache.
+        self._shards_at_hand = max(shards_at_hand // processes, 1) if shards_at_hand else 0
 
     @property
     def steps(self) -> int:
-        """Of a whole epoch."""
+        """Count the steps of a whole epoch."""
         return self.videos // self.batch
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return self.steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        own = self._of_shards_at_hand(rng) if self._at_hand else self._of_all(rng)
-        yield from own[self.start :].tolist()
+        own = self._order_by_shards(rng) if self._shards_at_hand else self._order_over_all(rng)
+        yield from own[self.first_step :].tolist()
 
-    def _of_all(self, rng: np.random.Generator) -> np.ndarray:
-        """Videos of this process, (steps, its part of a batch)."""
+    def _order_over_all(self, rng: np.random.Generator) -> np.ndarray:
+        """Permute all videos: those of this process, (steps, its part of a batch)."""
         order = rng.permutation(self.videos)[: self.steps * self.batch]
         return order.reshape(self.steps, self.batch)[:, self.part]
 
-    def _of_shards_at_hand(self, rng: np.random.Generator) -> np.ndarray:
-        """The same. A video of the p-th shard comes at a random time from p to p + at_hand, in shards."""
+    def _order_by_shards(self, rng: np.random.Generator) -> np.ndarray:
+        """Do the same shard by shard: a video of the p-th shard comes at a random time from p to p + shards_at_hand."""
         place = rng.permutation(self._shards.max() + 1)[self._shards]
-        time = place + self._at_hand * rng.random(self.videos)
+        time = place + self._shards_at_hand * rng.random(self.videos)
         by_shard = np.lexsort((time, place))
         own = by_shard[self.part.start * self.steps : self.part.stop * self.steps]
         return own[np.argsort(time[own])].reshape(self.steps, self.part.stop - self.part.start)
 
 
-class Telling(Dataset):
-    """A dataset whose errors of the user's travel as items: raised in a worker they would arrive as a traceback."""
+class ErrorsAsItems(Dataset):
+    """Returns a dataset's UserErrors as items. One that is raised in a worker would arrive as a traceback."""
 
     def __init__(self, items: Any):
         self._items = items
@@ -94,75 +94,82 @@ class Telling(Dataset):
             return error
 
 
-def collate_told(items: list[Any]) -> Any:
-    """A batch of the items of `Telling`, or the first error among them."""
+def collate_or_error(items: list[Any]) -> Any:
+    """Make a batch of the items of `ErrorsAsItems`, or give the first error among them."""
     errors = [item for item in items if isinstance(item, UserError)]
     return errors[0] if errors else default_collate(items)
 
 
-class Loader:
-    """Epoch after epoch of batches, on a device, with the time spent waiting for them."""
+def data_loader(items: Dataset, workers: int, **options: Any) -> DataLoader:
+    """Build a loader of a dataset whose items may raise UserError; read it by `batches_of`.
 
-    def __init__(self, clips: ClipSet, batches: EpochBatches, device: torch.device, workers: int):
+    workers: processes that read; 0 reads in this one. options: more of DataLoader's own.
+    """
+    init = init_worker if workers else None
+    return DataLoader(
+        ErrorsAsItems(items), num_workers=workers, collate_fn=collate_or_error, worker_init_fn=init, **options
+    )
+
+
+def batches_of(loader: DataLoader) -> Iterator[Any]:
+    """Yield the batches of a `data_loader`. Raises UserError for what an item raised, and where a worker is gone."""
+    try:
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise UserError(f"a process that reads clips is gone, killed or out of memory ({error})") from error
+
+
+class Loader:
+    """Loads the batches of one epoch after another onto a device, and measures the time spent waiting for them."""
+
+    def __init__(self, clips: ClipDataset, batches: EpochBatches, device: torch.device, workers: int):
         self.batches = batches
-        self.waited = 0.0
-        """Seconds that `epoch` waited for the readers, since it was last set to 0."""
+        self.wait_seconds = 0.0
+        """`epoch` has waited so long for batches since this was last set to 0."""
         self._clips, self._device = clips, device
-        self._loader: DataLoader[Any] = DataLoader(
-            Telling(clips),
+        self._loader = data_loader(
+            clips,
+            workers,
             batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=collate_told,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
-            timeout=START_SECONDS if workers else 0,
-            worker_init_fn=begin_worker if workers else None,
+            timeout=WORKER_TIMEOUT_SECONDS if workers else 0,
         )
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """The batches of an epoch from step `start` on. Raises UserError for clips that cannot be read."""
-        self.batches.epoch, self.batches.start = epoch, start
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
+        """Yield the batches of an epoch from step `first_step` on. Raises UserError for clips that cannot be read."""
+        self.batches.epoch, self.batches.first_step = epoch, first_step
         self._clips.set_epoch(epoch)
         before = time.perf_counter()
-        batches = iter(self._loader)
-        while (batch := self._next(batches)) is not None:
-            self.waited += time.perf_counter() - before
+        for batch in batches_of(self._loader):
+            self.wait_seconds += time.perf_counter() - before
             yield _to_device(batch, self._device)
             before = time.perf_counter()
 
-    @staticmethod
-    def _next(batches: Iterator[Any]) -> Any:
-        try:
-            batch = next(batches, None)
-        except RuntimeError as error:
-            if "DataLoader" not in str(error):
-                raise
-            raise UserError(f"a process that reads clips is gone, killed or out of memory ({error})") from error
-        if isinstance(batch, UserError):
-            raise batch
-        return batch
 
-
-def begin_worker(number: int) -> None:
-    """Signals are for the process that trains; a worker that it leaves behind ends by itself."""
+def init_worker(number: int) -> None:
+    """Leave signals to the process that trains; a worker whose parent is gone ends by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_freed_memory()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep what it frees: a pair is megabytes, and to get them anew for each took a fifth of the time.
-
-    Does nothing where the C library is not glibc.
-    """
+    """Let this process keep the memory it frees: a pair takes megabytes, and allocating them anew took a fifth of the
+    time. Does nothing where the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES // 4)
+        mallopt(_M_TRIM_THRESHOLD, MAX_KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BYTES // 4)
 
 
 def spare_cpus() -> int:
-    """CPUs for reading, beside the one that trains."""
+    """Count the CPUs for reading, beside the one that trains."""
     return max(1, min(MAX_LOADER_WORKERS, available_cpus() - 1))
 
 

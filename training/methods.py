@@ -13,27 +13,24 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone
-from s2vc.training.block_methods import BLOCK_METHODS
-from s2vc.training.clips import ClipSet, LabelledClips, PairClips, SingleClips
+from s2vc.training.clips import ClipDataset, LabelledClips, PairClips, SingleClips
 from s2vc.training.dpc import DPC
+from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.moco import MoCo, Scores, build_encoder
-from s2vc.training.settings import Settings, wanted_variants
-from s2vc.training.views import DPCViews, Views
+from s2vc.training.settings import TrainingSettings, training_variants
+from s2vc.training.views import DPCViews, PairViews
 
-MIN_GROUP = 2
-"""Clips of a group: batch norm over one clip would leave little of it."""
+MIN_NORM_GROUP = 2
+"""A group has this many clips or more: batch norm over one clip would leave little of it."""
 
 MIN_VIDEOS = 4
 """Negatives come from other videos, and a queue may hold a quarter of them."""
 
 
 class Classifier(nn.Module):
-    """A backbone with a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N, classes).
-    labels: (N,) int64, handed on as the targets.
-
-    Its encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key.
-    dropout: of the features before the classifier.
-    """
+    """Joins a backbone and a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N,
+    classes). labels (N,) int64 are handed on as the targets. dropout: rate on the features before the classifier.
+    The encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key."""
 
     def __init__(self, backbone: nn.Module, classes: int, dropout: float = 0.0):
         super().__init__()
@@ -45,60 +42,61 @@ class Classifier(nn.Module):
 
 
 @dataclass(frozen=True)
-class Task:
-    """A method at work: its model, and what becomes of a batch.
-
-    model: of whose inputs come Scores. inputs: a batch of the loader -> the model's inputs.
-    """
+class TrainingTask:
+    """Holds the model of a method, and what becomes of a batch.
+    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs."""
 
     model: nn.Module
     inputs: Callable[[Any], tuple[Tensor, ...]]
 
 
-def open_cache(settings: Settings) -> Cache:
-    """The cache that a run reads."""
+def open_cache(settings: TrainingSettings) -> Cache:
+    """Open the cache that a run reads."""
     return Cache(settings.cache, settings.local_cache, settings.local_cache_size)
 
 
-def open_clips(settings: Settings) -> ClipSet:
-    """The clips that a method reads; raises UserError early for whatever keeps it from training on this cache."""
+def open_clips(settings: TrainingSettings) -> ClipDataset:
+    """Open the clips that a method reads. Raises UserError early for whatever keeps it from training on this cache."""
     cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipSet = LabelledClips(
-            cache, *where, settings.split_asked, settings.seed, settings.still, settings.label
+        clips: ClipDataset = LabelledClips(
+            cache, *where, settings.requested_split, settings.seed, settings.still, settings.label
         )
-    elif settings.method in BLOCK_METHODS:
-        variants, preserved = wanted_variants(settings), settings.preserved
-        clips = SingleClips(cache, variants, preserved, *where, settings.split_asked, settings.seed)
+    elif settings.method in DPC_METHODS:
+        variants, preserved = training_variants(settings), settings.preserved
+        clips = SingleClips(cache, variants, preserved, *where, settings.requested_split, settings.seed)
     else:
-        variants = wanted_variants(settings) if settings.method == "s2vc" else []
-        clips = PairClips(cache, variants, *where, settings.pair, settings.split_asked, settings.seed)
+        variants = training_variants(settings) if settings.method == "s2vc" else []
+        clips = PairClips(cache, variants, *where, settings.pair, settings.requested_split, settings.seed)
     if len(clips) < MIN_VIDEOS:
         raise UserError(f"training needs {MIN_VIDEOS} videos or more: the split has {len(clips)} with frames")
     return clips
 
 
-def check_weights(settings: Settings, device: torch.device) -> None:
-    """Raise UserError early for weights that a run would start from and cannot."""
+def check_starting_weights(settings: TrainingSettings, device: torch.device) -> None:
+    """Raise UserError early for weights that a run is to start from and cannot."""
     if settings.init:
         find_backbone(Path(settings.init), settings.backbone)
     if settings.method == "s2vc-online":
-        online_flow(settings, device)
+        load_online_flow(settings, device)
 
 
-def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task:
-    """The method of resolved settings on a device, its weights drawn by the seed, or read where `init` says so."""
+def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: torch.device) -> TrainingTask:
+    """Build the method of resolved settings on a device. Weights are drawn by the seed, or read where `init` says
+    so."""
     torch.manual_seed(settings.seed)
     backbone = build_backbone(settings.backbone)
     if settings.init:
         backbone.load_state_dict(find_backbone(Path(settings.init), settings.backbone)[1])
     if isinstance(clips, SingleClips):
-        return _dpc(settings, backbone, device)
-    views = Views(settings, online_flow(settings, device) if settings.method == "s2vc-online" else None).to(device)
+        return _build_dpc_task(settings, backbone, device)
+    views = PairViews(settings, load_online_flow(settings, device) if settings.method == "s2vc-online" else None).to(
+        device
+    )
     if isinstance(clips, LabelledClips):
         model: nn.Module = Classifier(backbone, clips.classes, settings.dropout)
-        task = Task(model, lambda batch: (views.query(batch[0]), batch[1]))
+        task = TrainingTask(model, lambda batch: (views.query(batch[0]), batch[1]))
     else:
         model = MoCo(
             backbone,
@@ -107,49 +105,50 @@ def build_task(settings: Settings, clips: ClipSet, device: torch.device) -> Task
             int(settings.queue) if settings.negatives == "queue" else 0,
             settings.momentum,
             settings.temperature,
-            norm_groups(settings),
+            norm_group_count(settings),
         )
-        task = Task(model, lambda batch: (views.query(batch[0]), views.key(batch[1])))
+        task = TrainingTask(model, lambda batch: (views.query(batch[0]), views.key(batch[1])))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return task
 
 
-def chance(settings: Settings, clips: ClipSet) -> float:
-    """The top-1 share that guessing reaches: of the classes, of a query's key among those it is told from, or of the
-    true features of DPC's places."""
+def chance_top1(settings: TrainingSettings, clips: ClipDataset) -> float:
+    """Compute the top-1 share that guessing reaches: among the classes, among a query's own and the other keys, or
+    among the true features of DPC's places."""
     if isinstance(clips, SingleClips):
-        return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * map_cells(settings))
-    return 1 / clips.classes if isinstance(clips, LabelledClips) else contrastive_chance(settings)
+        return 1 / (settings.batch // max(settings.workers, 1) * settings.predicted * feature_map_cells(settings))
+    return 1 / clips.classes if isinstance(clips, LabelledClips) else contrastive_chance_top1(settings)
 
 
-def contrastive_chance(settings: Settings) -> float:
-    """The same for a query's key, with resolved settings: among itself and the queue, or the keys of a step."""
+def contrastive_chance_top1(settings: TrainingSettings) -> float:
+    """Compute it for a query's key, with resolved settings: among that key and the queue, or the keys of a step."""
     return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
 
 
-def norm_groups(settings: Settings) -> int:
-    """Groups of a process's clips that are normalised apart: two over all processes at least, of two clips at least."""
+def norm_group_count(settings: TrainingSettings) -> int:
+    """Count the groups of a process's clips that are normalised apart: two over all processes at least, of two clips or
+    more."""
     processes = max(settings.workers, 1)
     clips = settings.batch // processes
-    least = 2 if processes == 1 and clips >= 2 * MIN_GROUP else 1
-    return max(least, min(-(-clips // settings.norm_group), clips // MIN_GROUP))
+    least = 2 if processes == 1 and clips >= 2 * MIN_NORM_GROUP else 1
+    return max(least, min(-(-clips // settings.norm_group), clips // MIN_NORM_GROUP))
 
 
-def online_flow(settings: Settings, device: torch.device) -> Flow:
-    """The flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
+def load_online_flow(settings: TrainingSettings, device: torch.device) -> Flow:
+    """Load the flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
     if settings.flow == "cache":
         cache = open_cache(settings)
         return load_flow(cache.layout.flow, device, cache.settings.precision)
     return load_flow(settings.flow, device, "auto")
 
 
-def map_cells(settings: Settings) -> int:
-    """Of a feature map: (size / 32)², rounded up before it is squared."""
+def feature_map_cells(settings: TrainingSettings) -> int:
+    """Count the cells of a feature map: (size / 32)², rounded up before it is squared."""
     return int((-(-settings.size // 32)) ** 2)
 
 
-def _dpc(settings: Settings, backbone: nn.Module, device: torch.device) -> Task:
+def _build_dpc_task(settings: TrainingSettings, backbone: nn.Module, device: torch.device) -> TrainingTask:
     model = DPC(backbone, settings.blocks, settings.block_length, settings.predicted).to(device)
     model.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     views = DPCViews(settings.size).to(device)
-    return Task(model, lambda batch: (views(batch),))
+    return TrainingTask(model, lambda batch: (views(batch),))

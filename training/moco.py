@@ -1,7 +1,7 @@
 """MoCo as S²VC integrates it, eq. 6: with a momentum dictionary (He et al., CVPR 2020), or with the keys of the same
 step as negatives (MoCo v3, Chen et al., ICCV 2021).
 
-N clips of a process, N' clips of all processes, C features, K keys in the queue.
+A process has N clips, all processes have N'; features have C channels, and the queue holds K keys.
 """
 
 import copy
@@ -15,11 +15,11 @@ HEADS = ("mlp", "linear")
 
 
 class Scores(NamedTuple):
-    """What a model says of a batch. logits: (N, classes) float32; of MoCo (N, 1 + K) with the positive in column 0, or
-    (N, N') without a queue. targets: (N,) int64, the column that is right.
-    batch_top1: (), share of queries whose own key is the nearest of the N' keys of this step, NaN where there are none.
+    """Holds what a model says of a batch. logits: (N, classes) float32; MoCo's are (N, 1 + K) with the positive in
+    column 0, or (N, N') without a queue. targets: (N,) int64, the column that is right. batch_top1: (), share of
+    queries whose own key is the nearest of the N' keys of this step, NaN where there are none.
 
-    Keys drift, and the newest in a queue can be told by its age; those of one step are of one age, so that batch_top1
+    Keys drift, so that the newest in a queue can be recognised by its age. Those of one step are of one age: batch_top1
     rises above 1 / N' only with what is learned of the clips.
     """
 
@@ -29,10 +29,11 @@ class Scores(NamedTuple):
 
 
 def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0) -> nn.Sequential:
-    """Backbone, global average pool over space and time, and the projection head, as 1x1x1 convolutions.
+    """Join a backbone, a global average pool over space and time, and the projection head, as 1x1x1 convolutions.
 
-    head: `mlp` (the published code: one hidden layer as wide as the features) or `linear` (the paper's text).
-    dropout: of the pooled features. The keys are the published ones: `0.*` the backbone, `2.*` and `4.*` the head.
+    head: `mlp` (the published code: one hidden layer as wide as the features) or `linear` (the paper's text);
+    ValueError for another. dropout: rate on the pooled features. The published keys: `0.*` the backbone, `2.*` and
+    `4.*` the head.
     """
     width = int(backbone.feature_size)  # type: ignore[arg-type]
     if head == "linear":
@@ -43,17 +44,17 @@ def build_encoder(backbone: nn.Module, head: str, dim: int, dropout: float = 0.0
         raise ValueError(f"a head is one of {', '.join(HEADS)}, not {head!r}")
     pool: nn.Module = nn.AdaptiveAvgPool3d(1)
     if dropout:
-        pool = nn.Sequential(pool, nn.Dropout(dropout))  # in one place, so that the keys of the head stay
+        pool = nn.Sequential(pool, nn.Dropout(dropout))  # Both take one place, so that the keys of the head stay.
     return nn.Sequential(backbone, pool, *layers)
 
 
 class MoCo(nn.Module):
-    """Query encoder, momentum encoder, and what a query's key is told from.
+    """Joins a query encoder, a momentum encoder, and the negatives that a query's key is compared with.
 
-    backbone: what both encoders start from. dim: of the embeddings. queue: K, the latest keys, which are kept as
-    negatives; 0 keeps none: a query's negatives are the other keys of its step. momentum: of the key encoder.
-    temperature: τ of eq. 6. groups: parts of a process's clips that are normalised apart, keys after a shuffle: were
-    a query and its key normalised among the same clips, their statistics would tell the key from the others.
+    backbone: both encoders start from it. dim: size of the embeddings. queue: K, the latest keys, which are kept as
+    negatives; 0 keeps none, and a query's negatives are the other keys of its step. momentum: of the key encoder.
+    temperature: τ of eq. 6. groups: parts of a process's clips that are normalised apart, keys after a shuffle. If a
+    query and its key were normalised among the same clips, their statistics would give the key away.
     """
 
     queue: Tensor | None
@@ -73,17 +74,17 @@ class MoCo(nn.Module):
         self.momentum, self.temperature, self.groups = momentum, temperature, groups
         self.encoder_q = build_encoder(backbone, head, dim)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
-        # Of no queue, a state dict has neither.
+        # Without a queue a state dict has neither.
         self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0) if queue else None)
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long) if queue else None)
 
     def forward(self, query: Tensor, key: Tensor) -> Scores:
-        """Clips query and key (N, 3, T, H, W) -> logits (N, 1 + K) or (N, N'), and where the right ones lie in them."""
+        """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns that are right."""
         q = self._embed(self.encoder_q, query)  # N x dim
         with torch.no_grad():
             self._update_key_encoder()
             keys = self._embed_keys(key)  # N' x dim
-        own = _rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
+        own = _process_rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
         with torch.autocast(query.device.type, enabled=False):
             similarity = q @ keys.T  # N x N'
             found = (similarity.argmax(dim=1) == own).float().mean()
@@ -105,14 +106,12 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
-        """Key clips (N, 3, T, H, W) -> the embeddings of all processes' keys, (N', dim), by rank.
-
-        Shuffled batch norm: a group of any process normalises keys of all, so that no statistics tell pairs.
-        """
-        count, rank = len(key), _rank()
+        """Embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
+        Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away."""
+        count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
-        if _several():
+        if _is_distributed():
             distributed.broadcast(order, src=0)
         mine = slice(rank * count, (rank + 1) * count)
         k = _gather(self._embed(self.encoder_k, everyone[order[mine]]))
@@ -128,18 +127,18 @@ class MoCo(nn.Module):
         self.pointer.copy_((self.pointer + len(keys)) % size)
 
 
-def _several() -> bool:
+def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def _rank() -> int:
-    return distributed.get_rank() if _several() else 0
+def _process_rank() -> int:
+    return distributed.get_rank() if _is_distributed() else 0
 
 
 @torch.no_grad()
 def _gather(x: Tensor) -> Tensor:
-    """The tensors of all processes, one after another by rank: (N, …) -> (N', …)."""
-    if not _several():
+    """Join the tensors of all processes by rank: (N, …) -> (N', …)."""
+    if not _is_distributed():
         return x
     parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, x.contiguous())

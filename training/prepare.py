@@ -1,4 +1,4 @@
-"""How a run begins: clips opened, a regime chosen for them, settings resolved, its folder opened; or a refusal."""
+"""How a run begins: clips are opened, a regime is chosen, settings are resolved, and the folder is opened."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,79 +11,84 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.flow.checkpoints import NAMES
-from s2vc.training.block_methods import defaults_of
-from s2vc.training.clips import ClipSet
-from s2vc.training.methods import check_weights, open_clips
-from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_layer
+from s2vc.training.clips import ClipDataset
+from s2vc.training.dpc_settings import method_defaults
+from s2vc.training.methods import check_starting_weights, open_clips
+from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
 from s2vc.training.run_folder import RunFolder
-from s2vc.training.settings import AUTO, Settings, is_contrastive, merge, wanted_variants, with_defaults_filled
-from s2vc.training.trainer import DECAYS, resolve, total_steps
+from s2vc.training.settings import (
+    AUTO,
+    TrainingSettings,
+    fill_defaults,
+    is_contrastive,
+    merge_settings,
+    training_variants,
+)
+from s2vc.training.trainer import DECAY_POINTS, resolve_settings, total_steps
 
 
 @dataclass(frozen=True)
-class Run:
-    """Ready to be trained. settings: resolved. told: sentences on the regime, and on what is not as was asked for."""
+class PreparedRun:
+    """Holds what is ready to be trained. settings: resolved. notes: sentences on the regime, and on what was not done
+    as asked."""
 
-    settings: Settings
-    clips: ClipSet
+    settings: TrainingSettings
+    clips: ClipDataset
     folder: RunFolder
-    told: list[str]
+    notes: list[str]
 
 
-def start(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> Run:
-    """Begin a run, or go on with the one in the folder `out` (None: runs/, named by the settings).
-
-    layers: of named settings, later ones on top. Raises UserError for whatever keeps it from training.
-    """
-    asked = with_whole_paths(with_defaults_filled(merge(*layers)))
-    clips = open_clips(asked)  # of which no setting of a regime changes anything
-    settings, told = resolve(with_whole_paths(with_regime(layers, len(clips))), len(clips))
+def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> PreparedRun:
+    """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
+    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training."""
+    asked = with_absolute_paths(fill_defaults(merge_settings(*layers)))
+    clips = open_clips(asked)  # No setting of a regime changes these.
+    settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
-    check_weights(settings, device)
+    check_starting_weights(settings, device)
     check_precision(settings, device)
-    folder = RunFolder(out or Path("runs") / default_name(settings))
+    folder = RunFolder(out or Path("runs") / default_run_name(settings))
     folder.open(settings)
-    return Run(settings, clips, folder, [regime, *told])
+    return PreparedRun(settings, clips, folder, [regime, *notes])
 
 
-def check_precision(settings: Settings, device: torch.device) -> None:
+def check_precision(settings: TrainingSettings, device: torch.device) -> None:
     """Raise UserError for bfloat16 on a processor that does not multiply it in hardware.
-
     It would be slow, and wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D convolutions in bfloat16
-    differed from run to run, and losses became NaN.
-    """
-    on_driver = not settings.workers  # a cluster has processors of its own
+    differed from run to run, and losses became NaN."""
+    on_driver = not settings.workers  # A cluster has processors of its own.
     if on_driver and settings.precision == "bfloat16" and choose_dtype(AUTO, device) != "bfloat16":
         raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")
 
 
-def with_regime(layers: list[dict[str, Any]], videos: int) -> Settings:
-    """The settings of layers over those of their regime, which is chosen by the number of training videos where it is
-    `auto`; not resolved. The paper's regime of a method is that method's own where it has one. Raises UserError for
-    nonsense."""
-    asked = merge(*layers)
+def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
+    """Put layers of settings over those of their regime; they are not resolved yet. `auto` chooses the regime by the
+    number of training videos; a method's own paper regime goes before the general one. Raises UserError for invalid
+    settings."""
+    asked = merge_settings(*layers)
     regime = asked.regime
     if regime == AUTO:
-        regime = choose_regime(videos, total_steps(resolve(asked, videos)[0], videos))
+        regime = choose_regime(videos, total_steps(resolve_settings(asked, videos)[0], videos))
     given = {name for layer in layers for name in layer}
-    own = defaults_of(asked.method) if regime == PAPER else {}
-    return with_defaults_filled(merge(regime_layer(regime, given), own, *layers, {"regime": regime}))
+    own = method_defaults(asked.method) if regime == PAPER else {}
+    return fill_defaults(merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime}))
 
 
-def describe_regime(settings: Settings, videos: int, chosen: bool) -> str:
-    """The regime of resolved settings in one line. chosen: nobody asked for it; the small one then names the other."""
-    steps = "steps at " + " and ".join(f"{d:.0%}" for d in DECAYS)
+def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) -> str:
+    """Describe the regime of resolved settings in one line. automatic: nobody asked for it, so that the small one is
+    named together with the option for the other."""
+    steps = "steps at " + " and ".join(f"{d:.0%}" for d in DECAY_POINTS)
     schedule = steps if settings.schedule == "step" else settings.schedule
     parts = [schedule]
     if is_contrastive(settings.method):
         negatives = "the batch" if settings.negatives == "batch" else f"a queue of {settings.queue}"
         parts = [f"negatives from {negatives}", f"momentum {settings.momentum:g}", schedule]
     line = f"regime {settings.regime} ({videos:,} videos, {total_steps(settings, videos):,} steps): {', '.join(parts)}"
-    return line + f"; --regime {PAPER} for the paper's" if chosen and settings.regime == SMALL else line
+    return line + f"; --regime {PAPER} for the paper's" if automatic and settings.regime == SMALL else line
 
 
-def with_whole_paths(settings: Settings) -> Settings:
-    """Paths from the root, so that workers elsewhere, and a later run, mean the same files."""
+def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
+    """Make paths absolute, so that workers elsewhere, and a later run, mean the same files."""
     flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
     init = str(Path(settings.init).absolute()) if settings.init else ""
     cache = open_layout(settings.cache).location
@@ -91,8 +96,8 @@ def with_whole_paths(settings: Settings) -> Settings:
     return dataclasses.replace(settings, cache=cache, local_cache=local, init=init, flow=flow)
 
 
-def default_name(settings: Settings) -> str:
-    """What a run is called: cache, method, variants, backbone, seed."""
-    variants = [v.name for v in wanted_variants(settings)]
+def default_run_name(settings: TrainingSettings) -> str:
+    """Name a run by cache, method, variants, backbone and seed."""
+    variants = [v.name for v in training_variants(settings)]
     parts = [Path(open_layout(settings.cache).location).resolve().name, settings.method, *variants, settings.backbone]
     return "-".join([*parts, f"seed{settings.seed}"])

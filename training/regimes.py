@@ -1,6 +1,6 @@
-"""Two regimes of training: the paper's, and one that teaches in the few hundred steps a small machine affords.
+"""Two regimes of training: the paper's, and one that learns in the few hundred steps a small machine affords.
 
-A regime is a layer of settings over the defaults, under preset, file and flags: whatever is given by name wins.
+A regime is a layer of settings over the defaults and under preset, file and flags: whatever is given by name wins.
 """
 
 from collections.abc import Collection
@@ -9,41 +9,41 @@ from typing import Any
 PAPER, SMALL = "paper", "small"
 
 REGIMES: dict[str, dict[str, Any]] = {
-    # The paper and its code. The queue's keys are of many ages: it takes an encoder that moves slowly, and many steps.
+    # This is the paper's and its code's. A queue's keys are of many ages, which takes a slow encoder and many steps.
     PAPER: {
         "negatives": "queue",
         "momentum": 0.999,
         "temperature": 0.07,
         "schedule": "step",
-        "warmup_share": 0.0,  # by warmup_epochs: 10, at most a tenth of all
+        "warmup_share": 0.0,  # warmup_epochs counts instead: 10, and a tenth of all at most.
         "query_scale": (0.2, 1.0),
         "key_scale": (0.2, 1.0),
     },
-    # Tried on 720 videos and 200 steps, where a queue taught nothing at either momentum.
+    # This was tried on 720 videos and 200 steps, where a queue taught nothing at either momentum.
     SMALL: {
-        "negatives": "batch",  # the keys of one step are of one age, and none can be told from the others by it
-        "momentum": 0.99,  # a key encoder that follows within hundreds of steps, not thousands
+        "negatives": "batch",  # The keys of one step are of one age, which therefore gives none away.
+        "momentum": 0.99,  # The key encoder follows within hundreds of steps, not thousands.
         "temperature": 0.1,
         "schedule": "cosine",
         "warmup_share": 0.05,
-        "query_scale": (0.5, 1.0),  # in smaller crops of 64 pixels little is left of what moves
+        "query_scale": (0.5, 1.0),  # In smaller crops of 64 pixels little is left of what moves.
         "key_scale": (0.5, 1.0),
     },
 }
 
 PAPER_VIDEOS = 3_000
-"""Training videos from which on the paper's regime is chosen; HMDB51's splits have 3,570."""
+"""From this many training videos on, the paper's regime is chosen; HMDB51's splits have 3,570."""
 
 PAPER_STEPS = 10_000
-"""Or steps of the whole run: ten times as many as momentum 0.999 remembers."""
+"""From this many steps of a run on it is chosen, too: they are ten times as many as momentum 0.999 remembers."""
 
 
 def choose_regime(videos: int, steps: int) -> str:
-    """The regime that `auto` stands for: the paper's for sets or runs of the paper's size, else the small one."""
+    """Choose the regime that `auto` means: the paper's for sets or runs of the paper's size, else the small one."""
     return PAPER if videos >= PAPER_VIDEOS or steps >= PAPER_STEPS else SMALL
 
 
-def regime_layer(regime: str, given: Collection[str]) -> dict[str, Any]:
-    """The settings of a regime, but for the share of a warm-up whose epochs are given by name."""
+def regime_settings(regime: str, given: Collection[str]) -> dict[str, Any]:
+    """Give the settings of a regime, without the share of a warm-up where its epochs are given by name."""
     layer = REGIMES[regime]
     return {name: value for name, value in layer.items() if name != "warmup_share" or "warmup_epochs" not in given}

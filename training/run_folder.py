@@ -1,4 +1,4 @@
-"""A run's folder: its settings, the latest checkpoint, and what was measured at every step."""
+"""The folder of a run: its settings, the latest checkpoint, and what was measured at every step."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.settings import RUN_ONLY, Settings, merge, read_settings_file, settings_text
+from s2vc.training.settings import MAY_CHANGE, TrainingSettings, merge_settings, read_settings_file, settings_yaml
 
 CHECKPOINT_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class StepRecord:
-    """A row of metrics.csv. step: from 1, over the whole run. loss in nats; top1, top5: shares of clips, of DPC's
-    places, whose target is the highest logit, or among the five highest; batch_top1: of queries whose own key is the
-    nearest among those of the step, NaN with classes (s2vc.training.moco.Scores; s2vc.training.dpc.DPC.forward).
-    clips_per_second: queries. data_wait: share of the time."""
+class TrainingStep:
+    """Holds a row of metrics.csv. step: counts from 1 over the whole run. loss: in nats. top1, top5: shares of clips,
+    or of DPC's places, whose target is the highest logit, or among the five highest. batch_top1: share of queries whose
+    own key is the nearest among those of the step, NaN with classes (s2vc.training.moco.Scores,
+    s2vc.training.dpc.DPC.forward). clips_per_second: counts queries. data_wait: share of the time."""
 
     step: int
     epoch: int
@@ -38,7 +38,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: this many steps of epoch `epoch` (from 0) are done, `total` in all."""
+    """Tells how far a run is: `step` steps of epoch `epoch` (from 0) are done, and `total` in all."""
 
     epoch: int = 0
     step: int = 0
@@ -46,7 +46,7 @@ class Position:
 
 
 class RunFolder:
-    """Paths of a run, and its files."""
+    """Names the files of a run, and reads and writes them."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -56,36 +56,37 @@ class RunFolder:
         self.curves = root / "curves.png"
         self.tensorboard = root / "tensorboard"
 
-    def open(self, settings: Settings) -> None:
-        """Begin a run here, or go on with it; raises UserError for a folder of something else, or other settings."""
+    def open(self, settings: TrainingSettings) -> None:
+        """Begin a run here, or resume it. Raises UserError where the folder holds anything else, or other settings."""
         if not self.settings.exists():
             if self.root.exists() and any(self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
             self.root.mkdir(parents=True, exist_ok=True)
-            files.write_text(self.settings, settings_text(settings))
+            files.write_text(self.settings, settings_yaml(settings))
             return
-        before = merge(read_settings_file(self.settings))
-        compared = [item.name for item in dataclasses.fields(Settings) if item.name not in RUN_ONLY]
+        before = merge_settings(read_settings_file(self.settings))
+        compared = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in MAY_CHANGE]
         old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
         refuse_other_settings(self.root, "run", old, new)
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Settings, position: Position) -> None:
-        """Write the checkpoint aside, and rename it. Raises Stopped where it cannot be written.
-
+    def save(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
+    ) -> None:
+        """Write the checkpoint in one step. Raises Stopped where it cannot be written.
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
-        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
-        """
+        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state."""
         content = {
             "format": CHECKPOINT_FORMAT,
             "state_dict": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "position": dataclasses.asdict(position),
-            "settings": settings_text(settings),
+            "settings": settings_yaml(settings),
         }
         write_checkpoint(self.checkpoint, content, position.total)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-        """Put the checkpoint into model and optimizer; where there is none, the position is the start."""
+        """Load the checkpoint; where there is none, the position is the start. Raises UserError for one of another
+        run."""
         if not self.checkpoint.exists():
             return Position()
         content: dict[str, Any] = read_checkpoint(self.checkpoint)
@@ -97,6 +98,16 @@ class RunFolder:
             raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
 
 
-def read_metrics(path: Path) -> list[StepRecord]:
-    """The rows of metrics.csv, none where there is no file; a last line that was cut off by a kill is left out."""
-    return StepReader(path, StepRecord).new()
+def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:
+    """Take the last tenth of a run's steps, one at least where there is any: its metrics are means over them."""
+    return records[-max(1, len(records) // 10) :]
+
+
+def mean_of(records: list[TrainingStep], name: str) -> float:
+    """Average a column of metrics.csv over some steps."""
+    return sum(getattr(r, name) for r in records) / len(records)
+
+
+def read_metrics(path: Path) -> list[TrainingStep]:
+    """Read metrics.csv; no file gives no rows, and a last line that was cut off by a kill is left out."""
+    return StepReader(path, TrainingStep).new()

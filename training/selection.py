@@ -1,4 +1,4 @@
-"""What is trained on: the rows of a cache that belong to a split, and the variants that hold the key clips."""
+"""Which videos are trained on: the rows of a cache that belong to a split, and the variants that hold the key clips."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from s2vc.pipeline.windows import WindowRule
 from s2vc.training.labels import LABEL, read_labels
 
 ALL_ROWS = "all"
-"""Given as a split: every row is a training row."""
+"""As the name of a split, it makes every row a training row."""
 
 TRAIN = "train"
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """Where a video lies: shard, row in the shard, first frame in the shard, number of frames, class number or -1."""
+    """Locates a video: its shard, its row and first frame there, its number of frames, and its class number or -1."""
 
     video_id: str
     shard: int
@@ -34,28 +34,26 @@ class StoredVideo:
 
 
 class StoredVideos:
-    """Rows of an index that have frames. Held as arrays: a million videos are no million objects."""
+    """Holds the rows of an index that have frames, as arrays: a million videos are no million objects."""
 
     def __init__(self, index: pd.DataFrame):
         self.index = index.reset_index(drop=True)
         self._ids = self.index["video_id"].to_numpy(dtype=object)
         columns = ("shard", "row", "first_frame", "frames")
-        self._places = self.index[list(columns)].to_numpy(np.int64)
+        self._locations = self.index[list(columns)].to_numpy(np.int64)
         self.labels = self.index["label"].to_numpy(np.int64)
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __getitem__(self, item: int) -> StoredVideo:
-        shard, row, first, frames = (int(n) for n in self._places[item])
+        shard, row, first, frames = (int(n) for n in self._locations[item])
         return StoredVideo(str(self._ids[item]), shard, row, first, frames, int(self.labels[item]))
 
 
 def split_column(cache: Cache, split: str | None) -> str:
-    """The split column that is meant: as given; None: the first there is; ALL_ROWS where there is none.
-
-    Raises UserError for a column that is not there.
-    """
+    """Choose the split column: the one that is given; for None the first, or ALL_ROWS where there is none.
+    Raises UserError for a column that is not there."""
     columns = split_columns(cache.index)
     if split is None:
         return columns[0] if columns else ALL_ROWS
@@ -67,10 +65,8 @@ def split_column(cache: Cache, split: str | None) -> str:
 
 
 def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) -> StoredVideos:
-    """The videos whose `split` column says train, and that have frames, with the classes that a column of labels gives.
-
-    Raises UserError where there are none, and for a column that is not there.
-    """
+    """Select the videos with frames whose `split` column says train, with the classes that the column `label` gives.
+    Raises UserError where there are none, and for a column that is not there."""
     column = split_column(cache, split)
     numbers = read_labels(cache, label).numbers
     index = cache.index.assign(row=cache.index.groupby("shard").cumcount(), label=numbers)

@@ -1,4 +1,4 @@
-"""Fields of settings: how one is declared, read from YAML or from the command line, and checked by itself."""
+"""Fields of settings: how one is declared, converted from YAML or from the command line, and checked by itself."""
 
 import dataclasses
 import math
@@ -10,26 +10,26 @@ from s2vc.manifests.errors import UserError
 
 
 def option(default: Any, help: str, choices: tuple[str, ...] = (), at_least: float | None = None) -> Any:
-    """A field with its help and, where it is one of a few words, those, or the least that a number may be."""
+    """Declare a field with its help, its choices if it is one of a few words, and the least that a number may be."""
     return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least})
 
 
-def converted(name: str, value: Any, kind: Any) -> Any:
-    """A value from YAML or from the command line in the type of its field; raises UserError."""
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """Convert a value from YAML or from the command line to the type of its field. Raises UserError where it cannot."""
     try:
         if typing.get_origin(kind) is tuple:
             kinds = typing.get_args(kind)
             values = list(value) if isinstance(value, list | tuple) else [value]
             if kinds[-1] is Ellipsis:
                 kinds = (kinds[0],) * len(values)
-            return tuple(converted(name, v, k) for v, k in zip(values, kinds, strict=True))
+            return tuple(convert(name, v, k) for v, k in zip(values, kinds, strict=True))
         if kind is bool or isinstance(value, bool):
             if not (kind is bool and isinstance(value, bool)):
                 raise ValueError
             return value
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
-        return kind(value)  # text, too: YAML takes 1e-3 for text
+        return kind(value)  # This converts text, too: YAML takes 1e-3 for text.
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} cannot be {value!r}") from None
 

@@ -19,12 +19,12 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import COLOUR_JITTER
 from s2vc.training.backbones import BACKBONES
-from s2vc.training.block_methods import BLOCK_METHODS, check_blocks, defaults_of, is_given
-from s2vc.training.clips import PAIRS
+from s2vc.training.clips import PAIR_MODES
+from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_default, method_defaults
 from s2vc.training.labels import LABEL
 from s2vc.training.moco import HEADS
 from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
-from s2vc.training.setting_fields import check_fields, converted, option
+from s2vc.training.setting_fields import check_fields, convert, option
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
 NEGATIVES = ("queue", "batch")
@@ -36,37 +36,37 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40}
 FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3}
 SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128}
-"""The paper's, by backbone; DPC's for r2d3d18, whose classifier, too, takes 8 blocks of 5 frames."""
+"""These are the paper's, by backbone. Those of r2d3d18 are DPC's, whose classifier, too, takes 8 blocks of 5 frames."""
 
 SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5}
 """S3D's pooling leaves nothing of shorter ones; r2d3d18 leaves one value of a small frame, which has no variance."""
 
 MIN_SIZE, MAX_SIZE = 32, 1024
-"""Pixels."""
+"""Both are in pixels."""
 
 MAX_SEED = 2**63 - 1
-"""What torch takes."""
+"""Torch takes no larger one."""
 
 AUTO = "auto"
 
 SHARDS_AT_HAND = 64
-"""Of a cache at a URL: 1,000 videos of shards of 16, over which samples are shuffled at a time."""
+"""Samples of a cache at a URL are shuffled over this many shards at a time: with shards of 16, over 1,000 videos."""
 
 
 def by_regime(name: str, help: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field that a regime sets; by itself it is the paper's."""
+    """Declare a field that a regime sets; by itself it has the paper's value."""
     return option(REGIMES[PAPER][name], help, choices)
 
 
 def is_contrastive(method: str) -> bool:
-    """Whether a method tells a query's key from others: it has negatives, a key encoder's momentum, and crops by
-    scale. Learning with labels has none of these, and dense predictive coding has its own."""
-    return method not in ("supervised", *BLOCK_METHODS)
+    """Say whether a method compares a query's key with others: then it has negatives, a key encoder's momentum, and
+    crops by scale. Learning with labels has none of these, and dense predictive coding has its own."""
+    return method not in ("supervised", *DPC_METHODS)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Of one run. The command line is made from these fields."""
+class TrainingSettings:
+    """Holds the settings of one run. The command line is made from these fields."""
 
     cache: str = option("", "The cache trained on.")
     regime: str = option(
@@ -76,7 +76,7 @@ class Settings:
         (AUTO, *REGIMES),
     )
 
-    # What is learned
+    # These say what is learned.
     method: str = option(
         "s2vc",
         "moco: no S²VC; s2vc-online: the flow in the loop, as published; dpc: dense predictive coding; dpc-s2vc: with "
@@ -98,19 +98,19 @@ class Settings:
     )
     init: str = option("", "Start from the backbone of this checkpoint.")
 
-    # Classes, for method supervised
+    # These are for classes, in method supervised.
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
     backbone_lr: float = option(1.0, "supervised: learning rate of the backbone, as a share of --lr.", at_least=0)
     label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
-    # Blocks, for methods dpc and dpc-s2vc
+    # These are for blocks, in methods dpc and dpc-s2vc.
     blocks: int = option(8, "dpc: in a clip.", at_least=2)
     block_length: int = option(5, "dpc: frames of a block.", at_least=2)
     predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.", at_least=1)
     preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
 
-    # Pairs
+    # These say how pairs are drawn.
     alpha: tuple[float, ...] = option((), "Key clips of this alpha, scope video; repeatable: one is drawn per sample.")
     keep: tuple[float, ...] = option((), "Or from the variant that keeps this share; repeatable.")
     variant: tuple[str, ...] = option((), "Or from a variant by its name; repeatable.")
@@ -127,9 +127,9 @@ class Settings:
         f"{SHARDS_AT_HAND}, so that each shard is fetched about once an epoch.",
         at_least=0,
     )
-    pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIRS)
+    pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
-    # Augmentation
+    # These say how clips are augmented.
     size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
@@ -140,7 +140,7 @@ class Settings:
         JITTERS,
     )
 
-    # Optimisation
+    # These are for optimisation.
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
     batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
     lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
@@ -152,7 +152,7 @@ class Settings:
     warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
 
-    # How it is run; none of these changes what is learned but for rounding
+    # These say how it is run; none of them changes what is learned but for rounding.
     precision: str = option("auto", "auto: bfloat16 autocast on a GPU or with AMX, else float32.", PRECISIONS)
     compile: bool = option(False, "torch.compile the encoders.")
     workers: int = option(
@@ -166,16 +166,16 @@ class Settings:
     local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
 
     @property
-    def split_asked(self) -> str | None:
-        """The split column as it was asked for; None: the first there is."""
+    def requested_split(self) -> str | None:
+        """Give the split column that was asked for; None stands for the first one."""
         return None if self.split == AUTO else self.split
 
 
-RUN_ONLY = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
-"""These may differ when a run is gone on with; of a regime, all that it stands for is compared."""
+MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
+"""These may differ when a run is resumed. Of the regime, all that it stands for is compared."""
 
-LABELS_ONLY = ("dropout", "backbone_lr", "still", "label")
-"""These belong to method supervised."""
+SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label")
+"""Only the method supervised takes these."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ucf101": {"regime": PAPER, "epochs": 500},
@@ -185,7 +185,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:
-    """Settings of a YAML file, checked; raises UserError for what is none. The file that a run saves is one."""
+    """Read the settings of a YAML file, such as the one a run saves. Raises UserError where the file holds none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -197,24 +197,24 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in content.items()}
 
 
-def merge(*layers: dict[str, Any]) -> Settings:
-    """The method's defaults with layers of named values over them, later ones on top; raises UserError for nonsense."""
-    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), Settings.method)
-    values = dict(defaults_of(method))
-    kinds = typing.get_type_hints(Settings)
+def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
+    """Put layers of named values over the method's defaults, later ones on top. Raises UserError for invalid ones."""
+    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), TrainingSettings.method)
+    values = dict(method_defaults(method))
+    kinds = typing.get_type_hints(TrainingSettings)
     for layer in layers:
         for name, value in layer.items():
             if name not in kinds:
                 raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            values[name] = converted(name, value, kinds[name])
-    settings = Settings(**values)
-    _check(settings)
+            values[name] = convert(name, value, kinds[name])
+    settings = TrainingSettings(**values)
+    _check_settings(settings)
     return settings
 
 
-def with_defaults_filled(settings: Settings) -> Settings:
-    """Length, step and size of the clips by the backbone, where they were left open."""
-    of_blocks = settings.blocks * settings.block_length if settings.method in BLOCK_METHODS else 0
+def fill_defaults(settings: TrainingSettings) -> TrainingSettings:
+    """Fill in length, step and size of the clips by the backbone, where they were left open."""
+    of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else 0
     return dataclasses.replace(
         settings,
         clip_length=settings.clip_length or of_blocks or CLIP_LENGTHS[settings.backbone],
@@ -224,13 +224,13 @@ def with_defaults_filled(settings: Settings) -> Settings:
     )
 
 
-def shards_at_hand(settings: Settings) -> int:
-    """Over how many shards samples are shuffled at a time; 0: over all."""
+def resolve_shards_at_hand(settings: TrainingSettings) -> int:
+    """Choose over how many shards samples are shuffled at a time; 0 stands for all."""
     return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else 0)
 
 
-def wanted_variants(settings: Settings) -> list[Variant]:
-    """The variants that key clips are drawn from, each once. Raises UserError for what names none."""
+def training_variants(settings: TrainingSettings) -> list[Variant]:
+    """List the variants that motion-preserved clips are drawn from, each once. Raises UserError for a name of none."""
     try:
         variants = [Variant(alpha=a) for a in settings.alpha] + [Variant(keep=k) for k in settings.keep]
         for name in settings.variant:
@@ -242,13 +242,13 @@ def wanted_variants(settings: Settings) -> list[Variant]:
     return list({v.name: v for v in variants}.values())
 
 
-def settings_text(settings: Settings) -> str:
-    """The settings as YAML, as --config reads them."""
+def settings_yaml(settings: TrainingSettings) -> str:
+    """Write the settings as YAML, as --config reads them."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _check(settings: Settings) -> None:
+def _check_settings(settings: TrainingSettings) -> None:
     check_fields(settings)
     for name in ("query_scale", "key_scale"):
         low, high = getattr(settings, name)
@@ -275,16 +275,16 @@ def _check(settings: Settings) -> None:
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
-    _check_source(settings)
-    check_blocks(settings, shortest)
+    _check_variants_given(settings)
+    check_dpc_settings(settings, shortest)
 
 
-def _check_source(settings: Settings) -> None:
-    """Each method says where its key clips come from, or takes none."""
+def _check_variants_given(settings: TrainingSettings) -> None:
+    """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
     rendered = settings.alpha or settings.keep or settings.variant
     if settings.method != "supervised":
-        for name in LABELS_ONLY:
-            if is_given(settings, name):
+        for name in SUPERVISED_SETTINGS:
+            if is_not_default(settings, name):
                 raise UserError(f"{name} belongs to --method supervised")
     if settings.method == "s2vc" and not rendered:
         raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
@@ -296,4 +296,4 @@ def _check_source(settings: Settings) -> None:
         raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")
     if settings.method == "s2vc-online" and (not settings.alpha or settings.keep or settings.variant):
         raise UserError("--method s2vc-online runs the flow itself: it takes --alpha only")
-    wanted_variants(settings)
+    training_variants(settings)

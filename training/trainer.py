@@ -1,4 +1,4 @@
-"""The loop: the same function in one process, and in each process of several."""
+"""The training loop, which is the same function in a single process and in each of several."""
 
 import dataclasses
 import math
@@ -18,64 +18,65 @@ from s2vc.pipeline.device import rank_and_world_size
 from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.storage.step_log import StepLog
 from s2vc.training.backbones.checkpoints import ENCODER_PREFIX
-from s2vc.training.clips import ClipSet
+from s2vc.training.clips import ClipDataset
 from s2vc.training.loader import EpochBatches, Loader, spare_cpus
-from s2vc.training.methods import Task, build_task
-from s2vc.training.run_folder import Position, RunFolder, StepRecord
-from s2vc.training.settings import AUTO, Settings, is_contrastive, shards_at_hand
+from s2vc.training.methods import TrainingTask, build_training_task
+from s2vc.training.run_folder import Position, RunFolder, TrainingStep
+from s2vc.training.settings import AUTO, TrainingSettings, is_contrastive, resolve_shards_at_hand
 
-DECAYS = (0.8, 0.9)
-"""Of the epochs; at each the learning rate falls to a tenth."""
+DECAY_POINTS = (0.8, 0.9)
+"""At each of these shares of the epochs the learning rate falls to a tenth."""
 
 FEW_NEGATIVES = 16
-"""With fewer, a query finds its key by little."""
+"""With fewer negatives a query finds its key too easily."""
 
-Show = Callable[[StepRecord], None]
+OnStep = Callable[[TrainingStep], None]
 
 
-def resolve(settings: Settings, videos: int) -> tuple[Settings, list[str]]:
-    """Batch and queue for a number of training videos, with a sentence on each that is not what was asked for.
+def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingSettings, list[str]]:
+    """Fit batch and queue to a number of training videos, with a sentence on each that differs from what was asked for.
 
-    A batch is as large as the set at most; its videos are all different, so that no key of a query's own video is a
+    A batch is as large as the set at most. Its videos are all different, so that no key of a query's own video is a
     negative within it. The automatic queue is at most a quarter of the videos, since such keys would be false
-    negatives, and whole batches where one fits.
+    negatives, and whole batches where one fits. Raises UserError for too few videos.
     """
-    told = []
+    notes = []
     contrastive = is_contrastive(settings.method)
     processes = max(settings.workers, 1)
     batch = min(settings.batch, videos) // processes * processes
     if batch < 2 * processes:
         raise UserError(f"{processes} workers need a batch of {2 * processes} clips or more, and as many videos")
     if batch != settings.batch:
-        told.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
+        notes.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
     queue = settings.queue
     if settings.negatives == "batch":
         if contrastive and batch <= FEW_NEGATIVES:
-            told.append(f"only {batch - 1} negatives, a batch's other keys: fewer than {FEW_NEGATIVES} teach little")
+            notes.append(f"only {batch - 1} negatives, a batch's other keys: fewer than {FEW_NEGATIVES} teach little")
     elif queue == AUTO:
         room = min(settings.queue_limit, videos // 4)
         queue = str(room // batch * batch or room)
         if contrastive and int(queue) < settings.queue_limit:
-            told.append(f"queue {queue}: at most a quarter of {videos} training videos")
-    return dataclasses.replace(settings, batch=batch, queue=queue), told
+            notes.append(f"queue {queue}: at most a quarter of {videos} training videos")
+    return dataclasses.replace(settings, batch=batch, queue=queue), notes
 
 
-def total_steps(settings: Settings, videos: int) -> int:
-    """Of all epochs of a run with resolved settings."""
+def total_steps(settings: TrainingSettings, videos: int) -> int:
+    """Count the steps of all epochs of a run with resolved settings."""
     return videos // settings.batch * settings.epochs
 
 
-def warmup_steps(settings: Settings, steps: int) -> int:
-    """Steps over which the learning rate rises, with `steps` an epoch."""
+def warmup_steps(settings: TrainingSettings, steps: int) -> int:
+    """Count the steps over which the learning rate rises, with `steps` an epoch."""
     if settings.warmup_share:
         return round(settings.warmup_share * settings.epochs * steps)
     return settings.warmup_epochs * steps
 
 
-def learning_rate(settings: Settings, steps: int, done: int) -> float:
-    """Of the step after `done` steps, with `steps` an epoch: a linear warm-up to lr, and a decay.
+def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
+    """Compute the learning rate of the step after `done` steps, with `steps` an epoch: linear warm-up to lr, then
+    decay.
 
-    schedule `constant`: no decay. `step`: a tenth at each of DECAYS. `cosine` (Loshchilov and Hutter, ICLR 2017,
+    schedule `constant`: no decay. `step`: a tenth at each of DECAY_POINTS. `cosine` (Loshchilov and Hutter, ICLR 2017,
     without restarts): from lr at the end of the warm-up by half a cosine to 0 at the end of the run.
     """
     total, warmup = settings.epochs * steps, warmup_steps(settings, steps)
@@ -85,65 +86,70 @@ def learning_rate(settings: Settings, steps: int, done: int) -> float:
     if settings.schedule == "cosine":
         past = max(done - warmup, 0) / max(total - warmup, 1)
         return float(rate * (1 + math.cos(math.pi * past)) / 2)
-    return float(rate * 0.1 ** sum(done >= round(share * total) for share in DECAYS))
+    return float(rate * 0.1 ** sum(done >= round(share * total) for share in DECAY_POINTS))
 
 
 def train(
-    settings: Settings,
-    clips: ClipSet,
+    settings: TrainingSettings,
+    clips: ClipDataset,
     folder: RunFolder,
     device: torch.device,
-    show: Show = lambda record: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_step: OnStep = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Position:
-    """Train, or go on training, until all epochs are done; settings are resolved.
+    """Train with resolved settings, or resume training, until all epochs are done.
 
-    Under torch.distributed this is run by every process, with the batch shared out among them; the first one writes.
-    show is called after every step; where stop() says so (asked in the first process), the run ends after the step.
-    Returns where the run stands, which is what its checkpoint holds.
-    Raises Stopped where it cannot go on for a cause outside, UserError for clips that cannot be read.
+    Under torch.distributed every process calls this, with the batch shared among them; the first one writes. on_step is
+    called after every step. Where should_stop() says so (asked in the first process), the run ends after the step.
+    Returns how far the run is, as its checkpoint says. Raises Stopped where it cannot go on for a cause outside, and
+    UserError for clips that cannot be read.
     """
-    return _Training(settings, clips, folder, device, stop).run(show)
+    return _Training(settings, clips, folder, device, should_stop).run(on_step)
 
 
 class _Training:
-    """One process of a run."""
+    """Runs the loop in one process."""
 
     def __init__(
-        self, settings: Settings, clips: ClipSet, folder: RunFolder, device: torch.device, stop: Callable[[], bool]
+        self,
+        settings: TrainingSettings,
+        clips: ClipDataset,
+        folder: RunFolder,
+        device: torch.device,
+        should_stop: Callable[[], bool],
     ):
-        self.settings, self.folder, self.device, self._stop = settings, folder, device, stop
+        self.settings, self.folder, self.device, self._should_stop = settings, folder, device, should_stop
         self.rank, self.processes = rank_and_world_size()
-        self.task: Task = build_task(settings, clips, device)
-        groups, self.shares = parameter_groups(self.task.model, settings.backbone_lr)
+        self.task: TrainingTask = build_training_task(settings, clips, device)
+        groups, self.lr_factors = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
         self.position = folder.load(self.task.model, self.optimizer)
-        at_hand = shards_at_hand(settings)
+        at_hand = resolve_shards_at_hand(settings)
         batches = EpochBatches(clips.shards, settings.batch, settings.seed, self.rank, self.processes, at_hand)
         workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
         self.steps = batches.steps
         self.loader = Loader(clips, batches, device, workers)
-        self.half = choose_dtype(settings.precision, device) == "bfloat16"
-        self.model: nn.Module = self._prepared()
+        self.use_bfloat16 = choose_dtype(settings.precision, device) == "bfloat16"
+        self.model: nn.Module = self._wrapped_model()
         self.saved_at = time.monotonic()
         self.stopping = False
-        self._looked = False
+        self._first_batch_checked = False
 
-    def _prepared(self) -> nn.Module:
+    def _wrapped_model(self) -> nn.Module:
         model = self.task.model
         if self.settings.compile:
-            for encoder in model.children():  # in place: the names in checkpoints stay as they are
+            for encoder in model.children():  # This happens in place, so that the names in checkpoints stay.
                 encoder.compile()
         if self.processes == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def run(self, show: Show) -> Position:
-        with self._recorder() as record:
+    def run(self, on_step: OnStep) -> Position:
+        with self._step_recorder() as record:
             while self.position.epoch < self.settings.epochs and not self.stopping:
                 for row in self._epoch(self.position.epoch, self.position.step):
                     record(row)
-                    show(row)
+                    on_step(row)
                     if self.stopping:
                         break
                     if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
@@ -151,13 +157,13 @@ class _Training:
             self._save()
         return self.position
 
-    def _epoch(self, epoch: int, start: int) -> Iterator[StepRecord]:
+    def _epoch(self, epoch: int, start: int) -> Iterator[TrainingStep]:
         """Train on the rest of an epoch, from step `start` on."""
         before = time.perf_counter()
         for step, batch in enumerate(self.loader.epoch(epoch, start), start):
-            if not self._looked:
-                self._looked = True
-                refuse_constant(batch[0])
+            if not self._first_batch_checked:
+                self._first_batch_checked = True
+                refuse_constant_clips(batch[0])
             rate = learning_rate(self.settings, self.steps, self.position.total)
             torch.manual_seed(_step_seed(self.settings.seed, epoch, step, self.rank))
             loss, top1, top5, batch_top1, stopping = self._step(batch, rate).tolist()
@@ -170,25 +176,26 @@ class _Training:
             done = step + 1 == self.steps
             self.position = Position(epoch + done, 0 if done else step + 1, total)
             now = time.perf_counter()
-            waited, self.loader.waited = self.loader.waited, 0.0
+            waited, self.loader.wait_seconds = self.loader.wait_seconds, 0.0
             spent, before = now - before, now
             speed, share = self.settings.batch / spent, waited / spent
-            yield StepRecord(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
+            yield TrainingStep(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
 
     def _step(self, batch: Any, rate: float) -> Tensor:
-        """A step of the optimizer -> loss, top-1, top-5, batch top-1, and whether to stop, over all processes: (5,)."""
-        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+        """Make a step of the optimizer -> (5,): loss, top-1, top-5, batch top-1, and whether to stop, over all
+        processes."""
+        for group, share in zip(self.optimizer.param_groups, self.lr_factors, strict=True):
             group["lr"] = rate * share
         inputs = self.task.inputs(batch)
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext():
+        with torch.autocast(self.device.type, torch.bfloat16) if self.use_bfloat16 else nullcontext():
             logits, targets, batch_top1 = self.model(*inputs)
         loss = functional.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        asked = torch.tensor(float(self.rank == 0 and self._stop()), device=self.device)
-        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), batch_top1, asked])
+        stopping = torch.tensor(float(self.rank == 0 and self._should_stop()), device=self.device)
+        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), batch_top1, stopping])
         if self.processes > 1:
             distributed.all_reduce(measured)
             measured /= self.processes
@@ -200,18 +207,18 @@ class _Training:
         self.saved_at = time.monotonic()
 
     @contextmanager
-    def _recorder(self) -> Iterator[Show]:
-        """What writes a step down, in the first process."""
+    def _step_recorder(self) -> Iterator[OnStep]:
+        """Give the function that records a step; only the first process writes anything."""
         if self.rank:
             yield lambda record: None
             return
-        # Imported by the one process that needs it; it is slow to import.
+        # It is slow to import, and one process needs it.
         from torch.utils.tensorboard import SummaryWriter
 
-        metrics = StepLog(self.folder.metrics, StepRecord, self.position.total)
+        metrics = StepLog(self.folder.metrics, TrainingStep, self.position.total)
         board = SummaryWriter(str(self.folder.tensorboard), purge_step=self.position.total + 1)
 
-        def record(row: StepRecord) -> None:
+        def record(row: TrainingStep) -> None:
             metrics.add(row)
             for name, value in dataclasses.asdict(row).items():
                 if name not in ("step", "epoch") and not math.isnan(value):
@@ -224,7 +231,7 @@ class _Training:
             board.close()
 
 
-def refuse_constant(queries: Tensor) -> None:
+def refuse_constant_clips(queries: Tensor) -> None:
     """Raise UserError where every clip (N, …) of a batch is of one value throughout: there is nothing to learn."""
     flat = queries.flatten(1)
     if bool((flat.amin(dim=1) == flat.amax(dim=1)).all()):
@@ -233,22 +240,23 @@ def refuse_constant(queries: Tensor) -> None:
         )
 
 
-def parameter_groups(model: nn.Module, backbone_share: float) -> tuple[list[dict[str, Any]], list[float]]:
-    """What of a model is trained, for an optimizer, and the share of the learning rate that each group takes."""
+def parameter_groups(model: nn.Module, backbone_factor: float) -> tuple[list[dict[str, Any]], list[float]]:
+    """Group the trained parameters of a model for an optimizer, and give each group's factor of the learning rate."""
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    if backbone_share == 1:
+    if backbone_factor == 1:
         return [{"params": list(trained.values())}], [1.0]
     backbone = [p for n, p in trained.items() if n.startswith(ENCODER_PREFIX)]
     rest = [p for n, p in trained.items() if not n.startswith(ENCODER_PREFIX)]
-    return [{"params": rest}, {"params": backbone}], [1.0, backbone_share]
+    return [{"params": rest}, {"params": backbone}], [1.0, backbone_factor]
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the five highest."""
+    """Compute top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the highest
+    five."""
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
     return best[:, 0].float().mean(), best.any(dim=1).float().mean()
 
 
 def _step_seed(*place: int) -> int:
-    """Seed of a step's random numbers, by seed, epoch, step and process: what a checkpoint need not hold."""
+    """Derive a step's seed from the run's seed, epoch, step and process, so that no checkpoint need hold it."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

@@ -5,35 +5,33 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.static_cues import motion_preserved
-from s2vc.training.augment import Colour, Crop, FrameColour, Normalise, SquareCrop
+from s2vc.training.augment import DPCColour, DPCCrop, Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
-from s2vc.training.settings import Settings
+from s2vc.training.settings import TrainingSettings
 
 
-class Views(nn.Module):
-    """The query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
+class PairViews(nn.Module):
+    """Makes the query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
+    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is V_p
+    as rendered, cropped afterwards. Random numbers are torch's global ones."""
 
-    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is
-    V_p as rendered, cropped afterwards. Random numbers are torch's global ones.
-    """
-
-    def __init__(self, settings: Settings, flow: Flow | None = None):
+    def __init__(self, settings: TrainingSettings, flow: Flow | None = None):
         super().__init__()
-        self._query_crop = Crop(settings.size, settings.query_scale)
-        self._key_crop = Crop(settings.size, settings.key_scale)
-        self._colour = Colour(per_frame=settings.jitter == "per-frame")
+        self._query_crop = RandomCrop(settings.size, settings.query_scale)
+        self._key_crop = RandomCrop(settings.size, settings.key_scale)
+        self._colour = RandomColour(per_frame=settings.jitter == "per-frame")
         self._colour_key = settings.key_augment == "full"
         self._normalise = Normalise()
         self._flow, self._alphas = flow, settings.alpha
 
     @torch.no_grad()
     def query(self, frames: Tensor) -> Tensor:
-        """Stored frames (N, T, H, W, 3) uint8 -> query clips."""
+        """Turn stored frames (N, T, H, W, 3) uint8 into query clips."""
         return self._finish(self._colour(self._query_crop(as_video(frames))))
 
     @torch.no_grad()
     def key(self, clips: Tensor | MotionClip) -> Tensor:
-        """Stored frames (N, T, H, W, 3) uint8, or motion-preserved ones, -> key clips."""
+        """Turn stored frames (N, T, H, W, 3) uint8, or motion-preserved clips, into key clips."""
         video = as_video(clips) if isinstance(clips, Tensor) else motion_preserved_video(clips)
         video = self._key_crop(video)
         if self._colour_key:
@@ -48,15 +46,15 @@ class Views(nn.Module):
 
 
 class DPCViews(nn.Module):
-    """Each clip as dense predictive coding takes it, (N, 3, T, size, size) float32, normalised: cropped and flipped as
-    a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
+    """Makes clips as dense predictive coding takes them, (N, 3, T, size, size) float32, normalised: cropped and flipped
+    as a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
 
     def __init__(self, size: int):
         super().__init__()
-        self._change = nn.Sequential(SquareCrop(size), FrameColour(), Normalise())
+        self._change = nn.Sequential(DPCCrop(size), DPCColour(), Normalise())
 
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:
-        """A batch of SingleClips, of either kind."""
+        """Take a batch of SingleClips, of either kind."""
         video = motion_preserved_video(batch) if isinstance(batch, MotionClip) else as_video(batch[0])
         return self._change(video).contiguous(memory_format=torch.channels_last_3d)

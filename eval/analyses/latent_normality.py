@@ -21,35 +21,33 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from s2vc.eval.videos import reading
+from s2vc.eval.videos import damage_reported
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import WRITE_FRAMES
 from s2vc.pipeline.flow.model import LATENTS
 
 PIXELS, STATIC_LATENTS, NORMAL = KINDS = ("pixels", "latents", "normal")
 
-LEVEL = 0.05
-"""Of significance, as published."""
+SIGNIFICANCE = 0.05
+"""The tests have this level of significance, as published."""
 
 BINS, RANGE = 20, 4.0
 EDGES = np.linspace(-RANGE, RANGE, BINS + 1)
 NORMAL_DENSITY = np.diff(stats.norm.cdf(EDGES)) / np.diff(EDGES)
 
 SIMULATIONS = 1999
-"""Normal samples that a p-value of Lilliefors' test is counted in: its standard error at 0.05 is 0.005."""
+"""A p-value of Lilliefors' test is counted in so many normal samples: its standard error at 0.05 is 0.005."""
 SIMULATED_VALUES = 1 << 20
-"""Held at a time, 8 MB."""
+"""So many are held at a time, 8 MB."""
 
-FEWEST = 16
-"""Frames of a video that is looked at: fewer have no shape to test."""
+MIN_FRAMES = 16
+"""Videos of fewer frames are not looked at: they have no shape to test."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
-
-    values: (n,) float64; pixels in [0, 1].
-    """
+    """Holds a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
+    values: (n,) float64; pixels in [0, 1]."""
 
     kind: str
     video_id: str
@@ -58,13 +56,13 @@ class Series:
 
     @property
     def constant(self) -> bool:
-        """It does not vary, so there is no normal to fit."""
+        """Say whether it does not vary, so that there is no normal to fit."""
         return bool((self.values == self.values[0]).all())
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A normal fitted to a series of n values, and how well it fits; p-values of both tests, 0 to 1."""
+class NormalFit:
+    """Describes a normal fitted to a series of n values, and how well it fits; p-values of both tests, 0 to 1."""
 
     n: int
     mean: float
@@ -75,18 +73,18 @@ class Fit:
 
     @property
     def verdict(self) -> str:
-        """Of the published test: H0 (normal, not rejected) or H1."""
-        return "H0" if self.published_p >= LEVEL else "H1"
+        """Give the verdict of the published test: H0 (normal, not rejected) or H1."""
+        return "H0" if self.published_p >= SIGNIFICANCE else "H1"
 
 
-def standardised(values: np.ndarray) -> np.ndarray:
-    """Less their mean, over their sample STD: (n,) -> (n,) float64; along the last axis where there are more."""
+def standardise(values: np.ndarray) -> np.ndarray:
+    """Subtract the mean and divide by the sample STD, along the last axis: (..., n) -> (..., n) float64."""
     values = np.asarray(values, np.float64)
     return (values - values.mean(-1, keepdims=True)) / values.std(-1, ddof=1, keepdims=True)
 
 
-def distance(standard: np.ndarray) -> np.ndarray:
-    """Kolmogorov-Smirnov distance of each sample (..., n) from N(0, 1): (...,) float64."""
+def ks_distance(standard: np.ndarray) -> np.ndarray:
+    """Compute the Kolmogorov-Smirnov distance of each sample (..., n) from N(0, 1): (...,) float64."""
     n = standard.shape[-1]
     below = stats.norm.cdf(np.sort(standard, axis=-1))
     steps = np.arange(n + 1) / n
@@ -95,26 +93,24 @@ def distance(standard: np.ndarray) -> np.ndarray:
 
 @cache
 def lilliefors_distances(n: int, seed: int) -> np.ndarray:
-    """Distances of SIMULATIONS standardised normal samples of n values: float64, ascending.
-
-    They do not depend on mean and STD, so one simulation serves all series of a length. This is what
-    `scipy.stats.goodness_of_fit` simulates for every series anew.
-    """
+    """Simulate the distances of SIMULATIONS standardised normal samples of n values: float64, ascending.
+    They do not depend on mean and STD, so one simulation serves all series of a length. `scipy.stats.goodness_of_fit`
+    would simulate the same for every series anew."""
     rng = np.random.default_rng([seed, n])
     step = max(1, SIMULATED_VALUES // n)
     sizes = [min(step, SIMULATIONS - first) for first in range(0, SIMULATIONS, step)]
-    return np.sort(np.concatenate([distance(standardised(rng.standard_normal((size, n)))) for size in sizes]))
+    return np.sort(np.concatenate([ks_distance(standardise(rng.standard_normal((size, n)))) for size in sizes]))
 
 
-def fit_normal(values: np.ndarray, seed: int) -> Fit:
-    """Fit a normal to values (n,) that vary, and test it; seed: of the simulation for Lilliefors' test."""
-    n, standard = len(values), standardised(values)
-    found = float(distance(standard))
+def fit_normal(values: np.ndarray, seed: int) -> NormalFit:
+    """Fit a normal to values (n,) that vary, and test it. seed: of the simulation for Lilliefors' test."""
+    n, standard = len(values), standardise(values)
+    found = float(ks_distance(standard))
     simulated = lilliefors_distances(n, seed)
     # The sample itself counts as one, so that no p-value is 0 (Davison and Hinkley 1997, 4.2.1).
     beyond = len(simulated) - int(np.searchsorted(simulated, found))
     density = np.histogram(standard, EDGES)[0] / (n * np.diff(EDGES))
-    return Fit(
+    return NormalFit(
         n,
         float(np.mean(values)),
         float(np.std(values, ddof=1)),
@@ -125,16 +121,15 @@ def fit_normal(values: np.ndarray, seed: int) -> Fit:
 
 
 def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> list[Series]:
-    """`dims` pixel values of X' of a video, as many of its latents with STD < alpha (all, where there are fewer), and
-    as many series of normal numbers of that length, drawn by seed and row. Raises UserError where they cannot be read.
-    """
+    """Draw `dims` pixel values of X' of a video, as many of its latents with STD < alpha (all, where there are fewer),
+    and as many series of normal numbers of that length, by seed and row. Raises UserError where they cannot be read."""
     video, frames = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row])
     rng = np.random.default_rng([seed, row])
-    with reading(cache, video):
+    with damage_reported(cache, video):
         static = np.flatnonzero(cache.std(video) < np.float32(alpha))
         pixels = np.sort(rng.choice(LATENTS, dims, replace=False))
         latents = np.sort(rng.choice(static, min(dims, len(static)), replace=False))
-        # In pieces, so that memory does not grow with the length of a video.
+        # They are read in pieces, so that memory does not grow with the length of a video.
         starts = range(0, frames, WRITE_FRAMES)
         ends = [min(start + WRITE_FRAMES, frames) for start in starts]
         pieces = list(zip(starts, ends, strict=True))
@@ -146,17 +141,17 @@ def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> l
 
 
 @dataclass
-class Findings:
-    """What was found of all series of a kind: fits, how many series are constant, the counts of all standardised values
-    in the bins, and a record of each series for the result's JSON."""
+class NormalityResult:
+    """Gathers what was found of all series of a kind: fits, how many series are constant, the counts of all
+    standardised values in the bins, and a record of each series for the result's JSON."""
 
-    fits: list[Fit] = field(default_factory=list)
+    fits: list[NormalFit] = field(default_factory=list)
     constant: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     records: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, series: Series, seed: int) -> Fit | None:
-        """Test a series; None of one that is constant, which is counted and has no fit."""
+    def add(self, series: Series, seed: int) -> NormalFit | None:
+        """Test a series; one that is constant is counted, and has no fit (None)."""
         record = {"video_id": series.video_id, "place": series.place}
         if series.constant:
             self.constant += 1
@@ -164,24 +159,25 @@ class Findings:
             return None
         fit = fit_normal(series.values, seed)
         self.fits.append(fit)
-        self.counts += np.histogram(standardised(series.values), EDGES)[0]
+        self.counts += np.histogram(standardise(series.values), EDGES)[0]
         self.records.append({**record, **asdict(fit)})
         return fit
 
     @property
     def values(self) -> int:
-        """In all series that vary."""
+        """Count the values of all series that vary."""
         return sum(fit.n for fit in self.fits)
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Series, constant ones, mean MSE of the others, and the share of them that each test does not reject."""
+        """Count the series and the constant ones; of the others, give the mean MSE and the share that each test
+        accepts."""
         counted: dict[str, float] = {"series": len(self.fits) + self.constant, "constant": self.constant}
         if not self.fits:
             return counted
         return {
             **counted,
             "mse": float(np.mean([fit.mse for fit in self.fits])),
-            "published_h0": float(np.mean([fit.published_p >= LEVEL for fit in self.fits])),
-            "lilliefors_h0": float(np.mean([fit.lilliefors_p >= LEVEL for fit in self.fits])),
+            "published_h0": float(np.mean([fit.published_p >= SIGNIFICANCE for fit in self.fits])),
+            "lilliefors_h0": float(np.mean([fit.lilliefors_p >= SIGNIFICANCE for fit in self.fits])),
         }

@@ -1,7 +1,7 @@
 """How much of a video moves: the share of its pixels with optical flow (supplement, Fig. 1).
 
 A moving camera counts as motion, as it does in the paper. Speed is in pixels of the stored frame per stored frame, so
-shares compare between caches of one frame size and step.
+that shares compare between caches of one frame size and step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,48 +15,48 @@ import cv2
 import numpy as np
 
 from s2vc.eval.analyses.optical_flow import speeds
-from s2vc.eval.videos import reading, short_id
+from s2vc.eval.videos import damage_reported, short_id
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.reporting import Advance
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
-PIECE = 64
-"""Frames of a video that are read at a time, so that memory does not grow with its length."""
+PIECE_FRAMES = 64
+"""So many frames of a video are read at a time, so that memory does not grow with its length."""
 
-QUEUED = 64
-"""Videos that are handed to the threads at a time, so that it does not grow with their number."""
+QUEUED_VIDEOS = 64
+"""So many videos are handed to the threads at a time, so that memory does not grow with their number."""
 
-EXAMPLES = (0.1, 0.5, 0.9)
-"""Shown are the videos at these quantiles of the share."""
+EXAMPLE_QUANTILES = (0.1, 0.5, 0.9)
+"""The videos at these quantiles of the share are shown."""
 
 FEW_CLASSES = 30
-"""Up to so many are drawn as bars; of more, a histogram of the videos."""
+"""Up to so many classes are drawn as bars; for more, a histogram of the videos is drawn."""
 
 
 def moving_share(cache: Cache, row: int, threshold: float, every: int = 1) -> float:
-    """Share of the pixels of a row's video faster than `threshold` (pixels per frame), 0 to 1: mean over its pairs of
-    adjacent frames.
+    """Compute the share of the pixels of a row's video faster than `threshold` (pixels per frame), 0 to 1: the mean
+    over its pairs of adjacent frames.
 
-    every: one pair of so many is looked at, the first to begin with. The video has two frames or more. Raises UserError
-    where they cannot be read.
+    every: one pair of so many is looked at, beginning with the first. The video has two frames or more. Raises
+    UserError where they cannot be read.
     """
-    shares = [(speed > threshold).mean() for run in _runs(cache, row, every) for speed in speeds(run)]
+    shares = [(speed > threshold).mean() for run in _frame_runs(cache, row, every) for speed in speeds(run)]
     return float(np.mean(shares))
 
 
-def _runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
-    """Frames (n, H, W, 3) uint8 whose adjacent pairs are the ones to look at; a run begins where the last one ended."""
+def _frame_runs(cache: Cache, row: int, every: int) -> Iterator[np.ndarray]:
+    """Read frames (n, H, W, 3) uint8 whose adjacent pairs are looked at; a run begins where the last one ended."""
     video, last = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row]) - 1
-    step, length = (PIECE, PIECE) if every == 1 else (every, 1)
+    step, length = (PIECE_FRAMES, PIECE_FRAMES) if every == 1 else (every, 1)
     for start in range(0, last, step):
-        with reading(cache, video):
+        with damage_reported(cache, video):
             run = cache.frames(video, start, min(start + length, last) + 1)
         yield run
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """OpenCV's own threads are off: all of Farneback's work is done by the one that calls it (measured)."""
+def _single_threaded_opencv() -> Iterator[None]:
+    """Turn OpenCV's own threads off: all of Farneback's work is done by the thread that calls it (measured)."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -68,12 +68,15 @@ def _one_thread_each() -> Iterator[None]:
 def moving_shares(
     cache: Cache, rows: np.ndarray, threshold: float, every: int, workers: int, advance: Advance
 ) -> np.ndarray:
-    """Of each row of the index: (N,) float64, `moving_share`. workers: threads; OpenCV works outside Python's lock."""
+    """Compute `moving_share` of each row of the index: (N,) float64. workers: threads; OpenCV releases Python's
+    lock."""
     frames = cache.index["frames"].to_numpy()[rows]
     shares = np.empty(len(rows))
-    with _one_thread_each(), ThreadPoolExecutor(workers) as pool:
-        for first in range(0, len(rows), QUEUED):
-            found = pool.map(lambda row: moving_share(cache, int(row), threshold, every), rows[first : first + QUEUED])
+    with _single_threaded_opencv(), ThreadPoolExecutor(workers) as pool:
+        for first in range(0, len(rows), QUEUED_VIDEOS):
+            found = pool.map(
+                lambda row: moving_share(cache, int(row), threshold, every), rows[first : first + QUEUED_VIDEOS]
+            )
             for number, share in enumerate(found, first):
                 shares[number] = share
                 advance(1, int(frames[number]))
@@ -81,14 +84,14 @@ def moving_shares(
 
 
 def class_means(shares: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """Mean share over the videos of each class, in the order of names; "" is no class."""
+    """Average the share over the videos of each class, in the order of names; "" is no class."""
     of = np.array(names, dtype=object)
     return {str(name): float(shares[of == name].mean()) for name in sorted(set(names)) if name}
 
 
 @dataclass(frozen=True)
 class Example:
-    """The middle frame (H, W, 3) uint8 of a video, which of its pixels move, (H, W) bool, and the video's share."""
+    """Holds the middle frame (H, W, 3) uint8 of a video, which of its pixels move, (H, W) bool, and its share."""
 
     video_id: str
     frame: np.ndarray
@@ -96,15 +99,15 @@ class Example:
     share: float
 
 
-def examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: float) -> list[Example]:
-    """The videos at EXAMPLES of the shares, each once, from the stillest to the liveliest."""
+def choose_examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: float) -> list[Example]:
+    """Choose the videos at EXAMPLE_QUANTILES of the shares, each once, from the stillest to the liveliest."""
     order = np.argsort(shares, kind="stable")
     found = []
-    for place in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLES):
+    for place in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLE_QUANTILES):
         row = rows[order[place]]
         video, frames = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row])
         middle = (frames - 1) // 2
-        with reading(cache, video):
+        with damage_reported(cache, video):
             pair = cache.frames(video, middle, middle + 2)
         speed = next(speeds(pair))
         found.append(Example(video, pair[0], speed > threshold, float(shares[order[place]])))
@@ -114,8 +117,7 @@ def examples(cache: Cache, rows: np.ndarray, shares: np.ndarray, threshold: floa
 def plot_motion(
     shares: np.ndarray, per_class: dict[str, float], shown: Sequence[Example], title: str, path: Path
 ) -> None:
-    """Bars per class, or a histogram over videos where there are none or many; and examples with their moving pixels
-    in colour; as a PNG."""
+    """Plot bars per class, or a histogram over videos, and examples with their moving pixels in colour, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.6), layout="constrained")
@@ -124,25 +126,24 @@ def plot_motion(
     left, right = parts
     axes = left.subplots()
     if 2 <= len(per_class) <= FEW_CLASSES:
-        _bars(axes, per_class)
+        _plot_classes(axes, per_class)
     else:
         axes.hist(100 * shares, np.linspace(0, 100, 41), color="C0")
         axes.set(xlabel="moving pixels, % (mean over a video's frames)", ylabel="videos")
     axes.grid(axis="x", alpha=0.3)
-    cells = right.subplots(2, len(EXAMPLES), squeeze=False)
+    cells = right.subplots(2, len(EXAMPLE_QUANTILES), squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
     for (above, below), example in zip(cells.T, shown, strict=False):
         above.imshow(example.frame)
         above.set_title(f"{short_id(example.video_id)}\n{example.share:.1%} of the video", fontsize=8)
-        below.imshow(_marked(example))
+        below.imshow(_mark_moving(example))
         below.set_title(f"{example.moving.mean():.1%} of this frame", fontsize=8)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
-def _bars(axes: Any, per_class: dict[str, float]) -> None:
-    """The stillest class at the top."""
+def _plot_classes(axes: Any, per_class: dict[str, float]) -> None:
+    """Plot a bar for each class, the stillest at the top."""
     names = sorted(per_class, key=lambda name: -per_class[name])
     drawn = axes.barh(names, [100 * per_class[name] for name in names], color="C0")
     axes.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
@@ -151,8 +152,8 @@ def _bars(axes: Any, per_class: dict[str, float]) -> None:
     axes.set_xlabel("moving pixels, % (mean over the class's videos)")
 
 
-def _marked(example: Example) -> np.ndarray:
-    """The frame in grey, what moves in it in red: (H, W, 3) uint8."""
+def _mark_moving(example: Example) -> np.ndarray:
+    """Colour what moves in the grey frame red: (H, W, 3) uint8."""
     grey = np.repeat(example.frame.mean(axis=2, keepdims=True), 3, axis=2)
     red = 0.45 * grey + 0.55 * np.array([255, 40, 40])
     return np.where(example.moving[..., None], red, grey).round().astype(np.uint8)

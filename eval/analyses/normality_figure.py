@@ -1,4 +1,4 @@
-"""How `s2vc-eval normality` looks: histograms with fitted normals, of pixels and of latents (supplement, Fig. 5)."""
+"""The figure of `s2vc-eval normality`: histograms of pixels and of latents with fitted normals (supplement, Fig. 5)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,38 +7,49 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from s2vc.eval.analyses.latent_normality import BINS, EDGES, LEVEL, PIXELS, RANGE, STATIC_LATENTS, Findings, Fit, Series
-from s2vc.pipeline.storage import files
+from s2vc.eval.analyses.latent_normality import (
+    BINS,
+    EDGES,
+    PIXELS,
+    RANGE,
+    SIGNIFICANCE,
+    STATIC_LATENTS,
+    NormalFit,
+    NormalityResult,
+    Series,
+)
+from s2vc.pipeline.storage.figures import save_figure
 
-SHOWN, ACROSS = 8, 4
-"""Series of a video that are drawn at most, and how many side by side."""
+MAX_SHOWN, COLUMNS = 8, 4
+"""At most so many series of a video are drawn, and so many side by side."""
 
 COLOURS = {PIXELS: "C0", STATIC_LATENTS: "C2"}
-WHAT = {PIXELS: "pixels of X'", STATIC_LATENTS: "latents with STD < alpha"}
+PANEL_TITLES = {PIXELS: "pixels of X'", STATIC_LATENTS: "latents with STD < alpha"}
 
 
-def plot_normality(shown: Sequence[tuple[Series, Fit | None]], tested: Mapping[str, Findings], path: Path) -> None:
-    """Above, series of one video, each with its MSE and the published test's verdict; below, all series of all videos
-    together, standardised; as a PNG."""
+def plot_normality(
+    shown: Sequence[tuple[Series, NormalFit | None]], tested: Mapping[str, NormalityResult], path: Path
+) -> None:
+    """Plot series of one video, each with its MSE and the published test's verdict, and below them all series of all
+    videos together, standardised, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7), layout="constrained")
-    verdicts = f"H1: rejected as normal by Kolmogorov-Smirnov at {LEVEL:g}, H0: not rejected"
+    verdicts = f"H1: rejected as normal by Kolmogorov-Smirnov at {SIGNIFICANCE:g}, H0: not rejected"
     figure.suptitle(f"{shown[0][0].video_id} ({verdicts})", fontsize=12)
     parts: Any = figure.subfigures(1, 2, wspace=0.03)
     for part, kind in zip(parts, (PIXELS, STATIC_LATENTS), strict=True):
-        own = [pair for pair in shown if pair[0].kind == kind][:SHOWN]
-        part.suptitle(WHAT[kind], fontsize=12)
-        grid = part.add_gridspec(-(-SHOWN // ACROSS) + 1, ACROSS)
+        own = [pair for pair in shown if pair[0].kind == kind][:MAX_SHOWN]
+        part.suptitle(PANEL_TITLES[kind], fontsize=12)
+        grid = part.add_gridspec(-(-MAX_SHOWN // COLUMNS) + 1, COLUMNS)
         for number, (series, fit) in enumerate(own):
-            _series(part.add_subplot(grid[number // ACROSS, number % ACROSS]), series, fit, COLOURS[kind])
-        _all(part.add_subplot(grid[-1, :]), tested[kind], COLOURS[kind])
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+            _plot_series(part.add_subplot(grid[number // COLUMNS, number % COLUMNS]), series, fit, COLOURS[kind])
+        _plot_all(part.add_subplot(grid[-1, :]), tested[kind], COLOURS[kind])
+    save_figure(figure, path)
 
 
-def _series(axes: Any, series: Series, fit: Fit | None, colour: str) -> None:
-    """In its own unit, in the bins that the MSE is of; H0: normal by the published test, H1: rejected."""
+def _plot_series(axes: Any, series: Series, fit: NormalFit | None, colour: str) -> None:
+    """Plot a series in its own unit, in the bins that the MSE is of; H0: normal by the published test, H1: rejected."""
     axes.set_yticks([])
     axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=4)
@@ -53,7 +64,7 @@ def _series(axes: Any, series: Series, fit: Fit | None, colour: str) -> None:
     axes.set_title(f"{series.place}: MSE {fit.mse:.4f}, {fit.verdict}", fontsize=8)
 
 
-def _all(axes: Any, tested: Findings, colour: str) -> None:
+def _plot_all(axes: Any, tested: NormalityResult, colour: str) -> None:
     numbers = tested.numbers
     if tested.fits:
         axes.stairs(tested.counts / (tested.values * np.diff(EDGES)), EDGES, fill=True, color=colour, alpha=0.55)

@@ -1,22 +1,23 @@
-"""Does a gain come from classes that need motion? Accuracy on still clips against what is won over it (Fig. 6)."""
+"""Does a gain come from classes that need motion? Accuracy on still clips is compared with what is won (Fig. 6)."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 MIN_CLASSES = 20
-"""Under so many points a correlation says nothing."""
+"""Of fewer points a correlation says nothing."""
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r over `classes` points, with the bounds of its bootstrap interval (95 %)."""
+    """Holds Pearson's r over `classes` points, with the bounds of its bootstrap interval (95 %)."""
 
     r: float
     low: float
@@ -25,14 +26,15 @@ class Correlation:
 
 
 def relative_gain(accuracy: np.ndarray, still: np.ndarray) -> np.ndarray:
-    """(a - s) / s by class, (classes,); NaN where still clips are never told, s = 0, or a class has no test videos."""
+    """Compute (a - s) / s by class, (classes,); NaN where s = 0, still clips are never recognised, or a is NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         gain = (accuracy - still) / still
     return np.where(still > 0, gain, np.nan)
 
 
 def correlation(gain: np.ndarray, still: np.ndarray, seed: int) -> Correlation | None:
-    """Of gains with the accuracy on still clips, over classes that have both; None under MIN_CLASSES of them.
+    """Correlate gains with the accuracy on still clips, over classes that have both; None for fewer than MIN_CLASSES of
+    them.
 
     The interval is by percentiles over classes drawn with replacement; draws of one point alone are left out. None,
     too, where either does not vary.
@@ -41,21 +43,25 @@ def correlation(gain: np.ndarray, still: np.ndarray, seed: int) -> Correlation |
     x, y = still[both], gain[both]
     if len(x) < MIN_CLASSES or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(RESAMPLES):
-        chosen = rng.integers(len(x), size=len(x))
-        if np.ptp(x[chosen]) > 0 and np.ptp(y[chosen]) > 0:
-            drawn.append(np.corrcoef(x[chosen], y[chosen])[0, 1])
+    # SciPy gives no interval at all where a single draw has no r.
+    with warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning):
+        draws = stats.bootstrap(
+            (x, y), _pearson, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=seed
+        )
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
-    return Correlation(float(stats.pearsonr(x, y).statistic), float(low), float(high), len(x))
+    low, high = np.nanpercentile(draws.bootstrap_distribution, [tail, 100 - tail])
+    return Correlation(float(_pearson(x, y)), float(low), float(high), len(x))
+
+
+def _pearson(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Compute Pearson's r along an axis; NaN where one of the two does not vary."""
+    return np.asarray(stats.pearsonr(x, y, axis=axis).statistic)
 
 
 def plot_gains(
     still: np.ndarray, gains: dict[str, np.ndarray], correlations: dict[str, Correlation | None], path: Path
 ) -> None:
-    """Each gain against the accuracy on still clips, a point per class, with the fitted line, as a PNG."""
+    """Plot each gain against the accuracy on still clips, a point per class, with the fitted line, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * len(gains), 4), layout="constrained")
@@ -73,5 +79,4 @@ def plot_gains(
         axes.set_xlabel("accuracy on still clips, s")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)

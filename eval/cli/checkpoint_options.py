@@ -1,4 +1,4 @@
-"""What the commands on a checkpoint share: their options, and what comes of them."""
+"""Options that the commands on a checkpoint share, and the Evaluation that they describe."""
 
 import functools
 import math
@@ -9,8 +9,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.subject import load_subject
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
@@ -24,7 +24,7 @@ LARGEST_ALPHA = 1e6
 
 
 def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # which no range keeps out
+    if math.isnan(value):  # No range keeps it out.
         raise click.BadParameter("it is no number")
     return value
 
@@ -63,11 +63,9 @@ _OPTIONS = (
 )
 
 
-def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: a function on an Evaluation, and on what is its own, gets the arguments and options of all of them.
-
-    One that looks at labels has `label_option` as well, which becomes part of the Evaluation.
-    """
+def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a function on an Evaluation, and on what is its own, with the arguments and options of all of them.
+    A command that looks at labels has `label_option` as well, which becomes part of the Evaluation."""
 
     @functools.wraps(command)
     def with_evaluation(
@@ -84,15 +82,15 @@ def takes_checkpoint(command: Callable[..., None]) -> Callable[..., None]:
         **own: Any,
     ) -> None:
         opened = Cache(cache)
-        subject = load_subject(checkpoint, backbone, seed)
-        size, frames = size or SIZES[subject.name], frames or CLIP_LENGTHS[subject.name]
-        frame_step = frame_step or FRAME_STEPS[subject.name]
-        if frames < SHORTEST_CLIPS[subject.name]:
+        evaluated = load_evaluated_backbone(checkpoint, backbone, seed)
+        size, frames = size or SIZES[evaluated.name], frames or CLIP_LENGTHS[evaluated.name]
+        frame_step = frame_step or FRAME_STEPS[evaluated.name]
+        if frames < SHORTEST_CLIPS[evaluated.name]:
             raise UserError(
-                f"windows for {subject.name} have {SHORTEST_CLIPS[subject.name]} frames or more, not {frames}"
+                f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
         console = Console()
-        asked = Evaluation(opened, checkpoint, subject, split, size, frames, frame_step, seed, out, console, label)
+        asked = Evaluation(opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label)
         command(asked, **own)
 
     for option in reversed(_OPTIONS):

@@ -7,8 +7,8 @@ import click
 import numpy as np
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
-from s2vc.eval.cli.print_classification import tell_classification
+from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.print_classification import print_classification
 from s2vc.eval.defaults import (
     BATCH,
     FINETUNE_BACKBONE_LR,
@@ -18,18 +18,18 @@ from s2vc.eval.defaults import (
     WEIGHT_DECAY,
 )
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import Labelled, classes_of, label_note, labelled_rows
+from s2vc.eval.labelled import LabelledRows, classes_in, label_entry, labelled_rows
 from s2vc.eval.probe import scores_of_videos
 from s2vc.eval.results import result_name
-from s2vc.eval.supervised import scores_of_labels, starting_weights, trained_classifier
+from s2vc.eval.supervised import init_setting, load_classifier, select_label_scores
 from s2vc.eval.tasks import save_classification
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.training.cli.session import train_shown
-from s2vc.training.prepare import start
+from s2vc.training.cli.session import train_with_progress
+from s2vc.training.prepare import prepare_run
 
 
 @click.command("finetune")
-@takes_checkpoint
+@checkpoint_command
 @label_option
 @click.option("--epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
 @click.option("--batch", type=click.IntRange(2), default=BATCH)
@@ -42,33 +42,31 @@ def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
     trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
     tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     chosen = {
-        "init": starting_weights(evaluation.checkpoint),
+        "init": init_setting(evaluation.checkpoint),
         "dropout": FINETUNE_DROPOUT,
         "backbone_lr": FINETUNE_BACKBONE_LR,
     }
     result = train_and_test(evaluation, "finetune", trained, tested, "natural", epochs, batch, **chosen)
     path = save_classification(evaluation, "finetune", tested, result, epochs_finetune=epochs, batch=batch)
-    tell_classification(evaluation.console, path, result)
+    print_classification(evaluation.console, path, result)
 
 
 def train_and_test(
     evaluation: Evaluation,
     task: str,
-    trained: Labelled,
-    tested: Labelled,
+    trained: LabelledRows,
+    tested: LabelledRows,
     order: str,
     epochs: int,
     batch: int,
     **chosen: Any,
 ) -> Classification:
-    """Train all layers on labels, or go on with it, and test by ten crops of windows whose frames are in `order`.
-
-    chosen: settings of the run beside those of the evaluation. Where it is stopped, the program ends.
-    """
+    """Train all layers on labels, or resume that, and test by ten crops of windows whose frames are in `order`.
+    chosen: settings of the run beside those of the evaluation. Where the run is stopped, the program ends."""
     settings = {
         "cache": str(evaluation.cache.layout),
         "method": "supervised",
-        "backbone": evaluation.subject.name,
+        "backbone": evaluation.evaluated.name,
         "split": trained.split,
         "size": evaluation.size,
         "clip_length": evaluation.frames,
@@ -79,17 +77,19 @@ def train_and_test(
         "lr": LEARNING_RATE,
         "weight_decay": WEIGHT_DECAY,
         "warmup_epochs": 0,
-        **label_note(evaluation.label),
+        **label_entry(evaluation.label),
         **chosen,
     }
-    # By what it is trained on: a classifier from scratch is the same for every checkpoint.
+    # It is named by what it is trained on: a classifier from scratch is the same for every checkpoint.
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
-    run = start([settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device)
-    if not train_shown(run, evaluation.device, evaluation.console):
+    run = prepare_run(
+        [settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device
+    )
+    if not train_with_progress(run, evaluation.device, evaluation.console):
         raise Exit(EXIT_INTERRUPTED)
-    subject, classifier = trained_classifier(run.folder)
+    evaluated, classifier = load_classifier(run.folder)
     view = evaluation.view(crops="ten", order=order)
-    features = dataclasses.replace(evaluation, subject=subject).features(tested.rows, view, "test clips")
+    features = dataclasses.replace(evaluation, evaluated=evaluated).features(tested.rows, view, "test clips")
     scores = scores_of_videos(classifier, features, tested.rows)
-    labels, names = classes_of(trained, tested)
-    return Classification(scores_of_labels(scores, labels), np.searchsorted(labels, tested.labels), names)
+    labels, names = classes_in(trained, tested)
+    return Classification(select_label_scores(scores, labels), np.searchsorted(labels, tested.labels), names)

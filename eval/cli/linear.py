@@ -2,15 +2,15 @@
 
 import click
 
-from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
-from s2vc.eval.cli.print_classification import tell_classification
+from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.print_classification import print_classification
 from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.tasks import linear
 
 
 @click.command("linear")
-@takes_checkpoint
+@checkpoint_command
 @label_option
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS)
 @click.option(
@@ -26,4 +26,4 @@ def linear_command(evaluation: Evaluation, epochs: int, train_views: int) -> Non
     tested on ten crops (four corners and the centre, each also flipped) of every window of the test videos, softmax
     averaged over them.
     """
-    tell_classification(evaluation.console, *linear(evaluation, epochs, train_views))
+    print_classification(evaluation.console, *linear(evaluation, epochs, train_views))

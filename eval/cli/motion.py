@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from s2vc.eval.analyses.moving_pixels import class_means, examples, moving_shares, plot_motion
-from s2vc.eval.analyses.optical_flow import MOVING
+from s2vc.eval.analyses.moving_pixels import choose_examples, class_means, moving_shares, plot_motion
+from s2vc.eval.analyses.optical_flow import MOVING_SPEED
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
-from s2vc.eval.labelled import label_note
-from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.labelled import label_entry
+from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import stored_rows
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
@@ -28,7 +28,7 @@ from s2vc.training.selection import ALL_ROWS
 @click.option(
     "--threshold",
     type=click.FloatRange(0),
-    default=MOVING,
+    default=MOVING_SPEED,
     help="Pixels of the stored frame: what goes further from one frame to the next moves.",
 )
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
@@ -47,23 +47,23 @@ def motion_command(cache: Path | Layout, threshold: float, every: int, label: st
         shares = moving_shares(opened, rows, threshold, every, available_cpus(), advance)
     ids = opened.index["video_id"].to_numpy()[rows]
     per_class = class_means(shares, names[rows].tolist())
-    how = {"threshold": threshold, "every": every, "videos": len(rows), **label_note(label)}
-    described = describe("motion", opened, ALL_ROWS, **how)
+    how = {"threshold": threshold, "every": every, "videos": len(rows), **label_entry(label)}
+    description = describe_result("motion", opened, ALL_ROWS, **how)
     numbers = {"moving": float(shares.mean()), "moving_median": float(np.median(shares))}
     details = {"per_class": per_class, "per_video": dict(zip(ids.tolist(), shares.tolist(), strict=True))}
-    path = save_result(out, described, numbers, details)
+    path = save_result(out, description, numbers, details)
     height, width = opened.settings.frame_size
     title = f"{shares.mean():.1%} of pixels move by more than {threshold:g} a frame, of {height}x{width}"
-    plot_motion(shares, per_class, examples(opened, rows, shares, threshold), title, path.with_suffix(".png"))
-    tell(shares, per_class, title, console)
+    plot_motion(shares, per_class, choose_examples(opened, rows, shares, threshold), title, path.with_suffix(".png"))
+    print_shares(shares, per_class, title, console)
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"{short} videos of a single frame are left out")
     console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
 
 
-def tell(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:
-    """The mean of each class, and that of all videos."""
+def print_shares(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:
+    """Print the mean of each class, and that of all videos."""
     table = Table("class", "moving pixels", title=title, title_justify="left")
     for name, share in per_class.items():
         table.add_row(escape(name), f"{share:.1%}")

@@ -7,10 +7,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from s2vc.eval.analyses.latent_normality import FEWEST, KINDS, LEVEL, STATIC_LATENTS, Findings, Fit, Series, draw_series
+from s2vc.eval.analyses.latent_normality import (
+    KINDS,
+    MIN_FRAMES,
+    SIGNIFICANCE,
+    STATIC_LATENTS,
+    NormalFit,
+    NormalityResult,
+    Series,
+    draw_series,
+)
 from s2vc.eval.analyses.normality_figure import plot_normality
 from s2vc.eval.cli.checkpoint_options import alpha_option, out_option, seed_option
-from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -20,7 +29,7 @@ from s2vc.pipeline.console.progress import progress
 from s2vc.training.selection import ALL_ROWS
 
 TITLES = ("pixels", "static latents", "control")
-"""Of the kinds, in their order."""
+"""The kinds have these titles, in their order."""
 
 
 @click.command("normality")
@@ -39,10 +48,10 @@ def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int
     for mean and STD being fitted. Independent normal numbers of the same lengths are the control.
     """
     console, opened = Console(), Cache(cache)
-    rows = encoded_rows(opened, FEWEST)
+    rows = encoded_rows(opened, MIN_FRAMES)
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(videos, len(rows)), replace=False))
-    tested = {kind: Findings() for kind in KINDS}
-    shown: list[tuple[Series, Fit | None]] = []
+    tested = {kind: NormalityResult() for kind in KINDS}
+    shown: list[tuple[Series, NormalFit | None]] = []
     with progress("normality", len(rows), "videos", console) as advance:
         for row in rows:
             series = draw_series(opened, int(row), dims, alpha, seed)
@@ -52,18 +61,18 @@ def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int
             advance(1, len(series[0].values))
     if not shown:
         raise UserError(f"no latent of the {len(rows)} videos has an STD below alpha {alpha:g}: take a larger one")
-    described = describe(
-        "normality", opened, ALL_ROWS, alpha=alpha, videos=len(rows), dims=dims, level=LEVEL, eval_seed=seed
+    description = describe_result(
+        "normality", opened, ALL_ROWS, alpha=alpha, videos=len(rows), dims=dims, level=SIGNIFICANCE, eval_seed=seed
     )
     numbers = {f"{kind}_{name}": value for kind in KINDS for name, value in tested[kind].numbers.items()}
-    path = save_result(out, described, numbers, {kind: tested[kind].records for kind in KINDS})
+    path = save_result(out, description, numbers, {kind: tested[kind].records for kind in KINDS})
     plot_normality(shown, tested, path.with_suffix(".png"))
-    tell(tested, f"{len(rows)} videos, alpha {alpha:g}; tests at {LEVEL}", console)
+    print_tests(tested, f"{len(rows)} videos, alpha {alpha:g}; tests at {SIGNIFICANCE}", console)
     console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
 
 
-def tell(tested: dict[str, Findings], title: str, console: Console) -> None:
-    """A row for each kind: how well the normal fits, and how often each test lets it pass."""
+def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:
+    """Print a row for each kind: how well the normal fits, and how often each test accepts it."""
     columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors")
     table = Table("", *columns, title=title, title_justify="left")
     for name, kind in zip(TITLES, tested.values(), strict=True):

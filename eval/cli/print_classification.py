@@ -1,4 +1,4 @@
-"""How a classification is told on screen, the same for every task that ends in one."""
+"""How a classification is printed, the same for every task that ends in one."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from rich.table import Table
 from s2vc.eval.classification import Classification
 from s2vc.eval.results import TABLE
 
-TOLD_CLASSES = 12
-"""Classes whose accuracies the terminal shows; all are in the JSON."""
+MAX_SHOWN_CLASSES = 12
+"""The terminal shows the accuracies of so many classes at most; all are in the JSON."""
 
 
-def tell_classification(console: Console, path: Path, result: Classification) -> None:
-    """Accuracies by class where they are few, the numbers, and what was written."""
+def print_classification(console: Console, path: Path, result: Classification) -> None:
+    """Print accuracies by class where they are few, the numbers, and what was written."""
     table = Table("class", "test videos", "found", title=f"{len(result.targets)} test videos", title_justify="left")
     for name, counts, share in zip(result.names, result.confusion, result.per_class, strict=True):
         if counts.sum():
             table.add_row(name, str(counts.sum()), f"{share:.1%}")
-    if len(result.names) <= TOLD_CLASSES:
+    if len(result.names) <= MAX_SHOWN_CLASSES:
         console.print(table)
     numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
     console.print(f"{numbers} (chance {1 / len(result.names):.1%})", highlight=False)

@@ -5,17 +5,18 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.defaults import KS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.results import TABLE
-from s2vc.eval.tasks import KS, retrieval
+from s2vc.eval.tasks import retrieval
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import CACHE
 
 
 @click.command("retrieval")
-@takes_checkpoint
+@checkpoint_command
 @label_option
 @click.option("--gallery", type=CACHE, help="Cache whose training rows are the gallery.  [default: CACHE]")
 @click.option(

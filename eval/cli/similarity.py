@@ -10,19 +10,19 @@ from rich.table import Table
 
 from s2vc.eval.analyses.frame_similarity import (
     COMPARISONS,
-    Compared,
-    Groups,
+    FrameVectors,
+    VideoGroups,
     choose_groups,
-    compare,
     draw_pairs,
     group_means,
-    left_out,
-    overall,
+    mean_over_groups,
+    pair_cosines,
     plot_similarity,
+    undefined_comparisons,
 )
 from s2vc.eval.cli.checkpoint_options import alpha_option, label_option, out_option, seed_option
-from s2vc.eval.labelled import label_note
-from s2vc.eval.results import TABLE, describe, save_result
+from s2vc.eval.labelled import label_entry
+from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -52,35 +52,39 @@ def similarity_command(
     """
     console, opened = Console(), Cache(cache)
     groups = choose_groups(opened, encoded_rows(opened), classes, seed, label)
-    missing = left_out(groups)
+    missing = undefined_comparisons(groups)
     for comparison, reason in missing.items():
         console.print(f"{comparison} is left out: {reason}", highlight=False)
     drawn = [p for c in COMPARISONS if c not in missing for p in draw_pairs(groups, c, pairs, seed)]
     if not drawn:
         raise UserError(f"no video of {cache} has two frames, and there is no other pair of frames to compare")
-    compared = Compared(opened, alpha, seed)
+    vectors = FrameVectors(opened, alpha, seed)
     with progress("similarity", len(drawn), "pairs", console) as advance:
-        found = compare(compared, drawn, advance)
-    undefined, kept = int(np.isnan(found[:, 0]).sum()), compared.mean_kept(drawn)
+        found = pair_cosines(vectors, drawn, advance)
+    undefined, kept = int(np.isnan(found[:, 0]).sum()), vectors.mean_kept(drawn)
     if undefined == len(drawn):
         raise UserError(f"alpha {alpha:g} keeps no latent of any video that was drawn: take a smaller one")
     means = group_means(drawn, found)
-    how = {"alpha": alpha, "classes": len(groups.rows), "pairs": pairs, "eval_seed": seed, **label_note(label)}
-    described = describe("similarity", opened, ALL_ROWS, **how)
-    numbers = {**overall(means), "kept": kept, "undefined_pairs": undefined}
-    path = save_result(out, described, numbers, {"per_class": means, "left_out": missing})
+    how = {"alpha": alpha, "classes": len(groups.rows), "pairs": pairs, "eval_seed": seed, **label_entry(label)}
+    description = describe_result("similarity", opened, ALL_ROWS, **how)
+    numbers = {**mean_over_groups(means), "kept": kept, "undefined_pairs": undefined}
+    path = save_result(out, description, numbers, {"per_class": means, "left_out": missing})
     title = f"alpha {alpha:g}, which keeps {kept:.1%} of the latents"
     plot_similarity(means, title, path.with_suffix(".png"))
     if undefined:
         console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
-    tell(means, numbers, groups, title, console)
+    print_means(means, numbers, groups, title, console)
     console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
 
 
-def tell(
-    means: dict[str, dict[str, list[float]]], numbers: dict[str, float], groups: Groups, title: str, console: Console
+def print_means(
+    means: dict[str, dict[str, list[float]]],
+    numbers: dict[str, float],
+    groups: VideoGroups,
+    title: str,
+    console: Console,
 ) -> None:
-    """The means of each comparison, and of each class within it where there are several."""
+    """Print the means of each comparison, and of each class within it where there are several."""
     table = Table("comparison", "class", "Z", "Z_p", "control", title=title, title_justify="left")
     for comparison, of in means.items():
         name = comparison.replace("-", "_")

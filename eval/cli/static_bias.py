@@ -7,20 +7,20 @@ import numpy as np
 from rich.table import Table
 
 from s2vc.eval.analyses.static_classes import MIN_CLASSES, Correlation, correlation, plot_gains, relative_gain
-from s2vc.eval.cli.checkpoint_options import label_option, takes_checkpoint
+from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.finetune import train_and_test
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import classes_of, labelled_rows
+from s2vc.eval.labelled import classes_in, labelled_rows
 from s2vc.eval.results import TABLE
-from s2vc.eval.subject import load_subject
-from s2vc.eval.tasks import probed
+from s2vc.eval.tasks import probe_features
 
 RELATIVE, OVER_MOCO = "relative gain, (a - s) / s", "gain over MoCo, a - a_moco"
 
 
 @click.command("static-bias")
-@takes_checkpoint
+@checkpoint_command
 @label_option
 @click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for the gain over it.")
 @click.option("--still-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS, help="Of the classifier of stills.")
@@ -40,26 +40,26 @@ def static_bias_command(
     tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
     still = stills.per_class
-    accuracy = probed(evaluation, trained, tested, epochs, train_views).per_class
+    accuracy = probe_features(evaluation, trained, tested, epochs, train_views).per_class
     gains = {RELATIVE: relative_gain(accuracy, still)}
     if moco:
-        other = load_subject(moco, evaluation.subject.name, evaluation.seed)
-        baseline = dataclasses.replace(evaluation, checkpoint=moco, subject=other)
-        gains[OVER_MOCO] = accuracy - probed(baseline, trained, tested, epochs, train_views).per_class
+        other = load_evaluated_backbone(moco, evaluation.evaluated.name, evaluation.seed)
+        baseline = dataclasses.replace(evaluation, checkpoint=moco, evaluated=other)
+        gains[OVER_MOCO] = accuracy - probe_features(baseline, trained, tested, epochs, train_views).per_class
     correlations = {name: correlation(gain, still, evaluation.seed) for name, gain in gains.items()}
-    _, names = classes_of(trained, tested)
+    _, names = classes_in(trained, tested)
     path = evaluation.save(
         "static-bias",
         tested.split,
         _numbers(still, accuracy, correlations),
-        {"classes": [_class(*row) for row in zip(names, still, accuracy, *gains.values(), strict=True)]},
+        {"classes": [_class_entry(*row) for row in zip(names, still, accuracy, *gains.values(), strict=True)]},
         moco=moco or "",
         still_epochs=still_epochs,
         epochs_linear=epochs,
         train_views=train_views,
     )
     plot_gains(still, gains, correlations, path.with_suffix(".png"))
-    _tell(evaluation, names, still, accuracy, gains, correlations)
+    _print_gains(evaluation, names, still, accuracy, gains, correlations)
     evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}", highlight=False)
 
 
@@ -71,12 +71,12 @@ def _numbers(still: np.ndarray, accuracy: np.ndarray, correlations: dict[str, Co
     return numbers
 
 
-def _class(name: str, still: float, accuracy: float, relative: float, over_moco: float = float("nan")) -> dict:
+def _class_entry(name: str, still: float, accuracy: float, relative: float, over_moco: float = float("nan")) -> dict:
     values = {"still": still, "accuracy": accuracy, "relative_gain": relative, "gain_over_moco": over_moco}
     return {"class": name, **{k: float(v) if np.isfinite(v) else None for k, v in values.items()}}
 
 
-def _tell(
+def _print_gains(
     evaluation: Evaluation,
     names: list[str],
     still: np.ndarray,
@@ -90,9 +90,9 @@ def _tell(
         table.add_row(names[i], *values)
     evaluation.console.print(table)
     for name, found in correlations.items():
-        told = (
+        text = (
             f"no correlation: it wants {MIN_CLASSES} classes with both figures, and figures that vary"
             if found is None
             else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
         )
-        evaluation.console.print(f"{name}: {told}", highlight=False)
+        evaluation.console.print(f"{name}: {text}", highlight=False)

@@ -1,4 +1,4 @@
-"""Whether a row of the paper may be set beside a result of ours, and if not, why: every difference in words.
+"""Whether a row of the paper may be compared with a result of ours, and if not, why: every difference in words.
 
 Only what is recorded counts, and what is not recorded is a difference.
 """
@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluated, pretrained
-from s2vc.eval.report.recorded import Result
-from s2vc.training.settings import Settings, wanted_variants
+from s2vc.eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluation_settings, pretraining_settings
+from s2vc.eval.report.result_files import Result
+from s2vc.training.settings import TrainingSettings, training_variants
 
 OTHER_WORK = "another work's: the paper says too little of how it was made"
 
-WORDS = {
+EVALUATION_WORDS = {
     "dataset": "dataset",
     "gallery": "gallery",
     "gallery_videos": "videos in the gallery",
@@ -27,7 +27,7 @@ WORDS = {
     "batch": "batch",
     "train_views": "training views",
 }
-TRAINED_WORDS = {
+PRETRAINING_WORDS = {
     "dataset": "pre-training data",
     "split": "pre-training split",
     "backbone": "pre-trained backbone",
@@ -50,49 +50,49 @@ _CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_
 
 
 def dataset_of(cache: str) -> str | None:
-    """The dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`), None where it is not."""
+    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`); None where there is none."""
     name = Path(cache).name.lower().removeprefix("cache-")
     match = _CACHE_NAME.fullmatch(name)
     return match[1].replace("kinetics", "k") if match else None
 
 
 def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
-    """What keeps a row of the paper from comparison with a result of its task; empty where it is comparable."""
-    if not row.ours:
+    """Say what keeps a row of the paper from comparison with a result of its task; nothing where it is comparable."""
+    if not row.pretraining:
         return [OTHER_WORK]
-    wanted = evaluated(table, row) | _videos_wanted(table)
-    found = _unlike(_evaluated(result), wanted, WORDS)
-    trained, wanted = _trained(result), pretrained(row)
-    if result.trained is None:
-        # One sentence for all that only the run's folder could tell.
+    wanted = evaluation_settings(table, row) | _videos_wanted(table)
+    found = _setting_differences(_evaluated(result), wanted, EVALUATION_WORDS)
+    trained, wanted = _pretraining_settings(result), pretraining_settings(row)
+    if result.training_settings is None:
+        # One sentence stands for all that only the run's folder could tell.
         wanted = {k: v for k, v in wanted.items() if k in trained}
         found.append("settings of its pre-training not found (its data, size, batch and the like)")
-    return found + _unlike(trained, wanted, TRAINED_WORDS)
+    return found + _setting_differences(trained, wanted, PRETRAINING_WORDS)
 
 
-def _unlike(have: dict[str, Any], wanted: dict[str, Any], words: dict[str, str]) -> list[str]:
+def _setting_differences(have: dict[str, Any], wanted: dict[str, Any], words: dict[str, str]) -> list[str]:
     found = []
     for name, value in wanted.items():
         word = words.get(name, name.replace("_", " "))
         if have.get(name) is None:
             found.append(f"{word} not recorded")
         elif have[name] != value:
-            found.append(f"{word} {_shown(have[name])} here, {_shown(value)} in the paper")
+            found.append(f"{word} {_as_text(have[name])} here, {_as_text(value)} in the paper")
     return found
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else DATASETS.get(str(value), str(value)) or "none"
 
 
 def _videos_wanted(table: PaperTable) -> dict[str, Any]:
-    """Counts that a whole dataset has: a cache may be named after one and hold a few videos of it."""
+    """Count what a whole dataset has: a cache may be named after one and hold a few videos of it."""
     train, test = SPLIT_VIDEOS[table.dataset]
     if table.task == "retrieval":
         return {"gallery": table.dataset, "gallery_videos": train}
-    return {"test_videos": 2 * test if table.task == "order" else test}  # each in both orders
+    return {"test_videos": 2 * test if table.task == "order" else test}  # Each is shown in both orders.
 
 
 def _evaluated(result: Result) -> dict[str, Any]:
@@ -104,11 +104,11 @@ def _evaluated(result: Result) -> dict[str, Any]:
     return content
 
 
-def _trained(result: Result) -> dict[str, Any]:
-    """By the run's settings where they are at hand, else what little the result repeats of them."""
-    if result.trained is None:
+def _pretraining_settings(result: Result) -> dict[str, Any]:
+    """Give the run's settings where they are at hand, else what little the result repeats of them."""
+    if result.training_settings is None:
         return {k: result.content[k] for k in ("method", "head", "key_augment", "epochs") if k in result.content}
-    settings = result.trained
+    settings = result.training_settings
     made = dataclasses.asdict(settings) | {"dataset": dataset_of(settings.cache), "variant": _key_clips(settings)}
     made["epochs"] = result.epochs_done
     if settings.method == "s2vc-online":
@@ -116,8 +116,8 @@ def _trained(result: Result) -> dict[str, Any]:
     return made
 
 
-def _key_clips(settings: Settings) -> str:
-    """Names of the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
+def _key_clips(settings: TrainingSettings) -> str:
+    """Name the variants; s2vc-online makes what its alphas would have, with masks per training clip."""
     if settings.method == "s2vc-online":
         return " ".join(f"alpha{alpha:g}-zero-clip{settings.clip_length}" for alpha in settings.alpha)
-    return " ".join(variant.name for variant in wanted_variants(settings)) or "none"
+    return " ".join(variant.name for variant in training_variants(settings)) or "none"

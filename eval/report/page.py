@@ -1,4 +1,4 @@
-"""Runs, results and sweeps as one HTML page that needs nothing beside it: no network, no script, pictures inside."""
+"""Runs, results and sweeps as one HTML page that needs no network, no script and no other file: pictures are inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from s2vc.eval.paper import ASSUMED
-from s2vc.eval.report.found import Found, find
+from s2vc.eval.paper import ASSUMPTIONS
 from s2vc.eval.report.pictures import Picture, Pictures
-from s2vc.eval.report.recorded import Result, read_results
+from s2vc.eval.report.report_folders import ReportFolders, find_report_folders
+from s2vc.eval.report.result_files import Result, read_results
 from s2vc.eval.report.runs import view_run
 from s2vc.eval.report.sweeps import view_sweep
 from s2vc.eval.report.tables import number_cell, tables
@@ -24,19 +24,19 @@ PAGE = "page.html"
 
 @dataclass(frozen=True)
 class Report:
-    """What went into a page. left_out: sentences on pictures that did not."""
+    """Tells what went into a page. pictures: has sentences on those that did not."""
 
-    found: Found
+    folders: ReportFolders
     results: int
     pictures: Pictures
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Report:
-    """Write a page of what is in folders: runs, results beside the paper's, sweeps, and pictures.
+    """Write a page of what is in folders: runs, results together with the paper's, sweeps, and pictures.
 
     Raises UserError for folders with nothing to report, for files that are damaged, and where `out` cannot be written.
     """
-    found, pictures = find(folders), Pictures()
+    found, pictures = find_report_folders(folders), Pictures()
     runs = [view_run(folder, pictures) for folder in found.runs]
     sweeps = [view_sweep(folder, pictures) for folder in found.sweeps]
     results: list[Result] = []
@@ -54,9 +54,9 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
             sweeps=sweeps,
             tables=tables(results),
             figures={r.mark: _figure(r, pictures) for r in results},
-            others=[p for path in found.pictures if (p := pictures.take(path, _shown(path, folders)))],
+            others=[p for path in found.pictures if (p := pictures.take(path, _shortened_path(path, folders)))],
             left_out=pictures.left_out,
-            assumed=ASSUMED,
+            assumed=ASSUMPTIONS,
             number_cell=number_cell,
         )
     )
@@ -79,7 +79,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Text from files and of names: no control characters, and nothing that UTF-8 has no bytes for."""
+    """Spell out, in text from files, control characters and what UTF-8 has no bytes for."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -92,8 +92,8 @@ def _figure(result: Result, pictures: Pictures) -> Picture | None:
     return pictures.take(path, f"{result.mark}, {result.task}") if path.is_file() else None
 
 
-def _shown(path: Path, folders: Sequence[Path]) -> str:
-    """A picture's path from the folder that it was found in."""
+def _shortened_path(path: Path, folders: Sequence[Path]) -> str:
+    """Give a picture's path from the folder that it was found in."""
     for folder in folders:
         if path.is_relative_to(folder):
             return str(Path(folder.resolve().name) / path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""Pictures inside the page: as data URIs, up to a total size, each file once."""
+"""Pictures inside the page, as data URIs, up to a total size, each file once."""
 
 import base64
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from s2vc.manifests.errors import printable
 from s2vc.pipeline.console.progress import size
 
 LIMIT = 20_000_000
-"""Bytes of all pictures of a page. What would go beyond is left out, and said to be."""
+"""All pictures of a page take so many bytes at most. What would go beyond is left out, and said to be."""
 
 MEDIA_TYPES = {"PNG": "image/png", "GIF": "image/gif", "JPEG": "image/jpeg"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """uri: with the whole file in it. width, height: in pixels."""
+    """Represents a picture as a page shows it. uri: with the whole file in it. width, height: in pixels."""
 
     uri: str
     width: int
@@ -27,7 +27,7 @@ class Picture:
 
 
 class Pictures:
-    """What has been taken into a page, and what has been left out: sentences."""
+    """Gathers what is taken into a page, and sentences on what is left out."""
 
     def __init__(self, limit: int = LIMIT):
         self.limit = limit
@@ -36,7 +36,7 @@ class Pictures:
         self._taken: set[Path] = set()
 
     def take(self, path: Path, title: str) -> Picture | None:
-        """A picture file; None where it was taken before, and where it is left out."""
+        """Take a picture file; None where it was taken before, and where it is left out."""
         if path.resolve() in self._taken:
             return None
         self._taken.add(path.resolve())
@@ -44,17 +44,17 @@ class Pictures:
             stored = path.stat().st_size
             if self.bytes + stored > self.limit:
                 self.left_out.append(
-                    f"{_plain(path)} ({size(stored)}): pictures would take more than {size(self.limit)}"
+                    f"{_printable_text(path)} ({size(stored)}): pictures would take more than {size(self.limit)}"
                 )
                 return None
             return self.embed(path.read_bytes(), title)
         except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
-            # Pillow tells damage by any of these.
-            self.left_out.append(f"{_plain(path)}: it does not read as a picture ({_plain(error)})")
+            # Pillow reports damage by any of these.
+            self.left_out.append(f"{_printable_text(path)}: it does not read as a picture ({_printable_text(error)})")
             return None
 
     def embed(self, content: bytes, title: str) -> Picture:
-        """A picture of these bytes. Raises what Pillow raises where they are none that browsers show."""
+        """Embed a picture of these bytes. Raises what Pillow raises where they are none that browsers show."""
         with Image.open(BytesIO(content)) as image:
             media, (width, height) = MEDIA_TYPES[str(image.format)], image.size
             image.load()
@@ -63,5 +63,5 @@ class Pictures:
         return Picture(f"data:{media};base64,{base64.b64encode(content).decode()}", width, height, title)
 
 
-def _plain(thing: object) -> str:
+def _printable_text(thing: object) -> str:
     return printable(str(thing))

@@ -3,26 +3,32 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from s2vc.eval.report.pictures import Picture, Pictures
 from s2vc.manifests.errors import UserError
-from s2vc.training.block_methods import defaults_of
 from s2vc.training.curves import plot_curves
-from s2vc.training.methods import contrastive_chance
+from s2vc.training.dpc_settings import method_defaults
+from s2vc.training.methods import contrastive_chance_top1
 from s2vc.training.regimes import PAPER, SMALL
-from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
-from s2vc.training.settings import AUTO, Settings, is_contrastive, merge, read_settings_file, with_defaults_filled
-
-LAST = 10
-"""Metrics are means over the last tenth of the steps, as the end of a run tells them."""
+from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
+from s2vc.training.settings import (
+    AUTO,
+    TrainingSettings,
+    fill_defaults,
+    is_contrastive,
+    merge_settings,
+    read_settings_file,
+)
 
 
 @dataclass(frozen=True)
 class RunView:
-    """differing, same: names and values of settings, against the defaults. metrics: names and numbers, as text."""
+    """Holds what the page shows of a run. differing, same: names and values of settings, against the defaults. metrics:
+    names and numbers, as text."""
 
     name: str
     folder: str
@@ -35,21 +41,21 @@ class RunView:
     curves: Picture | None
 
 
-def run_settings(folder: Path) -> Settings:
-    """The settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
+def read_run_settings(folder: Path) -> TrainingSettings:
+    """Read the settings of a run's folder. Raises UserError where they cannot be read or make no sense."""
     path = RunFolder(folder).settings
     content = read_settings_file(path)
     try:
-        return merge(content)
+        return merge_settings(content)
     except UserError as error:
         raise UserError(f"{path} is damaged, or another version's: {error}") from None
 
 
 def view_run(folder: Path, pictures: Pictures) -> RunView:
-    """Raises UserError for settings or metrics that cannot be read."""
-    settings, records = run_settings(folder), run_records(folder)
+    """Describe a run. Raises UserError for settings or metrics that cannot be read."""
+    settings, records = read_run_settings(folder), read_run_steps(folder)
     differing, same = _against_defaults(settings)
-    last = records[-max(1, len(records) // LAST) :]
+    last = last_tenth(records)
     return RunView(
         name=folder.resolve().name,
         folder=str(folder),
@@ -63,7 +69,8 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
     )
 
 
-def run_records(folder: Path) -> list[StepRecord]:
+def read_run_steps(folder: Path) -> list[TrainingStep]:
+    """Read the metrics of a run's folder. Raises UserError where they cannot be read."""
     path = RunFolder(folder).metrics
     try:
         return read_metrics(path)
@@ -71,30 +78,33 @@ def run_records(folder: Path) -> list[StepRecord]:
         raise UserError(f"{path} is damaged, or another version's: {error}") from None
 
 
-def _against_defaults(settings: Settings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """(name, value, default) of settings that differ from the defaults for the backbone and the epochs; the others."""
-    own = defaults_of(settings.method)
-    plain = with_defaults_filled(Settings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
-    defaults = dataclasses.asdict(plain) | {"backbone": Settings.backbone, "epochs": Settings.epochs} | own
-    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # whose settings the defaults are
+def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
+    """List (name, value, default) of settings that differ from the defaults for the backbone and the epochs, and the
+    others."""
+    own = method_defaults(settings.method)
+    plain = fill_defaults(TrainingSettings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
+    defaults = (
+        dataclasses.asdict(plain) | {"backbone": TrainingSettings.backbone, "epochs": TrainingSettings.epochs} | own
+    )
+    defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # Its settings are the defaults.
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
         if value == defaults[name]:
-            same.append((name, _shown(value)))
+            same.append((name, _as_text(value)))
         else:
-            differing.append((name, _shown(value), _shown(defaults[name])))
+            differing.append((name, _as_text(value), _as_text(defaults[name])))
     return differing, same
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
-        return " ".join(map(_shown, value)) or "–"
+        return " ".join(map(_as_text, value)) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 
-def _progress(settings: Settings, records: list[StepRecord]) -> str:
+def _progress(settings: TrainingSettings, records: list[TrainingStep]) -> str:
     if not records:
         return "no step done yet"
     last, steps = records[-1], _steps_of_an_epoch(records) * settings.epochs
@@ -103,25 +113,22 @@ def _progress(settings: Settings, records: list[StepRecord]) -> str:
     return f"{done}, epoch {last.epoch} of {settings.epochs}{ended}"
 
 
-def epochs_done(records: list[StepRecord]) -> int | None:
-    """Whole epochs; None where that cannot be told, in the first one and before it."""
+def epochs_done(records: list[TrainingStep]) -> int | None:
+    """Count whole epochs; None where that cannot be known, in the first one and before it."""
     steps = _steps_of_an_epoch(records)
     return records[-1].step // steps if steps else None
 
 
-def _steps_of_an_epoch(records: list[StepRecord]) -> int:
-    """0 while the first epoch may still be going on."""
+def _steps_of_an_epoch(records: list[TrainingStep]) -> int:
+    """Count the steps of an epoch; 0 while the first one may still be going on."""
     return sum(r.epoch == 1 for r in records) if records and records[-1].epoch > 1 else 0
 
 
-def _metrics(records: list[StepRecord]) -> list[tuple[str, str]]:
-    """Means over the records; what is no number in them is left out."""
+def _metrics(records: list[TrainingStep]) -> list[tuple[str, str]]:
+    """Average the metrics over the records; what is NaN is left out."""
     if not records:
         return []
-
-    def mean(name: str) -> float:
-        return sum(getattr(r, name) for r in records) / len(records)
-
+    mean = partial(mean_of, records)
     shown = [
         ("loss", f"{mean('loss'):.3f} nats"),
         ("top-1", f"{mean('top1'):.1%}"),
@@ -134,15 +141,17 @@ def _metrics(records: list[StepRecord]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in shown if not text.startswith("nan")]
 
 
-def _curves(folder: Path, settings: Settings, records: list[StepRecord], pictures: Pictures) -> Picture | None:
-    """curves.png, or the same drawn anew."""
+def _curves(
+    folder: Path, settings: TrainingSettings, records: list[TrainingStep], pictures: Pictures
+) -> Picture | None:
+    """Take curves.png, or draw the same anew."""
     path, title = RunFolder(folder).curves, f"Curves of {folder.resolve().name}"
     if path.exists():
         return pictures.take(path, title)
     if not records:
         return None
     known = is_contrastive(settings.method) and (settings.negatives == "batch" or settings.queue != AUTO)
-    chance = contrastive_chance(settings) if known else math.nan
+    chance = contrastive_chance_top1(settings) if known else math.nan
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch) / path.name
         plot_curves(records, chance, drawn)

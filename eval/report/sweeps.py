@@ -16,7 +16,7 @@ from s2vc.manifests.errors import UserError
 
 @dataclass(frozen=True)
 class SweepTable:
-    """texts, numbers: headings. rows: what stands under them."""
+    """Holds headings of texts and of numbers, and the rows that stand under them."""
 
     texts: list[str]
     numbers: list[str]
@@ -25,6 +25,8 @@ class SweepTable:
 
 @dataclass(frozen=True)
 class SweepView:
+    """Holds what the page shows of a sweep."""
+
     name: str
     folder: str
     means: SweepTable
@@ -33,7 +35,7 @@ class SweepView:
 
 
 def view_sweep(root: Path, pictures: Pictures) -> SweepView:
-    """Raises UserError where sweep.csv cannot be read."""
+    """Describe a sweep. Raises UserError where sweep.csv cannot be read."""
     folder, name = SweepFolder(root), root.resolve().name
     trials = _read(folder.table)
     numbers = [str(c) for c in trials if "/" in str(c)]
@@ -48,13 +50,13 @@ def _read(path: Path) -> pd.DataFrame:
         numbers = table.drop(columns=described.columns)
         if not all(pd.api.types.is_numeric_dtype(table[c]) for c in ("seed", "kept", *numbers)):
             raise ValueError("a number is none")
-    except (OSError, ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError, KeyError) as error:  # Pandas' own errors are ValueErrors.
         raise UserError(f"{path} is damaged: {error}") from None
     return table
 
 
 def _means(trials: pd.DataFrame, numbers: Sequence[str]) -> SweepTable:
-    """By arm: the mean of each number over seeds, and the gain over MoCo where there is MoCo."""
+    """Tabulate, by arm, the mean of each number over seeds, and the gain over MoCo where there is MoCo."""
     with_gain = bool((trials["arm"] == BASELINE).any())
     rows = []
     for row in summary(trials).to_dict("records"):

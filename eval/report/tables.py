@@ -1,4 +1,5 @@
-"""Tables of results, task by task: a row for each result of ours, below them the paper's, with why not to compare."""
+"""Tables of results, task by task: a row for each result of ours, then the paper's rows, and why not to compare
+them."""
 
 import math
 import re
@@ -7,10 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.paper import ANEW, DATASETS, TABLES, PaperRow, PaperTable, evaluated, pretrained
+from s2vc.eval.paper import DATASETS, REDRAWN, TABLES, PaperRow, PaperTable, evaluation_settings, pretraining_settings
 from s2vc.eval.report.comparison import differences
-from s2vc.eval.report.recorded import Result
-from s2vc.training.settings import RUN_ONLY
+from s2vc.eval.report.result_files import Result
+from s2vc.training.settings import MAY_CHANGE
 
 TITLES = {
     "retrieval": "Video retrieval",
@@ -25,12 +26,12 @@ TITLES = {
 }
 
 SHARE = re.compile(r"([\w-]+/)?(recall@\d+|top\d+|(\w+_)?class_mean|(\w+_)?accuracy)|kept")
-"""Numbers that are shares of videos, shown as percent; more is better."""
+"""These numbers are shares of videos, shown as percent; more is better."""
 
-NOTHING = "–"
+EMPTY = "–"
 
-COMPARED = ("checkpoint", "method", "alpha", "keep", "variant", "draws", "flow", "seed", "eval_seed")
-"""What a table is there to compare: results that differ in nothing else stand beside each other."""
+VARIED_SETTINGS = ("checkpoint", "method", "alpha", "keep", "variant", "draws", "flow", "seed", "eval_seed")
+"""A table is there to compare these: results that differ in nothing else are comparable."""
 
 COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("net", lambda c: c.get("backbone")),
@@ -45,17 +46,18 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("size", lambda c: f"{c['size']}²" if c.get("size") else None),
     ("seed", lambda c: c.get("seed", c.get("eval_seed"))),
 )
-"""Headings, and what stands there, of a result's JSON or of a row of the paper in the same words."""
+"""These are the headings, and what stands there, of a result's JSON or of a row of the paper in the same words."""
 
-MADE = ("method", "variant", "epochs", "head", "key_augment")
-"""Of COLUMNS, what is of the pre-training."""
+PRETRAINING_COLUMNS = ("method", "variant", "epochs", "head", "key_augment")
+"""These of COLUMNS describe the pre-training."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """text: as shown; exact: the number as recorded. best: the highest of its column among comparable rows."""
+    """Shows a number in a table. text: as shown. exact: as recorded. best: the highest of its column among comparable
+    rows."""
 
-    text: str = NOTHING
+    text: str = EMPTY
     exact: str = ""
     value: float | None = None
     best: bool = False
@@ -63,8 +65,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
-    comparable; comparable, with which results; foreign, whether it is another work's."""
+    """Shows a row of a table. mark: R1, … of a result, empty for the paper's. Of the paper's: remark, why it is not
+    comparable; comparable, with which results; other_work, whether it is another work's."""
 
     mark: str
     name: str
@@ -73,12 +75,12 @@ class Row:
     cells: list[Cell]
     remark: str = ""
     comparable: list[str] = field(default_factory=list)
-    foreign: bool = False
+    other_work: bool = False
 
 
 @dataclass(frozen=True)
 class Group:
-    """heading: the paper's table; empty for ours. remark: what holds for all its rows."""
+    """Groups rows. heading: the paper's table; empty for ours. remark: what holds for all its rows."""
 
     heading: str
     remark: str
@@ -87,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """headings: of the settings. metrics: those of the numbers."""
+    """Represents the table of a task. headings: of the settings. metrics: of the numbers."""
 
     title: str
     headings: list[str]
@@ -97,7 +99,7 @@ class TaskTable:
 
 
 def tables(results: Sequence[Result]) -> list[TaskTable]:
-    """A table for each task, known tasks first, with the paper's rows of the task below ours."""
+    """Make a table for each task, known tasks first, with the paper's rows of the task below ours."""
     tasks = {r.task: None for r in results}
     order = sorted(tasks, key=lambda t: list(TITLES).index(t) if t in TITLES else len(TITLES))
     return [_table(task, [r for r in results if r.task == task]) for task in order]
@@ -113,9 +115,9 @@ def _table(task: str, results: list[Result]) -> TaskTable:
 
 
 def _without_empty(headings: list[str], groups: list[Group]) -> tuple[list[str], list[Group]]:
-    """Settings without the columns that say nothing in any row of the table."""
+    """Leave out the settings' columns that say nothing in any row of the table."""
     rows = [row.settings for group in groups for row in group.rows]
-    kept = [n for n in range(len(headings)) if any(row[n] != NOTHING for row in rows)]
+    kept = [n for n in range(len(headings)) if any(row[n] != EMPTY for row in rows)]
     cut = [
         replace(group, rows=[replace(row, settings=[row.settings[n] for n in kept]) for row in group.rows])
         for group in groups
@@ -126,12 +128,12 @@ def _without_empty(headings: list[str], groups: list[Group]) -> tuple[list[str],
 def _row(result: Result, metrics: Iterable[str]) -> Row:
     checkpoint = str(result.content.get("checkpoint") or result.content.get("cache", ""))
     cells = [number_cell(name, result.numbers.get(name)) for name in metrics]
-    return Row(result.mark, Path(checkpoint).name or NOTHING, checkpoint, _settings(result.content), cells)
+    return Row(result.mark, Path(checkpoint).name or EMPTY, checkpoint, _settings(result.content), cells)
 
 
 def _settings(content: dict[str, Any]) -> list[str]:
     values = (show(content) for _, show in COLUMNS)
-    return [NOTHING if value is None or value == "" else str(value) for value in values]
+    return [EMPTY if value is None or value == "" else str(value) for value in values]
 
 
 def _frames(content: dict[str, Any]) -> str | None:
@@ -140,7 +142,7 @@ def _frames(content: dict[str, Any]) -> str | None:
 
 
 def number_cell(name: str, value: float | None) -> Cell:
-    """A number under a heading: shares as percent."""
+    """Show a number under a heading; shares are percent."""
     if value is None or math.isnan(value):
         return Cell()
     text = f"{100 * value:.1f}" if SHARE.fullmatch(name) else f"{value:.4g}"
@@ -148,22 +150,22 @@ def number_cell(name: str, value: float | None) -> Cell:
 
 
 def heading(metric: str) -> str:
-    """A number's name as a heading, with its unit."""
+    """Write a number's name as a heading, with its unit."""
     name = re.sub(r"\btop(?=\d)", "top-", metric).replace("recall@", "R@")
     return re.sub("[/_]", " ", name) + (" %" if SHARE.fullmatch(metric) else "")
 
 
 def _paper_group(table: PaperTable, results: list[Result], metrics: list[str]) -> Group:
-    """What keeps all rows of the paper's own from comparison is said once, for the group."""
+    """Group the rows of a table of the paper; what keeps all of its own rows from comparison is said once."""
     reasons = [{r.mark: differences(r, table, row) for r in results} for row in table.rows]
     # A result whose run is not at hand has fewer differences, since little is known of it: it comes last.
-    nearest = [min(results, key=lambda r: (r.trained is None, len(found[r.mark]))).mark for found in reasons]
-    own = [found[mark] for row, found, mark in zip(table.rows, reasons, nearest, strict=True) if row.ours]
+    nearest = [min(results, key=lambda r: (r.training_settings is None, len(found[r.mark]))).mark for found in reasons]
+    own = [found[mark] for row, found, mark in zip(table.rows, reasons, nearest, strict=True) if row.pretraining]
     common = [reason for reason in own[0] if all(reason in others for others in own)]
     rows = []
     for row, found, mark in zip(table.rows, reasons, nearest, strict=True):
         left = [reason for reason in found[mark] if reason not in common] or ["as above"] * bool(common)
-        beside = f" ({mark} is the nearest)" if row.ours and left and len(results) > 1 else ""
+        beside = f" ({mark} is the nearest)" if row.pretraining and left and len(results) > 1 else ""
         comparable = [mark for mark, why in found.items() if not why]
         rows.append(_paper_row(table, row, metrics, "; ".join(left) + beside, comparable))
     return Group(f"{table.name}: {TITLES[table.task].lower()}, {DATASETS[table.dataset]}", "; ".join(common), rows)
@@ -171,25 +173,27 @@ def _paper_group(table: PaperTable, results: list[Result], metrics: list[str]) -
 
 def _paper_row(table: PaperTable, row: PaperRow, metrics: list[str], remark: str, comparable: list[str]) -> Row:
     content = {}
-    if row.ours:
-        content = {name: pretrained(row).get(name) for name in MADE} | evaluated(table, row)
-        content["variant"] = (content["variant"] or "").removesuffix(f", {ANEW}")
+    if row.pretraining:
+        content = {name: pretraining_settings(row).get(name) for name in PRETRAINING_COLUMNS}
+        content |= evaluation_settings(table, row)
+        content["variant"] = (content["variant"] or "").removesuffix(f", {REDRAWN}")
     values = dict(zip(table.metrics, row.values, strict=True))
     cells = [Cell() if (v := values.get(m)) is None else Cell(f"{v:.1f}", str(v), v) for m in metrics]
     settings = _settings(content | {"backbone": row.net})
-    return Row("", row.method, "", settings, cells, remark, comparable, foreign=not row.ours)
+    return Row("", row.method, "", settings, cells, remark, comparable, other_work=not row.pretraining)
 
 
 def _protocol(result: Result) -> tuple[Any, ...] | None:
-    """Equal for results that may be compared; None where the run that made the backbone is not at hand."""
-    if result.trained is None:
+    """Give a key that is equal for results that may be compared; None where the run of the backbone is not at hand."""
+    if result.training_settings is None:
         return None
-    made = {f"trained {k}": v for k, v in asdict(result.trained).items() if k not in (*COMPARED, *RUN_ONLY)}
-    return tuple((k, str(v)) for k, v in sorted((result.description | made).items()) if k not in COMPARED)
+    ignored = (*VARIED_SETTINGS, *MAY_CHANGE)
+    made = {f"trained {k}": v for k, v in asdict(result.training_settings).items() if k not in ignored}
+    return tuple((k, str(v)) for k, v in sorted((result.description | made).items()) if k not in VARIED_SETTINGS)
 
 
 def _with_best(groups: list[Group], protocols: dict[str, Any]) -> list[Group]:
-    """The highest share of each column marked, among two or more rows that may be compared."""
+    """Mark the highest share of each column, among two or more rows that may be compared."""
     best: dict[tuple[Any, int], list[float]] = {}
     for group in groups:
         for row in group.rows:

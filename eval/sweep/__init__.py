@@ -1,1 +1,1 @@
-"""A sweep: which variant is worth most? Trains and evaluates each beside MoCo without S²VC, over several seeds."""
+"""A sweep over variants: it trains and evaluates each, and MoCo without S²VC, over several seeds."""

@@ -1,4 +1,4 @@
-"""What a sweep will cost, before it starts."""
+"""What a sweep will cost, estimated before it starts."""
 
 import time
 from collections.abc import Sequence
@@ -16,23 +16,25 @@ from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
-from s2vc.training.settings import Settings
-from s2vc.training.trainer import resolve, total_steps
+from s2vc.training.settings import TrainingSettings
+from s2vc.training.trainer import resolve_settings, total_steps
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 
-PASSES = 4
-"""A training step of a clip in forward passes: the query forward and backward, the key forward."""
+PASSES_PER_STEP = 4
+"""A training step of a clip takes as long as so many forward passes: the query forward and backward, the key
+forward."""
 
 TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2)}
-"""Crops of a window that each task puts through the backbone, of training and of test videos."""
+"""Each task puts so many crops of a window through the backbone, of training and of test videos."""
 
 FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Bytes on disk; seconds on the part of this machine that a trial gets, for one trial and for the rendering."""
+    """Holds bytes on disk, and seconds on the part of this machine that a trial gets, for one trial and for the
+    rendering."""
 
     variant_bytes: int
     run_bytes: int
@@ -41,25 +43,23 @@ class Cost:
     test_seconds: float
 
 
-def planned(settings: Settings) -> tuple[Settings, int, int]:
-    """The settings of a run, resolved for its videos; how many those are, and the steps of all its epochs."""
+def plan_run(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
+    """Resolve the settings of a run for its videos; also give how many those are, and the steps of all its epochs."""
     videos = len(open_clips(settings))
-    resolved, _ = resolve(settings, videos)
+    resolved, _ = resolve_settings(settings, videos)
     return resolved, videos, total_steps(resolved, videos)
 
 
 def cost_of_trial(
-    cache: Cache, missing: Sequence[Variant], settings: Settings, tasks: Sequence[str], device: torch.device
+    cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, tasks: Sequence[str], device: torch.device
 ) -> Cost:
-    """Timed here and now: some frames through the flow, and some steps of training on random clips.
-
-    missing: variants to be rendered. settings: of one run, those that all have in common.
-    """
-    resolved, _, steps = planned(settings)
+    """Time, here and now, some frames through the flow, and some steps of training on random clips.
+    missing: variants to be rendered. settings: of one run, those that all have in common."""
+    resolved, _, steps = plan_run(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(
-        crops * len(StoredWindows(cache, split_rows(cache, settings.split_asked, part)[1], view))
+        crops * len(StoredWindows(cache, split_rows(cache, settings.requested_split, part)[1], view))
         for task in tasks
         for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
     )
@@ -69,12 +69,12 @@ def cost_of_trial(
         run_bytes=_checkpoint_bytes(resolved),
         render_seconds=sum(r.seconds for r in render),
         train_seconds=steps * resolved.batch * clip_seconds,
-        test_seconds=passes * clip_seconds / PASSES,
+        test_seconds=passes * clip_seconds / PASSES_PER_STEP,
     )
 
 
-def _seconds_of_clip(settings: Settings, device: torch.device) -> float:
-    """A training step on random clips, for each of them; the first one warms up."""
+def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
+    """Time a training step on random clips, for each of them; the first step warms up."""
     model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
     model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     clips = torch.randn(TIMED_CLIPS, 3, settings.clip_length, settings.size, settings.size, device=device)
@@ -88,8 +88,8 @@ def _seconds_of_clip(settings: Settings, device: torch.device) -> float:
     return (time.perf_counter() - started) / TIMED_STEPS / TIMED_CLIPS
 
 
-def _checkpoint_bytes(settings: Settings) -> int:
-    """Query and key encoder, and Adam's two moments of the query encoder."""
+def _checkpoint_bytes(settings: TrainingSettings) -> int:
+    """Count the bytes of query and key encoder, and of Adam's two moments of the query encoder."""
     with torch.device("meta"):
         encoder = build_encoder(build_backbone(settings.backbone), settings.head, settings.dim)
     return 4 * sum(p.numel() for p in encoder.parameters()) * FLOAT_BYTES

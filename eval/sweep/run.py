@@ -1,4 +1,4 @@
-"""The trials of a sweep on Ray Tune: packed on the GPUs or cores there are, variant by variant where space is short."""
+"""The trials of a sweep on Ray Tune, packed on the GPUs or cores there are."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished
+from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished_trials
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -20,37 +20,35 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.variants import Variant
-from s2vc.training.run_folder import RunFolder, StepRecord
+from s2vc.training.run_folder import RunFolder, TrainingStep
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a trial gets of the cluster, and how many fit at a time."""
+class TrialResources:
+    """Holds what a trial gets of the cluster, and how many trials fit at a time."""
 
     cpus: int
     gpus: int
-    at_once: int
+    parallel_trials: int
 
 
 def cpus_of_nodes() -> list[int]:
-    """CPUs of each machine of the Ray that is running."""
+    """Count the CPUs of each machine of the Ray that is running."""
     import ray
 
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
-def share_out(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> Share:
-    """The part of a cluster that each trial gets: a GPU where there are any, and its part of the CPUs.
-
+def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> TrialResources:
+    """Give each trial its part of a cluster: a GPU where there are any, and its part of the CPUs.
     nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
-    where not even one trial fits, which Ray would wait for without a word.
-    """
+    where not even one trial fits, which Ray would wait for without a word."""
     slots = max(1, min(trials, gpus or sum(nodes)))
     each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
     if each > max(nodes):
         raise UserError(f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}")
     fit = sum(node // each for node in nodes)
-    return Share(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
+    return TrialResources(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
 
 
 def run_trials(
@@ -58,23 +56,21 @@ def run_trials(
     trials: Sequence[Trial],
     shared: dict[str, Any],
     tasks: Sequence[str],
-    share: Share,
+    resources: TrialResources,
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
 ) -> dict[str, str]:
     """Run trials to their ends on the Ray that is running.
-
     show(trial, steps trained, all evaluated) is called as they go on, by what they write. Where stop() says so, they
-    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name.
-    """
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its new reporter prints, however silent it is told to be
+    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Its new reporter prints even where it is to be silent.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     folder.stop.unlink(missing_ok=True)
     failed: dict[str, str] = {}
     try:
-        # Beside this thread, since in it Tune would take Ctrl-C for itself.
+        # Tune runs in another thread, since in this one it would take Ctrl-C for itself.
         run_in_thread(
-            lambda: failed.update(_tuned(folder, trials, shared, tasks, share)),
+            lambda: failed.update(_run_on_tune(folder, trials, shared, tasks, resources)),
             _follower(folder, trials, tasks, show, stop),
         )
     finally:
@@ -82,15 +78,18 @@ def run_trials(
     return failed
 
 
-def _tuned(
-    folder: SweepFolder, trials: Sequence[Trial], shared: dict[str, Any], tasks: Sequence[str], share: Share
+def _run_on_tune(
+    folder: SweepFolder,
+    trials: Sequence[Trial],
+    shared: dict[str, Any],
+    tasks: Sequence[str],
+    resources: TrialResources,
 ) -> dict[str, str]:
     from ray import tune
 
-    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": share.cpus}
-    resources = {"cpu": float(share.cpus), "gpu": float(share.gpus)}
+    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": resources.cpus}
     tuner = tune.Tuner(
-        tune.with_resources(_trainable, resources),
+        tune.with_resources(_trainable, {"cpu": float(resources.cpus), "gpu": float(resources.gpus)}),
         param_space={**config, "trial": tune.grid_search([asdict(t) for t in trials])},
         run_config=tune.RunConfig(
             name="tune",
@@ -104,12 +103,12 @@ def _tuned(
     for outcome in (grid[i] for i in range(len(grid))):
         if outcome.error is not None and outcome.config is not None:
             failed[Trial(**outcome.config["trial"]).name] = _reason(outcome.error)
-    files.remove(folder.root / "tune")  # its own records: what we go on from are the runs
+    files.remove(folder.root / "tune")  # These are Tune's own records; a sweep is resumed from the runs.
     return failed
 
 
 def _trainable(config: dict[str, Any]) -> None:
-    """What Tune runs for each trial, in a process with its share of the cluster."""
+    """Run one trial, in a process of Tune with its share of the cluster."""
     trial = Trial(**config["trial"])
     run_trial(Path(config["root"]), trial, config["shared"], config["tasks"], config["cpus"])
 
@@ -121,15 +120,15 @@ def _follower(
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
 ) -> Callable[[], None]:
-    """A function that shows what is new in the trials' folders, and hands on the wish to stop."""
-    readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, StepRecord) for trial in trials}
+    """Build a function that shows what is new in the trials' folders, and passes on the wish to stop."""
+    readers = {trial: StepReader(RunFolder(folder.run(trial)).metrics, TrainingStep) for trial in trials}
     seen: dict[Trial, tuple[int, bool]] = {}
 
     def poll() -> None:
         for trial, reader in readers.items():
             before, _ = seen.get(trial, (0, False))
             steps = max([before, *(record.step for record in reader.new())])
-            now = (steps, not unfinished(folder, [trial], tasks))
+            now = (steps, not unfinished_trials(folder, [trial], tasks))
             if now != seen.get(trial):
                 seen[trial] = now
                 show(trial, *now)
@@ -140,12 +139,12 @@ def _follower(
 
 
 def _reason(error: BaseException) -> str:
-    told = [line for line in str(error).splitlines() if "UserError" in line or "Stopped" in line]
-    lines = told or [line for line in str(error).splitlines() if line.strip()]
+    reported = [line for line in str(error).splitlines() if "UserError" in line or "Stopped" in line]
+    lines = reported or [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip().split(": ", 1)[-1] if lines else type(error).__name__
 
 
-def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
+def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
     """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
     shares = folder.kept_shares()
     for variant in variants:
@@ -158,7 +157,7 @@ def note_kept(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) ->
     files.write_json(folder.kept, shares)
 
 
-def evict(cache: Cache, variant: Variant) -> None:
+def remove_variant(cache: Cache, variant: Variant) -> None:
     """Remove a rendered variant from the cache."""
     with locked(cache.layout):
         cache.layout.remove_variant(variant)

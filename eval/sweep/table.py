@@ -8,14 +8,15 @@ import pandas as pd
 
 from s2vc.eval.sweep.plan import BASELINE, SweepFolder, Trial
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 from s2vc.pipeline.variants import Variant
 
-MAIN = ("recall@1", "top1")
-"""What the curve shows of a task."""
+MAIN_NUMBERS = ("recall@1", "top1")
+"""The curve shows these numbers of a task."""
 
 
 def trial_table(folder: SweepFolder, trials: Sequence[Trial]) -> pd.DataFrame:
-    """A row for each trial that is evaluated: arm, seed, share kept, and each number as TASK/NUMBER."""
+    """Make a row for each trial that is evaluated: arm, seed, share kept, and each number as TASK/NUMBER."""
     kept, rows = folder.kept_shares(), []
     for trial in trials:
         if numbers := folder.numbers(trial):
@@ -25,10 +26,9 @@ def trial_table(folder: SweepFolder, trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Over seeds, by arm: n, mean and standard error of each number, and the difference to MoCo, paired by seed.
-
-    Columns NUMBER, NUMBER ±, NUMBER − moco, NUMBER − moco ±; a standard error of one seed is NaN.
-    """
+    """Summarise over seeds, by arm: n, mean and standard error of each number, and the difference to MoCo, paired by
+    seed.
+    Columns NUMBER, NUMBER ±, NUMBER − moco, NUMBER − moco ±; a standard error of one seed is NaN."""
     numbers = [c for c in table if "/" in c]
     base = table[table["arm"] == BASELINE].set_index("seed")
     rows = []
@@ -45,7 +45,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_and_error(values: pd.Series) -> tuple[float, float]:
-    """Mean and standard error (sample deviation over √n) of some values; NaN where there are too few."""
+    """Compute mean and standard error (sample deviation over √n) of some values; NaN where there are too few."""
     found = values.dropna().to_numpy(float)
     if len(found) == 0:
         return float("nan"), float("nan")
@@ -54,10 +54,9 @@ def mean_and_error(values: pd.Series) -> tuple[float, float]:
 
 
 def markdown(means: pd.DataFrame, only: Sequence[str] | None = None) -> str:
-    """The summary for people, a table per task: per cent, mean ± standard error; gains over MoCo are paired by seed.
-
-    only: numbers to show, in one table; None: all.
-    """
+    """Write the summary for people, a table per task: per cent, mean ± standard error; gains over MoCo are paired by
+    seed.
+    only: numbers to show, in one table; None shows all."""
     numbers = [c for c in means if "/" in c and not c.endswith("±") and BASELINE not in c]
     if only is not None:
         return _markdown_table(means, [n for n in numbers if n in only])
@@ -81,12 +80,12 @@ def _markdown_table(means: pd.DataFrame, numbers: Sequence[str]) -> str:
 
 
 def main_numbers(means: pd.DataFrame) -> list[str]:
-    """The columns that stand for a task: recall@1, top1."""
-    return [c for c in means if c.split("/")[-1] in MAIN]
+    """Select the columns that stand for a task: recall@1, top1."""
+    return [c for c in means if c.split("/")[-1] in MAIN_NUMBERS]
 
 
 def write_tables(folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant]) -> pd.DataFrame:
-    """sweep.csv, sweep.md and curve.png of what is evaluated so far; returns the summary."""
+    """Write sweep.csv, sweep.md and curve.png of what is evaluated so far, and give the summary."""
     table = trial_table(folder, trials)
     files.write_text(folder.table, table.to_csv(index=False, lineterminator="\n"))
     if table.empty:
@@ -98,10 +97,8 @@ def write_tables(folder: SweepFolder, trials: Sequence[Trial], variants: Sequenc
 
 
 def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> None:
-    """Each task's main number over alpha (or the share to keep), a line per strategy, with MoCo as a level.
-
-    Under each alpha stands the share of latents that strategy `zero` keeps there. Bars are standard errors.
-    """
+    """Plot each task's main number over alpha (or the share to keep), a line per strategy, with MoCo as a level.
+    Under each alpha stands the share of latents that strategy `zero` keeps there. Bars are standard errors."""
     from matplotlib.figure import Figure
 
     numbers, by_arm = main_numbers(means), means.set_index("arm")
@@ -125,12 +122,11 @@ def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> 
         axes.set_ylabel(f"{number} (%)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=130)
+    save_figure(figure, path, dpi=130)
 
 
 def _lines(variants: Sequence[Variant], by_arm: pd.DataFrame) -> dict[tuple[str, str], list[tuple[float, str]]]:
-    """Points (x, arm) of each line: variants of one kind of level and one strategy."""
+    """List the points (x, arm) of each line: variants of one kind of level and one strategy."""
     lines: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for variant in variants:
         if variant.name in by_arm.index:
@@ -147,5 +143,5 @@ def _percent(share: object) -> str:
 def _with_error(value: object, error: object, sign: str = "") -> str:
     if value is None or pd.isna(value):
         return ""
-    told = f"{100 * float(str(value)):{sign}.1f}"
-    return told if error is None or pd.isna(error) else f"{told} ± {100 * float(str(error)):.1f}"
+    text = f"{100 * float(str(value)):{sign}.1f}"
+    return text if error is None or pd.isna(error) else f"{text} ± {100 * float(str(error)):.1f}"

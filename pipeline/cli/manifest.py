@@ -8,10 +8,10 @@ import click
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.folder import read_folder
-from s2vc.manifests.found import Reading, write_missing
 from s2vc.manifests.hmdb51 import read_hmdb51
 from s2vc.manifests.kinetics import kinetics200, read_kinetics
 from s2vc.manifests.lists import read_lists
+from s2vc.manifests.on_disk import Reading, write_missing
 from s2vc.manifests.table import write_manifest
 from s2vc.manifests.ucf101 import read_ucf101
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT

@@ -20,14 +20,14 @@ import torch
 from rich.console import Console
 
 from s2vc.eval.cli import main as evaluate
+from s2vc.eval.evaluated_backbone import RANDOM, load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.subject import RANDOM, load_subject
 from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.cli.session import train_shown
-from s2vc.training.prepare import start
+from s2vc.training.cli.session import train_with_progress
+from s2vc.training.prepare import prepare_run
 from tests.benchmarks.measure import SHARED, print_machine, run_prep
 
 METHODS = ("random", "moco", "s2vc", "supervised")
@@ -80,8 +80,8 @@ def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argpa
         "regime": "paper",
     }
     out = arguments.out / "runs" / f"{method}-{split}-seed{seed}"
-    run = start([settings], out, torch.device("cpu"))
-    train_shown(run, torch.device("cpu"), Console())
+    run = prepare_run([settings], out, torch.device("cpu"))
+    train_with_progress(run, torch.device("cpu"), Console())
     return str(out)
 
 
@@ -90,9 +90,9 @@ def evaluated(task: str, method: str, split: str, seed: int, cache: Path, argume
     made = arguments.out / "made" / f"{task}-{method}-{split}-seed{seed}.txt"
     if not made.exists():
         path = checkpoint(method, split, seed, cache, arguments)
-        subject = load_subject(path, "r3d18", seed)
+        evaluated = load_evaluated_backbone(path, "r3d18", seed)
         size, results = arguments.size, arguments.out / "results"
-        one = Evaluation(Cache(cache), path, subject, split, size, FRAMES, STEP, seed, results, Console())
+        one = Evaluation(Cache(cache), path, evaluated, split, size, FRAMES, STEP, seed, results, Console())
         made.parent.mkdir(exist_ok=True)
         made.write_text(str(TASKS[task](one)))
     result = json.loads(Path(made.read_text()).read_text())

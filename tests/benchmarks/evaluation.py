@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from s2vc.eval.features import BATCH, embedded
+from s2vc.eval.features import BATCH, embed_windows
 from s2vc.eval.retrieval import recall_at_k
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
@@ -46,7 +46,7 @@ def measure_features(folder: Path, windows: int, repeats: int) -> None:
     ready = torch.randn(BATCH, 3, VIEW.frames, VIEW.size, VIEW.size).contiguous(memory_format=torch.channels_last_3d)
 
     def extraction() -> None:
-        for _ in embedded(stored, backbone, VIEW, torch.device("cpu"), spare_cpus()):
+        for _ in embed_windows(stored, backbone, VIEW, torch.device("cpu"), spare_cpus()):
             pass
 
     @torch.no_grad()

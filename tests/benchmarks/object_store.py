@@ -44,7 +44,7 @@ EPOCHS = 4
 def clips_per_second(cache: Cache, epochs: int) -> list[float]:
     """Return the clips/s of each epoch, read by one worker process."""
     pairs = PairClips(cache, [VARIANT], split="all")
-    loader = Loader(pairs, EpochBatches(pairs.shards, 4, seed=0, at_hand=2), torch.device("cpu"), workers=1)
+    loader = Loader(pairs, EpochBatches(pairs.shards, 4, seed=0, shards_at_hand=2), torch.device("cpu"), workers=1)
 
     def read(epoch: int) -> None:
         for _ in loader.epoch(epoch):

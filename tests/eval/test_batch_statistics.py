@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2vc.eval.batch_statistics import BATCH, fix_statistics
-from s2vc.eval.features import extract
-from s2vc.eval.view import Crops, View
+from s2vc.eval.batch_statistics import BATCH, set_batch_statistics
+from s2vc.eval.features import extract_features
+from s2vc.eval.view import View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import build_backbone
-from s2vc.training.prepare import start
+from s2vc.training.prepare import prepare_run
 from s2vc.training.trainer import train
 from tests.eval.conftest import Evaluate
 
@@ -45,12 +45,12 @@ def middle_clips(cache: Cache, rows: np.ndarray) -> Tensor:
         frames = cache.frames(cache.index["video_id"][row])
         windows = VIEW.rule.windows(len(frames))
         clips.append(torch.from_numpy(frames[windows[len(windows) // 2]]))
-    return Crops(VIEW)(torch.stack(clips), 0, 0)
+    return WindowCrops(VIEW)(torch.stack(clips), 0, 0)
 
 
 def test_the_statistics_are_those_of_the_training_videos(labelled_cache: Path) -> None:
     cache, backbone = Cache(labelled_cache), Norms()
-    fix_statistics(backbone, cache, None, VIEW, CPU, workers=0)
+    set_batch_statistics(backbone, cache, None, VIEW, CPU, workers=0)
     rows = training_rows(cache)
     assert len(rows) == 6 <= BATCH
     clips = middle_clips(cache, rows).double()
@@ -61,7 +61,7 @@ def test_the_statistics_are_those_of_the_training_videos(labelled_cache: Path) -
 
 def test_a_cache_without_a_split_is_measured_whole(labelled_cache: Path) -> None:
     cache, backbone = Cache(labelled_cache), Norms()
-    fix_statistics(backbone, cache, "all", VIEW, CPU, workers=0)
+    set_batch_statistics(backbone, cache, "all", VIEW, CPU, workers=0)
     clips = middle_clips(cache, np.arange(len(cache.index))).double()
     assert backbone.norm.running_mean is not None
     np.testing.assert_allclose(backbone.norm.running_mean, clips.mean(dim=(0, 2, 3, 4)), atol=1e-5)
@@ -72,9 +72,9 @@ def test_features_of_a_video_do_not_depend_on_others(workers: int, labelled_cach
     cache = Cache(labelled_cache)
     torch.manual_seed(0)
     backbone = build_backbone("r2d3d18")
-    fix_statistics(backbone, cache, None, VIEW, CPU, workers)
-    alone = extract(cache, np.array([3]), backbone, VIEW, tmp_path / "alone", CPU, 0).of(3)
-    among = extract(cache, np.arange(10), backbone, VIEW, tmp_path / "among", CPU, 0).of(3)
+    set_batch_statistics(backbone, cache, None, VIEW, CPU, workers)
+    alone = extract_features(cache, np.array([3]), backbone, VIEW, tmp_path / "alone", CPU, 0).windows_of(3)
+    among = extract_features(cache, np.arange(10), backbone, VIEW, tmp_path / "among", CPU, 0).windows_of(3)
     assert alone.shape[2] == 256 and alone.std() > 0
     np.testing.assert_allclose(alone, among, atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_a_backbone_with_statistics_of_its_own_keeps_them(labelled_cache: Path) 
     torch.manual_seed(0)
     backbone = build_backbone("r3d18")
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
-    fix_statistics(backbone, Cache(labelled_cache), None, VIEW, CPU, workers=0)
+    set_batch_statistics(backbone, Cache(labelled_cache), None, VIEW, CPU, workers=0)
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
@@ -94,7 +94,7 @@ def dpc_run(labelled_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "method": "dpc", "cache": str(labelled_cache), "batch": 2, "size": 32, "blocks": 2, "block_length": 5,
         "predicted": 1, "frame_step": 1, "epochs": 1, "loader_workers": 0,
     }  # fmt: skip
-    run = start([settings], tmp_path_factory.mktemp("dpc") / "run", CPU)
+    run = prepare_run([settings], tmp_path_factory.mktemp("dpc") / "run", CPU)
     train(run.settings, run.clips, run.folder, CPU)
     return run.folder.root
 

@@ -83,7 +83,7 @@ def test_static_bias_sets_gains_against_still_clips(evaluate: Evaluate, labelled
 
 
 @pytest.mark.parametrize("task", ["linear", "order", "finetune", "static-bias"])
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, task: str, labelled_cache: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, task: str, labelled_cache: Path, tmp_path: Path) -> None:
     without = tmp_path / "without"
     shutil.copytree(labelled_cache, without)
     index = pd.read_csv(without / "index.csv", dtype=str)
@@ -97,7 +97,7 @@ def test_mistakes_are_told_in_one_line(evaluate: Evaluate, task: str, labelled_c
         shutil.copytree(labelled_cache, unlabelled)
         index.assign(label="").to_csv(unlabelled / "index.csv", index=False)
         cases += [(one, [], "of one class"), (unlabelled, [], "have no label")]
-    for cache, options, told in cases:
+    for cache, options, message in cases:
         done = evaluate(task, cache, "random", *SMALL, *options, "--out", tmp_path / "out")
         assert done.exit_code == 2, done.output
-        assert told in done.output and done.output.count("s2vc-eval: ") == 1
+        assert message in done.output and done.output.count("s2vc-eval: ") == 1

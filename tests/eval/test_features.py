@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2vc.eval.features import extract, fingerprint
-from s2vc.eval.view import Crops, StoredWindows, View, crop, window_count
+from s2vc.eval.features import extract_features, features_hash
+from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop, window_count
 from s2vc.pipeline.cache import Cache
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
@@ -42,17 +42,19 @@ def test_windows_are_counted_as_the_rule_makes_them(view: View) -> None:
 def test_a_video_scores_the_mean_of_its_windows(cache_path: Path, tmp_path: Path) -> None:
     cache, view = Cache(cache_path), View(32, 16)
     rows = np.flatnonzero(cache.index["frames"] > 0)
-    features = extract(cache, rows, Brightness(), view, tmp_path, torch.device("cpu"), 0)
+    features = extract_features(cache, rows, Brightness(), view, tmp_path, torch.device("cpu"), 0)
     row = cache.index["video_id"].tolist().index("slide/b c.mp4")  # 21 frames: windows at 0 and 5
     frames = cache.frames("slide/b c.mp4").astype(np.float64) / 255  # 72 x 98; the centre is 63 pixels wide
     normal = (frames - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    crop = normal[:, 4:67, 18:81]
-    expected = [np.concatenate([crop[s : s + 16].mean(axis=(0, 1, 2)), crop[s].mean(axis=(0, 1))]) for s in (0, 5)]
-    assert features.of(row).shape == (2, 1, 6)
-    np.testing.assert_allclose(features.of(row)[:, 0], expected, atol=0.02)  # resizing keeps the mean, nearly
-    np.testing.assert_allclose(features.means(np.array([row]))[0], np.mean(features.of(row), axis=(0, 1)), atol=1e-6)
+    centre = normal[:, 4:67, 18:81]
+    expected = [np.concatenate([centre[s : s + 16].mean(axis=(0, 1, 2)), centre[s].mean(axis=(0, 1))]) for s in (0, 5)]
+    assert features.windows_of(row).shape == (2, 1, 6)
+    np.testing.assert_allclose(features.windows_of(row)[:, 0], expected, atol=0.02)  # resizing keeps the mean, nearly
+    np.testing.assert_allclose(
+        features.video_means(np.array([row]))[0], np.mean(features.windows_of(row), axis=(0, 1)), atol=1e-6
+    )
     missing = cache.index["video_id"].tolist().index("orbit/missing.mp4")
-    assert len(features.of(missing)) == 0
+    assert len(features.windows_of(missing)) == 0
 
 
 def test_stored_windows_are_the_frames_of_the_cache(cache_path: Path) -> None:
@@ -66,13 +68,13 @@ def test_stored_windows_are_the_frames_of_the_cache(cache_path: Path) -> None:
 
 def test_the_centre_is_cut_without_resizing_where_it_fits() -> None:
     video = torch.rand(2, 3, 4, 128, 171)
-    assert torch.equal(crop(video, 112, 4), video[..., 8:120, 30:142])
-    assert crop(video, 56, 4).shape == (2, 3, 4, 56, 56)
+    assert torch.equal(fixed_crop(video, 112, 4), video[..., 8:120, 30:142])
+    assert fixed_crop(video, 56, 4).shape == (2, 3, 4, 56, 56)
 
 
 def test_ten_crops_are_the_corners_and_the_centre_and_each_flipped() -> None:
     stored = torch.randint(0, 256, (2, 3, 128, 171, 3), dtype=torch.uint8)
-    crops = Crops(View(112, 3, crops="ten"))
+    crops = WindowCrops(View(112, 3, crops="ten"))
     shown = [crops(stored, 0, number) for number in range(10)]
     video = (stored.double().permute(0, 4, 1, 2, 3) / 255 - MEAN) / STD
     for number, (top, left) in enumerate([(0, 0), (0, 59), (16, 0), (16, 59), (8, 30)]):
@@ -83,7 +85,7 @@ def test_ten_crops_are_the_corners_and_the_centre_and_each_flipped() -> None:
 
 def test_augmented_crops_are_drawn_by_seed_and_leave_the_global_draws_alone() -> None:
     stored = torch.randint(0, 256, (2, 3, 40, 50, 3), dtype=torch.uint8)
-    one, other = (Crops(View(32, 3, crops="augmented", draws=2, seed=s)) for s in (0, 1))
+    one, other = (WindowCrops(View(32, 3, crops="augmented", draws=2, seed=s)) for s in (0, 1))
     before = torch.get_rng_state()
     shown = one(stored, 4, 1)
     assert torch.equal(torch.get_rng_state(), before)
@@ -111,14 +113,14 @@ def test_two_frames_are_shuffled_into_the_other_order() -> None:
     assert all(frame_order(View(32, 2, order="shuffled"), row, 0).tolist() == [1, 0] for row in range(20))
 
 
-def test_features_are_told_apart_by_weights_and_view(cache_path: Path) -> None:
+def test_features_are_distinguished_by_weights_and_view(cache_path: Path) -> None:
     cache, backbone = Cache(cache_path), Brightness()
     rows, state = np.array([0, 1]), backbone.state_dict()
-    one = fingerprint(cache, rows, state, View(32, 16))
-    assert one == fingerprint(cache, rows[::-1], Brightness().state_dict(), View(32, 16))
-    assert one != fingerprint(cache, rows, state, View(32, 8))
-    assert one != fingerprint(cache, rows, state, View(32, 16, crops="ten"))
-    assert one != fingerprint(cache, rows[:1], state, View(32, 16))
+    one = features_hash(cache, rows, state, View(32, 16))
+    assert one == features_hash(cache, rows[::-1], Brightness().state_dict(), View(32, 16))
+    assert one != features_hash(cache, rows, state, View(32, 8))
+    assert one != features_hash(cache, rows, state, View(32, 16, crops="ten"))
+    assert one != features_hash(cache, rows[:1], state, View(32, 16))
     with torch.no_grad():
         backbone.scale.add_(1e-6)
-    assert one != fingerprint(cache, rows, backbone.state_dict(), View(32, 16))
+    assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16))

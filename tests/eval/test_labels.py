@@ -136,7 +136,7 @@ def test_names_of_two_caches_are_compared_not_their_numbers(
         (["--label", "status"], "no column 'status' of labels"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
+def test_mistakes_are_reported_in_one_line(
     evaluate: Evaluate, arguments: list[str], message: str, two_label_cache: Path, tmp_path: Path
 ) -> None:
     done = evaluate("retrieval", two_label_cache, "random", *SMALL, *arguments, "--out", tmp_path)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2vc.eval.features import Features
-from s2vc.eval.probe import Probe, Sample, fit_probe, scores_of_video
+from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, scores_of_video
 from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
 
@@ -38,8 +38,8 @@ def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float
     return float((scores.argmax(axis=1) == targets).mean())
 
 
-def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> Probe:
-    samples = [Sample(features, row, int(target)) for row, target in enumerate(targets)]
+def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> LinearProbe:
+    samples = [ProbeSample(features, row, int(target)) for row, target in enumerate(targets)]
     with no_progress(epochs) as advance:
         return fit_probe(samples, classes, epochs, seed, advance)
 
@@ -69,7 +69,7 @@ def test_what_comes_of_it_depends_on_the_seed_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("videos", [17, 129])
 def test_a_last_batch_of_one_is_not_made(tmp_path: Path, videos: int) -> None:
-    # Batches of 8, and one left over: batch norm could not train on it alone.
+    # AdaptiveBatches of 8, and one left over: batch norm could not train on it alone.
     train, targets = clouds(tmp_path / "train.h5", videos, 2, seed=0)
     assert accuracy(fitted(train, targets, 2, epochs=60), train, targets) > 0.9
 

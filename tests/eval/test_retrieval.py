@@ -55,7 +55,7 @@ def test_features_of_length_zero_are_like_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "labels", "ks", "told"),
+    ("query", "labels", "ks", "message"),
     [
         (np.zeros((2, 3)), [0, 1], [1], "do not fit"),
         (np.zeros((2, 4)), [0], [1], "do not fit"),
@@ -65,8 +65,8 @@ def test_features_of_length_zero_are_like_nothing() -> None:
         (np.ones(4), [0], [1], "features are"),
     ],
 )
-def test_what_makes_no_sense_is_refused(query: np.ndarray, labels: list[int], ks: list[int], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_what_makes_no_sense_is_refused(query: np.ndarray, labels: list[int], ks: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         recall_at_k(query, labels, np.eye(4), [0, 1, 2, 3], ks)
 
 
@@ -103,22 +103,22 @@ def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nothing.pt"], "nothing.pt"),
         (["random", "--split", "split9"], "no split 'split9'"),
         (["random", "--backbone", "s3d", "--frames", "4"], "windows for s3d have 5 frames or more, not 4"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    evaluate: Evaluate, arguments: list[str], told: str, labelled_cache: Path, tmp_path: Path
+def test_mistakes_are_reported_in_one_line(
+    evaluate: Evaluate, arguments: list[str], message: str, labelled_cache: Path, tmp_path: Path
 ) -> None:
     result = evaluate("retrieval", labelled_cache, arguments[0], *SMALL, *arguments[1:], "--out", tmp_path)
     assert result.exit_code == 2, result.output
-    assert told in result.output and result.output.count("s2vc-eval: ") == 1
+    assert message in result.output and result.output.count("s2vc-eval: ") == 1
 
 
-def test_a_damaged_shard_is_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").glob("*.h5"):
         content = bytearray(path.read_bytes())
@@ -127,25 +127,27 @@ def test_a_damaged_shard_is_told_in_one_line(evaluate: Evaluate, labelled_cache:
         path.write_bytes(content)
     result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
     assert result.exit_code == 2, result.output
-    (told,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
-    assert "s2vc-prep verify" in told and "Traceback" not in told
+    (error_line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
+    assert "s2vc-prep verify" in error_line and "Traceback" not in error_line
     assert not list((tmp_path / "out").glob("features/*"))
 
 
-def test_a_damaged_table_is_told_and_left_as_it_is(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_table_is_reported_and_left_as_it_is(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
     (tmp_path / "results.csv").write_text("task,recall\n1,2\n")
     result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path)
     assert result.exit_code == 2 and "results.csv is damaged: it has no column 'result'" in result.output
     assert (tmp_path / "results.csv").read_text() == "task,recall\n1,2\n"
 
 
-def test_a_place_that_cannot_be_written_to_is_told_in_one_line(evaluate: Evaluate, labelled_cache: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path) -> None:
     result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", "/sys/results")
     assert result.exit_code == 2 and result.output.count("s2vc-eval: ") == 1, result.output
     assert "/sys/results" in result.output
 
 
-def test_a_cache_without_labels_is_told(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_cache_without_labels_is_reported(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace("mp4,1,", "mp4,,"))

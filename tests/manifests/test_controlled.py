@@ -12,11 +12,11 @@ from s2vc.manifests.controlled import (
     ControlledVideo,
     camera_path,
     camera_view,
+    centre_range,
     draw_toy,
     draw_video,
     plan_part,
     random_streams,
-    room,
 )
 from s2vc.manifests.motions import AREA, MOTIONS, draw_poses, fold
 from s2vc.manifests.sample import SAMPLE_FPS
@@ -160,7 +160,7 @@ def test_the_toy_is_moved_by_the_camera_as_its_background_is(part: str) -> None:
     for video in plan_part(part, 1, 0.0, 2)[:4]:
         _, _, toy, motion, camera = map(np.random.default_rng, random_streams(part, video.number, 2))
         sprite = draw_toy(toy, SIZE)
-        from_the_middle = draw_poses(video.motion, time, room(sprite, SIZE), motion)[:, :2]
+        from_the_middle = draw_poses(video.motion, time, centre_range(sprite, SIZE), motion)[:, :2]
         expected = (np.array(SIZE) - 1) / 2 + min(SIZE) * (from_the_middle + camera_path(part, time, camera))
         masks = draw_video(video, 30, SIZE)[1]
         whole = [m.sum() == m[1:-1, 1:-1].sum() for m in masks]

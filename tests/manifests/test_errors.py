@@ -10,10 +10,10 @@ ANY_TEXT = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF, catego
 
 
 @given(ANY_TEXT)
-def test_a_users_mistake_is_told_in_one_line_that_any_terminal_can_show(text):
-    told = str(UserError(text))
-    assert len(told.encode().splitlines()) <= 1
-    assert "\x1b" not in told
+def test_a_users_mistake_is_reported_in_one_line_that_any_terminal_can_show(text):
+    message = str(UserError(text))
+    assert len(message.encode().splitlines()) <= 1
+    assert "\x1b" not in message
 
 
 @given(ANY_TEXT)

@@ -82,7 +82,7 @@ def test_pipes_named_as_videos_are_no_videos(place):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
-def test_a_folder_that_cannot_be_read_is_told(place):
+def test_a_folder_that_cannot_be_read_is_reported(place):
     place.put("1.mp4", "closed/2.mp4")
     (place.videos / "closed").chmod(0)
     reading = read_folder(place.videos)

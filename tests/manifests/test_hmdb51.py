@@ -40,7 +40,7 @@ def test_labels_do_not_depend_on_what_is_on_disk(hmdb51):
     assert reading.notes[0] == "2 of 3 listed videos are not on disk"
 
 
-def test_fewer_than_51_classes_are_told_because_labels_shift(hmdb51):
+def test_fewer_than_51_classes_are_reported_because_labels_shift(hmdb51):
     assert read_hmdb51(hmdb51.videos, hmdb51.lists).notes == [
         "2 classes, HMDB51 has 51: labels differ from those of all"
     ]

@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.found import Reading
 from s2vc.manifests.kinetics import kinetics200, read_kinetics
+from s2vc.manifests.on_disk import Reading
 from s2vc.manifests.table import build_table
 
 HEADER = "label,youtube_id,time_start,time_end,split"

@@ -1,7 +1,7 @@
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.listing import read_class_names
+from s2vc.manifests.listed_videos import read_class_names
 from s2vc.manifests.lists import read_lists
 
 

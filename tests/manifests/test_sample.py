@@ -1,4 +1,4 @@
-"""The built-in sample set: still natural backgrounds, one visible mover each, classes told by motion."""
+"""The built-in sample set: still natural backgrounds, one visible mover each, classes that differ by motion."""
 
 from collections.abc import Callable
 from itertools import islice, pairwise

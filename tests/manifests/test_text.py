@@ -1,7 +1,7 @@
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.text import read_csv, read_lines, whole_number
+from s2vc.manifests.text import parse_whole_number, read_csv, read_lines
 
 
 def test_lines_end_in_lf_or_crlf_and_blank_ones_do_not_count(place):
@@ -47,5 +47,5 @@ def test_cells_come_as_they_are_written(place):
 
 @pytest.mark.parametrize("text", ["", "-1", "1.0", " 1", "1e3", "²", "٣", "1_0", "1234567890"])
 def test_only_a_few_ascii_digits_are_a_whole_number(text):
-    assert whole_number(text) is None
-    assert whole_number("012") == 12
+    assert parse_whole_number(text) is None
+    assert parse_whole_number("012") == 12

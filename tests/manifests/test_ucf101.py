@@ -40,7 +40,7 @@ def test_splits_stand_side_by_side_as_far_as_they_are_there(ucf101):
     assert table["split3"].tolist() == ["", "train", "test"]
 
 
-def test_videos_people_hold_as_mp4_are_found_and_missing_ones_told(ucf101):
+def test_videos_people_hold_as_mp4_are_found_and_missing_ones_reported(ucf101):
     (ucf101.videos / EYE).rename((ucf101.videos / EYE).with_suffix(".mp4"))
     (ucf101.videos / YOYO).unlink()
     reading = read_ucf101(ucf101.videos, ucf101.lists)

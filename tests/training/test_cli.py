@@ -15,7 +15,7 @@ SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--ep
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "say which key clips"),
         (["--alpha", 0.7], "s2vc-prep render"),
@@ -31,12 +31,12 @@ SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--ep
         (["--method", "s2vc-online", "--alpha", 0.5, "--flow", "nowhere"], "there is no flow at "),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    arguments: list[object], told: str, cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+def test_mistakes_are_reported_in_one_line(
+    arguments: list[object], message: str, cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
 ) -> None:
     result = train_cli(cache_path, *SMALL, "--out", tmp_path / "run", *arguments)
     assert result.exit_code == 2, result.output
-    assert told in result.output
+    assert message in result.output
     last = [line for line in result.output.splitlines() if line.startswith("s2vc-train: ")]
     assert len(last) == 1
 
@@ -71,7 +71,7 @@ def test_supervised_training_takes_its_classes_from_another_column(
     assert result.exit_code == 2 and "no column 'place' of labels; it has label, class_name, scene" in result.output
 
 
-def test_no_cache_is_told(tmp_path: Path, train_cli: Callable[..., Result]) -> None:
+def test_no_cache_is_reported(tmp_path: Path, train_cli: Callable[..., Result]) -> None:
     result = train_cli(tmp_path / "nothing", "--alpha", 0.5)
     assert result.exit_code == 2 and "there is no cache" in result.output
 

@@ -296,7 +296,7 @@ def test_worker_processes_read_the_same_pairs(cache_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("part", ["frames", "motion"])
-def test_a_damaged_shard_is_told_in_one_line(part: str, workers: int, cache_path: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_reported_in_one_line(part: str, workers: int, cache_path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(cache_path, cache)
     for path in (cache / part).rglob("*.h5"):
@@ -319,7 +319,7 @@ def test_batches_of_all_processes_together_are_the_batches_of_one() -> None:
     together = [[i for part in step for i in part] for step in zip(*map(list, parts), strict=True)]
     assert together == list(whole)
     assert len(whole) == 3 and len({i for step in whole for i in step}) == 18
-    whole.start = 2
+    whole.first_step = 2
     assert list(whole) == together[2:]
 
 
@@ -344,11 +344,11 @@ def test_over_shards_at_hand_a_shard_is_fetched_once_an_epoch(processes: int) ->
 
 
 def test_over_shards_at_hand_epochs_differ_and_are_gone_on_with() -> None:
-    sampler = EpochBatches(np.repeat(np.arange(30), 5), 8, 7, at_hand=4)
+    sampler = EpochBatches(np.repeat(np.arange(30), 5), 8, 7, shards_at_hand=4)
     first = list(sampler)
-    sampler.start = 5
+    sampler.first_step = 5
     assert list(sampler) == first[5:]
-    sampler.start, sampler.epoch = 0, 1
+    sampler.first_step, sampler.epoch = 0, 1
     assert list(sampler) != first
     assert {i for step in first for i in step} != {i for step in sampler for i in step}, "others are left out"
 

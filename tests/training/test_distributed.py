@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from s2vc.training.moco import MoCo
 from s2vc.training.regimes import REGIMES
 from s2vc.training.run_folder import RunFolder, read_metrics
-from s2vc.training.settings import merge
+from s2vc.training.settings import merge_settings
 from s2vc.training.trainer import learning_rate
 from tests.support.processes import below
 
@@ -152,7 +152,7 @@ def test_a_run_survives_a_killed_worker_and_an_interrupt(cache_path: Path, tmp_p
     assert process.returncode == 0, output
     records = read_metrics(run.metrics)
     assert [r.step for r in records] == list(range(1, EPOCHS + 1))
-    settings = merge(REGIMES["small"], {"alpha": [0.5], "epochs": EPOCHS})
+    settings = merge_settings(REGIMES["small"], {"alpha": [0.5], "epochs": EPOCHS})
     assert [r.lr for r in records] == pytest.approx([learning_rate(settings, 1, n) for n in range(EPOCHS)])
     position = torch.load(run.checkpoint, weights_only=True)["position"]
     assert position == {"epoch": EPOCHS, "step": 0, "total": EPOCHS}

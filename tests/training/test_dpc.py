@@ -16,11 +16,11 @@ from torch.nn import functional
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone
 from s2vc.training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE, contrasts
-from s2vc.training.methods import build_task, open_clips
-from s2vc.training.prepare import start, with_regime
+from s2vc.training.methods import build_training_task, open_clips
+from s2vc.training.prepare import prepare_run, with_regime
 from s2vc.training.run_folder import read_metrics
-from s2vc.training.settings import merge, with_defaults_filled
-from s2vc.training.trainer import learning_rate, resolve, train
+from s2vc.training.settings import fill_defaults, merge_settings
+from s2vc.training.trainer import learning_rate, resolve_settings, train
 
 SEED = 20240
 WIDTH = 5
@@ -187,10 +187,10 @@ METHODS: dict[str, dict[str, Any]] = {"dpc": {}, "dpc-s2vc": {"alpha": [0.5]}}
 CPU = torch.device("cpu")
 
 
-def trained(cache: Path, method: str, out: Path, stop: Callable[[], bool] = lambda: False) -> Path:
+def trained(cache: Path, method: str, out: Path, should_stop: Callable[[], bool] = lambda: False) -> Path:
     """A run of four steps, or what is left of it."""
-    run = start([SMALL, {"method": method, "cache": str(cache)}, METHODS[method]], out, CPU)
-    train(run.settings, run.clips, run.folder, CPU, stop=stop)
+    run = prepare_run([SMALL, {"method": method, "cache": str(cache)}, METHODS[method]], out, CPU)
+    train(run.settings, run.clips, run.folder, CPU, should_stop=should_stop)
     return out
 
 
@@ -203,7 +203,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_is_exported(
     method: str, cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
 ) -> None:
     whole = trained(cache_path, method, tmp_path / "whole")
-    parts = trained(cache_path, method, tmp_path / "parts", stop=lambda: True)
+    parts = trained(cache_path, method, tmp_path / "parts", should_stop=lambda: True)
     assert [r.step for r in read_metrics(parts / "metrics.csv")] == [1]
     trained(cache_path, method, parts)
     losses = [[r.loss for r in read_metrics(run / "metrics.csv")] for run in (whole, parts)]
@@ -232,9 +232,9 @@ def test_the_command_trains_and_says_what_it_does(
 
 
 def test_the_target_of_each_predicted_place_is_its_true_feature(cache_path: Path) -> None:
-    settings = with_defaults_filled(merge(SMALL, {"method": "dpc", "cache": str(cache_path), "size": 48}))
+    settings = fill_defaults(merge_settings(SMALL, {"method": "dpc", "cache": str(cache_path), "size": 48}))
     dataset = open_clips(settings)
-    task = build_task(settings, dataset, CPU)
+    task = build_training_task(settings, dataset, CPU)
     frames = torch.stack([dataset[i][0] for i in range(3)])
     inputs = task.inputs([frames])
     logits, targets, _ = task.model(*inputs)
@@ -253,9 +253,9 @@ def test_the_learning_rate_stays_as_it_is(warmup: int) -> None:
 @pytest.mark.parametrize("regime", ["paper", "small"])
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_is_said_of_negatives_or_a_queue(method: str, regime: str) -> None:
-    chosen = {"method": method, "regime": regime, "batch": 4}  # of which MoCo would be told
-    assert resolve(with_regime([chosen, METHODS[method]], 90), 90)[1] == []
-    assert len(resolve(with_regime([chosen | {"method": "moco"}], 90), 90)[1]) == 1
+    chosen = {"method": method, "regime": regime, "batch": 4}  # MoCo would get a note on it.
+    assert resolve_settings(with_regime([chosen, METHODS[method]], 90), 90)[1] == []
+    assert len(resolve_settings(with_regime([chosen | {"method": "moco"}], 90), 90)[1]) == 1
 
 
 def test_published_checkpoints_start_a_run(cache_path: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_published_checkpoints_start_a_run(cache_path: Path, tmp_path: Path) -> 
     published = {f"module.{k}": v for k, v in DPC(build_backbone("r2d3d18")).state_dict().items()}
     torch.save({"epoch": 3, "net": "resnet18", "state_dict": published}, tmp_path / "epoch3.pth.tar")
     chosen = {"method": "dpc", "cache": str(cache_path), "init": str(tmp_path / "epoch3.pth.tar")}
-    settings = with_defaults_filled(merge(SMALL, chosen))
-    model = build_task(settings, open_clips(settings), CPU).model
+    settings = fill_defaults(merge_settings(SMALL, chosen))
+    model = build_training_task(settings, open_clips(settings), CPU).model
     own = {k: v for k, v in model.state_dict().items() if k.startswith("backbone.")}
     assert own and all(torch.equal(v, published[f"module.{k}"]) for k, v in own.items())

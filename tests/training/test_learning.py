@@ -1,4 +1,4 @@
-"""Whether a run learns: chance is told from learning on real sequences, a warning comes once, and lines stay short."""
+"""Whether a run learns: learning is distinguished from chance, a warning comes once, lines stay short."""
 
 from pathlib import Path
 
@@ -9,15 +9,22 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.training.cli.session import _learned, _shown, progress_note
-from s2vc.training.learning import JUDGED_AFTER, JUDGED_OVER, LearningWatch, at_chance, candidates_of, what_to_try
+from s2vc.training.cli.session import _learning_summary, _progress_shown, progress_note
+from s2vc.training.learning import (
+    AVERAGED_STEPS,
+    STEPS_BEFORE_WARNING,
+    LearningWatch,
+    at_chance,
+    candidate_count,
+    suggestions,
+)
 from s2vc.training.moco import MoCo
 from s2vc.training.regimes import REGIMES
-from s2vc.training.run_folder import RunFolder, StepRecord
-from s2vc.training.settings import merge
+from s2vc.training.run_folder import RunFolder, TrainingStep
+from s2vc.training.settings import merge_settings
 
 BATCH = 16
-SMALL = merge(REGIMES["small"], {"alpha": [0.5], "batch": BATCH})
+SMALL = merge_settings(REGIMES["small"], {"alpha": [0.5], "batch": BATCH})
 
 
 class Tiny(nn.Sequential):
@@ -63,33 +70,33 @@ def learning() -> list[float]:
     return trained(320, related=True)
 
 
-def test_a_run_that_learns_is_told_from_one_that_cannot(guessing: list[float], learning: list[float]) -> None:
-    assert at_chance(guessing[-JUDGED_OVER:], BATCH)
-    assert not at_chance(learning[-JUDGED_OVER:], BATCH)
-    assert np.mean(learning[-JUDGED_OVER:]) > 3 / BATCH
+def test_a_run_that_learns_is_distinguished_from_one_that_cannot(guessing: list[float], learning: list[float]) -> None:
+    assert at_chance(guessing[-AVERAGED_STEPS:], BATCH)
+    assert not at_chance(learning[-AVERAGED_STEPS:], BATCH)
+    assert np.mean(learning[-AVERAGED_STEPS:]) > 3 / BATCH
 
 
 @pytest.mark.parametrize("candidates", [2, 12, 40, 256])
 def test_guessing_is_hardly_ever_taken_for_learning(candidates: int) -> None:
     rng = np.random.default_rng(0)
-    hits = rng.binomial(candidates, 1 / candidates, size=(2000, JUDGED_OVER)) / candidates
+    hits = rng.binomial(candidates, 1 / candidates, size=(2000, AVERAGED_STEPS)) / candidates
     assert np.mean([at_chance(shares, candidates) for shares in hits.tolist()]) > 0.99
 
 
-def test_the_measured_cases_are_told_apart() -> None:
-    # README's run on 120 clips: its first 60 steps and its last; and the queue of keys that were told by their age.
+def test_the_measured_cases_are_distinguished() -> None:
+    # README's run on 120 clips: its first 60 steps and its last; and the queue of keys recognised by their age.
     assert not at_chance([0.051] * 60, 30) and not at_chance([0.168] * 60, 30)
     assert at_chance([0.10] * 20, 12)
     # Where all embeddings have become one, the first key is everybody's nearest.
-    assert at_chance([1 / 40] * JUDGED_OVER, 40)
+    assert at_chance([1 / 40] * AVERAGED_STEPS, 40)
 
 
 def test_what_is_no_number_is_not_judged() -> None:
     assert not at_chance([], 40) and not at_chance([float("nan")] * 9, 40)
 
 
-def records(shares: list[float]) -> list[StepRecord]:
-    return [StepRecord(n, 1, 2.0, share, 0.5, share, 1e-3, 9.0, 0.0) for n, share in enumerate(shares, 1)]
+def records(shares: list[float]) -> list[TrainingStep]:
+    return [TrainingStep(n, 1, 2.0, share, 0.5, share, 1e-3, 9.0, 0.0) for n, share in enumerate(shares, 1)]
 
 
 def warned_at(shares: list[float], warmup: int = 0) -> list[int]:
@@ -98,8 +105,8 @@ def warned_at(shares: list[float], warmup: int = 0) -> list[int]:
 
 
 def test_a_warning_comes_once_and_not_before_its_time(guessing: list[float], learning: list[float]) -> None:
-    assert warned_at(guessing) == [JUDGED_AFTER]
-    assert warned_at(guessing, warmup=50) == [JUDGED_AFTER + 50]
+    assert warned_at(guessing) == [STEPS_BEFORE_WARNING]
+    assert warned_at(guessing, warmup=50) == [STEPS_BEFORE_WARNING + 50]
     assert warned_at(guessing, warmup=200) == []
     assert warned_at(learning) == []
     assert warned_at([float("nan")] * 320) == []  # classes: there are no keys
@@ -117,7 +124,7 @@ def test_the_command_warns_in_a_line(
     learns: bool, guessing: list[float], learning: list[float], tmp_path: Path
 ) -> None:
     console = Console(record=True, width=400, force_terminal=False)
-    with _shown(RunFolder(tmp_path), 320, SMALL, 1 / BATCH, console) as show:
+    with _progress_shown(RunFolder(tmp_path), 320, SMALL, 1 / BATCH, console) as show:
         for record in records(learning if learns else guessing):
             show(record)
     lines = [line for line in console.export_text().splitlines() if "guessing" in line]
@@ -140,45 +147,48 @@ def test_the_command_warns_in_a_line(
 )
 def test_only_what_is_not_done_yet_is_advised(given: dict[str, object], tips: set[str]) -> None:
     known = {"--regime small", "--negatives batch", "larger crops", "--momentum 0.99", "--epochs", "--lr", "preview"}
-    advice = what_to_try(merge({"alpha": [0.5]}, given))
+    advice = suggestions(merge_settings({"alpha": [0.5]}, given))
     assert {tip for tip in known if tip in advice} == tips
 
 
 def test_progress_names_chance_within_a_hundred_columns() -> None:
-    record = StepRecord(1570, 29, 3.4671, 0.0, 0.3, 0.01, 1e-3, 5.5, 0.004)
-    settings = merge({"alpha": [0.5], "batch": 128})
+    record = TrainingStep(1570, 29, 3.4671, 0.0, 0.3, 0.01, 1e-3, 5.5, 0.004)
+    settings = merge_settings({"alpha": [0.5], "batch": 128})
     note = progress_note(record, 0.1234, settings, 1 / 2049)
     assert note == "loss 3.47, own key first: 12.3% (chance 0.8%)"
     assert len(f"train: 1570/6000 steps, 0.18 steps/s, {note}, 49:14 min left") <= 100
-    classes = StepRecord(1570, 29, 1.5, 0.33, 0.8, float("nan"), 1e-3, 5.5, 0.31)
-    labelled = merge({"method": "supervised"})
+    classes = TrainingStep(1570, 29, 1.5, 0.33, 0.8, float("nan"), 1e-3, 5.5, 0.31)
+    labelled = merge_settings({"method": "supervised"})
     assert progress_note(classes, float("nan"), labelled, 0.2) == "loss 1.50, top-1 33% (chance 20.0%), waiting 31%"
-    blocks = merge({"method": "dpc", "batch": 128, "workers": 4})
+    blocks = merge_settings({"method": "dpc", "batch": 128, "workers": 4})
     note = progress_note(record, 0.1234, blocks, 1 / (32 * 3 * 16))
     assert note == "loss 3.47, own clip first: 12.3% (chance 3.1%)"  # among the 32 clips of a process
     assert len(f"train: 1570/6000 steps, 0.18 steps/s, {note}, 49:14 min left") <= 100
 
 
-def test_a_query_is_told_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_process() -> None:
+def test_a_query_is_distinguished_from_all_keys_of_a_step_and_in_dpc_from_the_clips_of_a_process() -> None:
     several = {"batch": 16, "workers": 4}
-    assert candidates_of(merge({"alpha": [0.5]}, several)) == candidates_of(merge({"method": "moco"}, several)) == 16
-    assert candidates_of(merge({"method": "dpc"}, several)) == 4
-    assert candidates_of(merge({"method": "dpc", "batch": 16})) == 16
+    assert (
+        candidate_count(merge_settings({"alpha": [0.5]}, several))
+        == candidate_count(merge_settings({"method": "moco"}, several))
+        == 16
+    )
+    assert candidate_count(merge_settings({"method": "dpc"}, several)) == 4
+    assert candidate_count(merge_settings({"method": "dpc", "batch": 16})) == 16
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"alpha": [0.5]}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), top-1 25.0% (chance 6.2%), "),
-        (
-            REGIMES["small"] | {"method": "moco"},
-            "loss 2.000, own key first among 8: 25.0% (chance 12.5%), ",
-        ),
+        (REGIMES["small"] | {"method": "moco"}, "loss 2.000, own key first among 8: 25.0% (chance 12.5%), "),
         (
             {"method": "dpc", "negatives": "batch"},
             "loss 2.000, own clip first among 8: 25.0% (chance 12.5%), top-1 25.0% (chance 6.2%), ",
         ),
     ],
 )
-def test_the_end_of_a_run_names_each_share_with_its_own_chance(given: dict[str, object], told: str) -> None:
-    assert _learned(records([0.5, 0.0]), merge({"batch": 8}, given), 1 / 16) == told + "top-5 50.0%"
+def test_the_end_of_a_run_names_each_share_with_its_own_chance(given: dict[str, object], message: str) -> None:
+    assert (
+        _learning_summary(records([0.5, 0.0]), merge_settings({"batch": 8}, given), 1 / 16) == message + "top-5 50.0%"
+    )

@@ -12,8 +12,8 @@ from s2vc.manifests.errors import UserError
 from s2vc.training.prepare import describe_regime, with_regime
 from s2vc.training.regimes import PAPER_STEPS, PAPER_VIDEOS, REGIMES
 from s2vc.training.run_folder import RunFolder
-from s2vc.training.settings import PRESETS, Settings, merge, read_settings_file, settings_text
-from s2vc.training.trainer import resolve
+from s2vc.training.settings import PRESETS, TrainingSettings, merge_settings, read_settings_file, settings_yaml
+from s2vc.training.trainer import resolve_settings
 
 ALPHA = {"alpha": [0.5]}
 GIVEN = {
@@ -28,7 +28,7 @@ GIVEN = {
 """For each setting of a regime, a value that it does not have in the small one."""
 
 
-def of_regime(settings: Settings) -> dict[str, Any]:
+def of_regime(settings: TrainingSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in REGIMES["paper"]}
 
 
@@ -58,7 +58,7 @@ def test_the_regime_is_the_papers_for_what_is_of_its_size(
 
 def test_regimes_set_the_same_and_the_papers_are_the_defaults() -> None:
     assert REGIMES["small"].keys() == REGIMES["paper"].keys() == GIVEN.keys()
-    assert of_regime(merge(ALPHA)) == REGIMES["paper"]
+    assert of_regime(merge_settings(ALPHA)) == REGIMES["paper"]
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -106,10 +106,10 @@ def test_the_papers_regime_of_dpc_is_its_own(given: dict[str, Any], expected: di
     ],
 )
 def test_saved_settings_mean_the_same_whatever_the_size_of_the_set(asked: dict[str, Any], tmp_path: Path) -> None:
-    settings, _ = resolve(with_regime([ALPHA, asked], 720), 720)
-    (tmp_path / "settings.yaml").write_text(settings_text(settings))
+    settings, _ = resolve_settings(with_regime([ALPHA, asked], 720), 720)
+    (tmp_path / "settings.yaml").write_text(settings_yaml(settings))
     for videos in (720, 9_537):
-        again, _ = resolve(with_regime([read_settings_file(tmp_path / "settings.yaml")], videos), videos)
+        again, _ = resolve_settings(with_regime([read_settings_file(tmp_path / "settings.yaml")], videos), videos)
         assert again == settings
 
 
@@ -147,7 +147,7 @@ def test_a_queue_is_refused_where_negatives_come_from_the_batch() -> None:
     ],
 )
 def test_one_line_says_the_regime(given: dict[str, Any], videos: int, line: str) -> None:
-    settings, _ = resolve(with_regime([ALPHA, given], videos), videos)
+    settings, _ = resolve_settings(with_regime([ALPHA, given], videos), videos)
     assert describe_regime(settings, videos, chosen=False) == line
     hint = "; --regime paper for the paper's" if settings.regime == "small" else ""
     assert describe_regime(settings, videos, chosen=True) == line + hint
@@ -174,12 +174,12 @@ def test_a_run_says_its_regime_saves_it_and_is_gone_on_with(
 
 
 def test_a_run_begun_before_there_were_regimes_is_gone_on_with_as_the_papers(tmp_path: Path) -> None:
-    settings, _ = resolve(with_regime([ALPHA, {"regime": "paper", "batch": 8}], 100), 100)
-    older = yaml.safe_load(settings_text(settings))
+    settings, _ = resolve_settings(with_regime([ALPHA, {"regime": "paper", "batch": 8}], 100), 100)
+    older = yaml.safe_load(settings_yaml(settings))
     for name in ("regime", "negatives", "schedule", "warmup_share"):
         del older[name]
     folder = RunFolder(tmp_path)
     folder.settings.write_text(yaml.safe_dump(older))
     folder.open(settings)
     with pytest.raises(UserError, match="negatives is 'queue' there, 'batch' here"):
-        folder.open(resolve(with_regime([ALPHA, {"batch": 8, "epochs": 5}], 100), 100)[0])
+        folder.open(resolve_settings(with_regime([ALPHA, {"batch": 8, "epochs": 5}], 100), 100)[0])

@@ -13,7 +13,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.training.clips import PairClips
 from s2vc.training.loader import EpochBatches, Loader
 from s2vc.training.run_folder import read_metrics
-from s2vc.training.settings import merge, read_settings_file
+from s2vc.training.settings import merge_settings, read_settings_file
 from tests.support.object_store import BUCKET, requests
 
 Prep = Callable[..., Result]
@@ -44,7 +44,7 @@ def test_pairs_are_those_of_the_cache_on_disk(both: tuple[Path, str], workers: i
     there = PairClips(Cache(url, tmp_path / "copies", str(limit)), [VARIANT], 8, split="all", seed=3)
     read = []
     for pairs in (here, there):
-        loader = Loader(pairs, EpochBatches(pairs.shards, 2, seed=1, at_hand=2), torch.device("cpu"), workers)
+        loader = Loader(pairs, EpochBatches(pairs.shards, 2, seed=1, shards_at_hand=2), torch.device("cpu"), workers)
         read.append([batch for epoch in range(2) for batch in loader.epoch(epoch)])
     assert len(read[0]) == len(read[1]) == 4
     for a, b in zip(*read, strict=True):
@@ -55,7 +55,7 @@ def test_pairs_are_those_of_the_cache_on_disk(both: tuple[Path, str], workers: i
 def test_an_epoch_fetches_each_shard_once(both: tuple[Path, str], tmp_path: Path) -> None:
     """Frames and corrections, and nothing else, of the videos that are read; another epoch from copies, nothing."""
     pairs = PairClips(Cache(both[1], tmp_path, "1GB"), [VARIANT], 8, split="all")
-    loader = Loader(pairs, EpochBatches(pairs.shards, 1, seed=1, at_hand=2), torch.device("cpu"), workers=2)
+    loader = Loader(pairs, EpochBatches(pairs.shards, 1, seed=1, shards_at_hand=2), torch.device("cpu"), workers=2)
     with requests() as asked:
         assert len(list(loader.epoch(0))) == 5
         first = dict(asked)
@@ -77,7 +77,7 @@ def test_a_run_is_that_over_the_cache_on_disk(both: tuple[Path, str], train_cli:
         assert result.exit_code == 0, result.output
         losses.append([record.loss for record in read_metrics(tmp_path / str(number) / "metrics.csv")])
     assert losses[0] == losses[1] and len(losses[0]) == 4
-    settings = merge(read_settings_file(tmp_path / "1" / "settings.yaml"))
+    settings = merge_settings(read_settings_file(tmp_path / "1" / "settings.yaml"))
     assert (settings.cache, settings.local_cache) == (both[1], str(tmp_path / "copies"))
 
 

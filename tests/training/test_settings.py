@@ -10,43 +10,45 @@ from s2vc.manifests.errors import UserError
 from s2vc.training.settings import (
     METHODS,
     PRESETS,
-    Settings,
+    TrainingSettings,
+    fill_defaults,
     is_contrastive,
-    merge,
+    merge_settings,
     read_settings_file,
-    settings_text,
-    wanted_variants,
-    with_defaults_filled,
+    settings_yaml,
+    training_variants,
 )
 
 ALPHA = {"alpha": [0.5]}
 
 
 def test_the_defaults_are_the_papers() -> None:
-    settings = with_defaults_filled(merge(ALPHA))
+    settings = fill_defaults(merge_settings(ALPHA))
     assert (settings.lr, settings.weight_decay, settings.batch, settings.epochs) == (1e-3, 1e-5, 128, 500)
     assert (settings.temperature, settings.momentum, settings.dim) == (0.07, 0.999, 128)
     assert (settings.clip_length, settings.size) == (16, 112)
-    s3d = with_defaults_filled(merge(ALPHA, {"backbone": "s3d"}))
+    s3d = fill_defaults(merge_settings(ALPHA, {"backbone": "s3d"}))
     assert (s3d.clip_length, s3d.size) == (32, 128)
 
 
 def test_presets_files_and_flags_go_over_one_another(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("lr: 3e-4\nbatch: 32\nkey-scale: [0.5, 1]\nalpha: 0.3\n")
-    settings = merge(PRESETS["k400"], read_settings_file(tmp_path / "run.yaml"), {"batch": 64})
+    settings = merge_settings(PRESETS["k400"], read_settings_file(tmp_path / "run.yaml"), {"batch": 64})
     assert (settings.epochs, settings.queue_limit) == (100, 16384)
     assert settings.lr == 3e-4  # YAML takes 3e-4 for text
     assert (settings.batch, settings.key_scale, settings.alpha) == (64, (0.5, 1.0), (0.3,))
 
 
 def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
-    settings = merge({"alpha": [0.1, 0.30000000000000004], "variant": ["keep0.2-zero-clip16"], "compile": True})
-    (tmp_path / "settings.yaml").write_text(settings_text(settings))
-    assert merge(read_settings_file(tmp_path / "settings.yaml")) == settings
+    settings = merge_settings(
+        {"alpha": [0.1, 0.30000000000000004], "variant": ["keep0.2-zero-clip16"], "compile": True}
+    )
+    (tmp_path / "settings.yaml").write_text(settings_yaml(settings))
+    assert merge_settings(read_settings_file(tmp_path / "settings.yaml")) == settings
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"epochs": 0}, "epochs is 1 or more"),
@@ -78,24 +80,24 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
     ],
 )
-def test_nonsense_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
-        merge({**ALPHA, **wrong})
+def test_nonsense_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        merge_settings({**ALPHA, **wrong})
 
 
 def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
-    settings = with_defaults_filled(merge({"method": "dpc"}))
+    settings = fill_defaults(merge_settings({"method": "dpc"}))
     assert (settings.blocks, settings.block_length, settings.predicted) == (8, 5, 3)
     assert (settings.backbone, settings.clip_length, settings.frame_step, settings.size) == ("r2d3d18", 40, 3, 128)
     assert (settings.epochs, settings.warmup_epochs, settings.lr, settings.weight_decay) == (300, 0, 1e-3, 1e-5)
     assert (settings.regime, settings.schedule) == ("paper", "constant")
-    assert merge({"epochs": 7, "frame_step": 2}, {"method": "dpc-s2vc", "alpha": 0.5}).epochs == 7
-    assert merge(yaml.safe_load(settings_text(settings))) == settings
-    assert with_defaults_filled(merge(ALPHA)).frame_step == 1
+    assert merge_settings({"epochs": 7, "frame_step": 2}, {"method": "dpc-s2vc", "alpha": 0.5}).epochs == 7
+    assert merge_settings(yaml.safe_load(settings_yaml(settings))) == settings
+    assert fill_defaults(merge_settings(ALPHA)).frame_step == 1
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"backbone": "r3d18"}, "takes --backbone r2d3d18"),
         ({"predicted": 8}, "predicted is less than the 8 blocks"),
@@ -111,9 +113,9 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
         ({"method": "moco", "blocks": 4}, "blocks belongs to --method dpc"),
     ],
 )
-def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
-        merge({"method": "dpc", **wrong})
+def test_nonsense_of_blocks_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        merge_settings({"method": "dpc", **wrong})
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -125,14 +127,14 @@ def test_methods_that_tell_keys_from_others_are_those_of_pairs(method: str) -> N
 def test_files_that_hold_no_settings_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(text)
     with pytest.raises(UserError):
-        merge(read_settings_file(tmp_path / "run.yaml"))
+        merge_settings(read_settings_file(tmp_path / "run.yaml"))
 
 
 def test_draws_of_random_strategies_are_variants_of_their_own() -> None:
-    settings = merge({"variant": ["alpha0.5-noise-video", "alpha0.50-zero-video"], "alpha": [0.5], "draws": 3})
-    names = [v.name for v in wanted_variants(settings)]
+    settings = merge_settings({"variant": ["alpha0.5-noise-video", "alpha0.50-zero-video"], "alpha": [0.5], "draws": 3})
+    names = [v.name for v in training_variants(settings)]
     assert names == ["alpha0.5-zero-video", *(f"alpha0.5-noise-video-draw{d}" for d in range(3))]
 
 
 def test_every_setting_has_a_help() -> None:
-    assert all(f.metadata["help"] for f in Settings.__dataclass_fields__.values())
+    assert all(f.metadata["help"] for f in TrainingSettings.__dataclass_fields__.values())

@@ -19,10 +19,10 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage.step_log import StepLog, StepReader
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import read_backbone
-from s2vc.training.methods import Classifier, norm_groups
-from s2vc.training.run_folder import RunFolder, StepRecord, read_metrics
-from s2vc.training.settings import merge, with_defaults_filled
-from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve
+from s2vc.training.methods import Classifier, norm_group_count
+from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
+from s2vc.training.settings import fill_defaults, merge_settings
+from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve_settings
 
 SMALL = [
     "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
@@ -32,21 +32,24 @@ LIMIT = 120.0
 
 
 def test_batch_and_queue_fit_the_videos() -> None:
-    settings = with_defaults_filled(merge({"alpha": [0.5]}))
-    assert resolve(settings, 9537)[0].queue == "2048"
-    assert resolve(settings, 9537)[1] == []
-    few, told = resolve(settings, 1000)
-    assert (few.batch, few.queue, len(told)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
-    fewer, told = resolve(settings, 90)
-    assert (fewer.batch, fewer.queue, len(told)) == (90, "22", 2)
-    assert resolve(merge({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
-    two = merge({"alpha": [0.5], "workers": 2, "batch": 32})
+    settings = fill_defaults(merge_settings({"alpha": [0.5]}))
+    assert resolve_settings(settings, 9537)[0].queue == "2048"
+    assert resolve_settings(settings, 9537)[1] == []
+    few, notes = resolve_settings(settings, 1000)
+    assert (few.batch, few.queue, len(notes)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
+    fewer, notes = resolve_settings(settings, 90)
+    assert (fewer.batch, fewer.queue, len(notes)) == (90, "22", 2)
+    assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
+    two = merge_settings({"alpha": [0.5], "workers": 2, "batch": 32})
     asked = {"alpha": [0.5], "negatives": "batch", "batch": 17}
-    assert resolve(merge(asked), 90)[0].queue == "auto" and resolve(merge(asked), 90)[1] == []
-    assert "only 15 negatives" in resolve(merge({**asked, "batch": 16}), 90)[1][0]
-    assert resolve(two, 31)[0].batch == 30
+    assert (
+        resolve_settings(merge_settings(asked), 90)[0].queue == "auto"
+        and resolve_settings(merge_settings(asked), 90)[1] == []
+    )
+    assert "only 15 negatives" in resolve_settings(merge_settings({**asked, "batch": 16}), 90)[1][0]
+    assert resolve_settings(two, 31)[0].batch == 30
     with pytest.raises(UserError, match="4 clips or more"):
-        resolve(two, 3)
+        resolve_settings(two, 3)
 
 
 @pytest.mark.parametrize(
@@ -54,31 +57,33 @@ def test_batch_and_queue_fit_the_videos() -> None:
     [(128, 0, 4), (32, 0, 2), (12, 0, 2), (4, 0, 2), (2, 0, 1), (128, 4, 1), (256, 4, 2)],
 )
 def test_no_batch_of_one_process_is_normalised_whole(batch: int, workers: int, groups: int) -> None:
-    assert norm_groups(merge({"alpha": [0.5], "batch": batch, "workers": workers})) == groups
+    assert norm_group_count(merge_settings({"alpha": [0.5], "batch": batch, "workers": workers})) == groups
 
 
 @pytest.mark.parametrize("norm_group", [2, 3, 5, 32])
 def test_no_clip_is_normalised_alone(norm_group: int) -> None:
     for batch in range(2, 80):
-        groups = norm_groups(merge({"alpha": [0.5], "batch": batch, "norm_group": norm_group}))
+        groups = norm_group_count(merge_settings({"alpha": [0.5], "batch": batch, "norm_group": norm_group}))
         assert min(len(part) for part in torch.empty(batch, 1).tensor_split(groups)) >= 2
 
 
 def test_the_rate_warms_up_and_falls_twice() -> None:
-    settings = with_defaults_filled(merge({"alpha": [0.5], "epochs": 100}))
+    settings = fill_defaults(merge_settings({"alpha": [0.5], "epochs": 100}))
     rates = [learning_rate(settings, steps=3, done=n) for n in range(300)]
     np.testing.assert_allclose(rates[:30], 1e-3 * np.arange(1, 31) / 30)
     np.testing.assert_allclose(rates[30:240], 1e-3)
     np.testing.assert_allclose(rates[240:270], 1e-4)
     np.testing.assert_allclose(rates[270:], 1e-5)
-    short = with_defaults_filled(merge({"alpha": [0.5], "epochs": 12}))
+    short = fill_defaults(merge_settings({"alpha": [0.5], "epochs": 12}))
     assert short.warmup_epochs == 1
 
 
 @pytest.mark.parametrize(("epochs", "steps", "share"), [(100, 3, 0.05), (7, 5, 0.2), (4, 1, 0.0)])
 def test_the_cosine_warms_up_by_a_share_and_ends_at_nothing(epochs: int, steps: int, share: float) -> None:
-    settings = merge({"alpha": [0.5], "epochs": epochs, "schedule": "cosine", "warmup_share": share, "lr": 0.5})
-    settings = with_defaults_filled(settings)  # of 4 epochs, a tenth is none
+    settings = merge_settings(
+        {"alpha": [0.5], "epochs": epochs, "schedule": "cosine", "warmup_share": share, "lr": 0.5}
+    )
+    settings = fill_defaults(settings)  # of 4 epochs, a tenth is none
     total, warmup = epochs * steps, round(share * epochs * steps)
     rates = [learning_rate(settings, steps, done) for done in range(total + 1)]
     np.testing.assert_allclose(rates[:warmup], 0.5 * np.arange(1, warmup + 1) / max(warmup, 1))
@@ -88,9 +93,9 @@ def test_the_cosine_warms_up_by_a_share_and_ends_at_nothing(epochs: int, steps: 
 
 def test_warm_up_by_share_and_by_epochs_hold_for_either_schedule() -> None:
     given = {"alpha": [0.5], "epochs": 100, "lr": 1.0}
-    by_share = merge({**given, "warmup_share": 0.05})
+    by_share = merge_settings({**given, "warmup_share": 0.05})
     assert [learning_rate(by_share, 2, n) for n in (0, 9, 10, 159, 160)] == pytest.approx([0.1, 1, 1, 1, 0.1])
-    by_epochs = merge({**given, "schedule": "cosine", "warmup_epochs": 10})
+    by_epochs = merge_settings({**given, "schedule": "cosine", "warmup_epochs": 10})
     assert [learning_rate(by_epochs, 2, n) for n in (0, 19, 20, 110)] == pytest.approx([0.05, 1, 1, 0.5])
 
 
@@ -183,7 +188,7 @@ def wait_for_steps(run: Path, steps: int, process: "subprocess.Popen[str]") -> N
         time.sleep(0.02)
 
 
-def undisturbed(run: Path, *arguments: object) -> Path:
+def reference_run(run: Path, *arguments: object) -> Path:
     """A run of two epochs, four steps, that nothing stops."""
     code, output = finish(start(command(*arguments)))
     assert code == 0, output
@@ -192,16 +197,16 @@ def undisturbed(run: Path, *arguments: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quiet(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In the small regime, which is chosen for so few videos: negatives from the batch."""
-    run = tmp_path_factory.mktemp("quiet") / "run"
-    return undisturbed(run, cache_path, run)
+    run = tmp_path_factory.mktemp("reference") / "run"
+    return reference_run(run, cache_path, run)
 
 
 @pytest.fixture(scope="module")
-def quiet_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("queue") / "run"
-    return undisturbed(run, cache_path, run, "--regime", "paper")
+    return reference_run(run, cache_path, run, "--regime", "paper")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    quiet = request.getfixturevalue("quiet" if regime == "small" else "quiet_with_queue")
+    reference = request.getfixturevalue("reference" if regime == "small" else "reference_with_queue")
     run, chosen = tmp_path / "run", ["--regime", regime]
     process = start(command(cache_path, run, *chosen))
     wait_for_steps(run, steps, process)
@@ -228,37 +233,41 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     assert len(losses(run)) < 4
     ended, output = finish(start(command(cache_path, run, *chosen)))
     assert ended == 0, output
-    assert losses(run) == losses(quiet)
-    found, expected = weights(run), weights(quiet)
+    assert losses(run) == losses(reference)
+    found, expected = weights(run), weights(reference)
     assert ("queue" in found) == (regime == "paper")
     assert found.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
-def test_loader_workers_change_nothing(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+def test_loader_workers_change_nothing(reference: Path, cache_path: Path, tmp_path: Path) -> None:
     code, output = finish(
         start([*command(cache_path, tmp_path / "run"), "--loader-workers", "0", "--checkpoint-minutes", "9"])
     )
     assert code == 0, output
-    assert losses(tmp_path / "run") == losses(quiet)
+    assert losses(tmp_path / "run") == losses(reference)
 
 
-def test_a_finished_run_is_told_to_be_done(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
-    before, done = weights(quiet), losses(quiet)
-    code, output = finish(start(command(cache_path, quiet)))
+def test_a_finished_run_is_reported_as_done(
+    reference: Path, cache_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    before, done = weights(reference), losses(reference)
+    code, output = finish(start(command(cache_path, reference)))
     assert code == 0 and "4 of 4 steps done" in output
-    assert losses(quiet) == done
-    assert all(torch.equal(a, b) for a, b in zip(weights(quiet).values(), before.values(), strict=True))
+    assert losses(reference) == done
+    assert all(torch.equal(a, b) for a, b in zip(weights(reference).values(), before.values(), strict=True))
 
 
-def test_other_settings_are_refused_by_name(quiet: Path, cache_path: Path, train_cli: Callable[..., Result]) -> None:
-    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 2, "--lr", 0.01, "--out", quiet)
+def test_other_settings_are_refused_by_name(
+    reference: Path, cache_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--epochs", 2, "--lr", 0.01, "--out", reference)
     assert result.exit_code == 2
     assert "lr is 0.001 there, 0.01 here" in result.output
 
 
-def test_a_full_disk_at_a_checkpoint_is_told_and_the_last_one_stays(
-    cache_path: Path, quiet: Path, tmp_path: Path
+def test_a_full_disk_at_a_checkpoint_is_reported_and_the_last_one_stays(
+    cache_path: Path, reference: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     process = start(command(cache_path, run))
@@ -275,12 +284,12 @@ def test_a_full_disk_at_a_checkpoint_is_told_and_the_last_one_stays(
     assert [p.name for p in run.iterdir() if "attempt" in p.name] == []
     code, output = finish(start(command(cache_path, run)))
     assert code == 0, output
-    assert losses(run) == losses(quiet)
+    assert losses(run) == losses(reference)
 
 
-def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(reference: Path, cache_path: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(quiet, run)
+    shutil.copytree(reference, run)
     torch.save({"state_dict": {}}, run / "checkpoint.pt")
     code, output = finish(start(command(cache_path, run)))
     assert code == 2
@@ -289,10 +298,10 @@ def test_a_checkpoint_of_another_run_is_refused(quiet: Path, cache_path: Path, t
 
 def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    rows = [StepRecord(n, 1, n / 3, 0.1, 0.5, 0.2, 1e-3, 2.5, 0.0) for n in range(1, 6)]
-    reader = StepReader(path, StepRecord)
+    rows = [TrainingStep(n, 1, n / 3, 0.1, 0.5, 0.2, 1e-3, 2.5, 0.0) for n in range(1, 6)]
+    reader = StepReader(path, TrainingStep)
     assert reader.new() == []
-    metrics = StepLog(path, StepRecord, 0)
+    metrics = StepLog(path, TrainingStep, 0)
     for row in rows[:2]:
         metrics.add(row)
     assert reader.new() == rows[:2]
@@ -300,7 +309,7 @@ def test_metrics_are_read_as_they_are_written(tmp_path: Path) -> None:
         file.write("3,1,0.5")  # killed in the middle of a line
     assert reader.new() == []
     assert read_metrics(path) == rows[:2]
-    again = StepLog(path, StepRecord, 1)  # goes on from a checkpoint at step 1
+    again = StepLog(path, TrainingStep, 1)  # goes on from a checkpoint at step 1
     again.add(rows[1])
     assert reader.new() == rows[:2]
     assert read_metrics(path) == rows[:2]

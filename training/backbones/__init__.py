@@ -10,11 +10,11 @@ BACKBONES: dict[str, type[nn.Module]] = {"r3d18": R3D18, "s3d": S3D, "r2d3d18": 
 
 
 def build_backbone(name: str) -> nn.Module:
-    """A backbone with fresh weights: videos (N, 3, T, H, W) float -> features (N, C, T', H', W').
+    """Build a backbone with fresh weights: videos (N, 3, T, H, W) float -> features (N, C, T', H', W').
 
     name: "r3d18" (C = 512, the last layer is res4), "s3d" (C = 1024, block5), or "r2d3d18" (C = 256, layer4 before its
-    last ReLU; its batch norm has no running statistics, see R2D3D18). C is its attribute `feature_size`.
-    Raises ValueError for another name.
+    last ReLU; its batch norm has no running statistics). C is the attribute `feature_size`. Raises ValueError for
+    another name.
     """
     if name not in BACKBONES:
         raise ValueError(f"a backbone is one of {', '.join(BACKBONES)}, not {name!r}")

@@ -1,4 +1,4 @@
-"""Weights of a backbone out of whatever checkpoint holds them, and into files. Nothing that is read is executed."""
+"""Weights of a backbone, read from any checkpoint that holds them, and written. Nothing that is read is executed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,21 +11,21 @@ from s2vc.training.backbones import BACKBONES, build_backbone
 
 ENCODER_PREFIX = "encoder_q.0."
 
-# Where a backbone lies in a state dict: in the published pre-training code, in its linear probe, in a file of its own.
+# A backbone lies under these in the published pre-training code, in its linear probe, and in a file of its own.
 PREFIXES = (ENCODER_PREFIX, "base_q.", "backbone.", "")
 
 
 class WrongBackbone(UserError):
-    """A checkpoint that is one, but not of this backbone."""
+    """Says that a checkpoint is one, but of another backbone."""
 
 
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """A file of torch.save, as a dict of tensors and plain values; raises UserError for anything else."""
+    """Read a file of torch.save, as a dict of tensors and plain values. Raises UserError for anything else."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except Exception as error:  # whatever a stranger's bytes can make a reader of archives raise
+    except Exception as error:  # A stranger's bytes can make a reader of archives raise anything.
         raise UserError(f"{path} is damaged, or no checkpoint of plain tensors; anything else is not opened") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
@@ -33,11 +33,11 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
 
 def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
-    """The state dict of backbone `name` in a checkpoint, key for key what `build_backbone(name)` has.
+    """Read the state dict of backbone `name` from a checkpoint, key for key what `build_backbone(name)` has.
 
-    Read are a run of ours, a published pre-training checkpoint (`encoder_q.0.*` or `base_q.*` under `state_dict`, with
-    or without `module.`), Hara's R3D-18 (its classifier is left out), and a plain state dict.
-    Raises UserError where the file is something else, or holds another backbone.
+    The file may be a run of ours, a published pre-training checkpoint (`encoder_q.0.*` or `base_q.*` under
+    `state_dict`, with or without `module.`), Hara's R3D-18 (its classifier is left out), or a plain state dict. Raises
+    UserError where it is something else, or holds another backbone.
     """
     content = read_checkpoint(path)
     state = content.get("state_dict", content)
@@ -55,10 +55,8 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:
-    """Name and state dict of the backbone in a checkpoint, or in a run's folder; `name` where a certain one is meant.
-
-    Raises UserError where there is none.
-    """
+    """Find name and state dict of the backbone in a checkpoint, or in a run's folder; `name` asks for a certain one.
+    Raises UserError where there is none."""
     file = path / "checkpoint.pt" if path.is_dir() else path
     if name:
         return name, read_backbone(file, name)
@@ -71,14 +69,14 @@ def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, T
 
 
 def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | None:
-    """The backbone under the first prefix at which all of it is there, in its shapes."""
+    """Take the backbone under the first prefix at which all of it is there, in its shapes."""
     with torch.device("meta"):
         expected = build_backbone(name).state_dict()
     for prefix in PREFIXES:
         found = {}
         for key, value in expected.items():
             tensor = tensors.get(prefix + key)
-            if tensor is None and key.endswith("num_batches_tracked"):  # older than torch 0.4.1
+            if tensor is None and key.endswith("num_batches_tracked"):  # Torch before 0.4.1 has none.
                 tensor = torch.zeros((), dtype=value.dtype)
             if tensor is None or tensor.shape != value.shape:
                 break
@@ -89,5 +87,5 @@ def _extract(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor] | No
 
 
 def published_format(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """A backbone's state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
+    """Arrange a state dict as the published code's evaluation reads it: `{"state_dict": {"encoder_q.0.*": …}}`."""
     return {"state_dict": {ENCODER_PREFIX + key: value for key, value in state.items()}}

@@ -4,19 +4,17 @@ import torch
 from torch import Tensor, nn
 
 BLOCK_LENGTH = 5
-"""Frames of a block, as pre-trained."""
+"""Blocks had this many frames in pre-training."""
 
 
 def batch_norm(width: int) -> nn.BatchNorm3d:
-    """By the batch's own statistics always, in evaluation mode as well: nothing is remembered."""
+    """Build batch norm that always takes the batch's own statistics, in evaluation mode as well; it remembers none."""
     return nn.BatchNorm3d(width, track_running_stats=False)
 
 
 class Block(nn.Module):
-    """Two convolutions over space (1x3x3) or over space and time (3x3x3), and the way around them.
-
-    stride: over all that the convolutions are over. final: the sum is handed on before its ReLU.
-    """
+    """Joins two convolutions over space (1x3x3) or over space and time (3x3x3) with a shortcut around them.
+    stride: holds along all axes that the convolutions cover. final: the sum is returned before its ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, over_time: bool, final: bool = False):
         super().__init__()
@@ -41,15 +39,15 @@ class Block(nn.Module):
 
 
 class R2D3D18(nn.Module):
-    """Videos (N, 3, T, H, W) -> features (N, 256, T/4, H/32, W/32), each rounded up, before the last ReLU.
+    """Turns videos (N, 3, T, H, W) into features (N, 256, T/4, H/32, W/32), each rounded up, before the last ReLU.
 
     A clip of several blocks (T a multiple of block_length) is seen block by block, each by itself, as in pre-training
     and in the published classifier: (N, 256, blocks * block_length/4, H/32, W/32), rounded up before it is multiplied.
     Any other clip is seen whole.
 
     Batch norm takes the statistics of all that is given together, whatever the mode, so that features depend on the
-    other clips of a batch. In evaluation they must not: there, statistics of training videos are measured once and
-    then hold for every clip (s2vc.eval.batch_statistics).
+    other clips of a batch. In evaluation they must not: there, statistics of training videos are measured once and then
+    hold for every clip (s2vc.eval.batch_statistics).
     """
 
     feature_size = 256

@@ -8,7 +8,7 @@ def _conv3x3x3(inputs: int, outputs: int, stride: int) -> nn.Conv3d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3x3 convolutions and the way around them."""
+    """Joins two 3x3x3 convolutions with a shortcut around them."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -29,7 +29,7 @@ class BasicBlock(nn.Module):
 
 
 class R3D18(nn.Module):
-    """Videos (N, 3, T, H, W) -> features (N, 512, T/16, H/32, W/32), each rounded up."""
+    """Turns videos (N, 3, T, H, W) into features (N, 512, T/16, H/32, W/32), each rounded up."""
 
     feature_size = 512
 

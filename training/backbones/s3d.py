@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class BasicConv3d(nn.Module):
-    """A 1x1x1 convolution with batch norm."""
+    """Applies a 1x1x1 convolution with batch norm."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -18,7 +18,7 @@ class BasicConv3d(nn.Module):
 
 
 class STConv3d(nn.Module):
-    """A convolution over space, then one over time, each with batch norm."""
+    """Applies a convolution over space, then one over time, each with batch norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
         super().__init__()
@@ -35,7 +35,7 @@ class STConv3d(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Four branches side by side. widths: of branch 0, of both convolutions of branches 1 and 2, of branch 3."""
+    """Joins four parallel branches. widths: of branch 0, of both convolutions of branches 1 and 2, of branch 3."""
 
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]):
         super().__init__()
@@ -50,10 +50,8 @@ class Mixed(nn.Module):
 
 
 class S3D(nn.Module):
-    """Videos (N, 3, T, H, W) -> features (N, 1024, T/8, H/32, W/32): halved, rounding up but the last time, then down.
-
-    The published modules hold each layer twice, by its own name and in its block, and so do its checkpoints.
-    """
+    """Turns videos (N, 3, T, H, W) into features (N, 1024, T/8, H/32, W/32): each halving rounds up, the last one down.
+    The published modules hold each layer twice, by its own name and in its block, and so do its checkpoints."""
 
     feature_size = 1024
 

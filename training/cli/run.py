@@ -12,18 +12,18 @@ from rich.console import Console
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
 from s2vc.pipeline.device import choose_device
-from s2vc.training.cli.session import train_shown
-from s2vc.training.prepare import start
+from s2vc.training.cli.session import train_with_progress
+from s2vc.training.prepare import prepare_run
 from s2vc.training.regimes import REGIMES, SMALL
-from s2vc.training.settings import PRESETS, Settings, read_settings_file
+from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
 
 
 def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: an option for each field of Settings but those named; what is not given is None."""
+    """Decorate a command with an option for each field of TrainingSettings but those named; None is not given."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        kinds = typing.get_type_hints(Settings)
-        for item in reversed(dataclasses.fields(Settings)):
+        kinds = typing.get_type_hints(TrainingSettings)
+        for item in reversed(dataclasses.fields(TrainingSettings)):
             if item.name not in without:
                 command = _option(item, kinds[item.name])(command)
         return command
@@ -31,23 +31,34 @@ def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callabl
     return decorate
 
 
+def settings_layers(preset: str | None, config: Path | None, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Order what a command line says of settings: a preset, a file over it, and the options that were given over both.
+
+    Raises UserError for a file that cannot be read.
+    """
+    flags = {k: v for k, v in given.items() if v is not None and v != ()}
+    return [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
+
+
 def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     name, choices = "--" + item.name.replace("_", "-"), item.metadata["choices"]
-    told = item.metadata["help"]
-    default, small = _shown(item.default), REGIMES[SMALL].get(item.name)
+    help_text = item.metadata["help"]
+    default, small = _as_text(item.default), REGIMES[SMALL].get(item.name)
     if default and kind is not bool:
-        told += f"  [default: {default}]" if small is None else f"  [default: {default}; regime small: {_shown(small)}]"
+        help_text += (
+            f"  [default: {default}]" if small is None else f"  [default: {default}; regime small: {_as_text(small)}]"
+        )
     if kind is bool:
-        return click.option(name, is_flag=True, default=None, help=told)
+        return click.option(name, is_flag=True, default=None, help=help_text)
     if typing.get_origin(kind) is tuple:
         types = typing.get_args(kind)
         if types[-1] is Ellipsis:
-            return click.option(name, type=types[0], multiple=True, help=told)
-        return click.option(name, type=types, default=None, help=told, metavar="LO HI")
-    return click.option(name, type=click.Choice(choices) if choices else kind, default=None, help=told)
+            return click.option(name, type=types[0], multiple=True, help=help_text)
+        return click.option(name, type=types, default=None, help=help_text, metavar="LO HI")
+    return click.option(name, type=click.Choice(choices) if choices else kind, default=None, help=help_text)
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -75,10 +86,8 @@ def run_command(
     the same settings and --out, it goes on where it was stopped.
     """
     console = Console()
-    flags = {k: v for k, v in given.items() if v is not None and v != ()}
-    layers = [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
-    layers.append({"cache": cache})
-    chosen = choose_device(device)
-    run = start(layers, out, chosen)
-    if not train_shown(run, chosen, console, ray_address):
+    layers = [*settings_layers(preset, config, given), {"cache": cache}]
+    torch_device = choose_device(device)
+    run = prepare_run(layers, out, torch_device)
+    if not train_with_progress(run, torch_device, console, ray_address):
         raise Exit(EXIT_INTERRUPTED)

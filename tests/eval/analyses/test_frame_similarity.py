@@ -12,16 +12,16 @@ from scipy.spatial import distance
 from s2vc.eval.analyses.frame_similarity import (
     ALL_VIDEOS,
     COMPARISONS,
-    Compared,
-    Groups,
+    FrameVectors,
     Pair,
+    VideoGroups,
     choose_groups,
-    compare,
     cosines,
     draw_pairs,
     group_means,
-    left_out,
-    overall,
+    mean_over_groups,
+    pair_cosines,
+    undefined_comparisons,
 )
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
@@ -31,7 +31,9 @@ from s2vc.pipeline.flow.model import LATENTS
 from s2vc.pipeline.reporting import no_progress
 from tests.eval.conftest import Evaluate
 
-GROUPS = Groups({"a": np.array([0, 2, 5]), "b": np.array([1, 4]), "c": np.array([3])}, np.array([9, 1, 4, 7, 2, 30]))
+GROUPS = VideoGroups(
+    {"a": np.array([0, 2, 5]), "b": np.array([1, 4]), "c": np.array([3])}, np.array([9, 1, 4, 7, 2, 30])
+)
 
 
 def test_cosines_are_those_of_scipy() -> None:
@@ -64,26 +66,32 @@ def test_pairs_are_of_the_videos_that_a_comparison_means() -> None:
 
 
 def test_what_cannot_be_compared_is_named() -> None:
-    assert left_out(GROUPS) == {}
-    assert set(left_out(Groups({"a": np.array([0, 1])}, GROUPS.frames))) == {"inter-class"}
-    assert set(left_out(Groups({"a": np.array([0])}, GROUPS.frames))) == {"inter-class", "intra-class"}
-    assert set(left_out(Groups({ALL_VIDEOS: np.array([0, 1])}, GROUPS.frames))) == {"inter-class", "intra-class"}
+    assert undefined_comparisons(GROUPS) == {}
+    assert set(undefined_comparisons(VideoGroups({"a": np.array([0, 1])}, GROUPS.frames))) == {"inter-class"}
+    assert set(undefined_comparisons(VideoGroups({"a": np.array([0])}, GROUPS.frames))) == {
+        "inter-class",
+        "intra-class",
+    }
+    assert set(undefined_comparisons(VideoGroups({ALL_VIDEOS: np.array([0, 1])}, GROUPS.frames))) == {
+        "inter-class",
+        "intra-class",
+    }
 
 
 def test_static_latents_are_zeroed_and_as_many_at_random(labelled_cache: Path) -> None:
     cache = Cache(labelled_cache)
     video = cache.index["video_id"].iloc[3]
     alpha = float(np.median(cache.std(video)))
-    compared = Compared(cache, alpha, seed=0)
-    z, z_p, control = compared.vectors((3, 7))
+    vectors = FrameVectors(cache, alpha, seed=0)
+    z, z_p, control = vectors.of_frame((3, 7))
     np.testing.assert_array_equal(z, cache.latents(video)[7].astype(np.float32))
     static = cache.std(video) < np.float32(alpha)
     np.testing.assert_array_equal(z_p, np.where(static, 0, z))
-    kept, drawn = compared.masks(3)
+    kept, drawn = vectors.masks(3)
     assert kept.sum() == drawn.sum() == (~static).sum()
-    assert not np.array_equal(kept, drawn) and not np.array_equal(drawn, Compared(cache, alpha, 1).masks(3)[1])
+    assert not np.array_equal(kept, drawn) and not np.array_equal(drawn, FrameVectors(cache, alpha, 1).masks(3)[1])
     np.testing.assert_array_equal(control, np.where(drawn, z, 0))
-    assert compared.mean_kept([Pair("intra-video", "c0", (3, 0), (3, 1))]) == pytest.approx((~static).mean())
+    assert vectors.mean_kept([Pair("intra-video", "c0", (3, 0), (3, 1))]) == pytest.approx((~static).mean())
 
 
 def test_similarity_of_latents_that_are_known(labelled_cache: Path, tmp_path: Path) -> None:
@@ -98,8 +106,8 @@ def test_similarity_of_latents_that_are_known(labelled_cache: Path, tmp_path: Pa
         writer.finish(std, np.zeros((10, HISTOGRAM_BINS), np.int64))
     pairs = [Pair("intra-class", "c0", (0, 4), (1, 9)), Pair("intra-video", "c0", (0, 4), (0, 5))]
     with no_progress(1) as advance:
-        found = compare(Compared(cache, 0.5, 0), pairs, advance)
-        nothing = compare(Compared(cache, 5.0, 0), pairs, advance)
+        found = pair_cosines(FrameVectors(cache, 0.5, 0), pairs, advance)
+        nothing = pair_cosines(FrameVectors(cache, 5.0, 0), pairs, advance)
     # The control keeps 2 of 12288 latents: all four that are not zero are gone, so that nothing can be said.
     assert np.isnan(found).all()
     std[:, 4:] = 1  # now 2 of 12288 are static, and the control hardly touches anything
@@ -108,12 +116,12 @@ def test_similarity_of_latents_that_are_known(labelled_cache: Path, tmp_path: Pa
         writer.append(z)
         writer.finish(std, np.zeros((10, HISTOGRAM_BINS), np.int64))
     with no_progress(1) as advance:
-        found = compare(Compared(cache, 0.5, 0), pairs, advance)
+        found = pair_cosines(FrameVectors(cache, 0.5, 0), pairs, advance)
     np.testing.assert_allclose(found, [[10 / 11, 0, 10 / 11], [1, 1, 1]], atol=1e-12)
     assert np.isnan(nothing).all() and group_means(pairs, nothing) == {}
     means = group_means(pairs * 2, np.concatenate([found, nothing]))
     assert means["intra-class"]["c0"] == pytest.approx([10 / 11, 0, 10 / 11])
-    assert overall(means)["intra_class_z"] == pytest.approx(10 / 11)
+    assert mean_over_groups(means)["intra_class_z"] == pytest.approx(10 / 11)
 
 
 def test_classes_are_drawn_by_seed(cache_path: Path) -> None:
@@ -165,26 +173,26 @@ def test_without_labels_adjacent_frames_alone_are_compared(
     assert set(numbers["per_class"]) == {"intra-video"} and "inter_class_z" not in numbers
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("similarity", cache, "--pairs", 3, "--out", tmp_path / "out", *arguments)
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "alpha 100 keeps no latent" in told(labelled_cache, "--alpha", 100)
+    assert "alpha 100 keeps no latent" in error_line(labelled_cache, "--alpha", 100)
     cache = changed(labelled_cache, tmp_path, "mp4,1,c1", "mp4,,c1")
-    assert "5 of 10 videos have no label, first 10.mp4" in told(cache)
+    assert "5 of 10 videos have no label, first 10.mp4" in error_line(cache)
     shutil.rmtree(cache / "receipts" / "encode")
-    assert "has no latents" in told(cache)
+    assert "has no latents" in error_line(cache)
     index = cache / "index.csv"
     index.write_text(index.read_text().replace(",20,ok,", ",0,failed,broken"))
-    assert "no video of" in told(cache) and "has frames" in told(cache)
+    assert "no video of" in error_line(cache) and "has frames" in error_line(cache)
 
 
-def test_a_damaged_latent_is_told(labelled_cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_latent_is_reported(labelled_cache: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     cache = Cache(tmp_path / "cache")
     shutil.rmtree(cache.layout.latents(0) / "z" / "c")
     with pytest.raises(UserError, match="s2vc-prep verify"):
-        Compared(cache, 0.5, 0).vectors((0, 0))
+        FrameVectors(cache, 0.5, 0).of_frame((0, 0))

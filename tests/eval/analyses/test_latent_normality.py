@@ -14,11 +14,11 @@ from s2vc.eval.analyses.latent_normality import (
     NORMAL,
     PIXELS,
     STATIC_LATENTS,
-    Findings,
+    NormalityResult,
     Series,
     draw_series,
     fit_normal,
-    standardised,
+    standardise,
 )
 from s2vc.pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
@@ -70,11 +70,11 @@ def test_series_of_any_scale_are_alike() -> None:
     values = np.random.default_rng(0).gamma(3, size=80)
     one, other = fit_normal(values, 0), fit_normal(1e-3 * values - 7, 0)
     assert (one.mse, one.published_p) == pytest.approx((other.mse, other.published_p))
-    assert standardised(values).std(ddof=1) == pytest.approx(1) and abs(standardised(values).mean()) < 1e-12
+    assert standardise(values).std(ddof=1) == pytest.approx(1) and abs(standardise(values).mean()) < 1e-12
 
 
 def test_constant_series_are_counted_and_not_tested() -> None:
-    tested = Findings()
+    tested = NormalityResult()
     assert tested.add(Series(PIXELS, "v", 4, np.full(20, 0.25)), 0) is None
     assert tested.numbers == {"series": 1, "constant": 1}
     assert tested.add(Series(PIXELS, "v", 5, np.arange(20.0)), 0) is not None
@@ -110,15 +110,15 @@ def test_the_command_writes_numbers_and_a_figure(evaluate: Evaluate, labelled_ca
     assert Image.open(path.with_suffix(".png")).size[0] > 400
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("normality", cache, "--out", tmp_path / "out", *arguments)
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "no latent of the 10 videos has an STD below alpha 0" in told(labelled_cache, "--alpha", 0)
+    assert "no latent of the 10 videos has an STD below alpha 0" in error_line(labelled_cache, "--alpha", 0)
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",20,ok,", ",15,ok,"))
-    assert "16 frames or more; the longest has 15" in told(tmp_path / "cache")
+    assert "16 frames or more; the longest has 15" in error_line(tmp_path / "cache")

@@ -10,8 +10,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from s2vc.eval.analyses.moving_pixels import EXAMPLES, class_means, examples, moving_share, moving_shares
-from s2vc.eval.analyses.optical_flow import MOVING, STILL, optical_flow, speeds
+from s2vc.eval.analyses.moving_pixels import (
+    EXAMPLE_QUANTILES,
+    choose_examples,
+    class_means,
+    moving_share,
+    moving_shares,
+)
+from s2vc.eval.analyses.optical_flow import MOVING_SPEED, STILL_SPEED, optical_flow, speeds
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import encode_jpegs
 from s2vc.pipeline.reporting import no_progress
@@ -81,7 +87,7 @@ def test_pairs_are_taken_one_of_so_many_and_pieces_make_no_difference(labelled_c
 def test_between_a_frame_and_itself_there_is_no_motion() -> None:
     for frame in (textured(128, 171), np.random.default_rng(0).integers(0, 256, (128, 171, 3)).astype(np.uint8)):
         (speed,) = speeds(np.stack([frame, frame]))
-        assert speed.max() < STILL < MOVING
+        assert speed.max() < STILL_SPEED < MOVING_SPEED
 
 
 def test_threads_make_no_difference(labelled_cache: Path) -> None:
@@ -95,10 +101,10 @@ def test_threads_make_no_difference(labelled_cache: Path) -> None:
 
 def test_examples_are_from_the_stillest_to_the_liveliest(labelled_cache: Path) -> None:
     cache, rows = Cache(labelled_cache), np.arange(10)
-    found = examples(cache, rows, np.linspace(1, 0, 10), 0.5)
-    assert [e.share for e in found] == sorted(e.share for e in found) and len(found) == len(EXAMPLES)
+    found = choose_examples(cache, rows, np.linspace(1, 0, 10), 0.5)
+    assert [e.share for e in found] == sorted(e.share for e in found) and len(found) == len(EXAMPLE_QUANTILES)
     np.testing.assert_array_equal(found[0].frame, cache.frames(found[0].video_id)[9])  # of 20
-    assert len(examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
+    assert len(choose_examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
 
 
 def test_means_are_per_class() -> None:
@@ -127,19 +133,19 @@ def test_without_labels_there_are_no_classes(evaluate: Evaluate, cache_path: Pat
     assert json.loads(next((tmp_path / "out").glob("*.json")).read_text())["per_class"] == {}
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, cache_path: Path, tmp_path: Path) -> None:
-    def told(cache: Path) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, cache_path: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path) -> str:
         result = evaluate("motion", cache, "--out", tmp_path / "out")
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "nothing" in told(tmp_path / "nothing")
+    assert "nothing" in error_line(tmp_path / "nothing")
     shutil.copytree(cache_path, tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").iterdir():
         path.unlink()
-    assert "s2vc-prep verify" in told(tmp_path / "cache")
+    assert "s2vc-prep verify" in error_line(tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     for frames in (40, 21, 33, 9):
         index.write_text(index.read_text().replace(f",{frames},ok,", ",1,ok,"))
-    assert "2 frames or more; the longest has 1" in told(tmp_path / "cache")
+    assert "2 frames or more; the longest has 1" in error_line(tmp_path / "cache")

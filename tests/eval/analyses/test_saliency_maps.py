@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from s2vc.eval.analyses.optical_flow import STILL, speeds
+from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
 from s2vc.eval.analyses.saliency_maps import (
-    MOST_WINDOWS,
-    Saliency,
+    MAX_WINDOWS,
+    VideoSaliency,
     correlations,
     energy,
-    look,
-    with_other_flows,
-    with_own_flow,
+    other_flow_correlation,
+    own_flow_correlation,
+    video_saliency,
 )
 from s2vc.eval.view import StoredWindows, View
 from s2vc.manifests.errors import UserError
@@ -58,27 +58,29 @@ def test_the_control_is_the_flow_of_every_other_video() -> None:
     rng = np.random.default_rng(0)
     none = np.zeros((0,), np.uint8)
     one, two, three = (
-        Saliency(name, rng.random((w, 2, 4, 4)), rng.random((w, 2, 4, 4)), none, none)
+        VideoSaliency(name, rng.random((w, 2, 4, 4)), rng.random((w, 2, 4, 4)), none, none)
         for name, w in (("one", 3), ("two", 3), ("three", 5))
     )
-    assert with_own_flow(one) == pytest.approx(correlations(one.energy, one.speed).mean())
+    assert own_flow_correlation(one) == pytest.approx(correlations(one.energy, one.speed).mean())
     expected = [correlations(one.energy, two.speed).mean(), correlations(one.energy, three.speed[[0, 2, 4]]).mean()]
-    assert with_other_flows(one, [one, two, three]) == pytest.approx(np.mean(expected))
-    assert np.isnan(with_other_flows(one, [one]))
+    assert other_flow_correlation(one, [one, two, three]) == pytest.approx(np.mean(expected))
+    assert np.isnan(other_flow_correlation(one, [one]))
     still = replace(one, speed=np.zeros_like(one.speed))
-    assert np.isnan(with_own_flow(still)) and with_own_flow(replace(one, speed=2 * one.energy + 1)) == pytest.approx(1)
+    assert np.isnan(own_flow_correlation(still)) and own_flow_correlation(
+        replace(one, speed=2 * one.energy + 1)
+    ) == pytest.approx(1)
 
 
 def test_what_is_seen_of_a_video(cache_path: Path) -> None:
     cache, view = Cache(cache_path), View(63, 8)  # the centre of 72 x 98 is 63 pixels wide: no resizing
-    seen = look(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
+    seen = video_saliency(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
     frames = cache.frames(str(cache.index["video_id"].iloc[0]))
-    starts = np.arange(0, 33, 4)[np.linspace(0, 8, MOST_WINDOWS).round().astype(int)]  # of 40 frames
-    assert seen.energy.shape == seen.speed.shape == (MOST_WINDOWS, 2, 3, 3)
+    starts = np.arange(0, 33, 4)[np.linspace(0, 8, MAX_WINDOWS).round().astype(int)]  # of 40 frames
+    assert seen.energy.shape == seen.speed.shape == (MAX_WINDOWS, 2, 3, 3)
     start = starts[seen.middle]
     np.testing.assert_array_equal(seen.clip, frames[start : start + 8, 4:67, 18:81])
     expected = np.stack(list(speeds(frames[start : start + 8])))[:, 4:67, 18:81]
-    expected = np.where(expected < STILL, 0, expected)
+    expected = np.where(expected < STILL_SPEED, 0, expected)
     np.testing.assert_allclose(seen.clip_speed, expected, atol=1e-6)
     pixels = (seen.clip / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     corner = pixels[:4, :16, :16].mean(axis=(0, 1, 2))
@@ -90,7 +92,7 @@ def test_what_is_seen_of_a_video(cache_path: Path) -> None:
 def test_a_map_of_one_cell_is_refused(cache_path: Path) -> None:
     cache, view = Cache(cache_path), View(31, 8)
     with pytest.raises(UserError, match="single cell"):
-        look(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
+        video_saliency(cache, StoredWindows(cache, np.array([0]), view), 0, Cells(), view, torch.device("cpu"))
 
 
 SMALL = ["--size", 64, "--frames", 8]
@@ -121,19 +123,19 @@ def test_all_videos_are_drawn_from_on_demand(evaluate: Evaluate, cache_path: Pat
     assert "1 videos have no correlation" in result.output
 
 
-def test_mistakes_are_told_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
-    def told(cache: Path, *arguments: object) -> str:
+def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    def error_line(cache: Path, *arguments: object) -> str:
         result = evaluate("saliency", cache, "random", *SMALL, *arguments, "--out", tmp_path / "out")
         assert result.exit_code == 2, result.output
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "no split 'split9'" in told(labelled_cache, "--split", "split9")
-    assert "single cell" in told(labelled_cache, "--size", 32)
+    assert "no split 'split9'" in error_line(labelled_cache, "--split", "split9")
+    assert "single cell" in error_line(labelled_cache, "--size", 32)
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",test,", ",train,"))
-    assert "no test videos" in told(tmp_path / "cache")
+    assert "no test videos" in error_line(tmp_path / "cache")
     for path in (tmp_path / "cache" / "frames").iterdir():
         path.unlink()
-    assert "s2vc-prep verify" in told(tmp_path / "cache", "--split", "all")
+    assert "s2vc-prep verify" in error_line(tmp_path / "cache", "--split", "all")

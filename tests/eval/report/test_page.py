@@ -20,13 +20,13 @@ from s2vc.eval.paper import TABLES, PaperRow, PaperTable
 from s2vc.eval.report import pictures
 from s2vc.eval.report.comparison import OTHER_WORK, dataset_of, differences
 from s2vc.eval.report.page import write_report
-from s2vc.eval.report.recorded import Result, read_results
-from s2vc.eval.results import describe, save_result
+from s2vc.eval.report.result_files import Result, read_results
+from s2vc.eval.results import describe_result, save_result
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.prepare import with_regime
 from s2vc.training.regimes import REGIMES
-from s2vc.training.settings import Settings, merge, settings_text, with_defaults_filled
+from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settings, settings_yaml
 from tests.eval.conftest import Evaluate
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -73,7 +73,7 @@ def train_cli() -> Callable[..., CliResult]:
 
 def saved(folder: Path, cache: Path, checkpoint: str = "random", task: str = "retrieval", **more: Any) -> Path:
     """A result of the task as an evaluation writes it; more: what it says of itself, and floats, its numbers."""
-    described = describe(task, Cache(cache), "split1", checkpoint=checkpoint, backbone="s3d", size=32, frames=8)
+    described = describe_result(task, Cache(cache), "split1", checkpoint=checkpoint, backbone="s3d", size=32, frames=8)
     numbers = {k: v for k, v in more.items() if isinstance(v, float)} or {"recall@1": 0.4321, "recall@5": 0.75}
     described |= {k: v for k, v in more.items() if not isinstance(v, float | dict | list)}
     return save_result(folder, described, numbers, {k: v for k, v in more.items() if isinstance(v, dict | list)})
@@ -83,8 +83,8 @@ def written_run(folder: Path, done: int = 0, **chosen: Any) -> Path:
     """A run's folder with the paper's settings where they are not chosen otherwise; done: epochs, of one step each."""
     defaults = {"head": "linear", "key_augment": "full", "split": "split1", "queue": "2048", "cache": "/data/ucf101"}
     folder.mkdir(parents=True)
-    settings = with_defaults_filled(merge(defaults, chosen))
-    (folder / "settings.yaml").write_text(settings_text(settings))
+    settings = fill_defaults(merge_settings(defaults, chosen))
+    (folder / "settings.yaml").write_text(settings_yaml(settings))
     if done:
         rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, done + 1)]
         (folder / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
@@ -117,8 +117,8 @@ def test_a_run_shows_settings_progress_metrics_and_curves(trained: Path, evaluat
     page = Page(tmp_path / "r.html")
     assert "step 6 of 6, epoch 3 of 3, finished" in page.text
     differing, same = page.text.split("settings as by default")
-    for told in ("backbone s3d r3d18", "clip_length 8 32", "size 32 128", "epochs 3 500", "alpha 0.5 –"):
-        assert told in differing
+    for message in ("backbone s3d r3d18", "clip_length 8 32", "size 32 128", "epochs 3 500", "alpha 0.5 –"):
+        assert message in differing
     assert "temperature 0.07" in same and "temperature" not in differing
     drawn = base64.b64encode((trained / "curves.png").read_bytes()).decode()
     assert f"data:image/png;base64,{drawn}" in page.html
@@ -138,8 +138,8 @@ def test_a_run_of_the_small_regime_is_shown_against_the_papers(tmp_path: Path) -
     run = written_run(tmp_path / "run", done=3, alpha=[0.5], regime="small", queue="auto", **REGIMES["small"])
     report = write_report([run], tmp_path / "r.html")
     differing, _ = Page(tmp_path / "r.html").text.split("settings as by default")
-    for told in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
-        assert told in differing
+    for message in ("regime small paper", "negatives batch queue", "momentum 0.99 0.999", "schedule cosine step"):
+        assert message in differing
     assert report.pictures.count == 1  # curves, with chance within a batch
 
 
@@ -276,7 +276,7 @@ def damaged_sweep(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "told"),
+    ("prepare", "message"),
     [
         (lambda folder: None, "has nothing to report"),
         (lambda folder: folder.rmdir(), "there is no folder"),
@@ -291,8 +291,8 @@ def damaged_sweep(folder: Path) -> None:
         (damaged_sweep, "sweep.csv is damaged"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    prepare: Callable[[Path], None], told: str, evaluate: Evaluate, tmp_path: Path
+def test_mistakes_are_reported_in_one_line(
+    prepare: Callable[[Path], None], message: str, evaluate: Evaluate, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -300,15 +300,15 @@ def test_mistakes_are_told_in_one_line(
     result = evaluate("report", folder, "--out", tmp_path / "r.html")
     assert result.exit_code == 2, result.output
     (line,) = result.output.splitlines()
-    assert line.startswith("s2vc-eval: ") and told in line
+    assert line.startswith("s2vc-eval: ") and message in line
     assert not (tmp_path / "r.html").exists()
 
 
-def test_a_page_that_cannot_be_written_is_told(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_reported(evaluate: Evaluate, tmp_path: Path) -> None:
     run = written_run(tmp_path / "run", method="moco")
-    for out, told in ((tmp_path, "is a folder"), (run / "settings.yaml" / "r.html", "cannot be written")):
+    for out, message in ((tmp_path, "is a folder"), (run / "settings.yaml" / "r.html", "cannot be written")):
         result = evaluate("report", run, "--out", out)
-        assert result.exit_code == 2 and told in result.output and len(result.output.splitlines()) == 1
+        assert result.exit_code == 2 and message in result.output and len(result.output.splitlines()) == 1
 
 
 # --- beside the paper
@@ -357,7 +357,7 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"size": 32}, "size 32 here, 112 in the paper"),
         ({"frames": 8}, "frames 8 here, 16 in the paper"),
@@ -371,14 +371,14 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
     ],
 )
 def test_what_differs_in_the_evaluation_is_said(
-    change: dict[str, Any], told: str, as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     result = read_one(tmp_path / "r", as_the_paper | change)
-    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [told]
+    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [message]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"head": "mlp"}, "head mlp here, linear in the paper"),
         ({"key_augment": "crop"}, "key augmentation crop here, full in the paper"),
@@ -392,21 +392,21 @@ def test_what_differs_in_the_evaluation_is_said(
     ],
 )
 def test_what_differs_in_the_pre_training_is_said(
-    change: dict[str, Any], told: str, as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     own = {"method": "s2vc", "variant": ["alpha0.5-zero-clip16"]} | change
     run = written_run(tmp_path / "other", own.get("epochs", 500), **own)
     said = {k: v for k, v in change.items() if k in ("head", "key_augment", "epochs")}
     result = read_one(tmp_path / "r", as_the_paper | said | {"checkpoint": str(run)})
-    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [told]
+    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [message]
 
 
 def test_a_run_that_is_not_done_has_the_epochs_that_are(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
     own = {"method": "s2vc", "variant": ["alpha0.5-zero-clip16"]}
-    for done, told in ((33, "epochs 33 here, 500 in the paper"), (0, "epochs not recorded")):
+    for done, message in ((33, "epochs 33 here, 500 in the paper"), (0, "epochs not recorded")):
         run = written_run(tmp_path / str(done), done, **own)
         result = read_one(tmp_path / "r", as_the_paper | {"checkpoint": str(run)})
-        assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [f"pre-training {told}"]
+        assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == [f"pre-training {message}"]
 
 
 def test_the_flow_in_the_loop_is_the_paper_s_method(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
@@ -428,8 +428,8 @@ def dpc_as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
     chosen = {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "split": "split1"}
     run = tmp_path / "dpc"
     run.mkdir()
-    settings = with_defaults_filled(merge({"cache": "/data/ucf101"}, chosen))
-    (run / "settings.yaml").write_text(settings_text(settings))
+    settings = fill_defaults(merge_settings({"cache": "/data/ucf101"}, chosen))
+    (run / "settings.yaml").write_text(settings_yaml(settings))
     rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, 301)]
     (run / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
     return {
@@ -455,7 +455,7 @@ def test_dpc_stands_beside_the_supplement_s_rows(dpc_as_the_paper: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"blocks": 6}, "blocks of a clip 6 here, 8 in the paper"),
         ({"predicted": 1}, "predicted blocks 1 here, 3 in the paper"),
@@ -464,13 +464,15 @@ def test_dpc_stands_beside_the_supplement_s_rows(dpc_as_the_paper: dict[str, Any
     ],
 )
 def test_what_differs_in_dpc_is_said(
-    change: dict[str, Any], told: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
+    change: dict[str, Any], message: str, dpc_as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
     run = Path(str(dpc_as_the_paper["checkpoint"]))
-    settings = merge({"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change)
-    (run / "settings.yaml").write_text(settings_text(with_defaults_filled(settings)))
+    settings = merge_settings(
+        {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change
+    )
+    (run / "settings.yaml").write_text(settings_yaml(fill_defaults(settings)))
     result = read_one(tmp_path / "r", dpc_as_the_paper)
-    assert told in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
+    assert message in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
 
 
 def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str, Any], tmp_path: Path) -> None:
@@ -483,7 +485,7 @@ def test_a_run_of_dpc_is_shown_against_dpc_s_defaults(dpc_as_the_paper: dict[str
 def test_a_run_of_dpc_in_the_small_regime_is_shown_against_its_own(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "settings.yaml").write_text(settings_text(with_regime([{"method": "dpc", "regime": "small"}], 720)))
+    (run / "settings.yaml").write_text(settings_yaml(with_regime([{"method": "dpc", "regime": "small"}], 720)))
     (run / "metrics.csv").write_text("step,epoch,loss\n1,1,1.0,0.5,0.5,0.5,0.001,9.0,0.0\n")
     report = write_report([run], tmp_path / "r.html")
     differing, same = Page(tmp_path / "r.html").text.split("settings as by default")
@@ -516,17 +518,17 @@ def test_rows_of_ours_are_bold_only_beside_such_of_the_same_settings(
         ("kinetics400_cache", "k400"), ("ucf101-subset", None), ("my-ucf101", None), ("clips", None), ("", None),
     ],
 )  # fmt: skip
-def test_a_dataset_is_told_by_the_whole_name_only(cache: str, dataset: str | None) -> None:
+def test_a_dataset_is_recognised_by_the_whole_name_only(cache: str, dataset: str | None) -> None:
     assert dataset_of(cache) == dataset
 
 
 def test_the_paper_s_own_rows_have_settings_that_exist() -> None:
-    fields = {f.name for f in dataclasses.fields(Settings)} | {"dataset"}
+    fields = {f.name for f in dataclasses.fields(TrainingSettings)} | {"dataset"}
     for table in TABLES:
         for row in table.rows:
             assert len(row.values) == len(table.metrics)
-            if row.ours:
-                assert set(paper.pretrained(row)) <= fields
+            if row.pretraining:
+                assert set(paper.pretraining_settings(row)) <= fields
                 assert row.net in BACKBONES
 
 

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from s2vc.eval.sweep.cost import planned
-from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished
-from s2vc.eval.sweep.run import Share, share_out
+from s2vc.eval.sweep.cost import plan_run
+from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished_trials
+from s2vc.eval.sweep.run import TrialResources, share_resources
 from s2vc.eval.sweep.table import main_numbers, markdown, plot_curve, summary
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -44,33 +44,33 @@ def test_every_arm_runs_with_every_seed_and_the_baseline_first() -> None:
 def test_a_trial_is_finished_when_each_task_is_evaluated(tmp_path: Path) -> None:
     folder, trials = SweepFolder(tmp_path), plan_trials([], seeds=2)
     folder.write_numbers(trials[0], {"retrieval": {"recall@1": 0.5}})
-    assert unfinished(folder, trials, ["retrieval"]) == [trials[1]]
-    assert unfinished(folder, trials, ["retrieval", "linear"]) == trials
+    assert unfinished_trials(folder, trials, ["retrieval"]) == [trials[1]]
+    assert unfinished_trials(folder, trials, ["retrieval", "linear"]) == trials
 
 
 @pytest.mark.parametrize(
     ("nodes", "gpus", "trials", "asked", "expected"),
     [
-        ([2], 0, 9, None, Share(1, 0, 2)),
-        ([2], 0, 1, None, Share(2, 0, 1)),
-        ([64], 8, 30, None, Share(8, 1, 8)),
-        ([64], 8, 3, None, Share(21, 1, 3)),
-        ([16], 0, 30, 4, Share(4, 0, 4)),
-        ([4], 8, 30, None, Share(1, 1, 4)),
-        ([16, 16, 16], 0, 2, None, Share(16, 0, 2)),  # not 24, which no machine has
-        ([6, 6], 0, 9, 4, Share(4, 0, 2)),
+        ([2], 0, 9, None, TrialResources(1, 0, 2)),
+        ([2], 0, 1, None, TrialResources(2, 0, 1)),
+        ([64], 8, 30, None, TrialResources(8, 1, 8)),
+        ([64], 8, 3, None, TrialResources(21, 1, 3)),
+        ([16], 0, 30, 4, TrialResources(4, 0, 4)),
+        ([4], 8, 30, None, TrialResources(1, 1, 4)),
+        ([16, 16, 16], 0, 2, None, TrialResources(16, 0, 2)),  # not 24, which no machine has
+        ([6, 6], 0, 9, 4, TrialResources(4, 0, 2)),
     ],
 )
 def test_trials_are_packed_on_gpus_or_cores(
-    nodes: list[int], gpus: int, trials: int, asked: int | None, expected: Share
+    nodes: list[int], gpus: int, trials: int, asked: int | None, expected: TrialResources
 ) -> None:
-    assert share_out(nodes, gpus, trials, asked) == expected
-    assert expected.cpus * expected.at_once <= sum(nodes)
+    assert share_resources(nodes, gpus, trials, asked) == expected
+    assert expected.cpus * expected.parallel_trials <= sum(nodes)
 
 
 def test_a_trial_larger_than_any_machine_is_refused() -> None:
     with pytest.raises(UserError, match="a trial of 3 CPUs does not fit: the largest machine has 2"):
-        share_out([2, 2], 0, 4, 3)
+        share_resources([2, 2], 0, 4, 3)
 
 
 def made_up() -> pd.DataFrame:
@@ -97,8 +97,8 @@ def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path)
     assert means.loc[HALF.name, f"{gain} ±"] == pytest.approx(0.1 / np.sqrt(3))  # of 0.1, 0.2 and 0.0
     assert means.loc[SOME.name, gain] == pytest.approx(-0.05)  # over the two seeds that both have
     assert means.loc[SOME.name, "seeds"] == 2
-    told = markdown(summary(made_up()))
-    assert "40.0 ± 5.8 | +10.0 ± 5.8" in told and "## linear" in told and "18.0 %" in told
+    message = markdown(summary(made_up()))
+    assert "40.0 ± 5.8 | +10.0 ± 5.8" in message and "## linear" in message and "18.0 %" in message
     assert main_numbers(summary(made_up())) == [number, "linear/top1"]
     plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
     assert Image.open(tmp_path / "c.png").size[0] > 800
@@ -122,7 +122,7 @@ def test_one_regime_is_chosen_for_all_arms(layers: list[dict[str, Any]], regime:
         for videos in (6, 100_000):
             settings = with_regime([trial.settings(shared)], videos)
             assert {name: getattr(settings, name) for name in expected} == expected
-    assert planned(example_settings(shared))[1] == 6
+    assert plan_run(example_settings(shared))[1] == 6
     assert {"regime", "negatives", "momentum", "schedule"} <= shared.keys()
 
 
@@ -210,7 +210,7 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "say how much to suppress"),
         (["--alphas", "0.5,x"], "is no list such as"),
@@ -220,13 +220,13 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
         (["--alphas", "0.5", "--size", "8"], "size is 32 pixels or more"),
     ],
 )
-def test_mistakes_are_told_before_anything_starts(
-    labelled_cache: Path, tmp_path: Path, arguments: list[str], told: str
+def test_mistakes_are_reported_before_anything_starts(
+    labelled_cache: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     from s2vc.eval.cli.sweep import main
 
     done = CliRunner().invoke(main, [str(labelled_cache), "--out", str(tmp_path / "s"), *arguments])
-    assert done.exit_code == 2 and told in done.output, done.output
+    assert done.exit_code == 2 and message in done.output, done.output
     assert not (tmp_path / "s").exists()
 
 

@@ -3,12 +3,12 @@ import os
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.found import Disk, find_listed, write_missing
+from s2vc.manifests.on_disk import FolderFiles, find_listed, write_missing
 from s2vc.manifests.table import build_table, read_manifest, write_manifest
 
 
 def find(place, *listed, **columns):
-    return find_listed(build_table({"video_id": list(listed), **columns}), Disk(place.videos))
+    return find_listed(build_table({"video_id": list(listed), **columns}), FolderFiles(place.videos))
 
 
 def reasons(reading):
@@ -25,7 +25,7 @@ def test_videos_on_disk_are_kept_sorted_with_what_the_list_says(place):
     assert reading.notes == []
 
 
-def test_missing_videos_are_counted_and_told_apart_with_the_rest_of_their_row(place):
+def test_missing_videos_are_counted_and_distinguished_with_the_rest_of_their_row(place):
     place.put("a/1.mp4")
     reading = find(place, "a/1.mp4", "a/2.mp4", "no/3.mp4", class_name=["A", "A", "B"], split1=["train"] * 3)
     assert reading.table["video_id"].tolist() == ["a/1.mp4"]
@@ -82,8 +82,8 @@ def test_a_listed_path_never_leads_out_of_the_root(place, listed):
     assert reading.table["video_id"].tolist() == ["there.mp4"]
     assert reasons(reading) == {listed: "leaves the root"}
     assert reading.notes == ["1 of 2 listed videos leave the root"]
-    assert Disk(place.videos).find(listed) is None
-    assert not Disk(place.videos).has_files(".." if listed.startswith("..") else listed.rpartition("/")[0])
+    assert FolderFiles(place.videos).find(listed) is None
+    assert not FolderFiles(place.videos).has_files(".." if listed.startswith("..") else listed.rpartition("/")[0])
 
 
 def test_two_listed_names_of_one_file_make_one_row_of_the_exact_name(place):
@@ -119,7 +119,7 @@ def test_a_root_that_is_no_folder_is_an_error(place):
     place.put("x.mp4")
     for root in (place.videos / "nothing", place.videos / "x.mp4"):
         with pytest.raises(UserError, match="no folder"):
-            Disk(root)
+            FolderFiles(root)
 
 
 @pytest.mark.parametrize("name", ["ucf.csv", "ucf.parquet"])

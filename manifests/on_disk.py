@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.table import write_whole
+from s2vc.manifests.table import write_atomically
 
-# In the order in which they are preferred where one stem is there under several.
+# Where one stem is there under several, they are preferred in this order.
 VIDEO_EXTENSIONS = (
     ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv",
 )  # fmt: skip
@@ -21,21 +21,17 @@ NOT_ON_DISK, LEAVES_ROOT, SAME_FILE = "not on disk", "leaves the root", "same fi
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader found: the table; a table of what it had to leave out, with a column `reason`; and notes.
-
-    Of a missing video video_id is its name in the list. The notes are for the user, a sentence each.
-    """
+    """Holds what a reader found: the table; a table of what it had to leave out, with a column `reason`; and notes.
+    The video_id of a missing video is its name in the list. The notes are for the user, a sentence each."""
 
     table: pd.DataFrame
     missing: pd.DataFrame
     notes: list[str]
 
 
-class Disk:
-    """The files under a root, each folder scanned once, when it is first asked for.
-
-    No path leads it outside the root, but for links that the user put there. Raises UserError for no folder.
-    """
+class FolderFiles:
+    """Finds files under a root, where each folder is scanned once, when it is first asked for.
+    No path leads outside the root, but for links that the user put there. Raises UserError where root is no folder."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -44,10 +40,8 @@ class Disk:
         self._files: dict[str, dict[str, str]] = {}
 
     def find(self, path: str) -> str | None:
-        """The path of that file, or else of a video beside it with the same stem; None where there is none.
-
-        Raises UserError where a folder is there but cannot be read.
-        """
+        """Find the path of that file, or else of a video beside it with the same stem; None where there is none.
+        Raises UserError where a folder is there but cannot be read."""
         if leaves_root(path):
             return None
         folder, name = posixpath.split(posixpath.normpath(path))
@@ -57,27 +51,24 @@ class Disk:
         return posixpath.join(folder, found) if found else None
 
     def has_files(self, folder: str) -> bool:
-        """Whether the folder is there and holds files."""
+        """Say whether the folder is there and holds files."""
         return not leaves_root(folder) and bool(self._scan(posixpath.normpath(folder) if folder else ""))
 
     def _scan(self, folder: str) -> dict[str, str]:
-        """File names by themselves and by `/stem`."""
+        """Map file names to themselves, and `/stem` to a file name."""
         if folder not in self._files:
             names = _file_names(self.root / folder)
-            # Of several with one stem the last one put in stays: the one whose ending is preferred.
+            # Of several with one stem the last one put in stays, whose ending is preferred.
             ranked = sorted((name for name in names if is_video(name)), key=_preference, reverse=True)
             stems = {"/" + video_stem(name): name for name in ranked}
             self._files[folder] = {name: name for name in names} | stems
         return self._files[folder]
 
 
-def find_listed(listed: pd.DataFrame, disk: Disk, places: Iterable[Iterable[str]] | None = None) -> Reading:
+def find_listed(listed: pd.DataFrame, disk: FolderFiles, places: Iterable[Iterable[str]] | None = None) -> Reading:
     """Keep the listed videos that are on disk, under the names they have there, sorted by video_id.
-
-    places: for each row the paths to look at, in order; without it the row's own path. Of rows that come to
-    one file the one that lists it by its very name is kept, else the first. Raises UserError for nothing
-    found.
-    """
+    places: for each row the paths to look at, in order; without it the row's own path. Of rows that come to one file
+    the one that lists it by its very name is kept, else the first. Raises UserError where nothing is found."""
     paths = listed["path"].tolist()
     tried = ([path] for path in paths) if places is None else places
     found = [_first_found(disk, path, at) for path, at in zip(paths, tried, strict=True)]
@@ -100,34 +91,32 @@ def find_listed(listed: pd.DataFrame, disk: Disk, places: Iterable[Iterable[str]
 
 def write_missing(missing: pd.DataFrame, manifest: Path) -> Path | None:
     """Write Reading.missing beside a manifest, as MANIFEST.missing.csv; gives the file, or None for no rows.
-
-    With no rows the file of an earlier run is removed: it would tell of videos that are there now.
-    """
+    With no rows the file of an earlier run is removed: it would name videos that are there now."""
     path = manifest.with_name(f"{manifest.stem}.missing.csv")
     if missing.empty:
         path.unlink(missing_ok=True)
         return None
-    write_whole(path, missing.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(path, missing.to_csv(index=False, lineterminator="\n").encode())
     return path
 
 
 def is_video(name: str) -> bool:
-    """Whether a file name has the ending of a video."""
+    """Say whether a file name has the ending of a video."""
     return name.lower().endswith(VIDEO_EXTENSIONS)
 
 
 def video_stem(name: str) -> str:
-    """A file name without the ending of a video; the whole name where it has none."""
+    """Cut the ending of a video off a file name, where it has one."""
     return name.rpartition(".")[0] if is_video(name) else name
 
 
 def leaves_root(path: str) -> bool:
-    """Whether a path from a list could point outside the root it is relative to."""
+    """Say whether a path from a list could point outside the root it is relative to."""
     return path.startswith("/") or ".." in path.split("/")
 
 
-def _first_found(disk: Disk, listed: str, places: Iterable[str]) -> str | None:
-    if leaves_root(listed):  # wherever else it might be: the list is not to be trusted there
+def _first_found(disk: FolderFiles, listed: str, places: Iterable[str]) -> str | None:
+    if leaves_root(listed):  # Such a list is not to be trusted.
         return None
     return next((found for path in places if (found := disk.find(path))), None)
 
@@ -139,17 +128,17 @@ def _reason(path: str, found: str | None) -> str:
 
 
 def _notes(listed: int, reasons: list[str], renamed: int) -> list[str]:
-    told = {
+    counts = {
         f"of {listed} listed videos are not on disk": reasons.count(NOT_ON_DISK),
         f"of {listed} listed videos leave the root": reasons.count(LEAVES_ROOT),
         f"of {listed} listed videos are the same file as another one": reasons.count(SAME_FILE),
         f"of {listed} listed videos have another name on disk (folder or ending)": renamed,
     }
-    return [f"{number} {what}" for what, number in told.items() if number]
+    return [f"{number} {what}" for what, number in counts.items() if number]
 
 
 def _file_names(folder: Path) -> list[str]:
-    """Sorted names of the files in a folder, none for no folder. A link counts as what it points at."""
+    """List the files in a folder, sorted; none for no folder. A link counts as what it points at."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if _is_file(entry))
@@ -161,7 +150,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    # isfile, because is_file raises for a link that goes in circles
+    # DirEntry.is_file would raise for a link that goes in circles.
     return os.path.isfile(entry) if entry.is_symlink() else entry.is_file()
 
 

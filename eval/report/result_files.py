@@ -5,29 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.report.runs import epochs_done, run_records, run_settings
+from s2vc.eval.report.runs import epochs_done, read_run_settings, read_run_steps
 from s2vc.eval.results import TABLE, read_table
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage import files
 from s2vc.training.run_folder import RunFolder
-from s2vc.training.settings import Settings
+from s2vc.training.settings import TrainingSettings
 
 DESCRIPTION = (
     "result", "task", "cache", "split", "stored", "checkpoint", "backbone", "size", "frames", "frame_step", "eval_seed",
     "method", "head", "key_augment", "alpha", "variant", "epochs", "seed",
 )  # fmt: skip
-"""What every result says of itself (eval.results.describe, eval.subject.KNOWN); the rest is the task's own."""
+"""Every result says this of itself (describe_result, ORIGIN_SETTINGS); the rest is the task's own."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """mark: R1, R2, … over the page. content: its JSON. trained: the settings of the run that made its backbone, None
-    where that run is not at hand; epochs_done: of it, None where that is not known."""
+    """Holds one result. mark: R1, R2, … over the page. content: its JSON. training_settings: of the run that made its
+    backbone, None where that run is not at hand. epochs_done: of it, None where that is not known."""
 
     mark: str
     folder: Path
     content: dict[str, Any]
-    trained: Settings | None = None
+    training_settings: TrainingSettings | None = None
     epochs_done: int | None = None
 
     @property
@@ -36,16 +36,17 @@ class Result:
 
     @property
     def figure(self) -> Path:
+        """Give the path of its figure, which may not be there."""
         return self.folder / f"{self.content['result']}.png"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Measured: they are floats, where what describes a task is text and whole numbers."""
+        """Select what was measured: floats, where what describes a task is text and whole numbers."""
         return {k: v for k, v in self.content.items() if isinstance(v, float) and k not in DESCRIPTION}
 
     @property
     def description(self) -> dict[str, Any]:
-        """All that says how it came about."""
+        """Select all that says how it came about."""
         return {
             k: v
             for k, v in self.content.items()
@@ -54,7 +55,7 @@ class Result:
 
     @property
     def per_class(self) -> list[tuple[str, float | None]]:
-        """A share by class, where the task has one; None of a class without test videos."""
+        """Give a share by class, where the task has one; None of a class without test videos."""
         found = self.content.get("per_class")
         if not isinstance(found, dict) or not all(isinstance(v, float | None) for v in found.values()):
             return []
@@ -62,10 +63,8 @@ class Result:
 
 
 def read_results(folder: Path, first: int) -> list[Result]:
-    """The results that a folder's table lists, numbered from `first`.
-
-    Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there.
-    """
+    """Read the results that a folder's table lists, numbered from `first`.
+    Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there."""
     names = [str(name) for name in read_table(folder)["result"]]
     return [_read(folder, name, f"R{first + i}") for i, name in enumerate(names)]
 
@@ -81,21 +80,21 @@ def _read(folder: Path, name: str, mark: str) -> Result:
     if not isinstance(content, dict) or not isinstance(content.get("task"), str) or content.get("result") != name:
         raise UserError(f"{path} is damaged: it is no result named {name}")
     run = RunFolder(_run_of(content))
-    trained = _trained(run, content)
-    return Result(mark, folder, content, trained, epochs_done(run_records(run.root)) if trained else None)
+    trained = _training_settings(run, content)
+    return Result(mark, folder, content, trained, epochs_done(read_run_steps(run.root)) if trained else None)
 
 
 def _run_of(content: dict[str, Any]) -> Path:
-    """Where the run would be that a result's checkpoint is of."""
+    """Find where the run would be that a result's checkpoint is of."""
     path = Path(str(content.get("checkpoint", "")))
     return path if path.is_dir() else path.parent
 
 
-def _trained(run: RunFolder, content: dict[str, Any]) -> Settings | None:
-    """The run's settings, if they are there and agree with what the result says of it."""
+def _training_settings(run: RunFolder, content: dict[str, Any]) -> TrainingSettings | None:
+    """Read the run's settings, if they are there and agree with what the result says of it."""
     if not run.settings.is_file():
         return None
-    settings = run_settings(run.root)
+    settings = read_run_settings(run.root)
     said = {name: content[name] for name in ("method", "head", "key_augment", "epochs", "seed") if name in content}
     return settings if said and all(getattr(settings, name) == value for name, value in said.items()) else None
 

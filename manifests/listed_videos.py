@@ -6,39 +6,33 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import build_table
-from s2vc.manifests.text import read_lines, whole_number
+from s2vc.manifests.text import parse_whole_number, read_lines
 
-# How published data sets spell the roles of a split; those with several folders are looked at in this order.
-SPELLINGS = {
-    "train": ("train", "training"),
-    "val": ("val", "validate", "validation"),
-    "test": ("test", "testing"),
-}
-ROLES = {spelling: role for role, spellings in SPELLINGS.items() for spelling in spellings}
+# Published data sets spell the roles of a split so; folders are looked at in this order.
+ROLE_SPELLINGS = {"train": ("train", "training"), "val": ("val", "validate", "validation"), "test": ("test", "testing")}
+ROLES = {spelling: role for role, spellings in ROLE_SPELLINGS.items() for spelling in spellings}
 
 
-class Listing:
-    """Videos with their class and roles, gathered from lines of any number of files that may repeat them."""
+class ListedVideos:
+    """Gathers videos with their class and roles from lines of any number of files, which may repeat them."""
 
     def __init__(self) -> None:
         self._classes: dict[str, tuple[str, str]] = {}
         self._roles: dict[str, dict[str, str]] = {}
 
     def add(self, video_id: str, label: str, class_name: str, split: str, role: str, where: str) -> None:
-        """Take down what a line says of a video; split names a column. Raises UserError if lines disagree."""
+        """Record what a line says of a video; split names a column. Raises UserError where lines disagree."""
         earlier = self._classes.setdefault(video_id, (label, class_name))
         if earlier != (label, class_name):
-            now, then = (" ".join(told).strip() for told in ((label, class_name), earlier))
+            now, then = (" ".join(parts).strip() for parts in ((label, class_name), earlier))
             raise UserError(f"{where}: {video_id!r} has class {now} here and {then} in an earlier line")
         before = self._roles.setdefault(split, {}).setdefault(video_id, role)
         if before != role:
             raise UserError(f"{where}: {video_id!r} is {role} of {split} here and {before} in an earlier line")
 
     def table(self, number_classes: bool = False) -> pd.DataFrame:
-        """One row per video, sorted by id; number_classes: labels from the sorted class names, not the lines.
-
-        Raises UserError where no line was added.
-        """
+        """Make one row per video, sorted by id. number_classes: labels come from the sorted class names, not the lines.
+        Raises UserError where no line was added."""
         ids = sorted(self._classes)
         if not ids:
             raise UserError("the lists name no video")
@@ -51,18 +45,16 @@ class Listing:
 
 
 def read_class_names(path: Path) -> list[str]:
-    """Class names by label, from lines `NUMBER NAME` with numbers from 1 (as UCF101 has them), or bare names.
-
-    Raises UserError for a file without names, numbers that are not 1 to N in any order, and a repeated name.
-    """
+    """Read class names by label, from lines `NUMBER NAME` with numbers from 1 (as UCF101 has them), or bare names.
+    Raises UserError for a file without names, numbers that are not 1 to N in any order, and a repeated name."""
     lines = list(read_lines(path))
     if not lines:
         raise UserError(f"{path} names no class")
-    numbered = whole_number(lines[0][1].split(" ")[0]) is not None
+    numbered = parse_whole_number(lines[0][1].split(" ")[0]) is not None
     numbers: dict[str, int] = {}
     for place, (where, line) in enumerate(lines, 1):
         first, _, rest = line.partition(" ")
-        number, name = (whole_number(first), rest.strip(" ")) if numbered else (place, line)
+        number, name = (parse_whole_number(first), rest.strip(" ")) if numbered else (place, line)
         if number is None or not 1 <= number <= len(lines) or not name:
             raise UserError(f"{where}: {line!r} is not NUMBER NAME with a number from 1 to {len(lines)}")
         if name in numbers:

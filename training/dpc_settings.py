@@ -1,4 +1,4 @@
-"""The methods whose clips are blocks, dpc and dpc-s2vc (training.dpc): their settings, and what is refused of them."""
+"""Settings of the methods dpc and dpc-s2vc (training.dpc), whose clips consist of blocks, and what is refused."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,41 +7,39 @@ from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.regimes import PAPER
 
 if TYPE_CHECKING:
-    from s2vc.training.settings import Settings
+    from s2vc.training.settings import TrainingSettings
 
-BLOCK_METHODS = ("dpc", "dpc-s2vc")
+DPC_METHODS = ("dpc", "dpc-s2vc")
 
-BLOCKS_ONLY = ("blocks", "block_length", "predicted", "preserved")
-"""Settings that belong to them."""
+DPC_SETTINGS = ("blocks", "block_length", "predicted", "preserved")
+"""No other method takes these settings."""
 
-PAIRS_ONLY = ("head", "dim", "pair", "key_augment", "jitter")
-"""Settings that mean nothing to them: there is one clip, augmented in DPC's own way, and no embedding."""
+PAIR_SETTINGS = ("head", "dim", "pair", "key_augment", "jitter")
+"""These mean nothing to DPC, which has one clip, augmented in its own way, and no embedding."""
 
 DPC_BACKBONE = "r2d3d18"
 
 DPC_DEFAULTS: dict[str, Any] = {
     "regime": PAPER,
     "backbone": DPC_BACKBONE,
-    "epochs": 300,  # the supplement's, on UCF101
-    "schedule": "constant",  # the published code never changes its learning rate
+    "epochs": 300,  # The supplement trains so long on UCF101.
+    "schedule": "constant",  # The published code never changes its learning rate.
     "warmup_epochs": 0,
 }
-"""Where they differ from the other methods': DPC's paper regime."""
+"""These differ from the defaults of the other methods: they are DPC's paper regime."""
 
 
-def defaults_of(method: object) -> dict[str, Any]:
-    """Settings that a method has instead of the general defaults."""
-    return DPC_DEFAULTS if method in BLOCK_METHODS else {}
+def method_defaults(method: object) -> dict[str, Any]:
+    """Give the settings that a method has instead of the general defaults."""
+    return DPC_DEFAULTS if method in DPC_METHODS else {}
 
 
-def check_blocks(settings: "Settings", shortest: int) -> None:
+def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """Raise UserError for blocks that make no clip, and for settings that the method does not have.
-
-    shortest: frames of a clip that the backbone takes.
-    """
-    of_blocks = settings.method in BLOCK_METHODS
-    for name in PAIRS_ONLY if of_blocks else BLOCKS_ONLY:
-        if is_given(settings, name):
+    shortest: the fewest frames of a clip that the backbone takes."""
+    of_blocks = settings.method in DPC_METHODS
+    for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
+        if is_not_default(settings, name):
             raise UserError(f"{name} {'means nothing to' if of_blocks else 'belongs to'} --method dpc")
     if not of_blocks:
         return
@@ -54,12 +52,12 @@ def check_blocks(settings: "Settings", shortest: int) -> None:
         raise UserError(f"blocks times block_length is {shortest} to {MAX_CLIP} frames, not {frames}")
     if settings.clip_length not in (0, frames):
         raise UserError(f"clip_length of {settings.blocks} blocks of {settings.block_length} frames is {frames}")
-    if settings.method == "dpc" and is_given(settings, "preserved"):
+    if settings.method == "dpc" and is_not_default(settings, "preserved"):
         raise UserError("preserved belongs to --method dpc-s2vc")
     if not 0 < settings.preserved <= 1:
         raise UserError(f"preserved lies in 0 to 1, above 0, not {settings.preserved}")
 
 
-def is_given(settings: "Settings", name: str) -> bool:
-    """Whether a setting is another than by default."""
+def is_not_default(settings: "TrainingSettings", name: str) -> bool:
+    """Say whether a setting differs from its default."""
     return bool(getattr(settings, name) != type(settings).__dataclass_fields__[name].default)

@@ -1,4 +1,4 @@
-"""What there is to report in folders: runs, results, sweeps and pictures, told by the files that make them."""
+"""What there is to report in folders: runs, results, sweeps and pictures, recognised by the files that make them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from s2vc.pipeline.storage.files import ATTEMPT
 RUN, SWEEP = "settings.yaml", "sweep.csv"
 PICTURES = (".png", ".gif", ".jpg", ".jpeg")
 
-DEPTH = 2
-"""Folders below a given one that are looked into: those of SWEEP/runs/NAME."""
+MAX_DEPTH = 2
+"""So many levels of folders below a given one are looked into: those of SWEEP/runs/NAME."""
 
-UNSEEN = ("features", "tensorboard")
-"""Folders that hold much and nothing to show."""
+SKIPPED_FOLDERS = ("features", "tensorboard")
+"""These hold much and nothing to show."""
 
 
 @dataclass
-class Found:
-    """Folders, each once, in the order they were given and by name below."""
+class ReportFolders:
+    """Holds folders, each once, in the order they were given and by name below."""
 
     runs: list[Path] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
@@ -29,22 +29,23 @@ class Found:
 
     @property
     def count(self) -> int:
+        """Count the folders and pictures."""
         return len(self.runs) + len(self.results) + len(self.sweeps) + len(self.pictures)
 
 
-def find(folders: Sequence[Path]) -> Found:
+def find_report_folders(folders: Sequence[Path]) -> ReportFolders:
     """Look through folders. Raises UserError for one that is not there, or has nothing to report."""
-    found = Found()
+    found = ReportFolders()
     seen: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"there is no folder {folder}")
         before = found.count
         already = folder.resolve() in seen
-        for place in _folders(folder, DEPTH):
+        for place in _folders(folder, MAX_DEPTH):
             if place.resolve() not in seen:
                 seen.add(place.resolve())
-                _look(place, found)
+                _collect(place, found)
         if found.count == before and not already:
             raise UserError(
                 f"{folder} has nothing to report: no {RUN} of a run, no {TABLE}, no {SWEEP} and no pictures"
@@ -56,11 +57,11 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
     yield folder
     if depth:
         for child in _listed(folder):
-            if child.is_dir() and child.name not in UNSEEN:
+            if child.is_dir() and child.name not in SKIPPED_FOLDERS:
                 yield from _folders(child, depth - 1)
 
 
-def _look(place: Path, found: Found) -> None:
+def _collect(place: Path, found: ReportFolders) -> None:
     if (place / RUN).is_file():
         found.runs.append(place)
     if (place / TABLE).is_file():

@@ -1,0 +1,20 @@
+"""How damaged data of a cache is reported, by everything that reads a cache."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.reader import UNREADABLE
+
+
+@contextmanager
+def damage_as_user_error(what: str, layout: Layout) -> Iterator[None]:
+    """Raise UserError, with the command that checks the cache, where the block finds that its data is damaged.
+
+    what: names what is read, as the beginning of the sentence, such as "a stored clip of VIDEO".
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(f"{what} cannot be read ({error}): run `s2vc-prep verify {layout}`") from error
