@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
-from s2vc.pipeline.reporting import no_progress
+from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
 from s2vc.training.loader import batches_of, data_loader
 

@@ -54,17 +54,6 @@ class View:
         return {"centre": 1, "ten": 10, "augmented": self.draws}[self.crops]
 
 
-def window_count(rule: WindowRule, frames: int) -> int:
-    """Count the windows that `rule.windows(frames)` gives, without making them."""
-    assert rule.clip_length and rule.window_stride
-    span = (rule.clip_length - 1) * rule.frame_step + 1
-    if frames <= 0:
-        return 0
-    if frames <= span:
-        return 1
-    return -(-(frames - span) // rule.window_stride) + 1
-
-
 class StoredWindows(Dataset):
     """Map-style dataset: the windows of some videos of a cache, (frames, H, W, 3) uint8, in the order of its index.
     rows: of the index, (N,). offsets (index rows + 1,): row i has the items offsets[i] to offsets[i + 1]; rows that
@@ -74,7 +63,7 @@ class StoredWindows(Dataset):
         self._cache, self._view = cache, view
         frames = np.zeros(len(cache.index), np.int64)
         frames[rows] = cache.index["frames"].to_numpy()[rows]
-        self.offsets = np.concatenate([[0], np.cumsum([window_count(view.rule, int(n)) for n in frames])])
+        self.offsets = np.concatenate([[0], np.cumsum([view.rule.count(int(n)) for n in frames])])
         self._places = cache.index[["shard", "first_frame", "frames"]].to_numpy()
 
     def __len__(self) -> int:

@@ -137,6 +137,17 @@ def upsample(change: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(change, size=(height, width), mode="nearest")
 
 
+def add_change(video: Tensor, change: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Return V + upsample(change · scale), the last line of Algorithm 1, (B, 3, T, H, W), not clamped.
+
+    video: (B, 3, T, H, W) float32. change: (B, T, 3, 64, 64) float32. scale: one number, or (B,) float32.
+    """
+    height, width = video.shape[-2:]
+    large = upsample(change.flatten(0, 1), height, width).unflatten(0, change.shape[:2]).transpose(1, 2)
+    factor = torch.as_tensor(scale, dtype=video.dtype, device=video.device)
+    return torch.addcmul(video, large, factor.view(-1, 1, 1, 1, 1))
+
+
 @torch.no_grad()
 def motion_preserved(
     clip: Tensor, flow: Flow, alpha: float, strategy: str = "zero", seed: int = 0
@@ -153,7 +164,7 @@ def motion_preserved(
         raise ValueError(f"expected a clip of shape (B, 3, T, H, W), got {tuple(clip.shape)}")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
-    batch, _, _, height, width = clip.shape
+    batch = len(clip)
     frames = clip.transpose(1, 2).flatten(0, 1)
     x = small_frames(frames)
     values = (x.flatten(1) if strategy == "tfd" else flow.encode(x)[0]).unflatten(0, (batch, -1))
@@ -167,7 +178,7 @@ def motion_preserved(
         touched.append(suppressed.any())
     z_p = torch.cat(values_p)
     x_p = z_p.view_as(x) if strategy == "tfd" else flow.decode(z_p)
-    change = upsample(x_p.to(x) - x, height, width).unflatten(0, (batch, -1)).transpose(1, 2)
     # Encoding and decoding round, so a clip in which nothing was suppressed is returned as it came.
     keep = torch.stack(touched).to(clip.device)[:, None, None, None, None]
-    return torch.where(keep, clip + change, clip), std.to(clip.device)
+    changed = add_change(clip, (x_p.to(x) - x).unflatten(0, (batch, -1)))
+    return torch.where(keep, changed, clip), std.to(clip.device)

@@ -110,6 +110,10 @@ _NAME = re.compile(
 )
 
 
+EXAMPLE_ALPHAS = (0.1, 0.3, 0.5, 0.8)
+"""The alphas of the demo, of a preview where nothing is rendered yet, and of a comparison of flows."""
+
+
 def variants_named(names: Iterable[str]) -> list[Variant]:
     """Return the variants that have exactly these names, in their order; other names and spellings are skipped."""
     found = []

@@ -18,9 +18,9 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
-from s2vc.pipeline.static_cues import SMALL, upsample
+from s2vc.pipeline.static_cues import SMALL, add_change
 from s2vc.pipeline.variants import Variant
-from s2vc.pipeline.windows import WindowRule
+from s2vc.pipeline.windows import WindowRule, clip_span
 from s2vc.training.labels import LABEL
 from s2vc.training.selection import StoredVideo, check_variants, training_videos
 
@@ -44,10 +44,7 @@ def as_video(frames: Tensor) -> Tensor:
 def motion_preserved_video(clips: MotionClip) -> Tensor:
     """Turn a batch of motion-preserved clips into V_p (N, 3, L, H, W) float32, about [0, 1], not clamped (Algorithm
     1)."""
-    n, length, height, width, _ = clips.frames.shape
-    change = clips.correction.flatten(0, 1).permute(0, 3, 1, 2).float()
-    change = upsample(change, height, width).unflatten(0, (n, length)).transpose(1, 2)
-    return as_video(clips.frames).addcmul_(change, clips.scale.view(n, 1, 1, 1, 1).float())
+    return add_change(as_video(clips.frames), clips.correction.permute(0, 1, 4, 2, 3).float(), clips.scale)
 
 
 class ClipDataset(Dataset):
@@ -111,7 +108,7 @@ class ClipDataset(Dataset):
 
     def random_rows(self, video: StoredVideo, rng: np.random.Generator) -> np.ndarray:
         """Draw frame numbers in the video, (L,), of a clip that starts anywhere; a short video is padded."""
-        span = (self.clip_length - 1) * self.frame_step + 1
+        span = clip_span(self.clip_length, self.frame_step)
         if video.frames < span:
             return WindowRule("clip", self.clip_length, self.frame_step).windows(video.frames)[0]
         start = rng.integers(video.frames - span + 1)

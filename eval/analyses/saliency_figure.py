@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from s2vc.eval.analyses.saliency_maps import VideoSaliency
 from s2vc.eval.videos import short_id
+from s2vc.pipeline.preview.animation import common_palette, in_palette
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
 
@@ -25,8 +26,6 @@ OVERLAY_OPACITY = 0.55
 
 FRAME_MILLISECONDS = 120
 """A picture of an animation is shown so long, at a third of the pace of life: a window lasts half a second."""
-
-PALETTE_COLOURS = 255
 
 
 class SaliencyFigure:
@@ -62,10 +61,8 @@ class SaliencyFigure:
     def write_gif(self, path: Path) -> None:
         """Write all frames of each window, in a loop."""
         pictures = list(self._animated())
-        # All pictures have one palette, or still regions would flicker.
-        montage = Image.fromarray(np.concatenate([np.asarray(p) for p in pictures[:: max(1, len(pictures) // 3)]]))
-        palette = montage.quantize(PALETTE_COLOURS, Image.Quantize.MEDIANCUT)
-        indexed = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+        palette = common_palette(pictures[:: max(1, len(pictures) // 3)])
+        indexed = [in_palette(picture, palette) for picture in pictures]
         with files.attempt(path) as aside:
             indexed[0].save(aside, "GIF", save_all=True, append_images=indexed[1:], duration=FRAME_MILLISECONDS, loop=0)
 

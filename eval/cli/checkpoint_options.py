@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
@@ -15,6 +14,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.labels import LABEL
@@ -89,7 +89,7 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
             raise UserError(
                 f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
-        console = Console()
+        console = make_console()
         asked = Evaluation(opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label)
         command(asked, **own)
 

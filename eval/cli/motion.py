@@ -17,7 +17,7 @@ from s2vc.eval.videos import stored_rows
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import cache_argument
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.device import available_cpus
 from s2vc.training.labels import read_labels
 from s2vc.training.selection import ALL_ROWS
@@ -40,7 +40,7 @@ def motion_command(cache: Path | Layout, threshold: float, every: int, label: st
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked
     at, whatever their split.
     """
-    console, opened = Console(), Cache(cache)
+    console, opened = make_console(), Cache(cache)
     names = read_labels(opened, label).names
     rows = stored_rows(opened, 2)
     with progress("motion", len(rows), "videos", console) as advance:
@@ -59,7 +59,7 @@ def motion_command(cache: Path | Layout, threshold: float, every: int, label: st
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"{short} videos of a single frame are left out")
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
 
 
 def print_shares(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:

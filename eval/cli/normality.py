@@ -25,7 +25,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import cache_argument, threads_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.training.selection import ALL_ROWS
 
 TITLES = ("pixels", "static latents", "control")
@@ -47,7 +47,7 @@ def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int
     standardised values and the normal density. Tests: Kolmogorov-Smirnov as published, and Lilliefors', which allows
     for mean and STD being fitted. Independent normal numbers of the same lengths are the control.
     """
-    console, opened = Console(), Cache(cache)
+    console, opened = make_console(), Cache(cache)
     rows = encoded_rows(opened, MIN_FRAMES)
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(videos, len(rows)), replace=False))
     tested = {kind: NormalityResult() for kind in KINDS}
@@ -68,7 +68,7 @@ def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int
     path = save_result(out, description, numbers, {kind: tested[kind].records for kind in KINDS})
     plot_normality(shown, tested, path.with_suffix(".png"))
     print_tests(tested, f"{len(rows)} videos, alpha {alpha:g}; tests at {SIGNIFICANCE}", console)
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
 
 
 def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:

@@ -21,5 +21,5 @@ def print_classification(console: Console, path: Path, result: Classification) -
     if len(result.names) <= MAX_SHOWN_CLASSES:
         console.print(table)
     numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
-    console.print(f"{numbers} (chance {1 / len(result.names):.1%})", highlight=False)
-    console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}", highlight=False)
+    console.print(f"{numbers} (chance {1 / len(result.names):.1%})")
+    console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}")

@@ -30,8 +30,8 @@ def retrieval_command(evaluation: Evaluation, gallery: Path | Layout | None, per
     console = evaluation.console
     path, recall = retrieval(evaluation, Cache(gallery) if gallery else None, per)
     if len(recall) < len(KS):
-        console.print(f"k of {max(recall)} at most: the gallery has too few videos for more", highlight=False)
+        console.print(f"k of {max(recall)} at most: the gallery has too few videos for more")
     table = Table(*(f"R@{k}" for k in recall))
     table.add_row(*(f"{value:.1%}" for value in recall.values()))
     console.print(table)
-    console.print(f"{path}, {path.parent / TABLE}", highlight=False)
+    console.print(f"{path}, {path.parent / TABLE}")

@@ -54,7 +54,7 @@ def saliency_command(evaluation: Evaluation, videos: int, gif: bool) -> None:
     print_correlations(saliencies, own, control, console)
     if np.isnan(own).any():
         console.print(f"{int(np.isnan(own).sum())} videos have no correlation: nothing moves in them")
-    console.print(f"{path}, {', '.join(p.name for p in pictures)}, {evaluation.out / TABLE}", highlight=False)
+    console.print(f"{path}, {', '.join(p.name for p in pictures)}, {evaluation.out / TABLE}")
 
 
 def choose_rows(evaluation: Evaluation) -> tuple[str, np.ndarray]:

@@ -28,7 +28,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import cache_argument, threads_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.training.selection import ALL_ROWS
 
 
@@ -50,11 +50,11 @@ def similarity_command(
     Figs. 2 and 3), beside a control in which as many latents are zeroed at random. Without labels, adjacent frames
     alone. All videos are looked at, whatever their split.
     """
-    console, opened = Console(), Cache(cache)
+    console, opened = make_console(), Cache(cache)
     groups = choose_groups(opened, encoded_rows(opened), classes, seed, label)
     missing = undefined_comparisons(groups)
     for comparison, reason in missing.items():
-        console.print(f"{comparison} is left out: {reason}", highlight=False)
+        console.print(f"{comparison} is left out: {reason}")
     drawn = [p for c in COMPARISONS if c not in missing for p in draw_pairs(groups, c, pairs, seed)]
     if not drawn:
         raise UserError(f"no video of {cache} has two frames, and there is no other pair of frames to compare")
@@ -74,7 +74,7 @@ def similarity_command(
     if undefined:
         console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
     print_means(means, numbers, groups, title, console)
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}", highlight=False)
+    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
 
 
 def print_means(

@@ -60,7 +60,7 @@ def static_bias_command(
     )
     plot_gains(still, gains, correlations, path.with_suffix(".png"))
     _print_gains(evaluation, names, still, accuracy, gains, correlations)
-    evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}", highlight=False)
+    evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}")
 
 
 def _numbers(still: np.ndarray, accuracy: np.ndarray, correlations: dict[str, Correlation | None]) -> dict[str, float]:
@@ -95,4 +95,4 @@ def _print_gains(
             if found is None
             else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
         )
-        evaluation.console.print(f"{name}: {text}", highlight=False)
+        evaluation.console.print(f"{name}: {text}")

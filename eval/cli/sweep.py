@@ -36,7 +36,7 @@ from s2vc.pipeline.console.commands import OneCommand
 from s2vc.pipeline.console.endings import interruptible, stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
-from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.console.progress import clock, make_console, progress, size
 from s2vc.pipeline.console.run_jobs import run_render
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.device import choose_device
@@ -103,7 +103,7 @@ def main(
     Bytes and hours are printed first. What is missing is rendered. Stopped and run again, it goes on where it was. The
     options below --ray-address are those of `s2vc-train`, for all runs.
     """
-    console = Console()
+    console = make_console()
     for name, wanted, known in (("strategy", strategies, STRATEGIES), ("task", tasks, tuple(TASKS))):
         if wrong := [w for w in wanted if w not in known]:
             raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
@@ -115,7 +115,7 @@ def main(
     trials = plan_trials(variants, seeds)
     remaining = unfinished_trials(folder, trials, tasks)
     if not remaining:
-        console.print(f"{len(trials)} runs, all done before", highlight=False)
+        console.print(f"{len(trials)} runs, all done before")
         print_end(folder, trials, variants, {}, console)
         return
     folder.check(opened, shared)
@@ -152,10 +152,9 @@ def print_cost(
         f"{len(trials)} runs: {len(variants)} variants and MoCo, {len(trials) - len(remaining)} done before; "
         f"{resources.parallel_trials} at a time, each with {resources.cpus} CPUs"
         + (", 1 GPU" if resources.gpus else ""),
-        highlight=False,
     )
     resolved, videos, _ = plan_run(example_settings(shared))
-    console.print(describe_regime(resolved, videos, automatic=False), highlight=False)
+    console.print(describe_regime(resolved, videos, automatic=False))
     torch.set_num_threads(resources.cpus)
     cost = cost_of_trial(cache, missing, example_settings(shared), tasks, choose_device())
     rendered = cost.variant_bytes // max(len(missing), 1) if evict_used else cost.variant_bytes
@@ -167,7 +166,6 @@ def print_cost(
         + f", {size(cost.run_bytes * len(remaining))} for checkpoints; {clock(seconds)} in all: "
         f"{clock(cost.train_seconds)} to train and {clock(cost.test_seconds)} to evaluate each (measured just now, on "
         "one trial's part of this machine)",
-        highlight=False,
     )
 
 
@@ -198,7 +196,7 @@ class Sweep:
             done = not unfinished_trials(self.folder, [t for t in self.trials if t.variant == variant.name], self.tasks)
             if done and variant.name in self.cache.layout.variant_names():
                 remove_variant(self.cache, variant)
-                self.console.print(f"{variant.name} is used, and dropped from the cache", highlight=False)
+                self.console.print(f"{variant.name} is used, and dropped from the cache")
         return failed
 
     def _trials(self, variants: Sequence[Variant], remaining: Sequence[Trial]) -> dict[str, str]:
@@ -232,10 +230,10 @@ def print_end(
     means = write_tables(folder, trials, variants)
     if not means.empty:
         text = markdown(means, main_numbers(means))
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
     for name, reason in failed.items():
-        console.print(f"{name} failed: {reason}", highlight=False, markup=False)
-    console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}", highlight=False)
+        console.print(f"{name} failed: {reason}", markup=False)
+    console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}")
     if failed:
         console.print("Run the same command again to try those that failed once more.")
         raise Exit(EXIT_UNFINISHED)

@@ -15,7 +15,7 @@ from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.cache.settings import read_settings
-from s2vc.pipeline.static_cues import upsample
+from s2vc.pipeline.static_cues import add_change
 from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
@@ -127,7 +127,7 @@ class Cache:
         numbers = shard.frames_of(number)[rows.start : rows.stop]
         change = shard.change(number, rows.start, rows.stop)
         clip = frames.read_picked_frames(self.layout.frames(self.shard_and_row(video_id)[0]), numbers)
-        return add_change(clip, change)
+        return add_change_to_frames(clip, change)
 
     def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.CorrectionShard, int]:
         parsed = Variant.parse(variant) if isinstance(variant, str) else variant
@@ -174,7 +174,11 @@ def stored_rate(fps: str, frame_step: int) -> Fraction:
     return (rate if 0 < rate <= MAX_RATE else USUAL_RATE) / frame_step
 
 
-def add_change(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Return V + upsample(change), rounded and clipped: (L, H, W, 3) uint8 and (L, 64, 64, 3) float32 -> uint8."""
-    large = upsample(torch.from_numpy(change).permute(0, 3, 1, 2), *clip.shape[1:3]).permute(0, 2, 3, 1).numpy()
-    return np.clip(np.rint(clip + large * np.float32(255)), 0, 255).astype(np.uint8)
+def add_change_to_frames(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return V + upsample(change), rounded and clipped to 8 bits: (L, H, W, 3) uint8.
+
+    clip: (L, H, W, 3) uint8. change: (L, 64, 64, 3) float32, in units of the range, 0 to 1.
+    """
+    video = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float()
+    changed = add_change(video, torch.from_numpy(change).permute(0, 3, 1, 2)[None], 255.0)
+    return changed[0].permute(1, 2, 3, 0).round().clamp(0, 255).to(torch.uint8).numpy()

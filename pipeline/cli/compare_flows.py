@@ -14,11 +14,11 @@ from s2vc.manifests.sample import SAMPLE_CLASSES
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import CACHE, FOLDER, threads_option, with_local_cache
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.model import PRECISIONS
-from s2vc.pipeline.flow_fitting.compare import ALPHAS, LENGTHS, POINTS, FlowReport, report
+from s2vc.pipeline.flow_fitting.compare import LENGTHS, POINTS, FlowReport, report
 from s2vc.pipeline.flow_fitting.compare_clips import (
     CRFS,
     SAMPLE_VIDEOS,
@@ -31,6 +31,7 @@ from s2vc.pipeline.flow_fitting.compare_clips import (
 from s2vc.pipeline.flow_fitting.compare_sheet import comparison_strips
 from s2vc.pipeline.preview.contact_sheet import write_png
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.variants import EXAMPLE_ALPHAS
 
 
 @click.command("compare-flows")
@@ -51,7 +52,7 @@ def compare_flows_command(
     left of movers and of backgrounds. The choice and what is left are measured at alpha 0.5, and at the alpha of each
     flow that keeps 10 % of the latents. The table also shows what encoding costs.
     """
-    console = Console()
+    console = make_console()
     on = choose_device(device)
     loaded = {name: load_flow(flow, on, precision) for name, flow in _names(flows).items()}
     opened = Cache(cache)
@@ -68,7 +69,7 @@ def compare_flows_command(
         table_of(reports).to_csv(aside, index=False, float_format="%.6g")
     write_png(out / "flows.png", comparison_strips(clips, loaded))
     tell(reports, console)
-    console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}", highlight=False, soft_wrap=True)
+    console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}", soft_wrap=True)
 
 
 def _names(flows: Sequence[str]) -> dict[str, str]:
@@ -98,7 +99,7 @@ def table_of(reports: Sequence[FlowReport]) -> pd.DataFrame:
     rows = []
     for r in reports:
         row: dict[str, object] = {"flow": r.name, "gflop": r.gflop, "frames_per_second": r.frames_per_second}
-        row |= {f"kept_{a}_{n}": r.kept[a, n] for n in LENGTHS for a in ALPHAS}
+        row |= {f"kept_{a}_{n}": r.kept[a, n] for n in LENGTHS for a in EXAMPLE_ALPHAS}
         for point, effect in r.effects.items():
             short = point.replace(" ", "")
             row |= {
@@ -124,9 +125,9 @@ def tell(reports: Sequence[FlowReport], console: Console) -> None:
         table.add_row(what, *values, end_section=end)
 
     for n in LENGTHS:
-        for a in ALPHAS:
+        for a in EXAMPLE_ALPHAS:
             kept = [f"{r.kept[a, n]:.1%}" for r in reports]
-            line(f"latents kept at {a}, windows of {n}", *kept, end=a == ALPHAS[-1])
+            line(f"latents kept at {a}, windows of {n}", *kept, end=a == EXAMPLE_ALPHAS[-1])
     for point in POINTS:
         effects = [r.effects[point] for r in reports]
         line(f"{point}: energy left of movers", *(f"{e.mover:.1%}" for e in effects))

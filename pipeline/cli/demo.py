@@ -12,14 +12,13 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cluster.scheduler import cluster
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, workers_option
-from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.progress import clock, make_console, progress
 from s2vc.pipeline.console.run_jobs import run_encode, run_render
 from s2vc.pipeline.demo.sample_files import DemoPaths, contrast_left, sample_size, write_sample
 from s2vc.pipeline.jobs.encode_job import EncodeOptions
 from s2vc.pipeline.preview.pictures import write_preview
-from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.variants import EXAMPLE_ALPHAS, Variant
 
-ALPHAS = (0.1, 0.3, 0.5, 0.8)
 SHARD_SIZE = 4
 """The 24 videos make six shards of this many videos, so that several cores have work."""
 
@@ -32,7 +31,7 @@ def demo_command(out: Path, workers: int | None) -> None:
 
     Toys move in six ways over still backgrounds. Their masks are kept, so that it is known what is background.
     """
-    console = Console()
+    console = make_console()
     started = time.monotonic()
     paths = DemoPaths(out)
     if out.exists() and any(out.iterdir()) and not paths.videos.exists():
@@ -42,11 +41,11 @@ def demo_command(out: Path, workers: int | None) -> None:
             draw(paths, console)
         options = EncodeOptions(shard_size=SHARD_SIZE)
         run_encode(paths.manifest, paths.videos, paths.cache, options, None, workers, console)
-        run_render(paths.cache, [Variant(alpha=alpha) for alpha in ALPHAS], None, workers, console)
+        run_render(paths.cache, [Variant(alpha=alpha) for alpha in EXAMPLE_ALPHAS], None, workers, console)
         cache = Cache(paths.cache)
         show_contrast(cache, paths, console)
         write_preview(cache, paths.preview)
-    console.print(f"Look at {paths.preview}; all of it took {clock(time.monotonic() - started)}.", highlight=False)
+    console.print(f"Look at {paths.preview}; all of it took {clock(time.monotonic() - started)}.")
 
 
 def draw(paths: DemoPaths, console: Console) -> None:
@@ -54,7 +53,7 @@ def draw(paths: DemoPaths, console: Console) -> None:
     with progress("draw", sample_size(), "videos", console) as advance:
         for _ in write_sample(paths):
             advance(1, 0)
-    console.print(f"{sample_size()} videos in {paths.videos}, masks beside them, {paths.manifest}", highlight=False)
+    console.print(f"{sample_size()} videos in {paths.videos}, masks beside them, {paths.manifest}")
 
 
 def show_contrast(cache: Cache, paths: DemoPaths, console: Console) -> None:

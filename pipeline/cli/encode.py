@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
@@ -18,6 +17,7 @@ from s2vc.pipeline.console.options import (
     with_local_cache,
     workers_option,
 )
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.console.run_jobs import run_encode
 from s2vc.pipeline.flow.model import PRECISIONS
 from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
@@ -68,6 +68,6 @@ def encode_command(
     Run again, it resumes where it was stopped. If rows were added to the end of the manifest, it encodes those as well.
     Exit code 3: some videos failed (they are listed); 1: some shards are not done; 2: a mistake in the call.
     """
-    console = Console()
+    console = make_console()
     with interruptible(console):
         run_encode(manifest, root or manifest.parent, out, EncodeOptions(**options), ray_address, workers, console)

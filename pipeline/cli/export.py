@@ -10,7 +10,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
-from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.progress import clock, make_console, progress
 from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_export
 
 
@@ -45,7 +45,7 @@ def export_command(
     Nothing is written if two clips would have the same name, or if a clip already exists. Failed videos are skipped.
     Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
     """
-    console = Console()
+    console = make_console()
     export = plan_export(Cache(cache), variants, out, form, video_ids, overwrite)
     try:
         run_export(export, console)
@@ -53,7 +53,7 @@ def export_command(
         console.print("Stopped. Clips that are finished are kept; --overwrite writes all of them anew.")
         raise Exit(EXIT_INTERRUPTED) from None
     for video_id, reason in export.refused.items():
-        console.print(f"{video_id!r} is not exported: {reason}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{video_id!r} is not exported: {reason}", markup=False, soft_wrap=True)
     if export.refused:
         raise Exit(EXIT_FAILED_VIDEOS)
 
@@ -71,7 +71,6 @@ def run_export(export: Export, console: Console) -> None:
         f"{_count(len(export.clips), 'clip')} of {_count(videos, 'video')} in {export.out}, "
         f"{_count(sum(clip.frames for clip in export.clips), 'frame')}{skipped}; {clock(time.monotonic() - started)}",
         markup=False,
-        highlight=False,
         soft_wrap=True,
     )
 

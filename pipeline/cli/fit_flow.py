@@ -14,7 +14,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
 from s2vc.pipeline.flow.checkpoints import NAMES
@@ -84,7 +84,7 @@ def fit_flow_command(
     sheet as PNG. Stopped and run again, it resumes from its checkpoint. Without --noise, codec noise becomes motion of
     the latents: do not choose a flow by bits per dimension alone, but by `s2vc-prep compare-flows`.
     """
-    console = Console()
+    console = make_console()
     if out.suffix != ".safetensors":
         raise UserError(f"--out names the flow, a .safetensors file, not {out}")
     folder = FitFolder(out)
@@ -111,7 +111,7 @@ def fit_flow_command(
     sample_sheet(average, held, folder.sheet)
     folder.finish(fit, average, skipped, figures)
     print_figures(figures, console)
-    console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.sheet.name}", highlight=False)
+    console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.sheet.name}")
 
 
 def _read(
@@ -127,11 +127,9 @@ def _read(
             read_images(place, resize, settings.seed, lambda n: progress("read", n, "images", console, "images"))
         )
         for reason in found[-1].skipped[:10]:
-            console.print(f"skipped: {reason}", highlight=False, markup=False)
+            console.print(f"skipped: {reason}", markup=False)
         if found[-1].skipped:
-            console.print(
-                f"{len(found[-1].skipped)} of the images of {place} are damaged, and skipped", highlight=False
-            )
+            console.print(f"{len(found[-1].skipped)} of the images of {place} are damaged, and skipped")
     if len(found[0]) < FEWEST:
         raise UserError(f"{source} has {len(found[0])} images that can be read; a flow wants {FEWEST} or more")
     if validation:

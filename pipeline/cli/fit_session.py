@@ -41,7 +41,6 @@ def run_fit_with_progress(
         f"{sum(p.numel() for p in fitting.weights) / 1e6:.2f} M parameters, {len(images)} images, {len(held)} others "
         f"to judge by; {settings.steps} steps of {settings.batch}, {settings.precision} subnets"
         + (f", {before} done before" if before else ""),
-        highlight=False,
     )
     if before < settings.steps:
         with _shown(fit, console) as show, stopping(console) as stop:
@@ -88,7 +87,6 @@ def _print_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, 
         f"{len(records)} of {fit.settings.steps} steps done, {done} in {clock(seconds)} "
         f"({done * fit.settings.batch / seconds:.1f} images/s); {sum(r.bits for r in last) / len(last):.3f} bits per "
         f"dimension at noise {fit.settings.noise:g} over the last {len(last)}; {last[-1].skipped} skipped",
-        highlight=False,
     )
 
 
@@ -103,4 +101,4 @@ def print_figures(figures: FlowFigures, console: Console) -> None:
         f"{figures.latent_max:.1f}; distance to N(0, 1) by dimension {figures.ks_median:.3f} (median), "
         f"not told from it at 0.05: {figures.ks_normal:.0%}",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

@@ -5,9 +5,9 @@ import time
 
 import click
 import torch
-from rich.console import Console
 
 from s2vc.pipeline.console.options import threads_option
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import choose_precision, fingerprint, load_flow
 from s2vc.pipeline.flow.checkpoints import flow_record
@@ -24,14 +24,14 @@ def flow_info_command(flow: str) -> None:
 
     FILE may also be 'default' or 'steady', the built-in flows.
     """
-    console = Console()
+    console = make_console()
     loaded = load_flow(flow)
     parameters = sum(p.numel() for p in loaded.parameters())
-    console.print(f"fingerprint {fingerprint(loaded)}", highlight=False, soft_wrap=True)
+    console.print(f"fingerprint {fingerprint(loaded)}", soft_wrap=True)
     for name, value in {**dataclasses.asdict(loaded.architecture), "parameters": parameters}.items():
-        console.print(f"{name}: {value:,}", highlight=False)
+        console.print(f"{name}: {value:,}")
     for name, value in flow_record(flow).items():
-        console.print(f"{name}: {value}", highlight=False, markup=False)
+        console.print(f"{name}: {value}", markup=False)
     device = choose_device()
     precision = choose_precision("auto", device)
     loaded = load_flow(flow, device, precision)
@@ -45,4 +45,4 @@ def flow_info_command(flow: str) -> None:
         speed = TIMED_FRAMES / (time.perf_counter() - started)
         cores = torch.get_num_threads()
         on = f"on {cores} core{'s' * (cores > 1)}" if device.type == "cpu" else f"on {device.type}"
-        console.print(f"{what}: {speed:.0f} frames/s here, {on}, {precision} subnets", highlight=False)
+        console.print(f"{what}: {speed:.0f} frames/s here, {on}, {precision} subnets")

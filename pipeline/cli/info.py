@@ -16,7 +16,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import progress, size
+from s2vc.pipeline.console.progress import make_console, progress, size
 from s2vc.pipeline.info.cache_facts import facts, survey
 from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
@@ -34,7 +34,7 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
 
     The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.
     """
-    console, aside = Console(), Console(stderr=True)
+    console, aside = make_console(), make_console(stderr=True)
     if plot is not None:
         check_plot(plot)
 
@@ -54,14 +54,14 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
         tell(known, console)
     if plot is not None:
         plot_shares(found.shares.curves(), found.shares.videos, plot)
-        (aside if as_json else console).print(escape(str(plot)), highlight=False, soft_wrap=True)
+        (aside if as_json else console).print(escape(str(plot)), soft_wrap=True)
 
 
 def tell(known: dict[str, Any], console: Console) -> None:
     """Print the facts in lines and tables."""
 
     def line(text: str) -> None:
-        console.print(shown(text), highlight=False, soft_wrap=True)
+        console.print(shown(text), soft_wrap=True)
 
     height, width = known["frame_size"]
     step = known["frame_step"]

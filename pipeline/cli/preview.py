@@ -10,7 +10,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
 from s2vc.pipeline.preview.strips import VideoStrips
 from s2vc.pipeline.reporting import Advance
@@ -55,7 +55,7 @@ def preview_command(
     Variants that are not rendered are computed for the frames shown, so that an alpha can be chosen before anything is
     rendered.
     """
-    console = Console()
+    console = make_console()
     variants = wanted_variants(alphas, keeps, names)
 
     def watch(videos: int) -> AbstractContextManager[Advance]:
@@ -81,5 +81,5 @@ def tell(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
     """Print which variants were computed for this picture because they are not rendered and, last, its path."""
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:
-        console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", highlight=False, soft_wrap=True)
+        console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", soft_wrap=True)
     click.echo(str(out))

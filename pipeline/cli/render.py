@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.console.run_jobs import print_estimate, run_render
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.static_cues import STRATEGIES
@@ -54,7 +54,7 @@ def render_command(
 
     Nothing is decoded or encoded again. Run again, it resumes where it was stopped.
     """
-    console = Console()
+    console = make_console()
     rule = window_rule(scope, clip_length, frame_step, window_stride)
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     with interruptible(console):

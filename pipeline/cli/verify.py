@@ -14,7 +14,7 @@ from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
-from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.progress import clock, make_console, progress
 from s2vc.pipeline.verify.check_sources import check_sources
 from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
@@ -46,7 +46,7 @@ def verify_command(
     made from the videos, and need --sources). Files that are not part of the cache are reported, and never removed.
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
-    console = Console()
+    console = make_console()
     layout = open_layout(cache)
     videos = (read_manifest(sources), root or sources.parent) if sources else None
     try:
@@ -70,7 +70,7 @@ def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Cons
 
     def tell(problem: Problem) -> None:
         found.append(problem)
-        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+        console.print(str(problem), markup=False, soft_wrap=True)
 
     for problem in verify_cache(layout, quick, lambda n: progress("verify", n, "shards", console)):
         tell(problem)
@@ -85,10 +85,10 @@ def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Cons
     damaged = len(found) - unfinished
     took = f"checked in {clock(time.monotonic() - started)}{', hashes were not' if quick else ''}"
     if not found:
-        console.print(f"All is well; {took}.", highlight=False)
+        console.print(f"All is well; {took}.")
     else:
         left = f", {unfinished} unfinished" if unfinished else ""
-        console.print(f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.", highlight=False)
+        console.print(f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.")
     return found
 
 
@@ -109,7 +109,7 @@ def run_repair(
     from s2vc.pipeline.jobs.repair import repair
 
     names = ", ".join(f"{stage} of shard {shard:05d}" for shard, stage in damaged)
-    console.print(f"to be done again: {names}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"to be done again: {names}", markup=False, soft_wrap=True)
     manifest, root = videos or (None, None)
     with progress("repair", len(damaged), "stages", console) as advance:
         outcome = repair(layout, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
@@ -120,6 +120,5 @@ def print_repair_command(cache: Path | Layout, console: Console) -> None:
     console.print(
         f"`s2vc-prep verify {cache} --repair` makes the damaged shards anew, and nothing else.",
         markup=False,
-        highlight=False,
         soft_wrap=True,
     )

@@ -48,7 +48,7 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        console.print("stopping after this step; once more to stop at once", highlight=False)
+        console.print("stopping after this step; once more to stop at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -65,7 +65,7 @@ def print_notes(notes: Sequence[str], console: Console) -> None:
     """Print the notes of a job's steps, such as that memory was short; all of them are in the cache's log.txt."""
     more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
     for line in [*notes[:SHOWN], *more]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def print_unfinished(outcome: Outcome, console: Console) -> None:
@@ -74,7 +74,7 @@ def print_unfinished(outcome: Outcome, console: Console) -> None:
         return
 
     def line(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text, markup=False, soft_wrap=True)
 
     for shard, reason in sorted(outcome.unfinished.items())[:SHOWN]:
         line(f"shard {shard} is not done: {reason}")

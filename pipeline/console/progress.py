@@ -52,11 +52,14 @@ def _in_log(title: str, total: int, console: Console, counts: "_Counts") -> Iter
         if now - last >= LOG_SECONDS and counts.at < total:
             last = now
             left = clock(counts.seconds / max(counts.units, 1) * (total - counts.at))
-            console.print(
-                f"{title}: {counts.at}/{total} {counts.unit}, {counts.rates(note)}, {left} left", highlight=False
-            )
+            console.print(f"{title}: {counts.at}/{total} {counts.unit}, {counts.rates(note)}, {left} left")
 
     yield advance
+
+
+def make_console(stderr: bool = False) -> Console:
+    """Return the console that a command prints on; numbers and paths in its lines are not coloured."""
+    return Console(stderr=stderr, highlight=False)
 
 
 class _Counts:

@@ -36,7 +36,6 @@ def run_encode(
         console.print(
             f"{job.videos_left} videos to do in {len(job.chains)} shards, {job.videos_done} done before "
             f"(started in {clock(time.monotonic() - started)})",
-            highlight=False,
         )
         with progress("encode", job.videos_left, "videos", console) as advance:
 
@@ -69,7 +68,6 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
         where = f"{size(sum(cache.layout.sizes().values()))} in {where}"
     console.print(
         f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -79,11 +77,10 @@ def print_estimate(layout: Layout, variants: list[Variant], console: Console) ->
     job = plan_render(layout, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
-    console.print(f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards", highlight=False)
+    console.print(f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards")
     console.print(
         f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
         f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
-        highlight=False,
     )
 
 
@@ -97,7 +94,6 @@ def run_render(
         console.print(
             f"{len(variants)} variants, {job.frames_left} frames to render in {len(job.shards_left)} shards, "
             f"{job.shards_done} shards done before",
-            highlight=False,
         )
         with progress("render", len(job.shards_left), "shards", console) as advance:
 
@@ -110,6 +106,6 @@ def run_render(
         print_unfinished(outcome, console)
     sizes = layout.sizes("motion")
     for variant in variants:
-        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}", highlight=False)
-    console.print(f"rendered in {clock(time.monotonic() - started)}", highlight=False)
+        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}")
+    console.print(f"rendered in {clock(time.monotonic() - started)}")
     print_unfinished(outcome, console)

@@ -11,6 +11,7 @@ import numpy as np
 
 from s2vc.manifests.errors import UserError, text_problem
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import encode_jpegs
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, is_done, read_receipt
@@ -214,15 +215,12 @@ def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
     """
     for start in range(0, clip.frames, PIECE_FRAMES):
         stop = min(start + PIECE_FRAMES, clip.frames)
-        try:
+        with damage_as_user_error(clip.video_id, cache.layout):
             if clip.variant is None:
-                yield cache.frames(clip.video_id, start, stop)
+                piece = cache.frames(clip.video_id, start, stop)
             else:
-                yield cache.motion_preserved(clip.video_id, clip.variant, clip.window, start, stop)
-        except (OSError, ValueError, IndexError, KeyError) as error:
-            raise UserError(
-                f"{clip.video_id} cannot be read from {cache.layout} ({error}): run `s2vc-prep verify {cache.layout}`"
-            ) from error
+                piece = cache.motion_preserved(clip.video_id, clip.variant, clip.window, start, stop)
+        yield piece
 
 
 def _write_mp4(path: Path, clip: Clip, pieces: Iterator[np.ndarray]) -> None:

@@ -15,9 +15,9 @@ from s2vc.pipeline.flow.model import IMAGE_SHAPE
 from s2vc.pipeline.flow_fitting.compare_clips import CRFS, ComparisonClip
 from s2vc.pipeline.stages.encode_shard import as_images
 from s2vc.pipeline.static_cues import alpha_to_keep, standard_deviation, suppress, suppressed_set
+from s2vc.pipeline.variants import EXAMPLE_ALPHAS
 from s2vc.pipeline.windows import WindowRule
 
-ALPHAS = (0.1, 0.3, 0.5, 0.8)
 LENGTHS = (16, 32)
 """The share of latents kept is measured in windows of these many frames; everything else uses the first length."""
 
@@ -92,7 +92,7 @@ def report(
         name=name,
         gflop=gflop(flow),
         frames_per_second=encoder.frames / encoder.seconds,
-        kept={(a, n): _share(torch.cat(stds[n]), a) for n in LENGTHS for a in ALPHAS},
+        kept={(a, n): _share(torch.cat(stds[n]), a) for n in LENGTHS for a in EXAMPLE_ALPHAS},
         effects={point: _effect(regions[point], pairs, point) for point in POINTS},
     )
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from s2vc.pipeline.cache.reader import add_change
+from s2vc.pipeline.cache.reader import add_change_to_frames
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.flow_fitting.compare import LENGTHS, POINTS, as_frames, static_latents, suppressed, window_stds
 from s2vc.pipeline.flow_fitting.compare_clips import ComparisonClip
@@ -40,5 +40,5 @@ def _strip(name: str, flow: Flow, clip: ComparisonClip, numbers: np.ndarray) -> 
     z = flow.encode(as_images(torch.from_numpy(clip.small)))[0].cpu()
     x_p = as_frames(flow.decode(suppressed(z, point)[numbers]))
     kept = np.mean([1 - float(static_latents(s, point).float().mean()) for s in window_stds(z, LENGTHS[0])])
-    changed = add_change(clip.frames[numbers], x_p - clip.small[numbers] / np.float32(255))
+    changed = add_change_to_frames(clip.frames[numbers], x_p - clip.small[numbers] / np.float32(255))
     return Strip(changed, title=name, kept=float(kept))

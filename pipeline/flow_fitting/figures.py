@@ -14,6 +14,7 @@ from s2vc.pipeline.flow import LATENTS, Flow
 from s2vc.pipeline.flow.likelihood import LEVELS, bits_from_latents, dequantised, evaluated_bits
 from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import save_figure
 
 TESTED_LATENTS = 64
 """This many dimensions, evenly spaced, are tested for normality over the held-out images."""
@@ -129,5 +130,4 @@ def plot_bits(records: list[FitRecord], path: Path) -> None:
     axes.set_ylabel("bits per dimension")
     axes.grid(alpha=0.3)
     axes.legend()
-    with files.attempt(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)

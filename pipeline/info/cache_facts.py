@@ -11,7 +11,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
 from s2vc.pipeline.cache.settings import read_software
-from s2vc.pipeline.info.kept_share import ALPHAS, KeptShares
+from s2vc.pipeline.info.kept_share import ALPHA_GRID, KeptShares
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant
@@ -195,7 +195,7 @@ def share_kept(shares: KeptShares) -> dict[str, Any]:
         scope: {"mean": rounded(curve.mean), "p10": rounded(curve.low), "p90": rounded(curve.high)}
         for scope, curve in shares.curves().items()
     }
-    return {"videos": shares.videos, "alphas": ALPHAS.tolist(), **columns}
+    return {"videos": shares.videos, "alphas": ALPHA_GRID.tolist(), **columns}
 
 
 def rounded(values: np.ndarray) -> list[float]:

@@ -9,10 +9,10 @@ import numpy as np
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
 from s2vc.pipeline.flow.model import LATENTS
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import GREY, INK, save_figure
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
-ALPHAS = np.round(np.arange(51) * 0.02, 2)
+ALPHA_GRID = np.round(np.arange(51) * 0.02, 2)
 """The shares are computed at these alphas: 0, 0.02, … 1."""
 
 SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
@@ -20,7 +20,6 @@ SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
 PAPER = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
 """The paper reports these shares, by alpha and data set."""
 
-INK, GREY = "#16181d", "#6b7280"
 _LOOKS = {
     "video": ("#2563eb", "STD over the whole video"),
     SCOPES[1]: ("#ea7317", f"STD over windows of {HISTOGRAM_WINDOW} frames"),
@@ -31,7 +30,7 @@ PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Curve:
-    """Holds the share kept at each of ALPHAS, 0 to 1: mean, 10th and 90th percentile over videos of equal weight."""
+    """Holds the share kept at each of ALPHA_GRID, 0 to 1: mean and percentiles 10 and 90 over videos of equal weight."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -69,13 +68,13 @@ class KeptShares:
         return curves
 
 
-def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
+def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> np.ndarray:
     """Return the share of latents with STD >= alpha of each video: std (V, D) float32 -> (V, alphas)."""
     below = [np.searchsorted(row, alphas.astype(np.float32)) for row in np.sort(std, axis=1)]
     return 1 - np.reshape(below, (len(std), len(alphas))) / std.shape[1]
 
 
-def kept_of_histogram(histogram: np.ndarray, windows: np.ndarray, alphas: np.ndarray = ALPHAS) -> np.ndarray:
+def kept_of_histogram(histogram: np.ndarray, windows: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> np.ndarray:
     """Return the share of latents with STD >= alpha, mean over the windows of each video: (V, alphas).
 
     histogram: (V, 512) int64, counts of STDs. windows: (V,), the number of windows of each video. The share is exact
@@ -108,8 +107,7 @@ def plot_shares(curves: dict[str, Curve], videos: int, path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     _draw(figure.add_subplot(), curves, videos)
     try:
-        with files.attempt(path) as aside:
-            figure.savefig(aside, format=path.suffix[1:].lower(), dpi=200)
+        save_figure(figure, path, dpi=200)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error}") from error
 
@@ -119,8 +117,8 @@ def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
 
     for scope, curve in curves.items():
         colour, name = _LOOKS[scope]
-        axes.fill_between(ALPHAS, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(ALPHAS, 100 * curve.mean, color=colour, linewidth=2, label=name)
+        axes.fill_between(ALPHA_GRID, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(ALPHA_GRID, 100 * curve.mean, color=colour, linewidth=2, label=name)
     # The points of the two data sets nearly coincide, so one is drawn as a diamond and the other as a ring around it.
     looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
     points = []

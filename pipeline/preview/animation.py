@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor
 
-from s2vc.pipeline.preview.contact_sheet import BAND_GAP, GAP, LINE, MARGIN, PAPER, Page, cell, cell_size, labels
+from s2vc.pipeline.preview.contact_sheet import BAND_GAP, GAP, LINE, MARGIN, Page, cell, cell_size, labels
 from s2vc.pipeline.preview.strips import Strip, VideoStrips
 from s2vc.pipeline.stages.video import write_video
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import PAPER
 
 GIF_FPS = Fraction(50)
 """A GIF has at most this frame rate, since many programs slow down delays below 20 ms."""
@@ -74,9 +75,10 @@ def write_mp4(path: Path, video_strips: Sequence[VideoStrips], across: int) -> N
 def write_gif(path: Path, video_strips: Sequence[VideoStrips], across: int) -> None:
     """Write the animation of `video_strips` as a GIF that loops, at the highest frame rate among them up to GIF_FPS."""
     animation = Animation(video_strips, min(max(b.subject.fps for b in video_strips), GIF_FPS), across)
-    palette = _palette(animation)
+    samples = np.unique(np.linspace(0, animation.pictures - 1, PALETTE_SAMPLES).astype(int))
+    palette = common_palette([animation.picture(int(n)) for n in samples])
     numbers = range(animation.pictures)
-    pictures = (_quantized(animation.picture(n), palette) for n in numbers)
+    pictures = (in_palette(animation.picture(n), palette) for n in numbers)
     # Delays are whole hundredths of a second, so at 30 pictures a second every third is a little longer.
     ends = [round(100 * n / animation.fps) for n in range(animation.pictures + 1)]
     delays = [10 * (b - a) for a, b in pairwise(ends)]
@@ -84,10 +86,12 @@ def write_gif(path: Path, video_strips: Sequence[VideoStrips], across: int) -> N
         next(pictures).save(aside, "GIF", save_all=True, append_images=pictures, duration=delays, loop=0, optimize=True)
 
 
-def _palette(animation: Animation) -> Image.Image:
-    """Return one palette for all pictures, so that still regions do not flicker; its first colour is PAPER."""
-    samples = np.unique(np.linspace(0, animation.pictures - 1, PALETTE_SAMPLES).astype(int))
-    montage = Image.fromarray(np.concatenate([np.asarray(animation.picture(int(n))) for n in samples]))
+def common_palette(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Return one palette for a GIF, chosen from some of its pictures, so that still regions do not flicker.
+
+    pictures: RGB, of one size. The palette's first colour is PAPER.
+    """
+    montage = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures]))
     # One of the 256 colours is left to mean "as in the picture before", which keeps files small.
     colours = montage.quantize(PALETTE_COLOURS - 1, Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
@@ -95,7 +99,7 @@ def _palette(animation: Animation) -> Image.Image:
     return palette
 
 
-def _quantized(picture: Image.Image, palette: Image.Image) -> Image.Image:
+def in_palette(picture: Image.Image, palette: Image.Image) -> Image.Image:
     """Return a picture in the colours of the palette, with the paper exactly white."""
     indexed = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     # Pillow does not always choose the nearest colour, and a tint would show in large white areas.

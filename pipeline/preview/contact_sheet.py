@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from s2vc.pipeline.preview.strips import PreviewedVideo, Strip, VideoStrips
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.figures import GREY, INK, PAPER
 from s2vc.pipeline.variants import plain
 from s2vc.pipeline.windows import WindowRule
 
@@ -28,8 +29,6 @@ CELL_WIDTH = 160
 
 CELL_SIDE = 480
 """Larger frames are reduced until no side is longer than this many pixels."""
-
-PAPER, INK, GREY = "#ffffff", "#16181d", "#6b7280"
 
 
 def title_of(strip: Strip) -> str:

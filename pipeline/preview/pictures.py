@@ -9,24 +9,21 @@ import numpy as np
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.layout import ENCODE
-from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.cache.receipts import OK
 from s2vc.pipeline.preview.animation import write_gif, write_mp4
 from s2vc.pipeline.preview.contact_sheet import write_png
 from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.static_cues import STRATEGIES
-from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.variants import EXAMPLE_ALPHAS, Variant
 
 STILLS, ANIMATIONS = ".png", (".gif", ".mp4")
 
 COLUMNS, SECONDS = 8, 3.0
 """By default a contact sheet has COLUMNS columns of frames and an animation as many strips in a row, at most, and an
 animation is SECONDS long, at most."""
-
-ALPHAS = (0.1, 0.3, 0.5, 0.8)
-"""A preview shows these alphas when no variant is rendered and none is asked for."""
 
 VIDEOS = 4
 """A preview shows at most this many videos when none is asked for."""
@@ -56,7 +53,7 @@ def write_preview(
         for subject in subjects:
             length = min(subject.frames, math.ceil(seconds * subject.fps))
             numbers = np.arange(length) if _moves(path) else evenly_spaced(subject.frames, columns)
-            with _as_user_error(f"{subject.video_id} cannot be read, see `s2vc-prep verify`"):
+            with damage_as_user_error(subject.video_id, cache.layout):
                 video_strips.append(make_strips(cache, subject, numbers, variants))
             advance(1, len(numbers))
     with _as_user_error(f"{path} cannot be written"):
@@ -66,10 +63,10 @@ def write_preview(
 
 @contextmanager
 def _as_user_error(what: str) -> Iterator[None]:
-    """Raise UserError, beginning with `what`, where the block finds a file that cannot be read or written."""
+    """Raise UserError, beginning with `what`, where the block cannot write a file."""
     try:
         yield
-    except UNREADABLE as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{what}: {error}") from error
 
 
@@ -118,8 +115,8 @@ def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
 
 
 def choose_variants(cache: Cache) -> list[Variant]:
-    """Return the rendered variants, `zero` first and alphas rising; if there are none, `zero` at each of ALPHAS."""
-    rendered = cache.variants() or [Variant(alpha=a) for a in ALPHAS]
+    """Return the rendered variants, `zero` first and alphas rising; without any, `zero` at EXAMPLE_ALPHAS."""
+    rendered = cache.variants() or [Variant(alpha=a) for a in EXAMPLE_ALPHAS]
 
     def order(v: Variant) -> tuple[object, ...]:
         level = (v.alpha is None, v.alpha if v.alpha is not None else v.keep)

@@ -15,7 +15,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections
 from s2vc.pipeline.cache.latents import READ_FRAMES
 from s2vc.pipeline.cache.layout import ENCODE, motion_stage
-from s2vc.pipeline.cache.reader import add_change
+from s2vc.pipeline.cache.reader import add_change_to_frames
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.stages.render_shard import Sink, Window, render_windows
@@ -169,7 +169,7 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
     originals = _frames(cache, subject, [windows[w][r] for w, r in places])
     order = [distinct.index(place) for place in places]
     for variant, sink in zip(variants, sinks, strict=True):
-        frames = add_change(originals, np.concatenate(sink.changes)[order])
+        frames = add_change_to_frames(originals, np.concatenate(sink.changes)[order])
         kept, alpha = np.mean([(r.kept, r.alpha) for r in sink.records], axis=0)
         yield Strip(frames, variant, float(kept), float(alpha), fresh=True)
 

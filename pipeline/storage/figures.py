@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+PAPER, INK, GREY = "#ffffff", "#16181d", "#6b7280"
+"""The colours of the background and of text in pictures and plots."""
+
+
 def save_figure(figure: "Figure", path: Path, dpi: int = 120) -> None:
     """Write a figure in the format that the ending of its path names, such as .png, .pdf or .svg.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from s2vc.eval.features import extract_features, features_hash
-from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop, window_count
+from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.pipeline.cache import Cache
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
@@ -33,7 +33,7 @@ class Brightness(nn.Module):
 def test_windows_are_counted_as_the_rule_makes_them(view: View) -> None:
     for frames in range(201):
         windows = view.rule.windows(frames)
-        assert window_count(view.rule, frames) == len(windows)
+        assert view.rule.count(frames) == len(windows)
         if frames:
             assert windows[-1][-1] == frames - 1 or frames < (view.frames - 1) * view.frame_step + 1
             assert all(len(w) == view.frames for w in windows)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 import torch
-from rich.console import Console
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.storage import files
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.backbones.checkpoints import find_backbone, published_format
@@ -33,4 +33,4 @@ def export_command(checkpoint: Path, out: Path, backbone: str | None, kind: str)
     name, state = find_backbone(checkpoint, backbone)
     with files.attempt(out) as aside:
         torch.save(state if kind == "plain" else published_format(state), aside)
-    Console().print(f"{name}, {len(state)} tensors: {out}", highlight=False)
+    make_console().print(f"{name}, {len(state)} tensors: {out}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
+from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.device import choose_device
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import prepare_run
@@ -85,7 +85,7 @@ def run_command(
     Writes checkpoint.pt, metrics.csv, curves.png, TensorBoard events and the resolved settings.yaml. Run again with
     the same settings and --out, it goes on where it was stopped.
     """
-    console = Console()
+    console = make_console()
     layers = [*settings_layers(preset, config, given), {"cache": cache}]
     torch_device = choose_device(device)
     run = prepare_run(layers, out, torch_device)

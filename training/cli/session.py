@@ -31,13 +31,12 @@ def train_with_progress(
     """Train a prepared run, or resume its training; True where all its epochs are done."""
     settings, clips, folder = run.settings, run.clips, run.folder
     for sentence in run.notes:
-        console.print(sentence, highlight=False)
+        console.print(sentence)
     steps = total_steps(settings, len(clips))
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
         f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips; "
         f"{folder.root}",
-        highlight=False,
     )
     started = time.monotonic()
     chance = chance_top1(settings, clips)
@@ -67,7 +66,7 @@ def _progress_shown(
         def show(record: TrainingStep) -> None:
             nonlocal drawn
             if watch.add(record):
-                console.print(_chance_warning(settings, record.step, watch.mean), highlight=False)
+                console.print(_chance_warning(settings, record.step, watch.mean))
             advance(1, 1, progress_note(record, watch.mean, settings, chance), record.step)
             if time.monotonic() - drawn > CURVES_SECONDS:
                 plot_curves(read_metrics(folder.metrics), chance, folder.curves)
@@ -112,11 +111,10 @@ def _print_end(
     console.print(
         f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: "
         f"{_learning_summary(last, settings, chance)}",
-        highlight=False,
     )
     if done and at_chance([r.batch_top1 for r in last], candidate_count(settings)):
-        console.print(f"Guessing may reach that as well. Try {suggestions(settings)}", highlight=False)
-    console.print(f"{folder.checkpoint}, {folder.metrics.name}, {folder.curves.name}", highlight=False)
+        console.print(f"Guessing may reach that as well. Try {suggestions(settings)}")
+    console.print(f"{folder.checkpoint}, {folder.metrics.name}, {folder.curves.name}")
     return done
 
 
