@@ -30,7 +30,7 @@ PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
 @dataclass(frozen=True)
 class Curve:
-    """Holds the share kept at each of ALPHA_GRID, 0 to 1: mean and percentiles 10 and 90 over videos of equal weight."""
+    """Holds the share kept at ALPHA_GRID, 0 to 1: mean and percentiles 10 and 90 over videos of equal weight."""
 
     mean: np.ndarray
     low: np.ndarray
