@@ -22,8 +22,8 @@ def report_command(folders: tuple[Path, ...], out: Path) -> None:
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out the name of a page, such as {out / 'report.html'}")
     report = write_report(folders, out)
-    folders, pictures = report.folders, report.pictures
-    counts = {"run": len(folders.runs), "result": report.results, "sweep": len(folders.sweeps)}
+    found, pictures = report.folders, report.pictures
+    counts = {"run": len(found.runs), "result": report.results, "sweep": len(found.sweeps)}
     counts["picture"] = pictures.count
     text = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
     click.echo(f"{out}, {size(out.stat().st_size)}: {text}")
