@@ -148,9 +148,9 @@ def test_a_queue_is_refused_where_negatives_come_from_the_batch() -> None:
 )
 def test_one_line_says_the_regime(given: dict[str, Any], videos: int, line: str) -> None:
     settings, _ = resolve_settings(with_regime([ALPHA, given], videos), videos)
-    assert describe_regime(settings, videos, chosen=False) == line
+    assert describe_regime(settings, videos, automatic=False) == line
     hint = "; --regime paper for the paper's" if settings.regime == "small" else ""
-    assert describe_regime(settings, videos, chosen=True) == line + hint
+    assert describe_regime(settings, videos, automatic=True) == line + hint
 
 
 RUN = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 0]
