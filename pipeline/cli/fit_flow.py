@@ -19,9 +19,9 @@ from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.pipeline.flow.model import DTYPES, SMALL_FLOW
-from s2vc.pipeline.flow_fitting.figures import judge, sample_sheet
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, digest
 from s2vc.pipeline.flow_fitting.fitting import FitSettings
+from s2vc.pipeline.flow_fitting.flow_figures import judge, sample_sheet
 from s2vc.pipeline.flow_fitting.images import read_images
 
 FEWEST = 256

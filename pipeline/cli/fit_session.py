@@ -11,10 +11,10 @@ from torch import Tensor
 
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.progress import clock, progress
-from s2vc.pipeline.flow_fitting.figures import FlowFigures, plot_bits
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, Show, run_fit
 from s2vc.pipeline.flow_fitting.fit_processes import fit_on_ray
 from s2vc.pipeline.flow_fitting.fitting import FitRecord
+from s2vc.pipeline.flow_fitting.flow_figures import FlowFigures, plot_bits
 from s2vc.pipeline.storage.step_log import StepReader
 
 AVERAGED = 50

@@ -17,7 +17,7 @@ from s2vc.manifests.errors import Stopped, UserError, refuse_other_settings
 from s2vc.manifests.motions import MOTIONS
 from s2vc.manifests.table import build_table, write_manifest
 from s2vc.pipeline.demo.drawn_videos import CRF, DrawnFolder
-from s2vc.pipeline.stages.video import die_with_parent
+from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
 from s2vc.pipeline.storage import files
 
 

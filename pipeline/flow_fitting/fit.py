@@ -19,8 +19,8 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.flow.model import new_flow
-from s2vc.pipeline.flow_fitting.figures import FlowFigures
 from s2vc.pipeline.flow_fitting.fitting import FitRecord, FitSettings, Fitting
+from s2vc.pipeline.flow_fitting.flow_figures import FlowFigures
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepLog
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint

@@ -35,8 +35,9 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_receipts, ingest_step, recording
+from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary, ffmpeg_version
 from s2vc.pipeline.stages.ingest_shard import sources_of
-from s2vc.pipeline.stages.video import SILENCE_SECONDS, ffmpeg_binary, ffmpeg_version
+from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.storage import files
 
 FRAME_SIZE = (128, 171)

@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary
 from s2vc.pipeline.stages.ingest_shard import Source, ingest_shard
-from s2vc.pipeline.stages.video import ffmpeg_binary
 from tests.benchmarks.measure import (
     SIZE,
     alternate,

@@ -18,8 +18,9 @@ from s2vc.pipeline.cache.frames import pool_small, read_frames, read_small
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary
 from s2vc.pipeline.stages.ingest_shard import Source, StorageError, ingest_shard
-from s2vc.pipeline.stages.video import decode_video, ffmpeg_binary
+from s2vc.pipeline.stages.video import decode_video
 from s2vc.pipeline.storage.hdf5 import read_array
 from tests.support.clips import moving_square, write_clip
 from tests.support.processes import below
