@@ -110,8 +110,8 @@ class WindowCrops(nn.Module):
         if self._view.crops == "augmented":
             video = self._augmented(as_video(stored), batch, number)
         else:
-            place = number % 5 if self._view.crops == "ten" else 4
-            video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, place)
+            position = number % 5 if self._view.crops == "ten" else 4
+            video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, position)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
 
@@ -122,13 +122,13 @@ class WindowCrops(nn.Module):
             return self._colour(self._crop(video))
 
 
-def fixed_crop(video: Tensor, size: int, place: int) -> Tensor:
+def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
     """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
-    8-bit clips become shares of the range, after the cut. place: 0 to 3 the corners, in reading order; 4 the centre."""
+    8-bit clips become shares of the range, after the cut. position: 0 to 3 the corners, in reading order; 4 the centre."""
     n, _, t, height, width = video.shape
     side = round(min(height, width) * CROP_SHARE)
     bottom, right = height - side, width - side
-    top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[place]
+    top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[position]
     cut = video[..., top : top + side, left : left + side]
     if cut.dtype == torch.uint8:
         cut = cut.float().div_(255)

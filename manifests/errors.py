@@ -23,13 +23,13 @@ class Stopped(UserError):
     exit_code = 1
 
 
-def refuse_other_settings(place: object, what: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise UserError where what is to be resumed, a run or the like at a place, was begun with other settings."""
+def refuse_other_settings(holder: object, what: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise UserError where what is to be resumed, a run or the like in `holder`, was begun with other settings."""
     for name in {**before, **wanted}:
         old, new = before.get(name), wanted.get(name)
         if old != new:
             raise UserError(
-                f"{place} holds a {what} with other settings: {name} is {old!r} there, {new!r} here; "
+                f"{holder} holds a {what} with other settings: {name} is {old!r} there, {new!r} here; "
                 "choose another --out, or the same settings to go on"
             )
 

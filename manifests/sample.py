@@ -62,19 +62,19 @@ def draw_sample(
     videos_per_class: int = 5, frames: int = 48, size: tuple[int, int] = (144, 192), seed: int = 0
 ) -> Iterator[SampleVideo]:
     """Draw the sample set one video at a time, in rounds of one video per class; size is (height, width).
-    A video depends on its place, the seed and the size alone: fewer videos or frames are a prefix of more. Raises
+    A video depends on its position, the seed and the size alone: fewer videos or frames are a prefix of more. Raises
     ValueError for no videos, no frames, and a frame in which the objects do not fit."""
     if videos_per_class < 1 or frames < 1:
         raise ValueError(f"need at least one video and one frame, got {videos_per_class} and {frames}")
     if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
         raise ValueError(f"size must be at least {MIN_SIDE} pixels and at most {MAX_ASPECT}:1, got {size}")
-    return (_draw_video(place, frames, size, seed) for place in range(videos_per_class * len(SAMPLE_CLASSES)))
+    return (_draw_video(position, frames, size, seed) for position in range(videos_per_class * len(SAMPLE_CLASSES)))
 
 
-def _draw_video(place: int, frames: int, size: tuple[int, int], seed: int) -> SampleVideo:
-    number, label = divmod(place, len(SAMPLE_CLASSES))
+def _draw_video(position: int, frames: int, size: tuple[int, int], seed: int) -> SampleVideo:
+    number, label = divmod(position, len(SAMPLE_CLASSES))
     class_name = SAMPLE_CLASSES[label]
-    look, motion = default_rng((seed, place)).spawn(2)
+    look, motion = default_rng((seed, position)).spawn(2)
     background = draw_background(look, size)
     sprite = draw_sprite(look, opposite_hue(background), HUE_SPREAD)
     video = np.repeat(background[None], frames, axis=0)

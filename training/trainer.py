@@ -257,6 +257,6 @@ def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return best[:, 0].float().mean(), best.any(dim=1).float().mean()
 
 
-def _step_seed(*place: int) -> int:
+def _step_seed(*position: int) -> int:
     """Derive a step's seed from the run's seed, epoch, step and process, so that no checkpoint need hold it."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0])

@@ -130,9 +130,9 @@ class FrameVectors:
         static, drawn = (suppressed_set(std, self._alpha, strategy, rng) for strategy in ("zero", "random"))
         return (~static).numpy(), (~drawn).numpy()
 
-    def of_frame(self, place: tuple[int, int]) -> np.ndarray:
+    def of_frame(self, row_and_frame: tuple[int, int]) -> np.ndarray:
         """Read z, z_p and the control of a frame: (3, 12288) float32."""
-        row, frame = place
+        row, frame = row_and_frame
         video = str(self._ids[row])
         with damage_reported(self._cache, video):
             z = self._cache.latents(video, frame, frame + 1)[0].astype(np.float32)

@@ -42,10 +42,10 @@ def find_report_folders(folders: Sequence[Path]) -> ReportFolders:
             raise UserError(f"there is no folder {folder}")
         before = found.count
         already = folder.resolve() in seen
-        for place in _folders(folder, MAX_DEPTH):
-            if place.resolve() not in seen:
-                seen.add(place.resolve())
-                _collect(place, found)
+        for subfolder in _folders(folder, MAX_DEPTH):
+            if subfolder.resolve() not in seen:
+                seen.add(subfolder.resolve())
+                _collect(subfolder, found)
         if found.count == before and not already:
             raise UserError(
                 f"{folder} has nothing to report: no {RUN} of a run, no {TABLE}, no {SWEEP} and no pictures"
@@ -61,14 +61,14 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
                 yield from _folders(child, depth - 1)
 
 
-def _collect(place: Path, found: ReportFolders) -> None:
-    if (place / RUN).is_file():
-        found.runs.append(place)
-    if (place / TABLE).is_file():
-        found.results.append(place)
-    if (place / SWEEP).is_file():
-        found.sweeps.append(place)
-    found.pictures += [p for p in _listed(place) if p.suffix.lower() in PICTURES and p.is_file()]
+def _collect(subfolder: Path, found: ReportFolders) -> None:
+    if (subfolder / RUN).is_file():
+        found.runs.append(subfolder)
+    if (subfolder / TABLE).is_file():
+        found.results.append(subfolder)
+    if (subfolder / SWEEP).is_file():
+        found.sweeps.append(subfolder)
+    found.pictures += [p for p in _listed(subfolder) if p.suffix.lower() in PICTURES and p.is_file()]
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -78,7 +78,7 @@ _NAMES = {
 }
 
 
-def refuse_other_settings(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
+def refuse_other_cache_settings(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
     """Raise UserError if a wanted setting differs from the cache's; None accepts whatever the cache has."""
     for name, value in wanted.items():
         have = getattr(made_with, name)

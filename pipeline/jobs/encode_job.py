@@ -23,7 +23,7 @@ from s2vc.pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import (
     Settings,
     read_settings,
-    refuse_other_settings,
+    refuse_other_cache_settings,
     software_versions,
     write_settings,
 )
@@ -144,7 +144,7 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
         "latents": options.latents,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
-    refuse_other_settings(settings, wanted, layout)
+    refuse_other_cache_settings(settings, wanted, layout)
     refuse_changed_rows(layout, manifest)
     return settings.grown_to(len(manifest))
 
