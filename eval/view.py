@@ -124,7 +124,8 @@ class WindowCrops(nn.Module):
 
 def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
     """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
-    8-bit clips become shares of the range, after the cut. position: 0 to 3 the corners, in reading order; 4 the centre."""
+    8-bit clips become shares of the range, after the cut. position: 0 to 3 for the corners, in reading order; 4 for the
+    centre."""
     n, _, t, height, width = video.shape
     side = round(min(height, width) * CROP_SHARE)
     bottom, right = height - side, width - side
