@@ -137,15 +137,16 @@ def upsample(change: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(change, size=(height, width), mode="nearest")
 
 
-def add_change(video: Tensor, change: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-    """Return V + upsample(change · scale), the last line of Algorithm 1, (B, 3, T, H, W), not clamped.
+def add_change_(video: Tensor, change: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Make V + upsample(change · scale) of V, the last line of Algorithm 1, not clamped, and return it.
 
-    video: (B, 3, T, H, W) float32. change: (B, T, 3, 64, 64) float32. scale: one number, or (B,) float32.
+    video: V, (B, 3, T, H, W) float32, changed in place, since a training step has no memory for another copy. change:
+    (B, T, 3, 64, 64) float32. scale: one number, or (B,) float32.
     """
     height, width = video.shape[-2:]
     large = upsample(change.flatten(0, 1), height, width).unflatten(0, change.shape[:2]).transpose(1, 2)
     factor = torch.as_tensor(scale, dtype=video.dtype, device=video.device)
-    return torch.addcmul(video, large, factor.view(-1, 1, 1, 1, 1))
+    return video.addcmul_(large, factor.view(-1, 1, 1, 1, 1))
 
 
 @torch.no_grad()
@@ -180,5 +181,5 @@ def motion_preserved(
     x_p = z_p.view_as(x) if strategy == "tfd" else flow.decode(z_p)
     # Encoding and decoding round, so a clip in which nothing was suppressed is returned as it came.
     keep = torch.stack(touched).to(clip.device)[:, None, None, None, None]
-    changed = add_change(clip, (x_p.to(x) - x).unflatten(0, (batch, -1)))
+    changed = add_change_(clip.clone(), (x_p.to(x) - x).unflatten(0, (batch, -1)))
     return torch.where(keep, changed, clip), std.to(clip.device)

@@ -18,7 +18,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
-from s2vc.pipeline.static_cues import SMALL, add_change
+from s2vc.pipeline.static_cues import SMALL, add_change_
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule, clip_span
 from s2vc.training.labels import LABEL
@@ -44,7 +44,7 @@ def as_video(frames: Tensor) -> Tensor:
 def motion_preserved_video(clips: MotionClip) -> Tensor:
     """Turn a batch of motion-preserved clips into V_p (N, 3, L, H, W) float32, about [0, 1], not clamped (Algorithm
     1)."""
-    return add_change(as_video(clips.frames), clips.correction.permute(0, 1, 4, 2, 3).float(), clips.scale)
+    return add_change_(as_video(clips.frames), clips.correction.permute(0, 1, 4, 2, 3).float(), clips.scale)
 
 
 class ClipDataset(Dataset):

@@ -8,14 +8,13 @@ import pandas as pd
 import torch
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import corrections as motion
-from s2vc.pipeline.cache import frames, latents
+from s2vc.pipeline.cache import corrections, frames, latents
 from s2vc.pipeline.cache.index import read_index
 from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.cache.settings import read_settings
-from s2vc.pipeline.static_cues import add_change
+from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
@@ -129,13 +128,13 @@ class Cache:
         clip = frames.read_picked_frames(self.layout.frames(self.shard_and_row(video_id)[0]), numbers)
         return add_change_to_frames(clip, change)
 
-    def _motion(self, video_id: str, variant: str | Variant) -> tuple[motion.CorrectionShard, int]:
+    def _motion(self, video_id: str, variant: str | Variant) -> tuple[corrections.CorrectionShard, int]:
         parsed = Variant.parse(variant) if isinstance(variant, str) else variant
         shard, row = self.shard_and_row(video_id)
         path = self.layout.motion(parsed, shard)
         if not path.exists():
             raise UserError(f"{parsed.name} is not rendered for {video_id}: run `s2vc-prep render` first")
-        return motion.read_corrections(path), row
+        return corrections.read_corrections(path), row
 
     def _row(self, video_id: str) -> int:
         if video_id not in self._rows:
@@ -180,5 +179,5 @@ def add_change_to_frames(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
     clip: (L, H, W, 3) uint8. change: (L, 64, 64, 3) float32, in units of the range, 0 to 1.
     """
     video = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float()
-    changed = add_change(video, torch.from_numpy(change).permute(0, 3, 1, 2)[None], 255.0)
+    changed = add_change_(video, torch.from_numpy(change).permute(0, 3, 1, 2)[None], 255.0)
     return changed[0].permute(1, 2, 3, 0).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -68,7 +68,7 @@ def compare_flows_command(
     with files.attempt(out / "flows.csv") as aside:
         table_of(reports).to_csv(aside, index=False, float_format="%.6g")
     write_png(out / "flows.png", comparison_strips(clips, loaded))
-    tell(reports, console)
+    print_reports(reports, console)
     console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}", soft_wrap=True)
 
 
@@ -117,7 +117,7 @@ def _shown(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
-def tell(reports: Sequence[FlowReport], console: Console) -> None:
+def print_reports(reports: Sequence[FlowReport], console: Console) -> None:
     """Print the comparison as a table with a column for each flow."""
     table = Table("", *(r.name for r in reports))
 

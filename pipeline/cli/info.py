@@ -51,13 +51,13 @@ def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps(known, indent=1, ensure_ascii=False))
     else:
-        tell(known, console)
+        print_facts(known, console)
     if plot is not None:
         plot_shares(found.shares.curves(), found.shares.videos, plot)
         (aside if as_json else console).print(escape(str(plot)), soft_wrap=True)
 
 
-def tell(known: dict[str, Any], console: Console) -> None:
+def print_facts(known: dict[str, Any], console: Console) -> None:
     """Print the facts in lines and tables."""
 
     def line(text: str) -> None:

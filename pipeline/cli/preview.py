@@ -56,15 +56,15 @@ def preview_command(
     rendered.
     """
     console = make_console()
-    variants = wanted_variants(alphas, keeps, names)
+    variants = previewed_variants(alphas, keeps, names)
 
-    def watch(videos: int) -> AbstractContextManager[Advance]:
+    def show(videos: int) -> AbstractContextManager[Advance]:
         return progress("preview", videos, "videos", console)
 
-    tell(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, watch), out, console)
+    print_computed(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, show), out, console)
 
 
-def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:
+def previewed_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:
     """Return the variants asked for, each once, in the order alphas, shares, names.
 
     Raises UserError for a value or name that makes no variant.
@@ -77,7 +77,7 @@ def wanted_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: 
     return list({v.name: v for v in variants}.values())
 
 
-def tell(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
+def print_computed(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
     """Print which variants were computed for this picture because they are not rendered and, last, its path."""
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:

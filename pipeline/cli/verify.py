@@ -68,19 +68,19 @@ def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Cons
     started = time.monotonic()
     found = []
 
-    def tell(problem: Problem) -> None:
+    def report(problem: Problem) -> None:
         found.append(problem)
         console.print(str(problem), markup=False, soft_wrap=True)
 
     for problem in verify_cache(layout, quick, lambda n: progress("verify", n, "shards", console)):
-        tell(problem)
+        report(problem)
     if videos:
         refuse_changed_rows(layout, videos[0])
         settings = read_settings(layout)
         for problem in check_sources(
             layout, settings, *videos, quick, lambda n: progress("sources", n, "videos", console)
         ):
-            tell(problem)
+            report(problem)
     unfinished = sum(p.unfinished for p in found)
     damaged = len(found) - unfinished
     took = f"checked in {clock(time.monotonic() - started)}{', hashes were not' if quick else ''}"

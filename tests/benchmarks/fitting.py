@@ -84,12 +84,12 @@ def main() -> None:
         functions[f"ours, {precision} subnets"] = ours(fitted_flow(), chosen, device)
     for function in functions.values():
         function()
-    tell(alternate(functions, options.repeats), options.batch)
+    print_ratios(alternate(functions, options.repeats), options.batch)
     if not half:
         print("  bfloat16: target 3x on a CPU with AMX; no AMX here, not the case the target is for")
 
 
-def tell(times: dict[str, list[float]], batch: int) -> None:
+def print_ratios(times: dict[str, list[float]], batch: int) -> None:
     """Print the images/s of each function, and its ratio to the faster of FrEIA's."""
     theirs = min((t for name, t in times.items() if "FrEIA" in name), key=statistics.median)
     for name, spent in times.items():

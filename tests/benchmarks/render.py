@@ -46,7 +46,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (Flow, "decode", "flow, decode"),
     (render._Open, "take", "spool changes"),
     (CorrectionWriter, "add", "round, hand to HDF5"),
-    (render, "make_receipt", "hash and receipt"),
+    (render, "make_receipt", "hashes for the receipt"),
 )
 
 
