@@ -30,8 +30,10 @@ class EvaluatedBackbone:
 
 def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: int = 0) -> EvaluatedBackbone:
     """Load a run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
+
     backbone: asks for a certain one; None takes the one in the file (r3d18 for `random`). Raises UserError where
-    there is none."""
+    there is none.
+    """
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
         torch.manual_seed(seed)

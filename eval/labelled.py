@@ -42,8 +42,10 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
 
 def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> LabelledRows:
     """Select the rows that `split` (None: the first) assigns to a part (train, test, val), with frames and a label.
+
     label: the column of the classes (training.labels). Raises UserError where it is not there, where there are no rows,
-    where labels are missing, and where there is one class only."""
+    where labels are missing, and where there is one class only.
+    """
     column, chosen = split_rows(cache, split, part)
     labels = read_labels(cache, label).numbers[chosen]
     if len(unlabelled := chosen[labels < 0]):

@@ -36,7 +36,9 @@ REDRAWN = "drawn anew at every step"
 @dataclass(frozen=True)
 class PaperRow:
     """Holds a row as printed. net: of our backbones, or another's name. values: percent by column, None for a dash.
-    pretraining: method, data and epochs, by the names of training.settings; empty where the row is another author's."""
+
+    pretraining: method, data and epochs, by the names of training.settings; empty where the row is another author's.
+    """
 
     method: str
     net: str

@@ -36,8 +36,10 @@ class LinearProbe(nn.Module):
 
 def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: int, advance: Advance) -> LinearProbe:
     """Train a classifier: every epoch sees each video once, by a clip and a view of it that are drawn at random.
+
     Adam has the settings of s2vc.eval.defaults. The last epoch's weights come back, in evaluation mode: nothing is
-    selected. Needs two samples or more. The weights depend on samples, epochs and seed alone. advance: by epochs."""
+    selected. Needs two samples or more. The weights depend on samples, epochs and seed alone. advance: by epochs.
+    """
     width = samples[0].features.windows_of(samples[0].row).shape[2]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -59,7 +61,9 @@ def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: i
 @torch.no_grad()
 def scores_of_video(classifier: nn.Module, features: Features, row: int) -> np.ndarray:
     """Average the softmax of all windows and crops of a video: (classes,) float32.
-    classifier: features (N, C) -> logits (N, classes), in evaluation mode."""
+
+    classifier: features (N, C) -> logits (N, classes), in evaluation mode.
+    """
     clips = torch.from_numpy(features.windows_of(row)).flatten(0, 1)  # windows x V, C
     return classifier(clips).softmax(dim=1).mean(dim=0).numpy()
 

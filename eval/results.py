@@ -33,8 +33,10 @@ def save_result(
     folder: Path, description: dict[str, Any], numbers: dict[str, float], details: dict[str, Any] | None = None
 ) -> Path:
     """Write the result's JSON, and put its row into the table, in the place of one of the same description.
+
     details are in the JSON alone. Returns its path; a figure of the result has the same stem. Raises UserError for a
-    damaged table."""
+    damaged table.
+    """
     name = result_name(description)
     path = folder / f"{name}.json"
     files.write_json(path, {"result": name, **description, **numbers, **(details or {})})
@@ -50,7 +52,9 @@ def save_result(
 
 def read_table(folder: Path) -> pd.DataFrame:
     """Read the rows of all results in a folder, in the order they were made; columns of other tasks are empty.
-    Raises UserError for a file that is no such table."""
+
+    Raises UserError for a file that is no such table.
+    """
     try:
         table = pd.read_csv(folder / TABLE)
     except (OSError, ValueError) as error:  # Pandas' own errors are ValueErrors.

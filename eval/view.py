@@ -56,8 +56,10 @@ class View:
 
 class StoredWindows(Dataset):
     """Map-style dataset: the windows of some videos of a cache, (frames, H, W, 3) uint8, in the order of its index.
+
     rows: of the index, (N,). offsets (index rows + 1,): row i has the items offsets[i] to offsets[i + 1]; rows that
-    were not asked for, and failed videos, have none. An item raises UserError where stored frames cannot be read."""
+    were not asked for, and failed videos, have none. An item raises UserError where stored frames cannot be read.
+    """
 
     def __init__(self, cache: Cache, rows: np.ndarray, view: View):
         self._cache, self._view = cache, view
@@ -124,8 +126,10 @@ class WindowCrops(nn.Module):
 
 def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
     """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
+
     8-bit clips become shares of the range, after the cut. position: 0 to 3 for the corners, in reading order; 4 for the
-    centre."""
+    centre.
+    """
     n, _, t, height, width = video.shape
     side = round(min(height, width) * CROP_SHARE)
     bottom, right = height - side, width - side

@@ -28,8 +28,10 @@ PIGMENTS = np.array([[45, -12], [28, -8], [40, 4], [38, 21], [22, 10], [8, 2], [
 @dataclass(frozen=True)
 class Scenery:
     """Holds what a background is painted with, at twice its size.
+
     palette: (n, 3) on the OPPONENT axes. grain: noise on the same axes, (2H, 2W, 3). leaf_style: see `_paint_leaf`.
-    radii: of the smallest and the largest leaf, in pixels of the painting. leaves: their number."""
+    radii: of the smallest and the largest leaf, in pixels of the painting. leaves: their number.
+    """
 
     palette: Floats
     grain: Floats
@@ -77,8 +79,10 @@ def _paint_leaf(
     canvas: Floats, grain: Floats, leaf_style: list[float], radius: float, colour: Floats, rng: Generator
 ) -> None:
     """Paint one leaf, a shape with its own grain that is lit from one side, and its soft contact shadow.
+
     The leaves of a scene share a leaf_style: the direction of the light, the direction of their long axis and its
-    deviation, their length over width, and the power of their superellipse (below 2 pointed, above 2 boxy)."""
+    deviation, their length over width, and the power of their superellipse (below 2 pointed, above 2 boxy).
+    """
     light, turn, disorder, stretch, power = leaf_style
     height, width = canvas.shape[:2]
     centre_y, centre_x = height * rng.random(), width * rng.random()

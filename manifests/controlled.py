@@ -72,7 +72,9 @@ def random_streams(part: str, number: int, seed: int) -> list[SeedSequence]:
 
 def draw_video(video: ControlledVideo, frames: int, size: tuple[int, int]) -> tuple[Bytes, NDArray[np.bool_]]:
     """Draw frames uint8 (T, H, W, 3) RGB, and masks bool (T, H, W), true where the toy is seen.
-    Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses."""
+
+    Fewer frames are a prefix of more. Raises ValueError for a size that `check_size` refuses.
+    """
     check_size(size)
     _, background, toy, motion, camera = (
         default_rng(stream) for stream in random_streams(video.part, video.number, video.seed)
@@ -117,7 +119,9 @@ def _scale_of_whole_frame(sprite: Sprite, size: tuple[int, int]) -> float:
 
 def centre_range(sprite: Sprite, size: tuple[int, int]) -> tuple[float, float]:
     """Compute how far a toy's centre may go, up or down and left or right, in shorter sides of the frame.
-    Even at its largest it is inside then, however it is turned: place says nothing of size, angle or motion."""
+
+    Even at its largest it is inside then, however it is turned: place says nothing of size, angle or motion.
+    """
     reach = np.hypot(*sprite.outline).max() * _scale_of_whole_frame(sprite, size) * AREA[1] ** 0.5
     half_y, half_x = ((side - 1) / 2 - BORDER - reach for side in size)
     return half_y / min(size), half_x / min(size)
@@ -125,8 +129,10 @@ def centre_range(sprite: Sprite, size: tuple[int, int]) -> tuple[float, float]:
 
 def camera_path(part: str, time: Floats, rng: Generator) -> Floats:
     """Tell where the camera moves the picture at times (T,) in seconds: (T, 2) of y, x in shorter sides of the frame.
+
     shake: a hand that holds it, three slow waves each way. pan: a straight way at constant speed through the middle,
-    and back where it would go further than CAMERA_REACH. Other parts: zeros."""
+    and back where it would go further than CAMERA_REACH. Other parts: zeros.
+    """
     if part == SHAKE:
         rates, phases = rng.uniform(0.7, 3.5, (2, 3, 1)), rng.uniform(0, 2 * np.pi, (2, 3, 1))
         sizes = rng.uniform(0.005, 0.015, (2, 3, 1))

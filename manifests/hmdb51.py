@@ -15,8 +15,10 @@ _CLASSES = 51
 
 def read_hmdb51(root: Path, lists: Path) -> Reading:
     """Read HMDB51 under root (`class/name.avi`) with split1 to split3, as far as the folder lists has them.
+
     Labels number the sorted class names. A video that a split does not use (0) has an empty role in it. Raises
-    UserError for missing lists, a line that does not parse, and where no listed video is on disk."""
+    UserError for missing lists, a line that does not parse, and where no listed video is on disk.
+    """
     disk = FolderFiles(root)
     listed_videos = ListedVideos()
     classes = _lists_by_class(lists)

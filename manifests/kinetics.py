@@ -45,8 +45,10 @@ def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
 
 def kinetics200(reading: Reading, seed: int) -> Reading:
     """Draw the 200 classes with most training videos (ties by name), 400 training and 25 validation videos each.
+
     Where there are fewer classes or videos, all are taken. The draw depends on the seed (0 or more) and the set of
-    videos, not on the order of rows. Raises UserError where there are no training videos."""
+    videos, not on the order of rows. Raises UserError where there are no training videos.
+    """
     table = reading.table
     videos = table.groupby(["class_name", "split1"])["video_id"].agg(sorted).to_dict()
     sizes = {name: len(ids) for (name, role), ids in videos.items() if role == "train" and name}

@@ -32,7 +32,9 @@ class ListedVideos:
 
     def table(self, number_classes: bool = False) -> pd.DataFrame:
         """Make one row per video, sorted by id. number_classes: labels come from the sorted class names, not the lines.
-        Raises UserError where no line was added."""
+
+        Raises UserError where no line was added.
+        """
         ids = sorted(self._classes)
         if not ids:
             raise UserError("the lists name no video")
@@ -46,7 +48,9 @@ class ListedVideos:
 
 def read_class_names(path: Path) -> list[str]:
     """Read class names by label, from lines `NUMBER NAME` with numbers from 1 (as UCF101 has them), or bare names.
-    Raises UserError for a file without names, numbers that are not 1 to N in any order, and a repeated name."""
+
+    Raises UserError for a file without names, numbers that are not 1 to N in any order, and a repeated name.
+    """
     lines = list(read_lines(path))
     if not lines:
         raise UserError(f"{path} names no class")

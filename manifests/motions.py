@@ -108,8 +108,10 @@ MOTIONS = tuple(_DISPLACEMENTS)
 
 def draw_poses(motion: str, time: Floats, limits: tuple[float, float], rng: Generator) -> Floats:
     """Draw a motion's poses at times (T,) in seconds: (T, 4) float64 of y, x, angle and log area.
+
     limits: how far the centre may be from the middle of the frame, up or down and left or right, in shorter sides of
-    the frame, as y and x are. Angle: radians in [0, 2π). Log area: of the share of the frame, within log(AREA)."""
+    the frame, as y and x are. Angle: radians in [0, 2π). Log area: of the share of the frame, within log(AREA).
+    """
     halves = (*limits, np.pi / 2, _HALF_LOG_AREA)
     start = rng.uniform(-2, 2, 4) * halves
     moved = _DISPLACEMENTS[motion](time, rng)

@@ -22,7 +22,9 @@ NOT_ON_DISK, LEAVES_ROOT, SAME_FILE = "not on disk", "leaves the root", "same fi
 @dataclass(frozen=True)
 class Reading:
     """Holds what a reader found: the table; a table of what it had to leave out, with a column `reason`; and notes.
-    The video_id of a missing video is its name in the list. The notes are for the user, a sentence each."""
+
+    The video_id of a missing video is its name in the list. The notes are for the user, a sentence each.
+    """
 
     table: pd.DataFrame
     missing: pd.DataFrame
@@ -31,7 +33,9 @@ class Reading:
 
 class FolderFiles:
     """Finds files under a root, where each folder is scanned once, when it is first asked for.
-    No path leads outside the root, but for links that the user put there. Raises UserError where root is no folder."""
+
+    No path leads outside the root, but for links that the user put there. Raises UserError where root is no folder.
+    """
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -41,7 +45,9 @@ class FolderFiles:
 
     def find(self, path: str) -> str | None:
         """Find the path of that file, or else of a video beside it with the same stem; None where there is none.
-        Raises UserError where a folder is there but cannot be read."""
+
+        Raises UserError where a folder is there but cannot be read.
+        """
         if leaves_root(path):
             return None
         folder, name = posixpath.split(posixpath.normpath(path))
@@ -67,8 +73,10 @@ class FolderFiles:
 
 def find_listed(listed: pd.DataFrame, disk: FolderFiles, places: Iterable[Iterable[str]] | None = None) -> Reading:
     """Keep the listed videos that are on disk, under the names they have there, sorted by video_id.
+
     places: for each row the paths to look at, in order; without it the row's own path. Of rows that come to one file
-    the one that lists it by its very name is kept, else the first. Raises UserError where nothing is found."""
+    the one that lists it by its very name is kept, else the first. Raises UserError where nothing is found.
+    """
     paths = listed["path"].tolist()
     tried = ([path] for path in paths) if places is None else places
     found = [_first_found(disk, path, at) for path, at in zip(paths, tried, strict=True)]
@@ -91,7 +99,9 @@ def find_listed(listed: pd.DataFrame, disk: FolderFiles, places: Iterable[Iterab
 
 def write_missing(missing: pd.DataFrame, manifest: Path) -> Path | None:
     """Write Reading.missing beside a manifest, as MANIFEST.missing.csv; gives the file, or None for no rows.
-    With no rows the file of an earlier run is removed: it would name videos that are there now."""
+
+    With no rows the file of an earlier run is removed: it would name videos that are there now.
+    """
     path = manifest.with_name(f"{manifest.stem}.missing.csv")
     if missing.empty:
         path.unlink(missing_ok=True)

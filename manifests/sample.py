@@ -62,8 +62,10 @@ def draw_sample(
     videos_per_class: int = 5, frames: int = 48, size: tuple[int, int] = (144, 192), seed: int = 0
 ) -> Iterator[SampleVideo]:
     """Draw the sample set one video at a time, in rounds of one video per class; size is (height, width).
+
     A video depends on its position, the seed and the size alone: fewer videos or frames are a prefix of more. Raises
-    ValueError for no videos, no frames, and a frame in which the objects do not fit."""
+    ValueError for no videos, no frames, and a frame in which the objects do not fit.
+    """
     if videos_per_class < 1 or frames < 1:
         raise ValueError(f"need at least one video and one frame, got {videos_per_class} and {frames}")
     if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
@@ -88,7 +90,9 @@ def _draw_video(position: int, frames: int, size: tuple[int, int], seed: int) ->
 
 def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
     """Draw a toy: a silhouette without rotational symmetry, a two-colour pattern, a lit rounded edge.
-    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given."""
+
+    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given.
+    """
     y, x = np.mgrid[-1.15 : 1.15 : SPRITE_SIDE * 1j, -1.15 : 1.15 : SPRITE_SIDE * 1j]
     # Blurring and cutting rounds the corners, as on anything made to be held.
     solid = ndimage.gaussian_filter(_silhouette(rng, x, y).astype(float), 3) > 0.5
@@ -184,7 +188,9 @@ def _reach(sprite: Sprite, angle: float) -> Floats:
 
 def paste(frame: Bytes, mask: NDArray[np.bool_], sprite: Sprite, pose: Floats) -> None:
     """Blend the sprite into one frame, and mark its mask, in place; only the object's box is touched.
-    pose: centre y, centre x, angle, scale. What lies outside the frame is cut off."""
+
+    pose: centre y, centre x, angle, scale. What lies outside the frame is cut off.
+    """
     centre, angle, scale = pose[:2], float(pose[2]), float(pose[3])
     reach = scale * _reach(sprite, angle) + 1
     top, left = np.maximum(centre - reach, 0).astype(int)

@@ -26,8 +26,10 @@ SPLIT_VALUES = ("train", "test", "val")
 
 def build_table(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Build a table from columns of text: what is missing is filled in, and the columns get their usual order.
+
     video_id and path stand in for one another. Without label, classes are numbered by their sorted names. Raises
-    UserError where both video_id and path are missing."""
+    UserError where both video_id and path are missing.
+    """
     filled = dict(columns)
     ids = filled.get("video_id", filled.get("path"))
     if ids is None:

@@ -24,7 +24,9 @@ def read_text(path: Path) -> str:
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield pairs (where, line) of a list file without its blank lines; where is `FILE, line N`, for messages.
-    Ends of line may be CRLF; spaces at the end of a line are dropped. Raises UserError for what is not text."""
+
+    Ends of line may be CRLF; spaces at the end of a line are dropped. Raises UserError for what is not text.
+    """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         where, line = f"{path}, line {number}", line.removesuffix("\r").rstrip(" ")
         if problem := text_problem(line):
@@ -35,7 +37,9 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def read_csv(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield pairs (where, cells) of a CSV file, the header first; cells as they are written, no blank lines.
-    Raises UserError for a file without a header, broken quoting, and rows longer or shorter than the header."""
+
+    Raises UserError for a file without a header, broken quoting, and rows longer or shorter than the header.
+    """
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     columns = 0
     try:

@@ -10,8 +10,10 @@ from s2vc.manifests.text import parse_whole_number, read_lines
 
 def read_ucf101(root: Path, lists: Path) -> Reading:
     """Read UCF101 under root (`Class/v_x.avi`) with split1 to split3, as far as the folder lists has them.
+
     Labels are the numbers of classInd.txt minus 1. Raises UserError for a missing list, a line that does not parse, a
-    class that classInd.txt lacks or numbers otherwise, and where no listed video is on disk."""
+    class that classInd.txt lacks or numbers otherwise, and where no listed video is on disk.
+    """
     disk = FolderFiles(root)
     labels = {name: label for label, name in enumerate(read_class_names(lists / "classInd.txt"))}
     listed_videos = ListedVideos()

@@ -42,8 +42,10 @@ class RandomCrop(nn.Module):
 
 class RandomColour(nn.Module):
     """Jitters colours (p 0.8), turns grey (p 0.2) and blurs (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same shape.
+
     per_frame: the jitter is drawn anew for every frame, as in the published code. Kornia clamps jittered clips to [0,
-    1] and leaves others as they are."""
+    1] and leaves others as they are.
+    """
 
     def __init__(self, per_frame: bool = False):
         super().__init__()

@@ -29,7 +29,9 @@ PAIR_MODES = ("independent", "same")
 
 class MotionClip(NamedTuple):
     """Holds a motion-preserved clip as it is stored: V_p = frames / 255 + upsample(correction · scale).
-    frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32."""
+
+    frames (L, H, W, 3) uint8 RGB; correction (L, 64, 64, 3) int8; scale () float32.
+    """
 
     frames: Tensor
     correction: Tensor
@@ -49,8 +51,10 @@ def motion_preserved_video(clips: MotionClip) -> Tensor:
 
 class ClipDataset(Dataset):
     """Draws clips of the training videos of a cache, anew in each epoch; item i is of the i-th video.
+
     A draw depends on seed, epoch and i alone. Shards are opened by the process that reads them. What it raises, and
-    when, stands at PairClips."""
+    when, stands at PairClips.
+    """
 
     def __init__(
         self,
@@ -192,8 +196,10 @@ class SingleClips(ClipDataset):
 
 class LabelledClips(ClipDataset):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
+
     still: a clip repeats one frame, its middle one. label: the column of the classes (training.labels). Raises
-    UserError where a training video has no label, and for a column that is not there."""
+    UserError where a training video has no label, and for a column that is not there.
+    """
 
     def __init__(
         self,

@@ -20,8 +20,10 @@ def train_on_ray(
     settings: TrainingSettings, folder: RunFolder, address: str | None, on_step: OnStep, should_stop: Callable[[], bool]
 ) -> None:
     """Run `train` in settings.workers processes, which share a folder (s2vc.pipeline.cluster.train_processes).
+
     Steps are read from metrics.csv, which the first process writes. Raises UserError for what `train` raises, and where
-    the cluster is too small; raises Stopped where processes keep dying."""
+    the cluster is too small; raises Stopped where processes keep dying.
+    """
     stop_file = folder.root / STOP_FILE
     config = {"settings": dataclasses.asdict(settings), "folder": str(folder.root.absolute())}
     poll = follower(StepReader(folder.metrics, TrainingStep), on_step, should_stop, stop_file)

@@ -34,7 +34,9 @@ class ConvGRUCell(nn.Module):
 
 class ConvGRU(nn.Module):
     """Applies one layer of the cell to features (N, B, C, h, w), block after block -> the last state, (N, C, h, w).
-    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints."""
+
+    The published module holds its cell twice, by a name of its own and in a list, and so do its checkpoints.
+    """
 
     def __init__(self, width: int, dropout: float = DROPOUT):
         super().__init__()
@@ -99,7 +101,9 @@ class DPC(nn.Module):
 
     def _features(self, clips: Tensor) -> Tensor:
         """Compute the features of each block, averaged over its time, before the last ReLU: (N, B, C, h, w).
-        They have the type of the weights, float32, even where the backbone computes in bfloat16."""
+
+        They have the type of the weights, float32, even where the backbone computes in bfloat16.
+        """
         features = self.backbone(clips).to(self.agg.ConvGRUCell_00.out_gate.weight.dtype)
         return features.unflatten(2, (self.blocks, -1)).mean(dim=3).transpose(1, 2)
 

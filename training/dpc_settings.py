@@ -36,7 +36,9 @@ def method_defaults(method: object) -> dict[str, Any]:
 
 def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """Raise UserError for blocks that make no clip, and for settings that the method does not have.
-    shortest: the fewest frames of a clip that the backbone takes."""
+
+    shortest: the fewest frames of a clip that the backbone takes.
+    """
     of_blocks = settings.method in DPC_METHODS
     for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
         if is_not_default(settings, name):

@@ -41,7 +41,9 @@ def candidate_count(settings: TrainingSettings) -> int:
 
 class LearningWatch:
     """Follows the steps of a run, and warns once where batch top-1 has stayed at chance for long.
-    candidates: as candidate_count counts them. warmup: steps of the warm-up."""
+
+    candidates: as candidate_count counts them. warmup: steps of the warm-up.
+    """
 
     def __init__(self, candidates: int, warmup: int):
         self._candidates, self._judged_from = candidates, warmup + STEPS_BEFORE_WARNING

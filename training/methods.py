@@ -44,7 +44,9 @@ class Classifier(nn.Module):
 @dataclass(frozen=True)
 class TrainingTask:
     """Holds the model of a method, and what becomes of a batch.
-    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs."""
+
+    model: gives Scores of its inputs. inputs: turns a batch of the loader into the model's inputs.
+    """
 
     model: nn.Module
     inputs: Callable[[Any], tuple[Tensor, ...]]

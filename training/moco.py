@@ -107,7 +107,9 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def _embed_keys(self, key: Tensor) -> Tensor:
         """Embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
-        Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away."""
+
+        Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away.
+        """
         count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)

@@ -40,7 +40,9 @@ class PreparedRun:
 
 def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> PreparedRun:
     """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
-    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training."""
+
+    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training.
+    """
     asked = with_absolute_paths(fill_defaults(merge_settings(*layers)))
     clips = open_clips(asked)  # No setting of a regime changes these.
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
@@ -54,8 +56,10 @@ def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.de
 
 def check_precision(settings: TrainingSettings, device: torch.device) -> None:
     """Raise UserError for bfloat16 on a processor that does not multiply it in hardware.
+
     It would be slow, and wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D convolutions in bfloat16
-    differed from run to run, and losses became NaN."""
+    differed from run to run, and losses became NaN.
+    """
     on_driver = not settings.workers  # A cluster has processors of its own.
     if on_driver and settings.precision == "bfloat16" and choose_dtype(AUTO, device) != "bfloat16":
         raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")

@@ -73,8 +73,10 @@ class RunFolder:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
     ) -> None:
         """Write the checkpoint in one step. Raises Stopped where it cannot be written.
+
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
-        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state."""
+        in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
+        """
         content = {
             "format": CHECKPOINT_FORMAT,
             "state_dict": model.state_dict(),

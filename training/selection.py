@@ -53,7 +53,9 @@ class StoredVideos:
 
 def split_column(cache: Cache, split: str | None) -> str:
     """Choose the split column: the one that is given; for None the first, or ALL_ROWS where there is none.
-    Raises UserError for a column that is not there."""
+
+    Raises UserError for a column that is not there.
+    """
     columns = split_columns(cache.index)
     if split is None:
         return columns[0] if columns else ALL_ROWS
@@ -66,7 +68,9 @@ def split_column(cache: Cache, split: str | None) -> str:
 
 def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) -> StoredVideos:
     """Select the videos with frames whose `split` column says train, with the classes that the column `label` gives.
-    Raises UserError where there are none, and for a column that is not there."""
+
+    Raises UserError where there are none, and for a column that is not there.
+    """
     column = split_column(cache, split)
     numbers = read_labels(cache, label).numbers
     index = cache.index.assign(row=cache.index.groupby("shard").cumcount(), label=numbers)

@@ -12,8 +12,10 @@ from s2vc.training.settings import TrainingSettings
 
 class PairViews(nn.Module):
     """Makes the query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
+
     flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is V_p
-    as rendered, cropped afterwards. Random numbers are torch's global ones."""
+    as rendered, cropped afterwards. Random numbers are torch's global ones.
+    """
 
     def __init__(self, settings: TrainingSettings, flow: Flow | None = None):
         super().__init__()

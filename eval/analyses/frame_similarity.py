@@ -60,8 +60,10 @@ class VideoGroups:
 
 def choose_groups(cache: Cache, rows: np.ndarray, classes: int, seed: int, label: str = LABEL) -> VideoGroups:
     """Choose the videos of `classes` classes at random (all, where there are fewer), in the order of their names.
+
     Classes of two videos or more are taken before others, which have no intra-class pair. Without labels all videos are
-    one group, ALL_VIDEOS. label: the column of the classes. Raises UserError where only some videos have one."""
+    one group, ALL_VIDEOS. label: the column of the classes. Raises UserError where only some videos have one.
+    """
     names = read_labels(cache, label).names[rows]
     frames = cache.index["frames"].to_numpy()
     if (names == "").all():
@@ -89,8 +91,10 @@ def undefined_comparisons(groups: VideoGroups) -> dict[str, str]:
 
 def draw_pairs(groups: VideoGroups, comparison: str, count: int, seed: int) -> list[Pair]:
     """Draw `count` pairs of frames of each group, with replacement; none of a group that has none to give.
+
     intra-class: of two different videos of the class. intra-video: adjacent ones of a video of the class. inter-class:
-    the first of a video of the class, the other of a video of another class among the groups, each as likely."""
+    the first of a video of the class, the other of a video of another class among the groups, each as likely.
+    """
     rng = np.random.default_rng([seed, 1 + COMPARISONS.index(comparison)])
     pairs = []
     for group, rows in groups.rows.items():
@@ -155,8 +159,10 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def pair_cosines(vectors: FrameVectors, pairs: Sequence[Pair], advance: Advance) -> np.ndarray:
     """Compute the cosines of z, z_p and the control of each pair: (N, 3) float64.
+
     A pair with a vector of which nothing is kept has no cosine of z_p: it is NaN in all three, so that their means are
-    over the same pairs."""
+    over the same pairs.
+    """
     found = np.empty((len(pairs), len(VECTORS)))
     for number, pair in enumerate(pairs):
         found[number] = cosines(vectors.of_frame(pair.a), vectors.of_frame(pair.b))
@@ -167,7 +173,9 @@ def pair_cosines(vectors: FrameVectors, pairs: Sequence[Pair], advance: Advance)
 
 def group_means(pairs: Sequence[Pair], found: np.ndarray) -> dict[str, dict[str, list[float]]]:
     """Average the cosines of z, z_p and the control, for each comparison there are pairs of and each group in it.
-    found: (N, 3) as `pair_cosines` gives it; undefined pairs are left out, and groups that have no others."""
+
+    found: (N, 3) as `pair_cosines` gives it; undefined pairs are left out, and groups that have no others.
+    """
     means: dict[str, dict[str, list[float]]] = {}
     for comparison, group in dict.fromkeys((pair.comparison, pair.group) for pair in pairs):
         chosen = np.array([pair[:2] == (comparison, group) for pair in pairs]) & ~np.isnan(found[:, 0])

@@ -47,7 +47,9 @@ MIN_FRAMES = 16
 @dataclass(frozen=True)
 class Series:
     """Holds a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
-    values: (n,) float64; pixels in [0, 1]."""
+
+    values: (n,) float64; pixels in [0, 1].
+    """
 
     kind: str
     video_id: str
@@ -94,8 +96,10 @@ def ks_distance(standard: np.ndarray) -> np.ndarray:
 @cache
 def lilliefors_distances(n: int, seed: int) -> np.ndarray:
     """Simulate the distances of SIMULATIONS standardised normal samples of n values: float64, ascending.
+
     They do not depend on mean and STD, so one simulation serves all series of a length. `scipy.stats.goodness_of_fit`
-    would simulate the same for every series anew."""
+    would simulate the same for every series anew.
+    """
     rng = np.random.default_rng([seed, n])
     step = max(1, SIMULATED_VALUES // n)
     sizes = [min(step, SIMULATIONS - first) for first in range(0, SIMULATIONS, step)]

@@ -33,7 +33,9 @@ STILL_SPEED = 0.2
 
 def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Find where each pixel of a frame goes in the next: (H, W, 2) float32, x (right) and y (down) in pixels.
-    before, after: (H, W, 3) uint8 RGB, whose grey values are compared."""
+
+    before, after: (H, W, 3) uint8 RGB, whose grey values are compared.
+    """
     return _flow(_grey(before), _grey(after))
 
 

@@ -90,7 +90,9 @@ def _draw_column(axes: Any, saliency: VideoSaliency, note: str, named: bool) -> 
 
 def _pictures(saliency: VideoSaliency, frame: int) -> list[np.ndarray]:
     """Draw a frame of the middle window, with energy and with speed over it: (size, size, 3) uint8 each.
-    Energy goes from its least (blue) to its greatest value in the window (red), speed from 0 to that of the fastest."""
+
+    Energy goes from its least (blue) to its greatest value in the window (red), speed from 0 to that of the fastest.
+    """
     shown, size = saliency.clip[frame], saliency.clip.shape[1]
     heat = torch.from_numpy(saliency.energy[saliency.middle])[None, None]
     times = len(saliency.clip)

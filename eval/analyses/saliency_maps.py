@@ -71,8 +71,10 @@ def video_saliency(
     cache: Cache, windows: StoredWindows, row: int, backbone: nn.Module, view: View, device: torch.device
 ) -> VideoSaliency:
     """Compute energy and speed of up to MAX_WINDOWS windows of a row, whose crops are the centre.
+
     backbone: on the device, in evaluation mode. Raises UserError for frames that cannot be read, and where a map is of
-    one cell."""
+    one cell.
+    """
     crops = WindowCrops(view).to(device)
     first, stop = (int(n) for n in windows.offsets[row : row + 2])
     chosen = np.unique(np.linspace(first, stop - 1, MAX_WINDOWS).round().astype(int))
@@ -99,7 +101,9 @@ def _centre_frames(stored: Tensor, size: int) -> np.ndarray:
 
 def correlations(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Compute Pearson's correlation over the places of each map (..., H', W') with that of others: (...,) float64.
-    NaN where one of the two is the same everywhere: nothing moves, or everything moves alike."""
+
+    NaN where one of the two is the same everywhere: nothing moves, or everything moves alike.
+    """
     a, b = (values.reshape(*values.shape[:-2], -1).astype(np.float64) for values in (maps, others))
     flat = (np.ptp(a, axis=-1) == 0) | (np.ptp(b, axis=-1) == 0)
     a, b = (values - values.mean(axis=-1, keepdims=True) for values in (a, b))
@@ -115,7 +119,9 @@ def own_flow_correlation(saliency: VideoSaliency) -> float:
 
 def other_flow_correlation(saliency: VideoSaliency, saliencies: list[VideoSaliency]) -> float:
     """Average, as a control, the correlations of a video's energy maps with the flow of every other video, by window.
-    Where the other has more windows or fewer, those at the same share of its length count. NaN where there is none."""
+
+    Where the other has more windows or fewer, those at the same share of its length count. NaN where there is none.
+    """
     found = []
     for other in saliencies:
         if other is not saliency:

@@ -64,7 +64,9 @@ class Result:
 
 def read_results(folder: Path, first: int) -> list[Result]:
     """Read the results that a folder's table lists, numbered from `first`.
-    Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there."""
+
+    Raises UserError where table or JSON cannot be read, and for a row whose JSON is not there.
+    """
     names = [str(name) for name in read_table(folder)["result"]]
     return [_read(folder, name, f"R{first + i}") for i, name in enumerate(names)]
 

@@ -54,7 +54,9 @@ def cost_of_trial(
     cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, tasks: Sequence[str], device: torch.device
 ) -> Cost:
     """Time, here and now, some frames through the flow, and some steps of training on random clips.
-    missing: variants to be rendered. settings: of one run, those that all have in common."""
+
+    missing: variants to be rendered. settings: of one run, those that all have in common.
+    """
     resolved, _, steps = plan_run(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)

@@ -41,8 +41,10 @@ def cpus_of_nodes() -> list[int]:
 
 def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> TrialResources:
     """Give each trial its part of a cluster: a GPU where there are any, and its part of the CPUs.
+
     nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
-    where not even one trial fits, which Ray would wait for without a word."""
+    where not even one trial fits, which Ray would wait for without a word.
+    """
     slots = max(1, min(trials, gpus or sum(nodes)))
     each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
     if each > max(nodes):
@@ -61,8 +63,10 @@ def run_trials(
     stop: Callable[[], bool],
 ) -> dict[str, str]:
     """Run trials to their ends on the Ray that is running.
+
     show(trial, steps trained, all evaluated) is called as they go on, by what they write. Where stop() says so, they
-    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name."""
+    end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name.
+    """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Its new reporter prints even where it is to be silent.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     folder.stop.unlink(missing_ok=True)

@@ -98,7 +98,9 @@ def write_tables(folder: SweepFolder, trials: Sequence[Trial], variants: Sequenc
 
 def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> None:
     """Plot each task's main number over alpha (or the share to keep), a line per strategy, with MoCo as a level.
-    Under each alpha stands the share of latents that strategy `zero` keeps there. Bars are standard errors."""
+
+    Under each alpha stands the share of latents that strategy `zero` keeps there. Bars are standard errors.
+    """
     from matplotlib.figure import Figure
 
     numbers, by_arm = main_numbers(means), means.set_index("arm")

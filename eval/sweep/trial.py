@@ -30,8 +30,10 @@ TASKS: dict[str, Callable[[Evaluation], Numbers]] = {
 
 def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str], cpus: int) -> None:
     """Bring a trial to its end in the sweep's folder; what is done already is not done again.
+
     Where the sweep is to stop, it ends after the step it is in, or before the next task. Raises UserError where its
-    clips or settings do not allow it."""
+    clips or settings do not allow it.
+    """
     torch.set_num_threads(max(1, cpus))
     folder = SweepFolder(root)
     if shared["loader_workers"] < 0:  # A run by itself takes all the CPUs that are spare.

@@ -56,7 +56,9 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
 
 def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, Tensor]]:
     """Find name and state dict of the backbone in a checkpoint, or in a run's folder; `name` asks for a certain one.
-    Raises UserError where there is none."""
+
+    Raises UserError where there is none.
+    """
     file = path / "checkpoint.pt" if path.is_dir() else path
     if name:
         return name, read_backbone(file, name)

@@ -14,7 +14,9 @@ def batch_norm(width: int) -> nn.BatchNorm3d:
 
 class Block(nn.Module):
     """Joins two convolutions over space (1x3x3) or over space and time (3x3x3) with a shortcut around them.
-    stride: holds along all axes that the convolutions cover. final: the sum is returned before its ReLU."""
+
+    stride: holds along all axes that the convolutions cover. final: the sum is returned before its ReLU.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, over_time: bool, final: bool = False):
         super().__init__()

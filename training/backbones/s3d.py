@@ -51,7 +51,9 @@ class Mixed(nn.Module):
 
 class S3D(nn.Module):
     """Turns videos (N, 3, T, H, W) into features (N, 1024, T/8, H/32, W/32): each halving rounds up, the last one down.
-    The published modules hold each layer twice, by its own name and in its block, and so do its checkpoints."""
+
+    The published modules hold each layer twice, by its own name and in its block, and so do its checkpoints.
+    """
 
     feature_size = 1024
 
