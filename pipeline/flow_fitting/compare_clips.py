@@ -67,20 +67,20 @@ def comparison_clips(cache: Cache, clips: Sequence[tuple[str, str, int]]) -> Ite
     height, width = even_size(cache)
     for video_id, class_name, count in clips:
         frames = np.ascontiguousarray(cache.frames(video_id, 0, count)[:, :height, :width])
-        recompressed = {crf: pool_small(recompressed(frames, "25", crf, (height, width))) for crf in CRFS}
+        recompressed = {crf: pool_small(recompress(frames, "25", crf, (height, width))) for crf in CRFS}
         yield ComparisonClip(video_id, class_name, frames, pool_small(frames), recompressed)
 
 
 def sample_clips(size: tuple[int, int]) -> Iterator[ComparisonClip]:
     """Draw the built-in sample, compress it and decode it at `size` (height, width); yield clips with movers' masks."""
     for video in draw_sample(SAMPLE_VIDEOS):
-        frames = recompressed(video.frames, str(SAMPLE_FPS), CRFS[0], size)
+        frames = recompress(video.frames, str(SAMPLE_FPS), CRFS[0], size)
         covered = small_frames(torch.from_numpy(video.masks)[:, None].float())[:, 0].numpy()
         mover, background = covered > 0.5, (covered == 0).all(axis=0)
         yield ComparisonClip(video.video_id, video.class_name, frames, pool_small(frames), {}, mover, background)
 
 
-def recompressed(frames: np.ndarray, fps: str, crf: int, size: tuple[int, int]) -> np.ndarray:
+def recompress(frames: np.ndarray, fps: str, crf: int, size: tuple[int, int]) -> np.ndarray:
     """Compress frames (T, H, W, 3) uint8, H and W even, with libx264 and decode them at `size`: (T, *size, 3) uint8.
 
     Raises OSError where ffmpeg fails.

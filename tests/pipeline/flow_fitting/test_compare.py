@@ -13,7 +13,7 @@ from PIL import Image
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Architecture, Flow, load_flow
 from s2vc.pipeline.flow_fitting.compare import gflop, mask_iou, report, suppressed, window_stds
-from s2vc.pipeline.flow_fitting.compare_clips import ComparisonClip, recompressed, sample_clips
+from s2vc.pipeline.flow_fitting.compare_clips import ComparisonClip, recompress, sample_clips
 from s2vc.pipeline.static_cues import motion_preserved
 
 
@@ -105,7 +105,7 @@ def test_arithmetic_is_that_of_the_paper() -> None:
 
 def test_compression_loses_more_at_a_higher_factor(sample: list[ComparisonClip]) -> None:
     frames = sample[0].frames
-    errors = [np.abs(recompressed(frames, "24", crf, (72, 96)).astype(float) - frames).mean() for crf in (18, 28)]
+    errors = [np.abs(recompress(frames, "24", crf, (72, 96)).astype(float) - frames).mean() for crf in (18, 28)]
     assert 0 < errors[0] < errors[1] < 20
 
 
