@@ -29,7 +29,7 @@ class VideoRecord:
 
     status: ok, partial (some frames, and errors) or failed (no frames). reason: why, for a person. frames: how many are
     stored. bytes, sha256: size and hash of the source file. width, height: its frames in pixels. fps: "25" or
-    "30000/1001".
+    "30000/1001". stream: the index of the one that was read, of a file with several video streams; else None.
     """
 
     video_id: str
@@ -41,6 +41,7 @@ class VideoRecord:
     width: int = 0
     height: int = 0
     fps: str = ""
+    stream: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Receipt:
         del content["notes"]
         if not self.prefix:
             del content["prefix"]
+        for video in content["videos"]:
+            if video["stream"] is None:
+                del video["stream"]
         return files.json_text(content)
 
     def write(self, layout: Layout) -> "Receipt":
@@ -144,6 +148,8 @@ def _video_fault(video: VideoRecord) -> str:
     for name in ("frames", "bytes", "width", "height"):
         if type(value := getattr(video, name)) is not int or value < 0:
             return f"{name} is no number of 0 or more"
+    if video.stream is not None and (type(video.stream) is not int or video.stream < 0):
+        return "stream is no number of 0 or more"
     if video.frames > MAX_FRAMES:
         return f"frames are {video.frames}, more than a video has"
     if not _FPS.fullmatch(video.fps):

@@ -31,6 +31,7 @@ class Settings:
     frame_size: (height, width) of the stored frames, in pixels. segments: the number of manifest rows at the start,
     then of those added at each growth; shards are cut within a segment, so that appended rows become new shards.
     latents: one of cache.quantise.KINDS.
+    stream: the index of the stream that is read of each file; None chooses as players do.
     """
 
     frame_size: tuple[int, int]
@@ -42,6 +43,7 @@ class Settings:
     precision: str
     segments: tuple[int, ...] = ()
     latents: str = FLOAT16
+    stream: int | None = None
 
     @property
     def rows(self) -> int:
@@ -75,6 +77,7 @@ _NAMES = {
     "flow_fingerprint": "--flow (another flow)",
     "precision": "--precision",
     "latents": "--latents",
+    "stream": "--stream",
 }
 
 
@@ -95,6 +98,8 @@ def write_settings(layout: Layout, settings: Settings, software: dict[str, str])
     if settings.latents == FLOAT16:
         version = FORMAT_VERSION
         del made_with["latents"]
+    if settings.stream is None:
+        del made_with["stream"]
     files.write_json(layout.settings, {"format_version": version, **made_with, "software": software})
     layout.publish(layout.settings)
 
@@ -115,6 +120,7 @@ def read_settings(layout: Layout) -> Settings:
         raise UserError(f"{layout} has a format this version cannot read (it reads {known})")
     if version == FORMAT_VERSION:
         content["latents"] = FLOAT16
+    content.setdefault("stream", None)
     try:
         fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
         fields["frame_size"] = tuple(fields["frame_size"])
@@ -126,6 +132,8 @@ def read_settings(layout: Layout) -> Settings:
         if not all(isinstance(t, str) and not text_problem(t) for t in texts):
             raise TypeError
         if fields["latents"] not in KINDS:
+            raise TypeError
+        if fields["stream"] is not None and not (type(fields["stream"]) is int and fields["stream"] >= 0):
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):
@@ -148,6 +156,8 @@ def software_versions(ffmpeg: str) -> dict[str, str]:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return "not given"
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     text = str(value)

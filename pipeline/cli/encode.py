@@ -7,6 +7,7 @@ import click
 
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
+from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
     CACHE,
@@ -32,6 +33,12 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
 )
 @click.option("--size", "frame_size", type=Size(), help=f"Stored frames.  [default: {FRAME_SIZE[0]}x{FRAME_SIZE[1]}]")
 @click.option("--frame-step", type=click.IntRange(1), help="Store every n-th frame only.  [default: 1]")
+@click.option(
+    "--stream",
+    type=click.IntRange(0),
+    help="Index of the stream that is read of each file.  [default: as players choose: the one marked as default, then "
+    "the one with the most pixels, then with the most frames]",
+)
 @click.option("--shard-size", type=click.IntRange(1), help=f"Videos of a shard.  [default: {SHARD_SIZE}]")
 @click.option("--flow", help=f"'default', 'steady', a safetensors file or a published checkpoint.  [default: {FLOW}]")
 @click.option(
@@ -46,7 +53,13 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
     help="How they are stored. q8, in steps of 1/8, takes less than a quarter of float16; at alpha 0.5 a pixel moves "
     f"by less than 1/255 on average. In scope clip, alphas near 0.1 want float16.  [default: {FLOAT16}]",
 )
-@click.option("--retry-failed", is_flag=True, help="Do shards with failed videos again, and only those.")
+@click.option(
+    "--retry",
+    type=click.Choice([FAILED, PARTIAL]),
+    multiple=True,
+    help="Do shards again that have such videos, as after a new download; repeatable.",
+)
+@click.option("--retry-failed", is_flag=True, help="The same as --retry failed.")
 @click.option(
     "--silence",
     type=click.FloatRange(0.1),
@@ -61,6 +74,8 @@ def encode_command(
     out: Path | Layout,
     ray_address: str | None,
     workers: int | None,
+    retry: tuple[str, ...],
+    retry_failed: bool,
     **options: Any,
 ) -> None:
     """Decode the videos of MANIFEST once, store frames, and cache latents and STDs in --out.
@@ -70,4 +85,5 @@ def encode_command(
     """
     console = make_console()
     with interruptible(console):
-        run_encode(manifest, root or manifest.parent, out, EncodeOptions(**options), ray_address, workers, console)
+        asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
+        run_encode(manifest, root or manifest.parent, out, asked, ray_address, workers, console)

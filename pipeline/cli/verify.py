@@ -1,5 +1,6 @@
 """Define the command `s2vc-prep verify`."""
 
+import shlex
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from s2vc.manifests.table import read_manifest
 from s2vc.pipeline.cache.index import refuse_changed_rows
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
@@ -56,7 +57,7 @@ def verify_command(
             run_repair(layout, damaged, videos, ray_address, workers, console)
             found = run_verify(layout, quick, videos, console)
         elif damaged:
-            print_repair_command(cache, console)
+            print_repair_command(layout, damaged, sources, root, console)
         raise Exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
         console.print("Stopped before all was checked.")
@@ -116,9 +117,16 @@ def run_repair(
     print_unfinished(outcome, console)
 
 
-def print_repair_command(cache: Path | Layout, console: Console) -> None:
-    console.print(
-        f"`s2vc-prep verify {cache} --repair` makes the damaged shards anew, and nothing else.",
-        markup=False,
-        soft_wrap=True,
-    )
+def print_repair_command(
+    layout: Layout, damaged: list[tuple[int, str]], sources: Path | None, root: Path | None, console: Console
+) -> None:
+    """Print the command that repairs what was found; without the sources it would not find what they have shown."""
+    words = ["s2vc-prep", "verify", str(layout), "--repair"]
+    if sources:
+        words += ["--sources", str(sources)]
+    if root:
+        words += ["--root", str(root)]
+    command = f"`{shlex.join(words)}` makes the damaged shards anew, and nothing else."
+    if not sources and any(stage == INGEST for _, stage in damaged):
+        command += " Frames are made from the videos: add --sources and the manifest of the encode (and its --root)."
+    console.print(command, markup=False, soft_wrap=True)

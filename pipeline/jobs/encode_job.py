@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.opening import open_layout
 from s2vc.pipeline.cache.quantise import FLOAT16
-from s2vc.pipeline.cache.receipts import FAILED, Receipt, is_done, read_receipt
+from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import (
     Settings,
     read_settings,
@@ -56,7 +56,8 @@ class EncodeOptions:
     flow: str | None = None
     precision: str = "auto"
     latents: str | None = None
-    retry_failed: bool = False
+    stream: int | None = None
+    retry: tuple[str, ...] = ()
     silence: float = SILENCE_SECONDS
 
 
@@ -117,8 +118,7 @@ def encode_job(
             job = EncodeJob(layout, settings, manifest, workers, ingest_receipts(layout, settings))
             write_index(layout, build_index(manifest, settings, job.ingested))
             write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
-            if options.retry_failed:
-                _forget_failed(job)
+            _forget(job, options.retry)
             _plan_encode(job, root.absolute(), where, options.silence)
             yield job
 
@@ -142,6 +142,7 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
         "shard_size": options.shard_size,
         "precision": None if options.precision == "auto" else options.precision,
         "latents": options.latents,
+        "stream": options.stream,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
     refuse_other_cache_settings(settings, wanted, layout)
@@ -167,6 +168,7 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
         precision=choose_precision(options.precision, device),
         segments=(rows,),
         latents=options.latents or FLOAT16,
+        stream=options.stream,
     )
 
 
@@ -174,10 +176,10 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
 _PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
-def _forget_failed(job: EncodeJob) -> None:
-    """Withdraw the ingest receipts of shards with failed videos, so that these shards are ingested again."""
+def _forget(job: EncodeJob, statuses: Collection[str]) -> None:
+    """Withdraw the ingest receipts of shards that have videos of these statuses; the shards are then ingested again."""
     for shard, receipt in list(job.ingested.items()):
-        if any(v.status == FAILED for v in receipt.videos):
+        if any(v.status in statuses for v in receipt.videos):
             job.layout.withdraw(job.layout.receipt(INGEST, shard))
             del job.ingested[shard]
 

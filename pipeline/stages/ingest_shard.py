@@ -18,6 +18,7 @@ from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, 
 from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, make_receipt
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.stages.declared_size import missing_end
 from s2vc.pipeline.stages.video import SILENCE_SECONDS, Decoded, DecodeError, DecodeStalled, decode_video
 from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage import files
@@ -109,7 +110,7 @@ def ingest_video(
     except DecodeStalled:
         reason = f"the decoder gave nothing for {silence:g} s, twice"
         return VideoRecord(source.video_id, FAILED, reason, 0, size, digest)
-    status, reason = judge(decoded)
+    status, reason = judge(decoded, missing_end(path))
     return VideoRecord(
         source.video_id,
         status,
@@ -120,6 +121,7 @@ def ingest_video(
         decoded.width,
         decoded.height,
         decoded.fps,
+        decoded.stream,
     )
 
 
@@ -134,7 +136,7 @@ def decoded_in_two_tries(
     """
 
     def decode(spool: _VideoSpool) -> Decoded:
-        return decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence)
+        return decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence, settings.stream)
 
     with _VideoSpool(scratch, settings.jpeg_quality) as spool:
         try:
@@ -217,10 +219,17 @@ def read_source_again(source: Source, root: Path, sha256: str) -> str:
     return "it changed while it was read" if changed else ""
 
 
-def judge(decoded: Decoded) -> tuple[str, str]:
-    """Return status and reason of a video by the frames that came and ffmpeg's messages; exit codes and headers lie."""
+def judge(decoded: Decoded, missing: str = "") -> tuple[str, str]:
+    """Return status and reason of a video by the frames that came and ffmpeg's messages; exit codes and headers lie.
+
+    missing: by what the file ends early, as `missing_end` says it.
+    """
     said = " ".join(decoded.errors)
     first = decoded.errors[0][:200] if decoded.errors else ""
+    if decoded.refused:
+        return FAILED, decoded.refused
+    if decoded.frames and missing:
+        return PARTIAL, f"the file ends early: {missing}"
     if decoded.frames:
         return (PARTIAL, f"damaged; the decoder said: {first}") if first else (OK, "")
     if "not on whitelist" in said or "m3u8" in said:

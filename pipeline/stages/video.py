@@ -1,19 +1,22 @@
 """ffmpeg decodes videos, of which nothing is trusted but the frames that come out, and writes MP4."""
 
 import os
+import re
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import ffmpeg
 import numpy as np
 
-from s2vc.pipeline.stages.ffmpeg_process import FfmpegLog, ffmpeg_binary, ffmpeg_process
+from s2vc.pipeline.stages.ffmpeg_log import FfmpegLog
+from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary, ffmpeg_process
+from s2vc.pipeline.stages.video_streams import Stream, best_streams, video_streams
 from s2vc.pipeline.storage.prefetch import prefetch
 
 DECODE_FRAMES = 32
@@ -48,9 +51,10 @@ class DecodeStalled(DecodeError):
 class Decoded:
     """This is what came of one decoding.
 
-    frames: how many were passed on. errors: what ffmpeg called an error, shortened. width, height: of the stream, in
-    pixels, before any rotation; 0 where unknown. fps: frames per second by the header, "25" or "30000/1001"; "" where
-    unknown.
+    frames: how many were passed on. errors: what ffmpeg called an error of this stream, shortened. width, height: of
+    the stream, in pixels, before any rotation; 0 where unknown. fps: frames per second by the header, "25" or
+    "30000/1001"; "" where unknown. stream: its index in the file; None where the file has no other video stream.
+    refused: why nothing was decoded though something could be; empty where that is not so.
     """
 
     frames: int = 0
@@ -58,30 +62,70 @@ class Decoded:
     width: int = 0
     height: int = 0
     fps: str = ""
+    stream: int | None = None
+    refused: str = ""
 
 
-def decode_command(path: Path, height: int, width: int, frame_step: int = 1) -> list[str]:
-    """Return the ffmpeg command that writes every `frame_step`-th frame of the first video stream as raw planes."""
-    # With two threads a damaged file decodes differently. Passthrough gives every frame once, whatever its time stamp.
-    source = ffmpeg.input(
+def decode_command(path: Path, height: int, width: int, stream: int | None = None) -> list[str]:
+    """Return the ffmpeg command that writes all frames of a video stream, the first or one by its index, as raw
+    planes."""
+    output = ffmpeg.output(
+        _source(path)["V:0" if stream is None else str(stream)],
+        "pipe:1",
+        vf=f"scale={width}:{height}",
+        format="rawvideo",
+        # These are the values of rgb24, from a path of the scaler that takes two thirds of the time.
+        pix_fmt=PLANES,
+        # Passthrough gives every frame once, whatever its time stamp.
+        fps_mode="passthrough",
+        threads=1,
+    )
+    return _command(output)
+
+
+def count_packets(path: Path, stream: int, silence: float = SILENCE_SECONDS) -> int:
+    """Count the packets of a stream, one for each of its frames, without decoding them.
+
+    Raises DecodeStalled if it takes more than `silence` seconds.
+    """
+    output = ffmpeg.output(_source(path)[str(stream)], "-", format="null", c="copy").global_args("-progress", "pipe:1")
+    with ffmpeg_process(_command(output)) as process:
+        try:
+            said, _ = process.communicate(timeout=silence)
+        except subprocess.TimeoutExpired:
+            raise DecodeStalled from None
+    counts = re.findall(rb"^frame=(\d+)$", said, re.MULTILINE)
+    return int(counts[-1]) if counts else 0
+
+
+def _source(path: Path) -> Any:
+    # With two threads a damaged file decodes differently.
+    return ffmpeg.input(
         f"file:{path.absolute()}",
         threads=1,
         protocol_whitelist="file",
         format_whitelist=FORMATS,
         max_pixels=MAX_PIXELS,
     )
-    thin = rf"select=not(mod(n\,{frame_step}))," if frame_step > 1 else ""
-    output = ffmpeg.output(
-        source["V:0"],
-        "pipe:1",
-        vf=f"{thin}scale={width}:{height}",
-        format="rawvideo",
-        # These are the values of rgb24, from a path of the scaler that takes two thirds of the time.
-        pix_fmt=PLANES,
-        fps_mode="passthrough",
-        threads=1,
-    ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
-    return [str(a) for a in ffmpeg.compile(output, cmd=ffmpeg_binary())]
+
+
+def _command(output: Any) -> list[str]:
+    quiet = output.global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info")
+    return [str(a) for a in ffmpeg.compile(quiet, cmd=ffmpeg_binary())]
+
+
+def choose_stream(path: Path, streams: Sequence[Stream], silence: float = SILENCE_SECONDS) -> int | None:
+    """Return the index of the stream that players would show: default first, then most pixels, then most frames.
+
+    None if there is no video stream. Raises ValueError, worded for a person, for a file of single pictures.
+    """
+    best = best_streams(streams)
+    if len(best) < 2:
+        return best[0].index if best else None
+    frames = [count_packets(path, s.index, silence) for s in best]
+    if max(frames) <= 1:
+        raise ValueError("it is a collection of still pictures, or one made of tiles")
+    return best[frames.index(max(frames))].index
 
 
 def decode_video(
@@ -91,30 +135,67 @@ def decode_video(
     take: Callable[[np.ndarray], None],
     frame_step: int = 1,
     silence: float = SILENCE_SECONDS,
+    stream: int | None = None,
 ) -> Decoded:
-    """Decode a video, rotation applied, and pass its frames on: take((n, height, width, 3) uint8 RGB), n <= 32.
+    """Decode a video, rotation applied, and pass every `frame_step`-th frame on: take((n, height, width, 3) uint8
+    RGB), n <= 32.
 
-    Returns what came of it, even of a broken file. Raises DecodeStalled if no byte came for `silence` seconds, and
-    DecodeError if ffmpeg was killed. No process is left behind.
+    stream: the index of a stream in the file; by default the one that players would show. Returns what came of it, even
+    of a broken file. Raises DecodeStalled if no byte came for `silence` seconds, and DecodeError if ffmpeg was killed.
+    No process is left behind.
     """
-    result = Decoded()
-    with ffmpeg_process(decode_command(path, height, width, frame_step)) as process:
-        assert process.stdout is not None and process.stderr is not None
+    with ffmpeg_process(decode_command(path, height, width, stream)) as process:
+        assert process.stderr is not None
         log = FfmpegLog(process.stderr)
-        # A thread reads the frames: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are
-        # stored.
-        for frames in prefetch(_read_frames(process.stdout, height, width, silence)):
-            take(frames)
-            result.frames += len(frames)
+        if not log.wait_for_header(silence):
+            raise DecodeStalled
+        videos = [s.index for s in video_streams(log.streams)]
+        if log.tiles:
+            return Decoded(refused="it is a still picture that is made of tiles")
+        if stream is not None and log.streams and stream not in videos:
+            return Decoded(refused=f"its stream {stream} is no video; those that are: {videos or 'none'}")
         try:
-            code = process.wait(silence)
-        except subprocess.TimeoutExpired:
-            raise DecodeStalled from None
-        log.finish()
+            best = stream if stream is not None else choose_stream(path, log.streams, silence)
+        except ValueError as error:
+            return Decoded(refused=str(error))
+        if best in (None, stream, log.mapped):
+            return _pass_on(process, log, (height, width), take, frame_step, silence)
+    return decode_video(path, height, width, take, frame_step, silence, best)
+
+
+def _pass_on(
+    process: "subprocess.Popen[bytes]",
+    log: FfmpegLog,
+    size: tuple[int, int],
+    take: Callable[[np.ndarray], None],
+    frame_step: int,
+    silence: float,
+) -> Decoded:
+    """Pass frames on until ffmpeg ends, and return what came of it."""
+    assert process.stdout is not None
+    result, seen = Decoded(), 0
+    # A thread reads the frames: a pipe holds a frame or two, and ffmpeg would stand still while the last ones are
+    # stored.
+    for frames in prefetch(_read_frames(process.stdout, *size, silence)):
+        # They are counted here, since a filter of ffmpeg's counts anew where a stream changes its size or its colours.
+        chosen = frames[-seen % frame_step :: frame_step]
+        seen += len(frames)
+        if len(chosen):
+            take(chosen)
+        result.frames += len(chosen)
+    try:
+        code = process.wait(silence)
+    except subprocess.TimeoutExpired:
+        raise DecodeStalled from None
+    log.finish()
     if code < 0:
         raise DecodeError(f"ffmpeg was ended by signal {signal.Signals(-code).name}")
-    result.errors = log.errors
-    result.width, result.height, result.fps = log.stream()
+    result.errors = log.errors()
+    videos = video_streams(log.streams)
+    shown = next((s for s in videos if s.index == log.mapped), videos[0] if videos else None)
+    if shown is not None:
+        result.width, result.height, result.fps = shown.width, shown.height, shown.fps
+        result.stream = shown.index if len(videos) > 1 else None
     return result
 
 
@@ -196,4 +277,4 @@ def write_video(path: Path, height: int, width: int, fps: str, crf: int = 18) ->
         code = process.wait()
         log.finish()
         if code != 0:
-            raise OSError(f"{path} could not be written: {'; '.join(log.errors[:2]) or f'ffmpeg ended with {code}'}")
+            raise OSError(f"{path} could not be written: {'; '.join(log.errors()[:2]) or f'ffmpeg ended with {code}'}")

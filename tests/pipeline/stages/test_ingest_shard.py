@@ -139,6 +139,9 @@ def test_every_file_of_the_decoder_set_gives_the_frames_a_careful_decoder_gets(s
     folder = shared / "data" / "decoder"
     with (folder / "files.csv").open() as file:
         expected = {row["file"]: int(row["decoded_frames"]) for row in csv.DictReader(file)}
+    # The table has the first video stream of each file. These two have another one with more pixels, or with frames
+    # (PyAV 18 counts the same in it).
+    expected |= {"tc_nasa_13013.mp4": 390, "hachoir_matrix_ping_pong.wmv": 44}
     receipt = ingest(folder, tmp_path, *expected)
     got = {v.video_id: v.frames for v in receipt.videos}
     assert got == expected
