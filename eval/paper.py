@@ -204,7 +204,7 @@ def pretraining_settings(row: PaperRow) -> dict[str, Any]:
         "head": "linear",
         "key_augment": "full",
         "negatives": REGIMES[PAPER]["negatives"],
-        "queue": str(PRESETS[row.pretraining["dataset"]].get("queue_limit", TrainingSettings.queue_limit)),
+        "queue": PRESETS[row.pretraining["dataset"]].get("queue_limit", TrainingSettings.queue_limit),
         "dim": 128,
         "temperature": REGIMES[PAPER]["temperature"],
     }
@@ -216,7 +216,7 @@ def pretraining_settings(row: PaperRow) -> dict[str, Any]:
         "jitter": "per-clip",
         "batch": 128,
         "lr": 1e-3,
-        "init": "",
+        "init": "none",
         **row.pretraining,
     }
     if row.pretraining["method"] in DPC_METHODS:

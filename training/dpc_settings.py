@@ -52,7 +52,7 @@ def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     frames = settings.blocks * settings.block_length
     if not shortest <= frames <= MAX_CLIP:
         raise UserError(f"blocks times block_length is {shortest} to {MAX_CLIP} frames, not {frames}")
-    if settings.clip_length not in (0, frames):
+    if settings.clip_length != frames:
         raise UserError(f"clip_length of {settings.blocks} blocks of {settings.block_length} frames is {frames}")
     if settings.method == "dpc" and is_not_default(settings, "preserved"):
         raise UserError("preserved belongs to --method dpc-s2vc")

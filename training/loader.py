@@ -29,7 +29,7 @@ class EpochBatches(Sampler[list[int]]):
     All processes draw the same batches and take their part of each; videos that do not fill a batch are left for
     another epoch. `first_step` is the step to begin at, for a run that is resumed.
 
-    shards: the shard of each video, (videos,). shards_at_hand: 0 permutes all videos. Otherwise shards are permuted,
+    shards: the shard of each video, (videos,). shards_at_hand: None permutes all videos. Otherwise shards are permuted,
     each process takes a run of them, and videos are shuffled over so many shards at a time, so that a shard is read for
     a while and then not again in this epoch.
     """
@@ -41,7 +41,7 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
-        shards_at_hand: int = 0,
+        shards_at_hand: int | None = None,
     ):
         self.videos, self.batch, self.seed = len(shards), batch, seed
         self.part = slice(rank * batch // processes, (rank + 1) * batch // processes)

@@ -54,7 +54,7 @@ class TrainingTask:
 
 def open_cache(settings: TrainingSettings) -> Cache:
     """Open the cache that a run reads."""
-    return Cache(settings.cache, settings.local_cache, settings.local_cache_size)
+    return Cache(settings.cache, settings.local_cache or "", settings.local_cache_size)
 
 
 def open_clips(settings: TrainingSettings) -> ClipDataset:
@@ -62,15 +62,13 @@ def open_clips(settings: TrainingSettings) -> ClipDataset:
     cache = open_cache(settings)
     where = (settings.clip_length, settings.frame_step)
     if settings.method == "supervised":
-        clips: ClipDataset = LabelledClips(
-            cache, *where, settings.requested_split, settings.seed, settings.still, settings.label
-        )
+        clips: ClipDataset = LabelledClips(cache, *where, settings.split, settings.seed, settings.still, settings.label)
     elif settings.method in DPC_METHODS:
         variants, preserved = training_variants(settings), settings.preserved
-        clips = SingleClips(cache, variants, preserved, *where, settings.requested_split, settings.seed)
+        clips = SingleClips(cache, variants, preserved, *where, settings.split, settings.seed)
     else:
         variants = training_variants(settings) if settings.method == "s2vc" else []
-        clips = PairClips(cache, variants, *where, settings.pair, settings.requested_split, settings.seed)
+        clips = PairClips(cache, variants, *where, settings.pair, settings.split, settings.seed)
     if len(clips) < MIN_VIDEOS:
         raise UserError(f"training needs {MIN_VIDEOS} videos or more: the split has {len(clips)} with frames")
     return clips
@@ -104,7 +102,7 @@ def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: 
             backbone,
             settings.head,
             settings.dim,
-            int(settings.queue) if settings.negatives == "queue" else 0,
+            settings.queue or 0,
             settings.momentum,
             settings.temperature,
             norm_group_count(settings),
@@ -124,7 +122,7 @@ def chance_top1(settings: TrainingSettings, clips: ClipDataset) -> float:
 
 def contrastive_chance_top1(settings: TrainingSettings) -> float:
     """Compute it for a query's key, with resolved settings: among that key and the queue, or the keys of a step."""
-    return 1 / (1 + int(settings.queue) if settings.negatives == "queue" else settings.batch)
+    return 1 / (1 + settings.queue if settings.queue else settings.batch)
 
 
 def norm_group_count(settings: TrainingSettings) -> int:

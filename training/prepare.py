@@ -19,7 +19,6 @@ from s2vc.training.run_folder import RunFolder
 from s2vc.training.settings import (
     AUTO,
     TrainingSettings,
-    fill_defaults,
     is_contrastive,
     merge_settings,
     training_variants,
@@ -43,7 +42,7 @@ def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.de
 
     layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training.
     """
-    asked = with_absolute_paths(fill_defaults(merge_settings(*layers)))
+    asked = with_absolute_paths(merge_settings(*layers))
     clips = open_clips(asked)  # No setting of a regime changes these.
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
@@ -75,7 +74,7 @@ def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
         regime = choose_regime(videos, total_steps(resolve_settings(asked, videos)[0], videos))
     given = {name for layer in layers for name in layer}
     own = method_defaults(asked.method) if regime == PAPER else {}
-    return fill_defaults(merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime}))
+    return merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime})
 
 
 def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) -> str:
@@ -94,9 +93,9 @@ def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) ->
 def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
     """Make paths absolute, so that workers elsewhere, and a later run, mean the same files."""
     flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
-    init = str(Path(settings.init).absolute()) if settings.init else ""
+    init = str(Path(settings.init).absolute()) if settings.init else None
     cache = open_layout(settings.cache).location
-    local = str(Path(settings.local_cache).expanduser().absolute()) if settings.local_cache else ""
+    local = str(Path(settings.local_cache).expanduser().absolute()) if settings.local_cache else None
     return dataclasses.replace(settings, cache=cache, local_cache=local, init=init, flow=flow)
 
 

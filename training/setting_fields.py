@@ -2,21 +2,47 @@
 
 import dataclasses
 import math
+import types
 import typing
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
 from s2vc.manifests.errors import UserError
 
 
-def option(default: Any, help: str, choices: tuple[str, ...] = (), at_least: float | None = None) -> Any:
-    """Declare a field with its help, its choices if it is one of a few words, and the least that a number may be."""
-    return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least})
+def option(
+    default: Any, help: str, choices: tuple[str, ...] = (), at_least: float | None = None, unset: Any = None
+) -> Any:
+    """Declare a field with its help, its choices if it is one of a few words, and the least that a number may be.
+
+    unset: the value by which files and command lines of earlier versions said that it is not given.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least, "unset": unset})
+
+
+def value_kind(kind: Any) -> Any:
+    """Return the type of a field's values where they are given: int for `int | None`."""
+    kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+    return kinds[0] if isinstance(kind, types.UnionType) else kind
+
+
+def without_unset(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the values by which files of any version say that a setting is not given.
+
+    settings: the dataclass. Raises UserError for a name that is none of its fields.
+    """
+    fields = settings.__dataclass_fields__  # type: ignore[attr-defined]
+    for name in values:
+        if name not in fields:
+            raise UserError(f"there is no setting {name!r}; there are {', '.join(fields)}")
+    return {k: v for k, v in values.items() if v is not None and v != fields[k].metadata["unset"]}
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:
     """Convert a value from YAML or from the command line to the type of its field. Raises UserError where it cannot."""
     try:
+        kind = value_kind(kind)
         if typing.get_origin(kind) is tuple:
             kinds = typing.get_args(kind)
             values = list(value) if isinstance(value, list | tuple) else [value]
@@ -43,5 +69,5 @@ def check_fields(settings: Any) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{item.name} cannot be {number}")
-        if low is not None and value < low:
+        if low is not None and value is not None and value < low:
             raise UserError(f"{item.name} is {low} or more, not {value}")

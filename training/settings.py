@@ -24,7 +24,7 @@ from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_d
 from s2vc.training.labels import LABEL
 from s2vc.training.moco import HEADS
 from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
-from s2vc.training.setting_fields import check_fields, convert, option
+from s2vc.training.setting_fields import check_fields, convert, option, without_unset
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
 NEGATIVES = ("queue", "batch")
@@ -87,8 +87,13 @@ class TrainingSettings:
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
-    queue: str = option(AUTO, "Keys kept; auto: 2048 (Kinetics presets: 16384), a quarter of the videos at most.")
-    queue_limit: int = option(2048, "What --queue auto starts from.", at_least=1)
+    queue: int | None = option(
+        None,
+        "Keys kept.  [default: 2048 (Kinetics presets: 16384), a quarter of the videos at most]",
+        at_least=1,
+        unset=AUTO,
+    )
+    queue_limit: int = option(2048, "The most keys that are kept where --queue is not given.", at_least=1)
     momentum: float = by_regime("momentum", "Of the key encoder.")
     temperature: float = by_regime("temperature", "τ of eq. 6.")
     norm_group: int = option(
@@ -96,7 +101,7 @@ class TrainingSettings:
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",
         at_least=2,
     )
-    init: str = option("", "Start from the backbone of this checkpoint.")
+    init: str | None = option(None, "Start from the backbone of this checkpoint.", unset="")
 
     # These are for classes, in method supervised.
     dropout: float = option(0.0, "supervised: of the features before the classifier.")
@@ -116,21 +121,22 @@ class TrainingSettings:
     variant: tuple[str, ...] = option((), "Or from a variant by its name; repeatable.")
     draws: int = option(1, "Draws 0 to N-1 of each variant of a random strategy.", at_least=1)
     flow: str = option("cache", "s2vc-online: 'cache', 'default', or a file.")
-    split: str = option(AUTO, "Split column; auto: the first, or all rows where there is none; all: all rows.")
-    clip_length: int = option(
-        0, "Frames; 0: the paper's for the backbone (16, S3D 32), of dpc --blocks x --block-length.", at_least=0
+    split: str | None = option(
+        None, "Split column; all: all rows.  [default: the first, or all rows where there is none]", unset=AUTO
     )
-    frame_step: int = option(0, "Between the frames of a clip; 0: 1, with r2d3d18 3.", at_least=0)
-    shards_at_hand: int = option(
-        0,
-        "Shards are shuffled, and samples over this many shards at a time; 0: over all, of a cache at a URL over "
-        f"{SHARDS_AT_HAND}, so that each shard is fetched about once an epoch.",
-        at_least=0,
+    clip_length: int = option(CLIP_LENGTHS["r3d18"], "Frames; of s3d 32, of dpc --blocks x --block-length.", unset=0)
+    frame_step: int = option(FRAME_STEPS["r3d18"], "Between the frames of a clip; of r2d3d18 3.", at_least=1, unset=0)
+    shards_at_hand: int | None = option(
+        None,
+        "Shards are shuffled, and samples over this many shards at a time.  [default: over all, of a cache at a URL "
+        f"over {SHARDS_AT_HAND}, so that each shard is fetched about once an epoch]",
+        at_least=1,
+        unset=0,
     )
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
     # These say how clips are augmented.
-    size: int = option(0, "Height and width in pixels; 0: the paper's for the backbone (112, S3D 128).", at_least=0)
+    size: int = option(SIZES["r3d18"], "Height and width in pixels; of s3d and r2d3d18 128.", unset=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
@@ -158,17 +164,17 @@ class TrainingSettings:
     workers: int = option(
         0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.", at_least=0
     )
-    loader_workers: int = option(
-        -1, "Processes that read, for each; -1: as many as there are spare CPUs, 8 at most.", at_least=-1
+    loader_workers: int | None = option(
+        None,
+        "Processes that read, for each.  [default: as many as there are spare CPUs, 8 at most]",
+        at_least=0,
+        unset=-1,
     )
     checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.", at_least=0)
-    local_cache: str = option("", "Cache at a URL: folder for copies of its shards; empty: s2vc in your cache folder.")
+    local_cache: str | None = option(
+        None, "Cache at a URL: folder for copies of its shards.  [default: s2vc in your cache folder]", unset=""
+    )
     local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
-
-    @property
-    def requested_split(self) -> str | None:
-        """Give the split column that was asked for; None stands for the first one."""
-        return None if self.split == AUTO else self.split
 
 
 MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
@@ -198,35 +204,33 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 
 def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
-    """Put layers of named values over the method's defaults, later ones on top. Raises UserError for invalid ones."""
-    method = next((layer["method"] for layer in reversed(layers) if "method" in layer), TrainingSettings.method)
-    values = dict(method_defaults(method))
+    """Put layers of named values over the defaults of method and backbone, later ones on top; a warm-up by epochs is at
+    most a tenth of them. Raises UserError for invalid ones."""
     kinds = typing.get_type_hints(TrainingSettings)
-    for layer in layers:
-        for name, value in layer.items():
-            if name not in kinds:
-                raise UserError(f"there is no setting {name!r}; there are {', '.join(kinds)}")
-            values[name] = convert(name, value, kinds[name])
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    given = {name: convert(name, value, kinds[name]) for name, value in without_unset(TrainingSettings, merged).items()}
+    values = method_defaults(given.get("method", TrainingSettings.method)) | given
+    check_fields(settings := TrainingSettings(**values))
+    values |= {name: value for name, value in shape_of_clips(settings).items() if name not in given}
+    values["warmup_epochs"] = min(settings.warmup_epochs, settings.epochs // 10)
     settings = TrainingSettings(**values)
     _check_settings(settings)
     return settings
 
 
-def fill_defaults(settings: TrainingSettings) -> TrainingSettings:
-    """Fill in length, step and size of the clips by the backbone, where they were left open."""
-    of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else 0
-    return dataclasses.replace(
-        settings,
-        clip_length=settings.clip_length or of_blocks or CLIP_LENGTHS[settings.backbone],
-        frame_step=settings.frame_step or FRAME_STEPS[settings.backbone],
-        size=settings.size or SIZES[settings.backbone],
-        warmup_epochs=min(settings.warmup_epochs, settings.epochs // 10),
-    )
+def shape_of_clips(settings: TrainingSettings) -> dict[str, int]:
+    """Return length, step and size of the clips that a backbone takes by default, and of DPC those of its blocks."""
+    of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else None
+    return {
+        "clip_length": of_blocks or CLIP_LENGTHS[settings.backbone],
+        "frame_step": FRAME_STEPS[settings.backbone],
+        "size": SIZES[settings.backbone],
+    }
 
 
-def resolve_shards_at_hand(settings: TrainingSettings) -> int:
-    """Choose over how many shards samples are shuffled at a time; 0 stands for all."""
-    return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else 0)
+def resolve_shards_at_hand(settings: TrainingSettings) -> int | None:
+    """Choose over how many shards samples are shuffled at a time; None stands for all."""
+    return settings.shards_at_hand or (SHARDS_AT_HAND if is_url(settings.cache) else None)
 
 
 def training_variants(settings: TrainingSettings) -> list[Variant]:
@@ -249,15 +253,15 @@ def settings_yaml(settings: TrainingSettings) -> str:
 
 
 def _check_settings(settings: TrainingSettings) -> None:
-    check_fields(settings)
     for name in ("query_scale", "key_scale"):
         low, high = getattr(settings, name)
         if not 0 < low <= high <= 1:
             raise UserError(f"{name} is two shares with 0 < LO <= HI <= 1, not {low} {high}")
     shortest = SHORTEST_CLIPS[settings.backbone]
-    if settings.clip_length and not shortest <= settings.clip_length <= MAX_CLIP:
+    check_dpc_settings(settings, shortest)
+    if not shortest <= settings.clip_length <= MAX_CLIP:
         raise UserError(f"clip_length with {settings.backbone} is {shortest} to {MAX_CLIP}, not {settings.clip_length}")
-    if settings.size and not MIN_SIZE <= settings.size <= MAX_SIZE:
+    if not MIN_SIZE <= settings.size <= MAX_SIZE:
         raise UserError(
             f"size is {MIN_SIZE} pixels or more (the backbones shrink it 32-fold), and {MAX_SIZE} at most, "
             f"not {settings.size}"
@@ -266,9 +270,7 @@ def _check_settings(settings: TrainingSettings) -> None:
         raise UserError(f"seed is {MAX_SEED} at most")
     if not 0 <= settings.momentum <= 1 or settings.temperature <= 0:
         raise UserError("momentum lies in 0 to 1, and temperature above 0")
-    if settings.queue != AUTO and not (settings.queue.isascii() and settings.queue.isdigit() and int(settings.queue)):
-        raise UserError(f"queue is 'auto' or a number of keys, not {settings.queue!r}")
-    if settings.queue != AUTO and settings.negatives != "queue":
+    if settings.queue and settings.negatives != "queue":
         raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
     if not 0 <= settings.warmup_share < 1:
         raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
@@ -276,7 +278,6 @@ def _check_settings(settings: TrainingSettings) -> None:
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
     _check_variants_given(settings)
-    check_dpc_settings(settings, shortest)
 
 
 def _check_variants_given(settings: TrainingSettings) -> None:

@@ -22,7 +22,7 @@ from s2vc.training.clips import ClipDataset
 from s2vc.training.loader import EpochBatches, Loader, spare_cpus
 from s2vc.training.methods import TrainingTask, build_training_task
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
-from s2vc.training.settings import AUTO, TrainingSettings, is_contrastive, resolve_shards_at_hand
+from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
 
 DECAY_POINTS = (0.8, 0.9)
 """At each of these shares of the epochs the learning rate falls to a tenth."""
@@ -52,10 +52,10 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
     if settings.negatives == "batch":
         if contrastive and batch <= FEW_NEGATIVES:
             notes.append(f"only {batch - 1} negatives, a batch's other keys: fewer than {FEW_NEGATIVES} teach little")
-    elif queue == AUTO:
+    elif queue is None:
         room = min(settings.queue_limit, videos // 4)
-        queue = str(room // batch * batch or room)
-        if contrastive and int(queue) < settings.queue_limit:
+        queue = room // batch * batch or room
+        if contrastive and queue < settings.queue_limit:
             notes.append(f"queue {queue}: at most a quarter of {videos} training videos")
     return dataclasses.replace(settings, batch=batch, queue=queue), notes
 
@@ -126,7 +126,8 @@ class _Training:
         self.position = folder.load(self.task.model, self.optimizer)
         at_hand = resolve_shards_at_hand(settings)
         batches = EpochBatches(clips.shards, settings.batch, settings.seed, self.rank, self.processes, at_hand)
-        workers = settings.loader_workers if settings.loader_workers >= 0 else spare_cpus() // self.processes
+        readers = settings.loader_workers
+        workers = spare_cpus() // self.processes if readers is None else readers
         self.steps = batches.steps
         self.loader = Loader(clips, batches, device, workers)
         self.use_bfloat16 = choose_dtype(settings.precision, device) == "bfloat16"

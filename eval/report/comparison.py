@@ -110,7 +110,7 @@ def _pretraining_settings(result: Result) -> dict[str, Any]:
         return {k: result.content[k] for k in ("method", "head", "key_augment", "epochs") if k in result.content}
     settings = result.training_settings
     made = dataclasses.asdict(settings) | {"dataset": dataset_of(settings.cache), "variant": _key_clips(settings)}
-    made["epochs"] = result.epochs_done
+    made |= {"init": settings.init or "none", "split": settings.split or "the first", "epochs": result.epochs_done}
     if settings.method == "s2vc-online":
         made["method"] = "s2vc"
     return made

@@ -16,12 +16,11 @@ from s2vc.training.methods import contrastive_chance_top1
 from s2vc.training.regimes import PAPER, SMALL
 from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
 from s2vc.training.settings import (
-    AUTO,
     TrainingSettings,
-    fill_defaults,
     is_contrastive,
     merge_settings,
     read_settings_file,
+    shape_of_clips,
 )
 
 
@@ -82,10 +81,10 @@ def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, 
     """List (name, value, default) of settings that differ from the defaults for the backbone and the epochs, and the
     others."""
     own = method_defaults(settings.method)
-    plain = fill_defaults(TrainingSettings(**own | {"backbone": settings.backbone, "epochs": settings.epochs}))
-    defaults = (
-        dataclasses.asdict(plain) | {"backbone": TrainingSettings.backbone, "epochs": TrainingSettings.epochs} | own
-    )
+    plain = TrainingSettings(**own | {"method": settings.method, "backbone": settings.backbone})
+    by_length = {"epochs": plain.epochs, "warmup_epochs": min(plain.warmup_epochs, settings.epochs // 10)}
+    chosen = {"method": TrainingSettings.method, "backbone": TrainingSettings.backbone}
+    defaults = dataclasses.asdict(plain) | shape_of_clips(plain) | by_length | chosen | own
     defaults["regime"] = PAPER if settings.regime == SMALL else settings.regime  # Its settings are the defaults.
     differing, same = [], []
     for name, value in dataclasses.asdict(settings).items():
@@ -99,6 +98,8 @@ def _against_defaults(settings: TrainingSettings) -> tuple[list[tuple[str, str, 
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "–"
     if isinstance(value, tuple | list):
         return " ".join(map(_as_text, value)) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
@@ -150,7 +151,7 @@ def _curves(
         return pictures.take(path, title)
     if not records:
         return None
-    known = is_contrastive(settings.method) and (settings.negatives == "batch" or settings.queue != AUTO)
+    known = is_contrastive(settings.method) and (settings.negatives == "batch" or settings.queue)
     chance = contrastive_chance_top1(settings) if known else math.nan
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch) / path.name

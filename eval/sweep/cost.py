@@ -61,7 +61,7 @@ def cost_of_trial(
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
     clip_seconds = _seconds_of_clip(resolved, device)
     passes = sum(
-        crops * len(StoredWindows(cache, split_rows(cache, settings.requested_split, part)[1], view))
+        crops * len(StoredWindows(cache, split_rows(cache, settings.split, part)[1], view))
         for task in tasks
         for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
     )

@@ -13,7 +13,8 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 from s2vc.training.methods import open_clips
 from s2vc.training.prepare import with_regime
-from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settings, settings_yaml
+from s2vc.training.setting_fields import without_unset
+from s2vc.training.settings import TrainingSettings, merge_settings, settings_yaml
 
 BASELINE = "moco"
 """Every variant is compared, seed by seed, with MoCo without S²VC."""
@@ -91,7 +92,8 @@ class SweepFolder:
         before = yaml.safe_load(self.plan.read_text(encoding="utf-8"))
         if not isinstance(before, dict):
             raise UserError(f"{self.plan} is damaged; choose another --out")
-        refuse_other_settings(self.root, "sweep", before, wanted)
+        old, new = (without_unset(TrainingSettings, values) for values in (before, wanted))
+        refuse_other_settings(self.root, "sweep", old, new)
 
 
 def _sweep_settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
@@ -106,14 +108,14 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     if wrong := [name for name in given if name in PER_TRIAL_SETTINGS]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
     layers = [*layers, {"method": BASELINE, "cache": cache.layout.location}]
-    settings = with_regime(layers, len(open_clips(fill_defaults(merge_settings(*layers)))))
+    settings = with_regime(layers, len(open_clips(merge_settings(*layers))))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}
 
 
 def example_settings(shared: dict[str, Any]) -> TrainingSettings:
     """Give the settings of one run of the sweep, for what all have in common."""
-    return fill_defaults(merge_settings(Trial(None, 0).settings(shared)))
+    return merge_settings(Trial(None, 0).settings(shared))
 
 
 def plan_trials(variants: Sequence[Variant], seeds: int) -> list[Trial]:

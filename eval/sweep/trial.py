@@ -36,7 +36,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
     """
     torch.set_num_threads(max(1, cpus))
     folder = SweepFolder(root)
-    if shared["loader_workers"] < 0:  # A run by itself takes all the CPUs that are spare.
+    if shared["loader_workers"] is None:  # A run by itself takes all the CPUs that are spare.
         shared = {**shared, "loader_workers": cpus - 1}
     device = choose_device()
     run = prepare_run([trial.settings(shared)], folder.run(trial), device)
@@ -47,7 +47,7 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
         cache=open_cache(settings),
         checkpoint=str(run.folder.root),
         evaluated=load_evaluated_backbone(str(run.folder.root)),
-        split=settings.requested_split,
+        split=settings.split,
         size=settings.size,
         frames=settings.clip_length,
         frame_step=settings.frame_step,

@@ -22,7 +22,7 @@ from s2vc.training.clips import PairClips
 from s2vc.training.loader import EpochBatches, Loader, keep_freed_memory
 from s2vc.training.methods import open_clips
 from s2vc.training.run_folder import RunFolder, read_metrics
-from s2vc.training.settings import fill_defaults, merge_settings
+from s2vc.training.settings import merge_settings
 from s2vc.training.trainer import resolve_settings, train
 from tests.benchmarks.measure import (
     alternate,
@@ -69,7 +69,7 @@ def clips_per_second(cache: Path, out: Path, batch: int, steps: int, **chosen: o
     """Train for `steps` steps after WARM ones; return the median clips/s and the mean share of time spent waiting for
     data."""
     given = {"cache": str(cache), "batch": batch, "epochs": 1, "checkpoint_minutes": 1000.0, **chosen}
-    settings = fill_defaults(merge_settings(given))
+    settings = merge_settings(given)
     clips = open_clips(settings)
     settings, _ = resolve_settings(settings, len(clips))
     folder = RunFolder(out)

@@ -23,7 +23,7 @@ SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--ep
         (["--alpha", 0.5, "--split", "split1"], "needs 4 videos or more"),
         (["--method", "moco", "--alpha", 0.5], "takes no motion-preserved clips"),
         (["--alpha", 0.5, "--key-scale", 0.9, 0.1], "key_scale"),
-        (["--alpha", 0.5, "--queue", "many"], "queue is 'auto'"),
+        (["--alpha", 0.5, "--queue", "many"], "queue cannot be 'many'"),
         (["--alpha", 0.5, "--device", "cuda:7"], "no device 'cuda:7' here"),
         (["--alpha", 0.5, "--device", "abacus"], "no device 'abacus' here"),
         (["--variant", "alpha0.5-zero-clip16", "--clip-length", 8], "--clip-length 8"),

@@ -19,7 +19,7 @@ from s2vc.training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE
 from s2vc.training.methods import build_training_task, open_clips
 from s2vc.training.prepare import prepare_run, with_regime
 from s2vc.training.run_folder import read_metrics
-from s2vc.training.settings import fill_defaults, merge_settings
+from s2vc.training.settings import merge_settings
 from s2vc.training.trainer import learning_rate, resolve_settings, train
 
 SEED = 20240
@@ -232,7 +232,7 @@ def test_the_command_trains_and_says_what_it_does(
 
 
 def test_the_target_of_each_predicted_place_is_its_true_feature(cache_path: Path) -> None:
-    settings = fill_defaults(merge_settings(SMALL, {"method": "dpc", "cache": str(cache_path), "size": 48}))
+    settings = merge_settings(SMALL, {"method": "dpc", "cache": str(cache_path), "size": 48})
     dataset = open_clips(settings)
     task = build_training_task(settings, dataset, CPU)
     frames = torch.stack([dataset[i][0] for i in range(3)])
@@ -263,7 +263,7 @@ def test_published_checkpoints_start_a_run(cache_path: Path, tmp_path: Path) -> 
     published = {f"module.{k}": v for k, v in DPC(build_backbone("r2d3d18")).state_dict().items()}
     torch.save({"epoch": 3, "net": "resnet18", "state_dict": published}, tmp_path / "epoch3.pth.tar")
     chosen = {"method": "dpc", "cache": str(cache_path), "init": str(tmp_path / "epoch3.pth.tar")}
-    settings = fill_defaults(merge_settings(SMALL, chosen))
+    settings = merge_settings(SMALL, chosen)
     model = build_training_task(settings, open_clips(settings), CPU).model
     own = {k: v for k, v in model.state_dict().items() if k.startswith("backbone.")}
     assert own and all(torch.equal(v, published[f"module.{k}"]) for k, v in own.items())

@@ -117,7 +117,7 @@ def test_a_queue_is_refused_where_negatives_come_from_the_batch() -> None:
     with pytest.raises(UserError, match="queue 160, but negatives from the batch: add --negatives queue"):
         with_regime([ALPHA, {"queue": "160"}], 720)
     settings = with_regime([ALPHA, {"queue": "160", "negatives": "queue"}], 720)
-    assert (settings.queue, settings.momentum) == ("160", 0.99)
+    assert (settings.queue, settings.momentum) == (160, 0.99)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_run_says_its_regime_saves_it_and_is_gone_on_with(
     assert line in " ".join(result.output.split())
     assert "only 1 negatives" in result.output
     saved = yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())
-    assert (saved["regime"], saved["negatives"], saved["momentum"], saved["queue"]) == ("small", "batch", 0.99, "auto")
+    assert (saved["regime"], saved["negatives"], saved["momentum"], saved["queue"]) == ("small", "batch", 0.99, None)
     again = train_cli(*command, "--regime", "small")
     assert again.exit_code == 0 and "2 of 2 steps done" in again.output
     other = train_cli(*command, "--regime", "paper")

@@ -11,7 +11,6 @@ from s2vc.training.settings import (
     METHODS,
     PRESETS,
     TrainingSettings,
-    fill_defaults,
     is_contrastive,
     merge_settings,
     read_settings_file,
@@ -23,11 +22,11 @@ ALPHA = {"alpha": [0.5]}
 
 
 def test_the_defaults_are_the_papers() -> None:
-    settings = fill_defaults(merge_settings(ALPHA))
+    settings = merge_settings(ALPHA)
     assert (settings.lr, settings.weight_decay, settings.batch, settings.epochs) == (1e-3, 1e-5, 128, 500)
     assert (settings.temperature, settings.momentum, settings.dim) == (0.07, 0.999, 128)
     assert (settings.clip_length, settings.size) == (16, 112)
-    s3d = fill_defaults(merge_settings(ALPHA, {"backbone": "s3d"}))
+    s3d = merge_settings(ALPHA, {"backbone": "s3d"})
     assert (s3d.clip_length, s3d.size) == (32, 128)
 
 
@@ -59,8 +58,9 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"method": "simclr"}, "method is one of"),
         ({"key_scale": [0.9, 0.2]}, "key_scale is two shares"),
         ({"key_scale": [0.2]}, "key_scale cannot be"),
-        ({"queue": "-3"}, "queue is 'auto' or a number"),
-        ({"queue": "0"}, "queue is 'auto' or a number"),
+        ({"queue": "-3"}, "queue is 1 or more"),
+        ({"queue": "0"}, "queue is 1 or more"),
+        ({"queue": "many"}, "queue cannot be 'many'"),
         ({"clip_length": 1}, "clip_length with r3d18 is 2"),
         ({"clip_length": 4, "backbone": "s3d"}, "clip_length with s3d is 5"),
         ({"size": 8}, "size is 32 pixels or more"),
@@ -85,15 +85,22 @@ def test_nonsense_is_refused_by_name(wrong: dict[str, Any], message: str) -> Non
         merge_settings({**ALPHA, **wrong})
 
 
+def test_what_earlier_versions_wrote_for_not_given_is_not_given() -> None:
+    written = {"queue": "auto", "split": "auto", "init": "", "local_cache": "", "shards_at_hand": 0}
+    written |= {"loader_workers": -1, "clip_length": 0, "frame_step": 0, "size": 0}
+    assert merge_settings(ALPHA, written) == merge_settings(ALPHA)
+    assert merge_settings(ALPHA, {"size": 64}, {"size": None}) == merge_settings(ALPHA)
+
+
 def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
-    settings = fill_defaults(merge_settings({"method": "dpc"}))
+    settings = merge_settings({"method": "dpc"})
     assert (settings.blocks, settings.block_length, settings.predicted) == (8, 5, 3)
     assert (settings.backbone, settings.clip_length, settings.frame_step, settings.size) == ("r2d3d18", 40, 3, 128)
     assert (settings.epochs, settings.warmup_epochs, settings.lr, settings.weight_decay) == (300, 0, 1e-3, 1e-5)
     assert (settings.regime, settings.schedule) == ("paper", "constant")
     assert merge_settings({"epochs": 7, "frame_step": 2}, {"method": "dpc-s2vc", "alpha": 0.5}).epochs == 7
     assert merge_settings(yaml.safe_load(settings_yaml(settings))) == settings
-    assert fill_defaults(merge_settings(ALPHA)).frame_step == 1
+    assert merge_settings(ALPHA).frame_step == 1
 
 
 @pytest.mark.parametrize(

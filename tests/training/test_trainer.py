@@ -21,7 +21,7 @@ from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import read_backbone
 from s2vc.training.methods import Classifier, norm_group_count
 from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
-from s2vc.training.settings import fill_defaults, merge_settings
+from s2vc.training.settings import merge_settings
 from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve_settings
 
 SMALL = [
@@ -32,18 +32,18 @@ LIMIT = 120.0
 
 
 def test_batch_and_queue_fit_the_videos() -> None:
-    settings = fill_defaults(merge_settings({"alpha": [0.5]}))
-    assert resolve_settings(settings, 9537)[0].queue == "2048"
+    settings = merge_settings({"alpha": [0.5]})
+    assert resolve_settings(settings, 9537)[0].queue == 2048
     assert resolve_settings(settings, 9537)[1] == []
     few, notes = resolve_settings(settings, 1000)
-    assert (few.batch, few.queue, len(notes)) == (128, "128", 1)  # 250 is a quarter, one batch of 128 fits
+    assert (few.batch, few.queue, len(notes)) == (128, 128, 1)  # 250 is a quarter, one batch of 128 fits
     fewer, notes = resolve_settings(settings, 90)
-    assert (fewer.batch, fewer.queue, len(notes)) == (90, "22", 2)
-    assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == "999"
+    assert (fewer.batch, fewer.queue, len(notes)) == (90, 22, 2)
+    assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == 999
     two = merge_settings({"alpha": [0.5], "workers": 2, "batch": 32})
     asked = {"alpha": [0.5], "negatives": "batch", "batch": 17}
     assert (
-        resolve_settings(merge_settings(asked), 90)[0].queue == "auto"
+        resolve_settings(merge_settings(asked), 90)[0].queue is None
         and resolve_settings(merge_settings(asked), 90)[1] == []
     )
     assert "only 15 negatives" in resolve_settings(merge_settings({**asked, "batch": 16}), 90)[1][0]
@@ -68,13 +68,13 @@ def test_no_clip_is_normalised_alone(norm_group: int) -> None:
 
 
 def test_the_rate_warms_up_and_falls_twice() -> None:
-    settings = fill_defaults(merge_settings({"alpha": [0.5], "epochs": 100}))
+    settings = merge_settings({"alpha": [0.5], "epochs": 100})
     rates = [learning_rate(settings, steps=3, done=n) for n in range(300)]
     np.testing.assert_allclose(rates[:30], 1e-3 * np.arange(1, 31) / 30)
     np.testing.assert_allclose(rates[30:240], 1e-3)
     np.testing.assert_allclose(rates[240:270], 1e-4)
     np.testing.assert_allclose(rates[270:], 1e-5)
-    short = fill_defaults(merge_settings({"alpha": [0.5], "epochs": 12}))
+    short = merge_settings({"alpha": [0.5], "epochs": 12})
     assert short.warmup_epochs == 1
 
 
@@ -83,7 +83,6 @@ def test_the_cosine_warms_up_by_a_share_and_ends_at_nothing(epochs: int, steps: 
     settings = merge_settings(
         {"alpha": [0.5], "epochs": epochs, "schedule": "cosine", "warmup_share": share, "lr": 0.5}
     )
-    settings = fill_defaults(settings)  # of 4 epochs, a tenth is none
     total, warmup = epochs * steps, round(share * epochs * steps)
     rates = [learning_rate(settings, steps, done) for done in range(total + 1)]
     np.testing.assert_allclose(rates[:warmup], 0.5 * np.arange(1, warmup + 1) / max(warmup, 1))

@@ -15,6 +15,7 @@ from s2vc.pipeline.device import choose_device
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import prepare_run
 from s2vc.training.regimes import REGIMES, SMALL
+from s2vc.training.setting_fields import value_kind
 from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
 
 
@@ -44,7 +45,7 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     name, choices = "--" + item.name.replace("_", "-"), item.metadata["choices"]
     help_text = item.metadata["help"]
     default, small = _as_text(item.default), REGIMES[SMALL].get(item.name)
-    if default and kind is not bool:
+    if item.default not in (None, "", ()) and kind is not bool:
         help_text += (
             f"  [default: {default}]" if small is None else f"  [default: {default}; regime small: {_as_text(small)}]"
         )
@@ -55,7 +56,8 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
         if types[-1] is Ellipsis:
             return click.option(name, type=types[0], multiple=True, help=help_text)
         return click.option(name, type=types, default=None, help=help_text, metavar="LO HI")
-    return click.option(name, type=click.Choice(choices) if choices else kind, default=None, help=help_text)
+    value = str if isinstance(item.metadata["unset"], str) else value_kind(kind)
+    return click.option(name, type=click.Choice(choices) if choices else value, default=None, help=help_text)
 
 
 def _as_text(value: Any) -> str:

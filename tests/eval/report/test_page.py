@@ -26,7 +26,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.prepare import with_regime
 from s2vc.training.regimes import REGIMES
-from s2vc.training.settings import TrainingSettings, fill_defaults, merge_settings, settings_yaml
+from s2vc.training.settings import TrainingSettings, merge_settings, settings_yaml
 from tests.eval.conftest import Evaluate
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -83,7 +83,7 @@ def written_run(folder: Path, done: int = 0, **chosen: Any) -> Path:
     """A run's folder with the paper's settings where they are not chosen otherwise; done: epochs, of one step each."""
     defaults = {"head": "linear", "key_augment": "full", "split": "split1", "queue": "2048", "cache": "/data/ucf101"}
     folder.mkdir(parents=True)
-    settings = fill_defaults(merge_settings(defaults, chosen))
+    settings = merge_settings(defaults, chosen)
     (folder / "settings.yaml").write_text(settings_yaml(settings))
     if done:
         rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, done + 1)]
@@ -428,7 +428,7 @@ def dpc_as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
     chosen = {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "split": "split1"}
     run = tmp_path / "dpc"
     run.mkdir()
-    settings = fill_defaults(merge_settings({"cache": "/data/ucf101"}, chosen))
+    settings = merge_settings({"cache": "/data/ucf101"}, chosen)
     (run / "settings.yaml").write_text(settings_yaml(settings))
     rows = [f"{n},{n},1.0,0.5,0.5,0.5,0.001,9.0,0.0" for n in range(1, 301)]
     (run / "metrics.csv").write_text("\n".join(["step,epoch,loss", *rows]) + "\n")
@@ -470,7 +470,7 @@ def test_what_differs_in_dpc_is_said(
     settings = merge_settings(
         {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "cache": "/data/ucf101"}, change
     )
-    (run / "settings.yaml").write_text(settings_yaml(fill_defaults(settings)))
+    (run / "settings.yaml").write_text(settings_yaml(settings))
     result = read_one(tmp_path / "r", dpc_as_the_paper)
     assert message in differences(result, *row_of("Supplement, Table 1", "ucf101", "DPC+S²VC", "r2d3d18", "retrieval"))
 
