@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError, printable, text_problem
-from s2vc.manifests.listed_videos import ROLES
+from s2vc.manifests.listed_videos import folder_role
 from s2vc.manifests.on_disk import Reading, is_video
 from s2vc.manifests.table import build_table
+
+SPLIT_FOLDERS = ("auto", "always", "never")
+
+LEFT_BEHIND = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
+"""Systems leave these folders behind, and whatever begins with a dot: attributes, thumbnails, what was deleted."""
 
 
 @dataclass
@@ -18,15 +23,18 @@ class _FolderCounts:
 
     links: int = 0
     others: int = 0
+    left_behind: int = 0
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_folder(root: Path) -> Reading:
+def read_folder(root: Path, split_folders: str = "auto") -> Reading:
     """Read every file with a video's ending under root, sorted; its class is the first folder on its path, if any.
 
-    Where the first folders are all named train, val or test (training, validation, testing), they become split1 and the
-    class is the folder after. Linked files count, linked folders are not entered. Names that a manifest cannot hold are
-    in Reading.missing. Raises UserError where root is no folder or holds no video.
+    split_folders: where the first folders are named as splits (train, Validation, test_256: see `folder_role`), they
+    become split1, and the class is the folder after. auto: if all are; always: those that are, the others are left out;
+    never: all are classes. Linked files count, linked folders are not entered; what systems leave behind is skipped.
+    Names that a manifest cannot hold are in Reading.missing. Raises UserError where root is no folder or holds no
+    video.
     """
     if not root.is_dir():
         raise UserError(f"no folder {root}")
@@ -36,11 +44,17 @@ def read_folder(root: Path) -> Reading:
     wrong = {path: f"the name {problem}" for path, problem in problems.items() if problem}
     wrong |= {folder or ".": "the folder cannot be read" for folder in sorted(counts.unreadable)}
     notes = _notes(counts, list(wrong.values()))
+    if split_folders == "always":
+        inside = [path for path in ids if _role(path)]
+        if left := len(ids) - len(inside):
+            notes.append(f"{left} video{'' if left == 1 else 's'} left out: in no folder that is named as a split")
+        ids = inside
     if not ids:
         raise UserError("; ".join([f"no videos under {root}", *notes]))
+    classes, said = _classes(ids, split_folders)
     missing = build_table({"video_id": [printable(name) for name in wrong]}).drop(columns="path")
     missing = missing.assign(reason=list(wrong.values())).astype("str")
-    return Reading(build_table({"video_id": ids, **_classes(ids)}), missing, notes)
+    return Reading(build_table({"video_id": ids, **classes}), missing, notes + said)
 
 
 def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
@@ -58,7 +72,9 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
             raise UserError(f"cannot read {root / folder}: {error.strerror}") from None
         for entry in found:
             path = posixpath.join(folder, entry.name)
-            if entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith(".") or entry.name.casefold() in LEFT_BEHIND:
+                counts.left_behind += 1
+            elif entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
             elif entry.is_symlink() and os.path.isdir(entry):  # DirEntry.is_dir raises for a circle.
                 counts.links += 1
@@ -68,14 +84,25 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
                 counts.others += 1
 
 
-def _classes(ids: list[str]) -> dict[str, list[str]]:
-    """Give class_name of each video and, where the first folders are splits, split1."""
+def _classes(ids: list[str], split_folders: str) -> tuple[dict[str, list[str]], list[str]]:
+    """Give class_name of each video and, where the first folders are splits, split1; and what is to be told of it."""
     folders = [path.split("/")[:-1] for path in ids]
     first = [parts[0] if parts else "" for parts in folders]
-    roles = [ROLES.get(name, "") for name in first]
-    if not any(first) or any(name and not role for name, role in zip(first, roles, strict=True)):
-        return {"class_name": first}
-    return {"class_name": [parts[1] if len(parts) > 1 else "" for parts in folders], "split1": roles}
+    splits = sorted({path.split("/")[0] for path in ids if _role(path)})
+    others = sorted(set(first) - {"", *splits})
+    if split_folders != "never" and splits and not others:
+        names = [parts[1] if len(parts) > 1 else "" for parts in folders]
+        return {"class_name": names, "split1": [_role(path) for path in ids]}, []
+    said = ""
+    if split_folders != "never" and splits:
+        said = f"{', '.join(splits)} named as splits, {', '.join(others[:3])} not: all are taken for classes"
+    return {"class_name": first}, [f"{said} (--split-folders always leaves the others out)"] if said else []
+
+
+def _role(path: str) -> str:
+    """Return the split that the first folder on a path is named as; empty if it is named otherwise."""
+    first, inside, _ = path.partition("/")
+    return folder_role(first) if inside else ""
 
 
 def _notes(counts: _FolderCounts, reasons: list[str]) -> list[str]:
@@ -85,5 +112,12 @@ def _notes(counts: _FolderCounts, reasons: list[str]) -> list[str]:
         (len(counts.unreadable), "folder", "left out: cannot be read"),
         (counts.links, "linked folder", "not entered"),
         (counts.others, "file", "skipped: not named as a video"),
+        (counts.left_behind, "file or folder", "skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"),
     ]
-    return [f"{number} {noun}{'' if number == 1 else 's'} {what}" for number, noun, what in lines if number]
+    plural = {
+        "file": "files",
+        "folder": "folders",
+        "linked folder": "linked folders",
+        "file or folder": "files or folders",
+    }
+    return [f"{number} {noun if number == 1 else plural[noun]} {what}" for number, noun, what in lines if number]

@@ -1,5 +1,6 @@
 """What the readers of published list files share: videos gathered line by line, and files of class names."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,21 @@ from s2vc.manifests.text import parse_whole_number, read_lines
 # Published data sets spell the roles of a split so; folders are looked at in this order.
 ROLE_SPELLINGS = {"train": ("train", "training"), "val": ("val", "validate", "validation"), "test": ("test", "testing")}
 ROLES = {spelling: role for role, spellings in ROLE_SPELLINGS.items() for spelling in spellings}
+
+_BESIDE_A_ROLE = {"set", "split", "data", "videos", "video", "clips", "frames", "rawframes"}
+
+
+def folder_role(name: str) -> str:
+    """Return the role that the name of a folder says: of Train, val_256, test-set and videos_train; empty for another.
+
+    Beside a role's spelling such a name has numbers, and words that say nothing of the content.
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.casefold()) if word]
+    words = [part for word in words for part in ([word[:-3], "set"] if word[:-3] in ROLES else [word])]
+    roles = {ROLES[word] for word in words if word in ROLES}
+    if len(roles) != 1 or any(word not in ROLES and word not in _BESIDE_A_ROLE for word in words):
+        return ""
+    return roles.pop()
 
 
 class ListedVideos:

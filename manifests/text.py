@@ -25,10 +25,11 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield pairs (where, line) of a list file without its blank lines; where is `FILE, line N`, for messages.
 
-    Ends of line may be CRLF; spaces at the end of a line are dropped. Raises UserError for what is not text.
+    Ends of line may be CRLF; tabs count as spaces, which are dropped at the end of a line. Raises UserError for what is
+    not text.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
-        where, line = f"{path}, line {number}", line.removesuffix("\r").rstrip(" ")
+        where, line = f"{path}, line {number}", line.removesuffix("\r").replace("\t", " ").rstrip(" ")
         if problem := text_problem(line):
             raise UserError(f"{where}: {line!r} {problem}")
         if line:

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from s2vc.manifests.class_checks import class_warnings
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.folder import read_folder
+from s2vc.manifests.folder import SPLIT_FOLDERS, read_folder
 from s2vc.manifests.hmdb51 import read_hmdb51
 from s2vc.manifests.kinetics import kinetics200, read_kinetics
 from s2vc.manifests.lists import read_lists
 from s2vc.manifests.on_disk import Reading, write_missing
-from s2vc.manifests.table import write_manifest
+from s2vc.manifests.table import class_names, write_manifest
 from s2vc.manifests.ucf101 import read_ucf101
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
 
@@ -54,19 +55,29 @@ def write_reading(reading: Reading, out: Path) -> None:
         raise UserError("no video was found, so there is nothing to write")
     write_manifest(reading.table, out)
     missing = write_missing(reading.missing, out)
-    classes = reading.table.loc[reading.table["class_name"] != "", "class_name"].nunique()
+    for warning in class_warnings(reading.table):
+        click.echo(warning)
+    classes = (names := class_names(reading.table))[names != ""].nunique()
     click.echo(f"{len(reading.table)} videos of {classes} classes in {out}")
     if missing is not None:
         click.echo(f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}")
 
 
 @reader("folder")
-def folder(videos: Path) -> Reading:
+@click.option(
+    "--split-folders",
+    type=click.Choice(SPLIT_FOLDERS),
+    default="auto",
+    show_default=True,
+    help="Whether the folders at the top are splits. auto: if all are named so, as train, Test or val_256; always: "
+    "those that are, and the others are left out; never: they are classes.",
+)
+def folder(videos: Path, split_folders: str) -> Reading:
     """List every video in a folder.
 
     The first folder of a video's path is its class. Folders train/, test/ and val/ at the top become splits.
     """
-    return read_folder(videos)
+    return read_folder(videos, split_folders)
 
 
 @reader("ucf101")
@@ -105,11 +116,19 @@ def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
 @click.option("--train", type=EXISTING_FILE, multiple=True, help="List of training videos; repeat it for split 2, 3.")
 @click.option("--test", type=EXISTING_FILE, multiple=True, help="List of test videos; repeat it for split 2, 3.")
 @click.option("--classes", type=EXISTING_FILE, help="Names of the classes, a line each, as ClassInd.txt.")
-def lists(videos: Path, train: tuple[Path, ...], test: tuple[Path, ...], classes: Path | None) -> Reading:
-    """Read lists of the published code's format, whose lines are path, label, frames."""
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    help="Order of a line: path,label,frames (the published code's), path,frames,label (mmaction2's rawframes), or "
+    "path,label.  [default: what the numbers look like]",
+)
+def lists(
+    videos: Path, train: tuple[Path, ...], test: tuple[Path, ...], classes: Path | None, columns: str | None
+) -> Reading:
+    """Read lists with a line for each video: path, number of the class, from 0, and often number of frames."""
     files = [
         (f"split{n}", role, f) for role, given in (("train", train), ("test", test)) for n, f in enumerate(given, 1)
     ]
     if not files:
         raise UserError("give at least one list: --train FILE or --test FILE")
-    return read_lists(videos, files, classes)
+    return read_lists(videos, files, classes, columns)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from s2vc.manifests.table import split_columns
+from s2vc.manifests.table import class_names, split_columns
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
@@ -116,7 +116,7 @@ def facts(found: Survey) -> dict[str, Any]:
             "precision": settings.precision,
         },
         "software": read_software(cache.layout),
-        "class_count": int(_classes(index).nunique()),
+        "class_count": len(set(class_names(index)) - {""}),
         "classes": classes(index),
         "splits": {c: _counts(index.loc[index[c] != "", c]) for c in split_columns(index)},
         "shards": found.shards,
@@ -138,14 +138,9 @@ def unfinished(found: Survey) -> list[str]:
     ]
 
 
-def _classes(index: pd.DataFrame) -> pd.Series:
-    """Return the class of each video: its class_name or, where that is empty, its label."""
-    return index["class_name"].where(index["class_name"] != "", index["label"].astype("string").fillna(""))
-
-
 def classes(index: pd.DataFrame) -> list[dict[str, Any]]:
     """Count videos and frames of each class, in the order of the manifest; empty if there are more than FEW_CLASSES."""
-    groups = index.groupby(_classes(index), sort=False)["frames"]
+    groups = index.groupby(class_names(index), sort=False)["frames"]
     if groups.ngroups > FEW_CLASSES:
         return []
     return [{"class_name": name, "videos": len(g), "frames": int(g.sum())} for name, g in groups]

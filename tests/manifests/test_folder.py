@@ -4,6 +4,7 @@ import pytest
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.folder import read_folder
+from s2vc.manifests.listed_videos import folder_role
 from s2vc.manifests.table import check_manifest
 
 
@@ -97,3 +98,48 @@ def test_a_folder_without_videos_is_an_error_that_says_what_is_there(place):
         read_folder(place.videos)
     with pytest.raises(UserError, match="no folder"):
         read_folder(place.videos / "nothing")
+
+
+def test_what_systems_leave_behind_is_counted_and_no_class(place):
+    place.put("train/walk/a.mp4", "val/run/b.mp4", "__MACOSX/train/walk/._a.mp4", "train/walk/._a.mp4")
+    place.put("@eaDir/c.mp4", ".ipynb_checkpoints/d.mp4", "train/.hidden/e.mp4", "$RECYCLE.BIN/f.mp4", ".DS_Store")
+    reading = read_folder(place.videos)
+    assert reading.table["video_id"].tolist() == ["train/walk/a.mp4", "val/run/b.mp4"]
+    assert reading.table["class_name"].tolist() == ["walk", "run"]
+    assert reading.table["split1"].tolist() == ["train", "val"]
+    assert reading.notes == ["7 files or folders skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"]
+
+
+SPELLINGS = {
+    "train": ["Train", "TRAINING", "train_256", "train256", "train-set", "trainset", "videos_train", "Training Data"],
+    "val": ["val_256", "Validation", "validate", "valset"],
+    "test": ["Test", "testing", "test_videos", "testset", "test_1"],
+    "": ["train_station", "tests", "training_day", "trainer", "train_test", "walk", "256", ""],
+}
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in SPELLINGS.items() for name in names])
+def test_splits_are_seen_in_the_usual_spellings(role, name):
+    assert folder_role(name) == role
+
+
+def test_splits_beside_other_folders_are_told_and_may_be_asked_for(place):
+    place.put("Train/walk/a.mp4", "Test/walk/b.mp4", "notes/c.mp4", "d.mp4")
+    reading = read_folder(place.videos)
+    assert set(reading.table["class_name"]) == {"Train", "Test", "notes", ""}
+    assert reading.notes == [
+        "Test, Train named as splits, notes not: all are taken for classes (--split-folders always leaves the others "
+        "out)"
+    ]
+    asked = read_folder(place.videos, "always")
+    assert asked.table[["video_id", "class_name", "split1"]].to_numpy().tolist() == [
+        ["Test/walk/b.mp4", "walk", "test"],
+        ["Train/walk/a.mp4", "walk", "train"],
+    ]
+    assert asked.notes == ["2 videos left out: in no folder that is named as a split"]
+
+
+def test_folders_named_as_splits_may_be_classes(place):
+    place.put("train/a.mp4", "test/b.mp4")
+    table = read_folder(place.videos, "never").table
+    assert table["class_name"].tolist() == ["test", "train"] and "split1" not in table

@@ -96,4 +96,58 @@ def test_the_published_lists_are_read_whole(place, published_lists, name, train,
     assert table["class_name"].nunique() == table["label"].nunique() == classes
     assert table["class_name"].tolist() == [video.split("/")[0] for video in table["video_id"]]
     assert reading.missing.empty
-    assert reading.notes == []
+    assert len(reading.notes) == 1
+    assert reading.notes[0].startswith(f"columns taken as path, label, frames (label from 0 to {classes - 1}, frames")
+
+
+ORDERS = {
+    "published": ["Walk/a b.mp4 1 163", "Walk/w2.mp4 1 99", "Run/r1.mp4 0 88", "Run/r2.mp4 0 163"],
+    "mmaction2 frames": ["Walk/a b.mp4 163 1", "Walk/w2.mp4 99 1", "Run/r1.mp4 88 0", "Run/r2.mp4 163 0"],
+    "mmaction2 videos": ["Walk/a b.mp4 1", "Walk/w2.mp4 1", "Run/r1.mp4 0", "Run/r2.mp4 0"],
+    "tabs": ["Walk/a b.mp4\t163\t1", "Walk/w2.mp4\t99\t1", "Run/r1.mp4\t88\t0", "Run/r2.mp4\t163\t0"],
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_order_of_the_columns_is_told_and_said(place, name):
+    place.put("Walk/a b.mp4", "Walk/w2.mp4", "Run/r1.mp4", "Run/r2.mp4")
+    reading = read_lists(place.videos, [("split1", "train", place.write("train.txt", ORDERS[name]))])
+    assert reading.table.set_index("video_id")["label"].to_dict() == {
+        "Walk/a b.mp4": "1",
+        "Walk/w2.mp4": "1",
+        "Run/r1.mp4": "0",
+        "Run/r2.mp4": "0",
+    }
+    if name != "mmaction2 videos":
+        assert "(label from 0 to 1, frames from 88 to 163)" in reading.notes[0]
+
+
+def test_without_folders_the_order_is_told_from_names_and_from_values(place):
+    videos = [f"v{n}.mp4" for n in range(40)]
+    place.put(*videos)
+    lines = [f"{video} {60 + 7 * n % 31} {n % 3}" for n, video in enumerate(videos)]
+    right = [str(n % 3) for n in range(40)]
+    reading = read_lists(place.videos, [("split1", "train", place.write("train.txt", lines))])
+    assert reading.table.set_index("video_id").loc[videos, "label"].tolist() == right
+    two = place.write("two.txt", lines[:2])  # two lines alone tell nothing, but for the names of the classes
+    names = place.write("names.txt", ["a", "b", "c"])
+    named = read_lists(place.videos, [("split1", "train", two)], names).table
+    assert named["class_name"].tolist() == ["a", "b"]
+    doubtful = read_lists(place.videos, [("split1", "train", two)])
+    assert "which could be otherwise; --columns path,frames,label for the other order" in doubtful.notes[0]
+    given = read_lists(place.videos, [("split1", "train", two)], columns="path,frames,label")
+    assert given.table["label"].tolist() == ["0", "1"] and given.notes == []
+
+
+@pytest.mark.parametrize("columns", ["label,path", "path", "frames"])
+def test_columns_that_no_list_has_are_refused(place, columns):
+    with pytest.raises(UserError, match="--columns is one of path,label,frames; path,frames,label; path,label"):
+        read_lists(place.videos, [("split1", "train", place.write("train.txt", ["a 0 1"]))], columns=columns)
+
+
+def test_reported_lists_are_read_as_they_were_meant(place, shared):
+    reports = shared / "data" / "reports"
+    files = [("split1", role, reports / f"list_path_frames_label_{role}.txt") for role in ("train", "test")]
+    place.put(*(line.split(" ")[0] for _, _, file in files for line in file.read_text().splitlines()))
+    table = read_lists(place.videos, files).table.set_index("video_id")["label"].to_dict()
+    assert table == {video: "1" if video.startswith("Walk/") else "0" for video in table} and len(table) == 6

@@ -37,11 +37,22 @@ def main() -> None:
     study.prepare()
     for arm, seed in planned(options.short):
         known = {row.part for row in read_rows(rows) if (row.arm, row.shift, row.seed) == (arm.name, study.shift, seed)}
-        missing = [part for part in study.tests if part not in known]
+        missing = [part for part in parts_of(arm, study) if part not in known]
         if missing and time.monotonic() < deadline:
             add_rows(study.run(arm, seed, missing), rows)
             write_report(read_rows(rows), rows.parent)
     print(write_report(read_rows(rows), rows.parent))
+
+
+def parts_of(arm: Arm, study: Study) -> list[str]:
+    """Return the test parts that an arm is tested on: neutral, and two that need a reason.
+
+    Where scenes do not go with motions in training (RHO 0), matched and swapped ask what neutral does.
+    """
+    wanted = {"neutral"}
+    wanted |= {"matched", "swapped"} if study.shift else set()
+    wanted |= {"shake", "pan"} if arm.moving_camera else set()
+    return [part for part in study.tests if part in wanted]
 
 
 def planned(short: bool) -> list[tuple[Arm, int]]:

@@ -24,6 +24,7 @@ class Arm:
 
     name: for people. method: that of `s2vc-train`, or `random`, which is not trained. options: further ones of
     `s2vc-train`. variant: the variant that key clips are taken from. core: whether the short study has it, too.
+    moving_camera: whether it is tested with moving cameras.
     """
 
     name: str
@@ -31,15 +32,22 @@ class Arm:
     options: tuple[str, ...] = ()
     variant: Variant | None = None
     core: bool = False
+    moving_camera: bool = False
 
 
-def preserved(strategy: str = "zero", rule: WindowRule = WINDOWS, core: bool = False, **point: float) -> Arm:
+def preserved(
+    strategy: str = "zero",
+    rule: WindowRule = WINDOWS,
+    core: bool = False,
+    moving_camera: bool = False,
+    **point: float,
+) -> Arm:
     """Return the arm of S²VC at an operating point, alpha or keep."""
     variant = Variant(strategy, **point, rule=rule)
     name = "S²VC, " + " ".join(f"{kind} {value:g}" for kind, value in point.items())
     name += "" if strategy == "zero" else f", {strategy}"
     name += ", one mask per video" if rule.scope == "video" else ""
-    return Arm(name, "s2vc", FULL, variant, core)
+    return Arm(name, "s2vc", FULL, variant, core, moving_camera)
 
 
 ARMS = (
@@ -52,11 +60,11 @@ ARMS = (
     preserved(alpha=0.7),
     preserved(alpha=0.9),
     preserved(alpha=0.5, rule=WindowRule("video")),
-    preserved(keep=0.1),
+    preserved(keep=0.1, moving_camera=True),
     preserved("noise", keep=0.1),
     preserved("shuffle-clip", keep=0.1),
     preserved("shuffle-frame", keep=0.1),
-    preserved("tfd", keep=0.1),
+    preserved("tfd", keep=0.1, moving_camera=True),
     preserved("random", keep=0.1),
     preserved("reverse", keep=0.1),
 )
