@@ -15,6 +15,8 @@ from s2vc.manifests.table import write_atomically
 # Where one stem is there under several, they are preferred in this order.
 VIDEO_EXTENSIONS = (
     ".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv",
+    ".mts", ".m2ts", ".m2t", ".vob", ".m2v", ".3g2", ".asf", ".f4v", ".divx", ".qt", ".ogm", ".rm", ".rmvb", ".mxf",
+    ".dv", ".wtv", ".nut", ".ivf", ".obu", ".h264", ".264", ".hevc", ".265", ".y4m", ".gif", ".webp", ".apng", ".avif",
 )  # fmt: skip
 NOT_ON_DISK, LEAVES_ROOT, SAME_FILE = "not on disk", "leaves the root", "same file as another listed video"
 

@@ -31,7 +31,8 @@ class Settings:
     frame_size: (height, width) of the stored frames, in pixels. segments: the number of manifest rows at the start,
     then of those added at each growth; shards are cut within a segment, so that appended rows become new shards.
     latents: one of cache.quantise.KINDS.
-    stream: the index of the stream that is read of each file; None chooses as players do.
+    stream: the index of the stream that is read of each file; None chooses as players do. follow_links: whether links
+    that lead out of the videos' root are read.
     """
 
     frame_size: tuple[int, int]
@@ -44,6 +45,7 @@ class Settings:
     segments: tuple[int, ...] = ()
     latents: str = FLOAT16
     stream: int | None = None
+    follow_links: bool = False
 
     @property
     def rows(self) -> int:
@@ -65,6 +67,8 @@ class Settings:
             return self
         return dataclasses.replace(self, segments=(*self.segments, rows - self.rows))
 
+
+_OPTIONAL: dict[str, Any] = {"stream": None, "follow_links": False}
 
 _NUMBERS = ("jpeg_quality", "frame_step", "shard_size")
 
@@ -98,8 +102,10 @@ def write_settings(layout: Layout, settings: Settings, software: dict[str, str])
     if settings.latents == FLOAT16:
         version = FORMAT_VERSION
         del made_with["latents"]
-    if settings.stream is None:
-        del made_with["stream"]
+    # These are written where they are used alone, so that other caches have the bytes that they always had.
+    for name, default in _OPTIONAL.items():
+        if made_with[name] == default:
+            del made_with[name]
     files.write_json(layout.settings, {"format_version": version, **made_with, "software": software})
     layout.publish(layout.settings)
 
@@ -120,8 +126,8 @@ def read_settings(layout: Layout) -> Settings:
         raise UserError(f"{layout} has a format this version cannot read (it reads {known})")
     if version == FORMAT_VERSION:
         content["latents"] = FLOAT16
-    content.setdefault("stream", None)
     try:
+        content = _OPTIONAL | content
         fields = {f.name: content[f.name] for f in dataclasses.fields(Settings)}
         fields["frame_size"] = tuple(fields["frame_size"])
         fields["segments"] = tuple(fields["segments"])
@@ -134,6 +140,8 @@ def read_settings(layout: Layout) -> Settings:
         if fields["latents"] not in KINDS:
             raise TypeError
         if fields["stream"] is not None and not (type(fields["stream"]) is int and fields["stream"] >= 0):
+            raise TypeError
+        if not isinstance(fields["follow_links"], bool):
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):

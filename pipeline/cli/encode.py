@@ -66,6 +66,11 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
     default=SILENCE_SECONDS,
     help="Seconds without a byte after which a decoder is taken for hung.",
 )
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Read links that lead out of --root, too, as those of a Hugging Face or DVC cache do; kept in the cache.",
+)
 @workers_option
 @address_option
 def encode_command(

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -89,6 +90,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     already = ray.is_initialized()
     if not already:
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        if not address and (folder := folder_for_sockets()):
+            own["_temp_dir"] = folder
         if not address and not torch.cuda.is_available():
             own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
         try:
@@ -108,6 +111,28 @@ def cluster(address: str | None, workers: int | None) -> Iterator[None]:
     finally:
         if not already:
             ray.shutdown()
+
+
+LONGEST_FOR_SOCKETS = 40
+"""A Unix socket's path has at most 107 bytes, and Ray adds 65 to the folder that it is given."""
+
+
+def folder_for_sockets(short: str = "/tmp") -> str | None:
+    """Return a folder for Ray's files where its own choice is too long for its sockets, as Slurm's TMPDIR often is.
+
+    None where Ray's own choice is short enough. short: where the folder is made. Raises UserError if nothing can be
+    written there, or if RAY_TMPDIR, which the user has set, is too long itself.
+    """
+    chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(chosen)) + len("/ray") <= LONGEST_FOR_SOCKETS:
+        return None
+    folder = os.path.join(short, f"s2vc-ray-{os.getuid()}")
+    if not os.environ.get("RAY_TMPDIR") and os.access(short, os.W_OK | os.X_OK):
+        return folder
+    raise UserError(
+        f"{chosen} is too long for Ray's sockets: set RAY_TMPDIR to a folder on this machine's own disk with a path of "
+        f"{LONGEST_FOR_SOCKETS - len('/ray')} bytes at most"
+    )
 
 
 def _wants_token(error: BaseException | None) -> bool:

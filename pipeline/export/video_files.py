@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -97,6 +98,7 @@ def plan_export(
     variants = list(dict.fromkeys(_variant(name) for name in names))
     _refuse_unrendered(cache, [v for v in variants if v is not None])
     export = Export(cache, out, form)
+    stems = Counter(_without_ending(video_id) for video_id in cache.index["video_id"])
     for video_id, frames, status in _rows(cache, video_ids):
         refusal = _name_problem(video_id)
         if status == FAILED:
@@ -105,7 +107,10 @@ def plan_export(
             export.refused[video_id] = refusal
         else:
             fps = cache.frame_rate(video_id)
-            export.clips += [c for v in variants for c in _clips(video_id, v, frames, fps, form)]
+            name = _without_ending(video_id)
+            if stems[name] > 1:  # Videos that differ in their endings alone keep them.
+                name = PurePosixPath(video_id)
+            export.clips += [c for v in variants for c in _clips(video_id, name, v, frames, fps, form)]
     _refuse_collisions(export.clips)
     _refuse_standing(export, overwrite)
     return export
@@ -162,10 +167,16 @@ def _name_problem(video_id: str) -> str:
     return ""
 
 
-def _clips(video_id: str, variant: Variant | None, frames: int, fps: Fraction, form: str) -> Iterator[Clip]:
-    """Yield the clips of a video: one, or for scope `clip` one for each window, whose number then ends the name."""
+def _without_ending(video_id: str) -> PurePosixPath:
     path = PurePosixPath(video_id)
-    stem = PurePosixPath(variant.name if variant else ORIGINAL) / path.parent / path.stem
+    return path.parent / path.stem
+
+
+def _clips(
+    video_id: str, name: PurePosixPath, variant: Variant | None, frames: int, fps: Fraction, form: str
+) -> Iterator[Clip]:
+    """Yield the clips of a video: one, or for scope `clip` one for each window, whose number then ends the name."""
+    stem = PurePosixPath(variant.name if variant else ORIGINAL) / name
     ending = ".mp4" if form == "mp4" else ""
     if variant is None or variant.rule.scope == "video":
         yield Clip(video_id, variant, 0, frames, str(fps), stem.with_name(stem.name + ending))

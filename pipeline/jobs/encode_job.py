@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_receipts, ingest_step, recording
-from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary, ffmpeg_version
+from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg, ffmpeg_version
 from s2vc.pipeline.stages.ingest_shard import sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.storage import files
@@ -57,6 +57,7 @@ class EncodeOptions:
     precision: str = "auto"
     latents: str | None = None
     stream: int | None = None
+    follow_links: bool = False
     retry: tuple[str, ...] = ()
     silence: float = SILENCE_SECONDS
 
@@ -117,7 +118,9 @@ def encode_job(
             settings = settings or _create(layout, options, where, len(manifest))
             job = EncodeJob(layout, settings, manifest, workers, ingest_receipts(layout, settings))
             write_index(layout, build_index(manifest, settings, job.ingested))
-            write_settings(layout, settings, software_versions(ffmpeg_version(ffmpeg_binary())))
+            binary, refused = choose_ffmpeg()
+            job.notes += [refused] if refused else []
+            write_settings(layout, settings, software_versions(ffmpeg_version(binary)))
             _forget(job, options.retry)
             _plan_encode(job, root.absolute(), where, options.silence)
             yield job
@@ -147,6 +150,8 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
     }
     refuse_other_cache_settings(settings, wanted, layout)
     refuse_changed_rows(layout, manifest)
+    # It changes what may be read, and no byte of what was: so it may be given later.
+    settings = replace(settings, follow_links=settings.follow_links or options.follow_links)
     return settings.grown_to(len(manifest))
 
 
@@ -169,6 +174,7 @@ def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> S
         segments=(rows,),
         latents=options.latents or FLOAT16,
         stream=options.stream,
+        follow_links=options.follow_links,
     )
 
 

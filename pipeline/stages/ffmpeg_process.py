@@ -10,24 +10,62 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
+from s2vc.manifests.errors import printable
 
-@lru_cache(maxsize=1)
-def ffmpeg_binary() -> str:
-    """Return the ffmpeg on the PATH if it is 5.1 or later (-fps_mode is needed), else imageio-ffmpeg's."""
+OLDEST = (5, 1)
+"""Older versions lack -fps_mode."""
+
+NEEDED = {"-decoders": ("h264", "hevc", "mpeg4", "vp9"), "-encoders": ("libx264",)}
+"""Builds that lack these are around: some distributions leave them out."""
+
+
+def ffmpeg_binary(encoder: bool = False) -> str:
+    """Return the ffmpeg that decodes or, if asked for, the one that encodes; see `choose_ffmpeg`."""
+    return choose_ffmpeg(encoder)[0]
+
+
+@lru_cache(maxsize=2)
+def choose_ffmpeg(encoder: bool = False) -> tuple[str, str]:
+    """Return the ffmpeg on the PATH if it starts, is 5.1 or later and can do what is needed, else imageio-ffmpeg's.
+
+    The second value is a line on why the one on the PATH is not taken; empty if it is, and if there is none.
+    """
     found = shutil.which("ffmpeg")
-    if found is not None:
-        version = re.search(r"version n?(\d+)\.(\d+)", ffmpeg_version(found))
-        if version is None or (int(version[1]), int(version[2])) >= (5, 1):
-            return found
+    fault = _fault(found, "-encoders" if encoder else "-decoders") if found else ""
+    if found and not fault:
+        return found, ""
     import imageio_ffmpeg
 
-    return str(imageio_ffmpeg.get_ffmpeg_exe())
+    said = f"{found} {fault}; the ffmpeg of imageio-ffmpeg is used" if fault else ""
+    return str(imageio_ffmpeg.get_ffmpeg_exe()), said
+
+
+def _fault(binary: str, codecs: str) -> str:
+    """Return why an ffmpeg cannot be used, as the end of a sentence; empty if it can."""
+    try:
+        version = re.search(r"version n?(\d+)\.(\d+)", ffmpeg_version(binary))
+        listed = _output(binary, codecs)
+    except subprocess.TimeoutExpired:
+        return "does not answer"
+    except (OSError, subprocess.CalledProcessError) as error:
+        lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        return f"does not start ({printable(lines[0])})"
+    if version is not None and (int(version[1]), int(version[2])) < OLDEST:
+        return f"is older than {'.'.join(map(str, OLDEST))}"
+    known = {word for line in listed.splitlines() for word in line.split()[1:2]}
+    lacking = [name for name in NEEDED[codecs] if name not in known]
+    return f"has no {codecs[1:-1]} {lacking[0]}" if lacking else ""
 
 
 def ffmpeg_version(binary: str) -> str:
     """Return the first three words of ffmpeg's banner, e.g. "ffmpeg version 7.1"."""
-    banner = subprocess.run([binary, "-version"], capture_output=True, text=True, check=True).stdout
-    return " ".join(banner.split()[:3])
+    return " ".join(_output(binary, "-version").split()[:3])
+
+
+def _output(binary: str, option: str) -> str:
+    # A loader whose library is missing ends with 127 and a message.
+    done = subprocess.run([binary, "-hide_banner", option], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
 
 
 @contextmanager

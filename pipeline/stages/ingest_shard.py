@@ -96,13 +96,13 @@ def ingest_video(
     Raises OSError if storage fails.
     """
     try:
-        path = find_source(source, root)
+        path = find_source(source, root, settings.follow_links)
     except ValueError as error:
         return VideoRecord(source.video_id, FAILED, str(error))
     size, digest = path.stat().st_size, files.sha256(path)
     try:
         with decoded_in_two_tries(path, settings, scratch, silence) as (decoded, spool):
-            if (decoded.errors or not decoded.frames) and (reason := read_source_again(source, root, digest)):
+            if (decoded.errors or not decoded.frames) and (reason := read_source_again(source, root, settings, digest)):
                 return VideoRecord(source.video_id, FAILED, reason)
             if decoded.frames > MAX_FRAMES:
                 return VideoRecord(source.video_id, FAILED, f"it has more than {MAX_FRAMES} frames", 0, size, digest)
@@ -151,19 +151,19 @@ def decoded_in_two_tries(
         yield decode(spool), spool
 
 
-def find_source(source: Source, root: Path) -> Path:
+def find_source(source: Source, root: Path, follow_links: bool = False) -> Path:
     """Return the file of a manifest row. Raises ValueError, worded for a person, if there is none that may be read.
 
-    Raises StorageError if the root is gone, or a mount on the way to the file, and OSError if the storage fails; then
-    no video is to blame.
+    follow_links: whether a link may lead out of the root. Raises StorageError if the root is gone, or a mount on the
+    way to the file, and OSError if the storage fails; then no video is to blame.
     """
     path = Path(os.path.normpath(root / source.path))
     base = Path(os.path.normpath(root))
     if not path.is_relative_to(base):
         raise ValueError("the path leaves the root folder")
     try:
-        if not path.resolve().is_relative_to(base.resolve()):
-            raise ValueError("a link leads out of the root folder")
+        if not follow_links and not path.resolve().is_relative_to(base.resolve()):
+            raise ValueError("a link leads out of the root folder (--follow-links --retry failed reads it)")
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ValueError("it is a folder, not a video")
@@ -207,13 +207,13 @@ def refuse_lost_mount(path: Path, base: Path) -> None:
     raise StorageError(f"{folder} is empty: is it mounted?{hint}")
 
 
-def read_source_again(source: Source, root: Path, sha256: str) -> str:
+def read_source_again(source: Source, root: Path, settings: Settings, sha256: str) -> str:
     """Read a video that did not decode well again; return what is wrong with the file, or "" if it is the same.
 
     Raises OSError if the storage fails: a decoder cannot distinguish a lost mount from a broken file.
     """
     try:
-        changed = files.sha256(find_source(source, root)) != sha256
+        changed = files.sha256(find_source(source, root, settings.follow_links)) != sha256
     except ValueError as error:
         return str(error)
     return "it changed while it was read" if changed else ""

@@ -35,7 +35,7 @@ MAX_PIXELS = 1 << 28
 # name of an .mp4 they would make ffmpeg read other files.
 FORMATS = (
     "mov,matroska,avi,asf,flv,mpeg,mpegts,mpegvideo,gif,ogg,h264,hevc,m4v,ivf,rm,dv,mxf,nut,"
-    "yuv4mpegpipe,apng,3gp,webm,vob,wtv,av1,obu"
+    "yuv4mpegpipe,apng,webp_anim,webp_pipe,3gp,webm,vob,wtv,av1,obu"
 )
 
 
@@ -256,11 +256,17 @@ def write_video(path: Path, height: int, width: int, fps: str, crf: int = 18) ->
         crf=crf,
         format="mp4",
         movflags="+faststart",
+        # Without tags, players take HD for BT.709, and show other colours. The scaler's matrix is that of BT.601.
+        colorspace="smpte170m",
+        color_primaries="bt709",
+        color_trc="bt709",
+        color_range="tv",
         threads=1,
         fflags="+bitexact",
         **{"flags:v": "+bitexact"},
     ).global_args("-y", "-hide_banner", "-nostats", "-loglevel", "level+error")
-    with ffmpeg_process([str(a) for a in ffmpeg.compile(output, cmd=ffmpeg_binary())], subprocess.PIPE) as process:
+    command = [str(a) for a in ffmpeg.compile(output, cmd=ffmpeg_binary(encoder=True))]
+    with ffmpeg_process(command, subprocess.PIPE) as process:
         assert process.stdin is not None and process.stderr is not None
         log, pipe = FfmpegLog(process.stderr), process.stdin
 

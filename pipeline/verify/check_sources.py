@@ -33,19 +33,19 @@ def check_sources(
         for shard, numbers in enumerate(settings.shards()):
             receipt = read_receipt(layout, INGEST, shard)
             for video, row in zip(receipt.videos if receipt else [], numbers, strict=False):
-                what = _change(video, rows[row], root, quick)
+                what = _change(video, rows[row], root, quick, settings.follow_links)
                 if what:
                     gone = what.startswith("its source is not")
                     yield Problem(video.video_id, what, stage="" if gone else INGEST, shard=shard)
                 advance(1, video.frames)
 
 
-def _change(video: VideoRecord, source: Source, root: Path, quick: bool) -> str:
+def _change(video: VideoRecord, source: Source, root: Path, quick: bool, follow_links: bool) -> str:
     """Return how a source differs from the file that was decoded, as a sentence; empty if it does not."""
     if not video.sha256:
         return ""  # the file was already missing when the shard was ingested
     try:
-        path = find_source(source, root)
+        path = find_source(source, root, follow_links)
     except StorageError:
         raise
     except (ValueError, OSError) as error:

@@ -143,3 +143,11 @@ def test_folders_named_as_splits_may_be_classes(place):
     place.put("train/a.mp4", "test/b.mp4")
     table = read_folder(place.videos, "never").table
     assert table["class_name"].tolist() == ["test", "train"] and "split1" not in table
+
+
+def test_endings_of_cameras_discs_and_the_web_are_videos(place):
+    names = ["00001.MTS", "a.m2ts", "VTS_01_1.VOB", "b.webp", "c.TS", "d.GIF", "e.3g2", "f.rmvb"]
+    place.put(*names, "cover.jpg", "notes.txt", "song.mp3", "data.h5")
+    reading = read_folder(place.videos)
+    assert sorted(reading.table["video_id"]) == sorted(names)
+    assert reading.notes == ["4 files skipped: not named as a video"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.export import video_files as export
 from s2vc.pipeline.export.video_files import plan_export
-from s2vc.pipeline.stages.video import Decoded, decode_video
+from s2vc.pipeline.stages.video import Decoded, decode_video, write_video
 from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
 from tests.support.clips import moving_square, write_clip
 
@@ -169,15 +170,45 @@ def refused(cli: Callable[..., Result], cache: Path, out: Path, *options: object
     return result.output
 
 
-def test_names_that_collide_are_refused(cli: Callable[..., Result], odd_cache: Path, tmp_path: Path) -> None:
-    line = refused(cli, odd_cache, tmp_path, "--variant", "original")
-    assert "x/same.mp4" in line
-    assert "x/same.mov" in line
-    assert cli("export", odd_cache, "--out", tmp_path, "--variant", "original", "--video", "x/same.mov").exit_code == 0
+def test_names_that_differ_in_their_endings_alone_keep_them(
+    cli: Callable[..., Result], odd_cache: Path, tmp_path: Path
+) -> None:
+    assert cli("export", odd_cache, "--out", tmp_path, "--variant", "original").exit_code == 0
+    same = {path.name for path in (tmp_path / "original" / "x").iterdir()}
+    assert same >= {"same.mp4.mp4", "same.mov.mp4"}
+    alone = cli("export", odd_cache, "--out", tmp_path / "alone", "--variant", "original", "--video", "x/same.mov")
+    assert alone.exit_code == 0
+    # A clip has one name, whatever is exported beside it.
+    assert [path.name for path in (tmp_path / "alone" / "original" / "x").iterdir()] == ["same.mov.mp4"]
+
+
+def _value(plane: av.video.plane.VideoPlane, share: float) -> float:
+    """The value in the middle row of a plane, at a share of its width."""
+    rows = np.asarray(plane, np.uint8).reshape(plane.height, plane.line_size)
+    return float(rows[plane.height // 2, int(share * plane.width)])
+
+
+@pytest.mark.parametrize(("height", "width"), [(720, 1280), (96, 128)])
+def test_clips_say_what_their_colours_mean(height: int, width: int, tmp_path: Path) -> None:
+    """A player converts by the tags; what it then shows is what was written, to rounding."""
+    colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [128, 128, 128]], np.uint8)
+    frames = np.repeat(np.repeat(colours[None, None], height, 1), width // 4, 2).repeat(3, 0)
+    with write_video(tmp_path / "a.mp4", height, width, "25", crf=4) as write:
+        write(frames)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (shown,) = list(container.decode(video=0))[:1]
+    assert (shown.colorspace, shown.color_range) == (6, 1)  # SMPTE 170M, limited range, of H.273
+    # H.273's matrix 6 and limited range, by hand: independent of any converter.
+    for quarter, colour in enumerate(colours.astype(float)):
+        x = width // 4 * quarter + width // 8
+        y, cb, cr = (_value(plane, x / width) for plane in shown.planes)
+        luma, blue, red = (y - 16) / 219, (cb - 128) / 224, (cr - 128) / 224
+        rgb = 255 * np.array([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue])
+        assert np.abs(rgb - colour).max() < 4
 
 
 @pytest.mark.parametrize(
-    ("names", "form"), [(("a.avi", "a.mp4/b.mp4"), "mp4"), (("a.mp4", "a/b.mp4"), "frames"), (("./a.x", "a.y"), "mp4")]
+    ("names", "form"), [(("a.avi", "a.mp4/b.mp4"), "mp4"), (("a.mp4", "a/b.mp4"), "frames"), (("./a.x", "a.x"), "mp4")]
 )
 def test_a_clip_in_the_place_of_a_folder_is_refused(
     cli: Callable[..., Result], renamed: Callable[..., Path], tmp_path: Path, names: tuple[str, str], form: str

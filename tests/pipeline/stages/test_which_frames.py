@@ -135,6 +135,24 @@ def test_all_frames_of_an_animated_picture_are_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ending", "codec"),
+    [
+        ("MTS", ("-c:v", "libx264", "-f", "mpegts")),
+        ("m2ts", ("-c:v", "libx264", "-f", "mpegts", "-mpegts_m2ts_mode", 1)),
+        ("VOB", ("-c:v", "mpeg2video", "-f", "vob")),
+        ("webp", ("-c:v", "libwebp_anim", "-lossless", 1)),
+        ("gif", ()),
+    ],
+)
+def test_containers_of_cameras_discs_and_the_web_are_read(
+    ending: str, codec: tuple[object, ...], video: Path, tmp_path: Path
+) -> None:
+    ffmpeg("-i", video, *codec, tmp_path / f"a.{ending}")
+    record, numbers = ingest(tmp_path / f"a.{ending}", tmp_path / "cache")
+    assert (record.status, record.reason, numbers) == ("ok", "", list(range(FRAMES)))
+
+
+@pytest.mark.parametrize(
     ("ending", "encoder"),
     [
         ("avi", "mpeg4"),
