@@ -100,7 +100,7 @@ def test_commands_that_read_take_a_url(
     shown = json.loads(cli("info", made, "--json", *local).stdout)
     known = json.loads(cli("info", cache_path, "--json").stdout)
     assert shown["cache"] == made
-    for fact in ("videos", "frames", "kept_share_by_scope", "splits", "failures"):
+    for fact in ("videos", "frames", "share_kept", "splits", "failures"):
         assert shown[fact] == known[fact]
     whole = ("frames", "small")  # in the other parts, some small files lie elsewhere
     here, there = ({p["part"]: p["bytes"] for p in f["parts"] if p["part"] in whole} for f in (known, shown))
