@@ -165,7 +165,8 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
     sinks = [_Shown(rows) for _ in variants]
     settings = cache.settings
     flow = _flow(str(cache.layout.flow), settings.flow_fingerprint, settings.precision)
-    render_windows(cache.layout, subject.shard, jobs, variants, flow, [*sinks], Path(tempfile.gettempdir()))
+    latents, small = cache.layout.latent_group(subject.shard), cache.layout.small(subject.shard)
+    render_windows(latents, small, subject.shard, jobs, variants, flow, [*sinks], Path(tempfile.gettempdir()))
     originals = _frames(cache, subject, [windows[w][r] for w, r in places])
     order = [distinct.index(place) for place in places]
     for variant, sink in zip(variants, sinks, strict=True):

@@ -117,6 +117,15 @@ def test_commands_that_read_take_a_url(
     assert len(list((tmp_path / "clips").rglob("*.mp4"))) == 5
 
 
+def test_a_variant_that_is_not_rendered_is_previewed_as_on_disk(
+    cli: Prep, made: str, cache_path: Path, local: list[object], tmp_path: Path
+) -> None:
+    for place, name in ((made, "there.png"), (cache_path, "here.png")):
+        result = cli("preview", place, "--alpha", 0.3, "--out", tmp_path / name, *local)
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
 def test_a_second_run_has_nothing_to_do_and_changes_nothing(
     s3: s3fs.S3FileSystem, cli: Prep, videos: Path, made: str, local: list[object], tmp_path: Path
 ) -> None:
