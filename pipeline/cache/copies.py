@@ -1,7 +1,6 @@
 """On a cache in an object store, shard functions work on copies in a local folder, and upload what they made."""
 
 import fcntl
-import functools
 import os
 import shutil
 import tempfile
@@ -13,32 +12,27 @@ from typing import Any
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.storage.files import flocked
 
 LOCK = ".in-use"
 
 
-def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a shard function for caches on disk work on caches in an object store as well.
+def on_copies(
+    function: Callable[..., Any], needs: Sequence[str], layout: Layout, settings: Settings, shard: int, *rest: Any
+) -> Any:
+    """Call a shard function, which works on a cache on disk, for a cache that may be in an object store.
 
-    This decorates a function (layout, settings, shard, …) that returns a receipt or a list of them. needs: the folders
+    function: takes layout, settings, shard and the rest, and returns a receipt or a list of them. needs: the folders
     whose files of the shard it reads.
     """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def work(layout: Layout, settings: Any, shard: int, *rest: Any, **named: Any) -> Any:
-            if not isinstance(layout, RemoteLayout):
-                return function(layout, settings, shard, *rest, **named)
-            with copies(layout, shard, needs) as here:
-                done = function(here, settings, shard, *rest, **named)
-                for receipt in done if isinstance(done, list) else [done]:
-                    layout.deliver(here, receipt)
-            return done
-
-        return work
-
-    return decorate
+    if not isinstance(layout, RemoteLayout):
+        return function(layout, settings, shard, *rest)
+    with copies(layout, shard, needs) as here:
+        made = function(here, settings, shard, *rest)
+        for receipt in made if isinstance(made, list) else [made]:
+            layout.deliver(here, receipt)
+    return made
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
 from s2vc.pipeline.cache.log import record
 from s2vc.pipeline.cache.receipts import Receipt, read_receipt
@@ -31,9 +33,9 @@ def ingest_step(
     return Step(
         INGEST,
         shard,
-        ingest_shard,
+        partial(on_copies, ingest_shard, ()),
         args,
-        rescue=ingest_without_culprits,
+        rescue=partial(on_copies, ingest_without_culprits, ()),
         required_paths=(*layout.shared_paths(), video),
     )
 
@@ -41,15 +43,17 @@ def ingest_step(
 def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
     """Return the step that encodes the small frames of a shard."""
     layout = layout.absolute()
+    encode = partial(on_copies, encode_shard, ("small",))
     args = (layout, settings, shard, device)
-    return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
+    return Step(ENCODE, shard, encode, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
     """Return the step that renders variants of one window rule of a shard."""
     layout = layout.absolute()
+    render = partial(on_copies, render_shard, ("small", "latents.zarr"))
     args = (layout, settings, shard, variants, device)
-    return Step("render", shard, render_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
+    return Step("render", shard, render, args, gpu=device == "cuda", required_paths=layout.shared_paths())
 
 
 def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
@@ -35,7 +34,6 @@ def cache_flow(layout: Layout, settings: Settings, device: str) -> Flow:
     return worker_flow(str(layout.flow.resolve()), settings.flow_fingerprint, device, settings.precision)
 
 
-@on_copies("small")
 def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) -> Receipt:
     """Encode the stored small frames of a shard; it is safe to run again.
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.corrections import WindowRecord, write_corrections
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import Group, read_latents, read_std_video
@@ -75,7 +74,6 @@ class Sink(Protocol):
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
 
 
-@on_copies("small", "latents.zarr")
 def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> list[Receipt]:
     """Render variants of one window rule from a shard's cached latents; it is safe to run again.
 
