@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
@@ -58,7 +58,7 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
 def encode_command(
     manifest: Path,
     root: Path | None,
-    out: Path | Layout,
+    out: Path | CacheStorage,
     ray_address: str | None,
     workers: int | None,
     **options: Any,

@@ -82,7 +82,7 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     encoded = read_receipt(layout, ENCODE, shard)
     if encoded is None:
         raise ValueError(f"shard {shard} is not encoded")
-    flow = cache_flow(layout, settings, device)
+    flow = cache_flow(layout.flow, settings, device)
     windows = shard_windows(encoded, variants[0].rule)
     paths = [layout.motion(v, shard) for v in variants]
     with ExitStack() as stack:

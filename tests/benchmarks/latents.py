@@ -100,7 +100,7 @@ def rendered(
 ) -> tuple[list[np.ndarray], float]:
     """Render windows; return their changes and the frames/s."""
     sink = Collected()
-    flow = cache_flow(layout, chosen, "cpu")
+    flow = cache_flow(layout.flow, chosen, "cpu")
     latents, small = layout.latents(0), layout.small(0)
     spent = busy(lambda: render_windows(latents, small, 0, windows, [variant], flow, [sink], layout.root))
     return sink.changes, sum(len(w.frames) for w in windows) / spent
