@@ -62,7 +62,7 @@ def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view
     for key, value in state.items():
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    cache.layout.expect_many()
+    cache.storage.fetch_receipts(INGEST)
     for shard in np.unique(cache.index["shard"].to_numpy()[rows]):
         digest.update(cache.layout.receipt(INGEST, int(shard)).read_bytes())
     return digest.hexdigest()

@@ -33,10 +33,10 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
     column = split_column(cache, split)
     index = cache.index
     if column not in index:
-        raise UserError(f"{cache.layout} has no split column: give one in the manifest (train, test)")
+        raise UserError(f"{cache.storage} has no split column: give one in the manifest (train, test)")
     chosen = np.flatnonzero((index[column] == part) & (index["frames"] > 0))
     if len(chosen) == 0:
-        raise UserError(f"{cache.layout} has no {part} videos with frames in column {column}")
+        raise UserError(f"{cache.storage} has no {part} videos with frames in column {column}")
     return column, chosen
 
 

@@ -22,7 +22,7 @@ def describe_result(task: str, cache: Cache, split: str, **how: Any) -> dict[str
     height, width = cache.settings.frame_size
     return {
         "task": task,
-        "cache": str(cache.layout),
+        "cache": str(cache.storage),
         "split": split,
         "stored": f"{height}x{width}",
         **{key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in how.items()},

@@ -49,7 +49,7 @@ def retrieval(
         {f"recall@{k}": value for k, value in recall.items()},
         {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
         per=per,
-        gallery=str(train.cache.layout),
+        gallery=str(train.cache.storage),
         queries=len(q),
         gallery_videos=len(g),
     )

@@ -19,9 +19,9 @@ def stored_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     if len(rows) == 0:
         longest = int(cache.index["frames"].max()) if len(cache.index) else 0
         raise UserError(
-            f"no video of {cache.layout} has frames: see its index.csv"
+            f"no video of {cache.storage} has frames: see its index.csv"
             if longest == 0
-            else f"no video of {cache.layout} has {frames} frames or more; the longest has {longest}"
+            else f"no video of {cache.storage} has {frames} frames or more; the longest has {longest}"
         )
     return rows
 
@@ -30,10 +30,10 @@ def encoded_rows(cache: Cache, frames: int = 1) -> np.ndarray:
     """Find those of `stored_rows` whose shard is encoded, and has latents. Raises UserError where there is none."""
     rows = stored_rows(cache, frames)
     shards = cache.index["shard"].to_numpy()[rows]
-    encoded = list(cache.layout.finished(ENCODE))
+    encoded = list(cache.storage.finished(ENCODE))
     rows = rows[np.isin(shards, encoded)]
     if len(rows) == 0:
-        raise UserError(f"{cache.layout} has no latents: run `s2vc-prep encode` again to finish it")
+        raise UserError(f"{cache.storage} has no latents: run `s2vc-prep encode` again to finish it")
     return rows
 
 
@@ -44,4 +44,4 @@ def short_id(video_id: str) -> str:
 
 def damage_reported(cache: Cache, video_id: str) -> AbstractContextManager[None]:
     """Raise UserError where the block finds that what is stored of a video is damaged."""
-    return damage_as_user_error(f"what is stored of {video_id}", cache.layout)
+    return damage_as_user_error(f"what is stored of {video_id}", cache.storage)

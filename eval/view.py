@@ -79,8 +79,8 @@ class StoredWindows(Dataset):
         shard, first, frames = (int(n) for n in self._places[row])
         numbers = first + self._view.rule.windows(frames)[window]
         video = self._cache.index["video_id"].iloc[row]
-        with damage_as_user_error(f"stored frames of {video}", self._cache.layout):
-            stored = read_picked_frames(self._cache.layout.frames(shard), numbers)
+        with damage_as_user_error(f"stored frames of {video}", self._cache.storage):
+            stored = read_picked_frames(self._cache.storage.fetch(self._cache.layout.frames(shard)), numbers)
         return torch.from_numpy(stored[frame_order(self._view, row, window)])
 
 

@@ -8,7 +8,7 @@ from s2vc.pipeline.variants import Variant, plain
 def how_to_render(cache: object, variant: Variant) -> str:
     """Return the command line that renders a variant, or finishes one that is incomplete.
 
-    The command of a random strategy renders the earlier draws as well. cache: a path or a Layout; its text is the
+    The command of a random strategy renders the earlier draws as well. cache: a path or a CacheStorage; its text is the
     location.
 
     >>> how_to_render("cache", Variant(alpha=0.5))

@@ -94,7 +94,7 @@ class ClipDataset(Dataset):
     def __getitem__(self, item: int) -> Any:
         video = self.videos[item]
         rng = np.random.default_rng([self.seed, int(self._epoch), item])
-        with damage_as_user_error(f"a stored clip of {video.video_id}", self.cache.layout):
+        with damage_as_user_error(f"a stored clip of {video.video_id}", self.cache.storage):
             return self.draw(video, rng)
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> Any:
@@ -104,7 +104,7 @@ class ClipDataset(Dataset):
     def draw_window(self, video: StoredVideo, rng: np.random.Generator) -> tuple[CorrectionShard, int, np.ndarray]:
         """Draw a variant, and a motion-preserved clip of it: its shard, a window there, and rows (L,) of the window."""
         variant = self.variants[rng.integers(len(self.variants))]
-        motion = read_corrections(self.cache.layout.motion(variant, video.shard))
+        motion = read_corrections(self.cache.storage.fetch(self.cache.layout.motion(variant, video.shard)))
         windows = motion.windows_of(video.row)
         if variant.rule.scope == "video":
             return motion, int(windows[0]), self.random_rows(video, rng)
@@ -148,7 +148,7 @@ class PairClips(ClipDataset):
         self.pair = pair
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor, MotionClip | Tensor]:
-        frames = self.cache.layout.frames(video.shard)
+        frames = self.cache.storage.fetch(self.cache.layout.frames(video.shard))
         if not self.variants:
             first = self.random_rows(video, rng)
             second = first if self.pair == "same" else self.random_rows(video, rng)
@@ -183,7 +183,7 @@ class SingleClips(ClipDataset):
         self.preserved = preserved
 
     def draw(self, video: StoredVideo, rng: np.random.Generator) -> tuple[Tensor] | MotionClip:
-        frames = self.cache.layout.frames(video.shard)
+        frames = self.cache.storage.fetch(self.cache.layout.frames(video.shard))
         if not self.variants or rng.random() >= self.preserved:
             rows = video.first_frame + self.random_rows(video, rng)
             clip = torch.from_numpy(read_picked_frames(frames, rows))
@@ -228,7 +228,7 @@ class LabelledClips(ClipDataset):
         rows = video.first_frame + self.random_rows(video, rng)
         if self.still:
             rows = np.full_like(rows, rows[len(rows) // 2])
-        frames = read_picked_frames(self.cache.layout.frames(video.shard), rows)
+        frames = read_picked_frames(self.cache.storage.fetch(self.cache.layout.frames(video.shard)), rows)
         return torch.from_numpy(frames), torch.tensor(video.label)
 
 

@@ -30,7 +30,7 @@ def read_labels(cache: Cache, column: str = LABEL) -> Labels:
         return Labels(numbers, np.where(numbers < 0, "", class_names(cache.index).to_numpy(dtype=object)))
     if column not in (known := label_columns(cache)):
         raise UserError(
-            f"{cache.layout} has no column {column!r} of labels; it has {', '.join(known)} "
+            f"{cache.storage} has no column {column!r} of labels; it has {', '.join(known)} "
             "(a column that the manifest got later comes with `s2vc-prep encode`)"
         )
     names = cache.index[column].to_numpy(dtype=object)

@@ -138,7 +138,7 @@ def load_online_flow(settings: TrainingSettings, device: torch.device) -> Flow:
     """Load the flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
     if settings.flow == "cache":
         cache = open_cache(settings)
-        return load_flow(cache.layout.flow, device, cache.settings.precision)
+        return load_flow(cache.storage.fetch(cache.layout.flow), device, cache.settings.precision)
     return load_flow(settings.flow, device, "auto")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.clips import ClipDataset
@@ -94,7 +94,7 @@ def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
     """Make paths absolute, so that workers elsewhere, and a later run, mean the same files."""
     flow = settings.flow if settings.flow in ("cache", *NAMES) else str(Path(settings.flow).absolute())
     init = str(Path(settings.init).absolute()) if settings.init else None
-    cache = open_layout(settings.cache).location
+    cache = open_storage(settings.cache).location
     local = str(Path(settings.local_cache).expanduser().absolute()) if settings.local_cache else None
     return dataclasses.replace(settings, cache=cache, local_cache=local, init=init, flow=flow)
 
@@ -102,5 +102,5 @@ def with_absolute_paths(settings: TrainingSettings) -> TrainingSettings:
 def default_run_name(settings: TrainingSettings) -> str:
     """Name a run by cache, method, variants, backbone and seed."""
     variants = [v.name for v in training_variants(settings)]
-    parts = [Path(open_layout(settings.cache).location).resolve().name, settings.method, *variants, settings.backbone]
+    parts = [Path(open_storage(settings.cache).location).resolve().name, settings.method, *variants, settings.backbone]
     return "-".join([*parts, f"seed{settings.seed}"])

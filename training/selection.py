@@ -76,10 +76,10 @@ def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) 
     index = cache.index.assign(row=cache.index.groupby("shard").cumcount(), label=numbers)
     rows = index if column == ALL_ROWS else index[index[column] == TRAIN]
     if rows.empty:
-        raise UserError(f"{cache.layout} has no training rows: no video has {TRAIN!r} in column {column}")
+        raise UserError(f"{cache.storage} has no training rows: no video has {TRAIN!r} in column {column}")
     stored = rows[rows["frames"] > 0]
     if stored.empty:
-        raise UserError(f"none of the {len(rows)} training videos of {cache.layout} has frames: see its index.csv")
+        raise UserError(f"none of the {len(rows)} training videos of {cache.storage} has frames: see its index.csv")
     return StoredVideos(stored)
 
 
@@ -92,11 +92,11 @@ def check_variants(cache: Cache, variants: Sequence[Variant], clip_length: int, 
             raise UserError(
                 f"{variant.name} holds clips of {rule.clip_length} frames, {rule.frame_step} apart, "
                 f"not of {clip_length}, {frame_step} apart; take {wanted.name}, "
-                f"rendered by `{how_to_render(cache.layout, wanted)}`"
+                f"rendered by `{how_to_render(cache.storage, wanted)}`"
             )
         if missing := cache.unrendered_shards(variant):
             known = ", ".join(v.name for v in cache.variants()) or "nothing"
             raise UserError(
                 f"{variant.name} is not rendered ({len(missing)} shards are missing; rendered is {known}): "
-                f"run `{how_to_render(cache.layout, variant)}`"
+                f"run `{how_to_render(cache.storage, variant)}`"
             )

@@ -12,7 +12,7 @@ from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
 from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.windows import MAX_CLIP
@@ -69,7 +69,7 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_evaluation(
-        cache: Path | Layout,
+        cache: Path | CacheStorage,
         checkpoint: str,
         split: str | None,
         backbone: str | None,

@@ -64,7 +64,7 @@ def train_and_test(
     """Train all layers on labels, or resume that, and test by ten crops of windows whose frames are in `order`.
     chosen: settings of the run beside those of the evaluation. Where the run is stopped, the program ends."""
     settings = {
-        "cache": str(evaluation.cache.layout),
+        "cache": str(evaluation.cache.storage),
         "method": "supervised",
         "backbone": evaluation.evaluated.name,
         "split": trained.split,
@@ -83,7 +83,7 @@ def train_and_test(
     # It is named by what it is trained on: a classifier from scratch is the same for every checkpoint.
     name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
     run = prepare_run(
-        [settings, evaluation.cache.layout.local_settings()], evaluation.out / "runs" / name, evaluation.device
+        [settings, evaluation.cache.storage.local_settings()], evaluation.out / "runs" / name, evaluation.device
     )
     if not train_with_progress(run, evaluation.device, evaluation.console):
         raise Exit(EXIT_INTERRUPTED)

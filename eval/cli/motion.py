@@ -15,7 +15,7 @@ from s2vc.eval.labelled import label_entry
 from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import stored_rows
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument
 from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.device import available_cpus
@@ -34,7 +34,7 @@ from s2vc.training.selection import ALL_ROWS
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
 @label_option
 @out_option
-def motion_command(cache: Path | Layout, threshold: float, every: int, label: str, out: Path) -> None:
+def motion_command(cache: Path | CacheStorage, threshold: float, every: int, label: str, out: Path) -> None:
     """Share of pixels that move in the videos of CACHE, by Farneback's optical flow (supplement, Fig. 1).
 
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked

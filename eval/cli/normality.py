@@ -23,7 +23,7 @@ from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.training.selection import ALL_ROWS
@@ -40,7 +40,7 @@ TITLES = ("pixels", "static latents", "control")
 @seed_option
 @out_option
 @threads_option
-def normality_command(cache: Path | Layout, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
+def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
     """Whether pixels and latents of CACHE are normal over the frames of a video (supplement, Fig. 5).
 
     A normal is fitted to each of some pixels and static latents of some videos. MSE: between the histogram of the

@@ -11,7 +11,7 @@ from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.results import TABLE
 from s2vc.eval.tasks import retrieval
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE
 
 
@@ -22,7 +22,7 @@ from s2vc.pipeline.console.options import CACHE
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."
 )
-def retrieval_command(evaluation: Evaluation, gallery: Path | Layout | None, per: str) -> None:
+def retrieval_command(evaluation: Evaluation, gallery: Path | CacheStorage | None, per: str) -> None:
     """Recall@1, 5, 10, 20 and 50 of CACHE's test videos among its training videos, by the features of CHECKPOINT.
 
     Features of windows by half their length are averaged per video, centred on each set's mean and compared by cosine.

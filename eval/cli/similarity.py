@@ -26,7 +26,7 @@ from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.training.selection import ALL_ROWS
@@ -42,7 +42,7 @@ from s2vc.training.selection import ALL_ROWS
 @out_option
 @threads_option
 def similarity_command(
-    cache: Path | Layout, alpha: float, classes: int, pairs: int, seed: int, label: str, out: Path
+    cache: Path | CacheStorage, alpha: float, classes: int, pairs: int, seed: int, label: str, out: Path
 ) -> None:
     """Cosine similarity of frames of CACHE in the latent space, before and after static cues are suppressed.
 

@@ -111,7 +111,7 @@ def main(
     shared = shared_settings(settings_layers(preset, config, given), opened)
     clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
     variants = wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
-    folder = SweepFolder(out or Path("sweeps") / Path(opened.layout.location).name)
+    folder = SweepFolder(out or Path("sweeps") / Path(opened.storage.location).name)
     trials = plan_trials(variants, seeds)
     remaining = unfinished_trials(folder, trials, tasks)
     if not remaining:
@@ -194,7 +194,7 @@ class Sweep:
             if mine:
                 failed |= self._trials([variant], mine)
             done = not unfinished_trials(self.folder, [t for t in self.trials if t.variant == variant.name], self.tasks)
-            if done and variant.name in self.cache.layout.variant_names():
+            if done and variant.name in self.cache.storage.variant_names():
                 remove_variant(self.cache, variant)
                 self.console.print(f"{variant.name} is used, and dropped from the cache")
         return failed
@@ -205,7 +205,7 @@ class Sweep:
             return {}
         missing = [v for v in variants if self.cache.unrendered_shards(v)]
         if missing:
-            run_render(self.cache.layout, missing, self.address, None, self.console)
+            run_render(self.cache.storage, missing, self.address, None, self.console)
         if self.stop():
             return {}
         record_kept_shares(self.folder, self.cache, variants)

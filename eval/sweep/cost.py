@@ -55,7 +55,7 @@ def cost_of_trial(
 ) -> Cost:
     """Time, here and now, some frames through the flow, and some steps of training on random clips.
 
-    missing: variants to be rendered. settings: of one run, those that all have in common.
+    missing: variants of one window rule, to be rendered. settings: of one run, those that all have in common.
     """
     resolved, _, steps = plan_run(settings)
     view = View(resolved.size, resolved.clip_length, resolved.frame_step)
@@ -65,7 +65,7 @@ def cost_of_trial(
         for task in tasks
         for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
     )
-    render = [estimate_render(plan_render(cache.layout, [variant])) for variant in missing]
+    render = [estimate_render(plan_render(cache.storage, list(missing)))] if missing else []
     return Cost(
         variant_bytes=sum(r.bytes for r in render),
         run_bytes=_checkpoint_bytes(resolved),

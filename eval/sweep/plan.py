@@ -98,7 +98,7 @@ class SweepFolder:
 
 def _sweep_settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
     """Give what is compared when a sweep is resumed."""
-    return {**shared, "cache": cache.layout.location}
+    return {**shared, "cache": cache.storage.location}
 
 
 def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     given = {name: value for layer in layers for name, value in layer.items()}
     if wrong := [name for name in given if name in PER_TRIAL_SETTINGS]:
         raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
-    layers = [*layers, {"method": BASELINE, "cache": cache.layout.location}]
+    layers = [*layers, {"method": BASELINE, "cache": cache.storage.location}]
     settings = with_regime(layers, len(open_clips(merge_settings(*layers))))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}

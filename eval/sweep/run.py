@@ -153,8 +153,8 @@ def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Var
     shares = folder.kept_shares()
     for variant in variants:
         parts = []
-        for shard in sorted(cache.layout.finished(motion_stage(variant))):
-            with cache.layout.open_motion(variant, shard) as file:
+        for shard in sorted(cache.storage.finished(motion_stage(variant))):
+            with cache.storage.open_motion(variant, shard) as file:
                 parts.append(read_part(file, "kept"))
         if parts and sum(map(len, parts)):
             shares[variant.name] = float(np.concatenate(parts).mean())
@@ -163,5 +163,5 @@ def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Var
 
 def remove_variant(cache: Cache, variant: Variant) -> None:
     """Remove a rendered variant from the cache."""
-    with locked(cache.layout):
-        cache.layout.remove_variant(variant)
+    with locked(cache.storage):
+        cache.storage.remove_variant(variant)

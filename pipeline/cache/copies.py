@@ -1,7 +1,6 @@
-"""On a cache in an object store, shard functions work on copies in a local folder, and upload what they made."""
+"""On a cache in an object store, shard functions work on copies in a local folder, and what they made is uploaded."""
 
 import fcntl
-import functools
 import os
 import shutil
 import tempfile
@@ -10,49 +9,50 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
-from s2vc.pipeline.cache.receipts import read_receipt
-from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.cache.remote_storage import RemoteStorage
+from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.storage.files import flocked
 
 LOCK = ".in-use"
 
 
-def on_copies(*needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a shard function for caches on disk work on caches in an object store as well.
+def on_copies(
+    function: Callable[..., Any],
+    needs: Sequence[str],
+    storage: CacheStorage,
+    settings: Settings,
+    shard: int,
+    *rest: Any,
+) -> Any:
+    """Call a shard function, which works on a cache on disk, for a cache that may be in an object store.
 
-    This decorates a function (layout, settings, shard, …) that returns a receipt or a list of them. needs: the folders
+    function: takes layout, settings, shard and the rest, and returns a receipt or a list of them. needs: the folders
     whose files of the shard it reads.
     """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def work(layout: Layout, settings: Any, shard: int, *rest: Any, **named: Any) -> Any:
-            if not isinstance(layout, RemoteLayout):
-                return function(layout, settings, shard, *rest, **named)
-            with copies(layout, shard, needs) as here:
-                done = function(here, settings, shard, *rest, **named)
-                for receipt in done if isinstance(done, list) else [done]:
-                    layout.deliver(here, receipt)
-            return done
-
-        return work
-
-    return decorate
+    if not isinstance(storage, RemoteStorage):
+        return function(storage.layout, settings, shard, *rest)
+    with copies(storage, shard, needs) as here:
+        made = function(here, settings, shard, *rest)
+        for receipt in made if isinstance(made, list) else [made]:
+            storage.deliver(here, receipt)
+    return made
 
 
 @contextmanager
-def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[Layout]:
+def copies(storage: RemoteStorage, shard: int, needs: Sequence[str]) -> Iterator[Layout]:
     """Yield a cache on disk, while the block runs, with the flow, a shard's receipts, and its files in some folders."""
-    layout.refresh()
-    with scratch(layout.local / "scratch") as folder:
+    storage.refresh()
+    with scratch(storage.local / "scratch") as folder:
         here = Layout(folder)
         # The flow is linked, so that its resolved path, by which a worker knows a flow that it has loaded, stays the
         # same.
-        if layout.flow.exists():
-            here.flow.symlink_to(layout.flow)
+        flow = storage.fetch(storage.layout.flow)
+        if flow.exists():
+            here.flow.symlink_to(flow)
         for stage in (INGEST, ENCODE):
-            receipt = read_receipt(layout, stage, shard)
+            receipt = storage.fetch_receipt(stage, shard)
             if receipt is None:
                 continue
             receipt.write(here)
@@ -61,7 +61,7 @@ def copies(layout: RemoteLayout, shard: int, needs: Sequence[str]) -> Iterator[L
                     target = here.root / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     # A hard link stays even if the copy is dropped.
-                    os.link(layout.fetch(f"{receipt.prefix}/{name}", receipt.files[name]), target)
+                    os.link(storage.fetch_object(f"{receipt.prefix}/{name}", receipt.files[name]), target)
         yield here
 
 

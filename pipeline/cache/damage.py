@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.reader import UNREADABLE
 
 
 @contextmanager
-def damage_as_user_error(what: str, layout: Layout) -> Iterator[None]:
+def damage_as_user_error(what: str, storage: CacheStorage) -> Iterator[None]:
     """Raise UserError, with the command that checks the cache, where the block finds that its data is damaged.
 
     what: names what is read, as the beginning of the sentence, such as "a stored clip of VIDEO".
@@ -17,4 +17,4 @@ def damage_as_user_error(what: str, layout: Layout) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise UserError(f"{what} cannot be read ({error}): run `s2vc-prep verify {layout}`") from error
+        raise UserError(f"{what} cannot be read ({error}): run `s2vc-prep verify {storage}`") from error

@@ -7,7 +7,7 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import FIRST_COLUMNS, split_columns
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.receipts import MAX_FRAMES, Receipt
 from s2vc.pipeline.cache.settings import MAX_ROWS, Settings
 from s2vc.pipeline.storage import files
@@ -49,39 +49,40 @@ def further_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if name.strip() and name not in known]
 
 
-def write_index(layout: Layout, index: pd.DataFrame) -> None:
-    files.write_text(layout.index, index.to_csv(index=False, lineterminator="\n"))
-    layout.publish(layout.index)
+def write_index(storage: CacheStorage, index: pd.DataFrame) -> None:
+    files.write_text(storage.layout.index, index.to_csv(index=False, lineterminator="\n"))
+    storage.publish(storage.layout.index)
 
 
-def read_index(layout: Layout) -> pd.DataFrame:
+def read_index(storage: CacheStorage) -> pd.DataFrame:
     """Return the index: text columns as text ("" where empty), label Int64 (missing where empty), numbers int64.
 
     Raises UserError if it is missing or damaged.
     """
+    path = storage.fetch(storage.layout.index)
     try:
-        text = files.read_text(layout.index, MAX_INDEX)
+        text = files.read_text(path, MAX_INDEX)
         index = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         index["label"] = pd.to_numeric(index["label"].replace("", None)).astype("Int64")
         index = index.astype(dict.fromkeys(NUMBERS, "int64"))
         if not all(index[column].between(0, most).all() for column, most in NUMBERS.items()):
             raise ValueError("numbers that cannot be")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{layout.index} is missing or damaged: run `s2vc-prep encode` again") from error
+        raise UserError(f"{path} is missing or damaged: run `s2vc-prep encode` again") from error
     return index
 
 
-def refuse_changed_rows(layout: Layout, manifest: pd.DataFrame) -> None:
+def refuse_changed_rows(storage: CacheStorage, manifest: pd.DataFrame) -> None:
     """Raise UserError if the manifest's first rows are not the cache's; rows after them are new."""
-    known, given = read_index(layout)["video_id"].tolist(), manifest["video_id"].tolist()
+    known, given = read_index(storage)["video_id"].tolist(), manifest["video_id"].tolist()
     row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a != b), None)
     if row is not None:
         raise UserError(
-            f"the manifest is not the one {layout} was made from: row {row + 1} is {given[row]!r}, in the cache "
+            f"the manifest is not the one {storage} was made from: row {row + 1} is {given[row]!r}, in the cache "
             f"it is {known[row]!r}; rows can only be added at the end"
         )
     if len(given) < len(known):
         raise UserError(
-            f"the manifest is not the one {layout} was made from: "
+            f"the manifest is not the one {storage} was made from: "
             f"it ends after {len(given)} rows, {len(known)} are in the cache"
         )

@@ -3,54 +3,54 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.layout import Layout
-from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.storage.files import flocked
 from s2vc.pipeline.storage.lease import leased, refuse_jobs
 
 
 @contextmanager
-def locked(layout: Layout) -> Iterator[None]:
+def locked(storage: CacheStorage) -> Iterator[None]:
     """Hold the cache while the block runs; the lock ends with the process. Raises UserError if the cache is in use."""
-    layout.root.mkdir(parents=True, exist_ok=True)
+    storage.layout.root.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            handle = stack.enter_context(flocked(layout.lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            handle = stack.enter_context(flocked(storage.layout.lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except BlockingIOError:
-            raise _in_use(layout) from None
+            raise _in_use(storage) from None
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        stack.enter_context(leased(layout.store) if isinstance(layout, RemoteLayout) else nullcontext())
-        layout.refresh()
-        layout.expect_many()
+        if isinstance(storage, RemoteStorage):
+            stack.enter_context(leased(storage.store))
+            storage.refresh()
         yield
 
 
 @contextmanager
-def without_writers(layout: Layout) -> Iterator[None]:
+def without_writers(storage: CacheStorage) -> Iterator[None]:
     """Run the block only if no job is writing into the cache; nothing is written, so the cache may be read-only.
 
     A cache on disk is held meanwhile, if its lock can be opened, so that no job begins. Raises UserError if a job is
     writing.
     """
     with ExitStack() as stack:
-        if isinstance(layout, RemoteLayout):
-            refuse_jobs(layout.store)
+        if isinstance(storage, RemoteStorage):
+            refuse_jobs(storage.store)
         else:
             try:
-                stack.enter_context(flocked(layout.lock, fcntl.LOCK_SH | fcntl.LOCK_NB, os.O_RDONLY))
+                stack.enter_context(flocked(storage.layout.lock, fcntl.LOCK_SH | fcntl.LOCK_NB, os.O_RDONLY))
             except BlockingIOError:
-                raise _in_use(layout) from None
+                raise _in_use(storage) from None
             except OSError:
                 pass  # no job has ever run here, or we may not open the lock
         yield
 
 
-def _in_use(layout: Layout) -> UserError:
+def _in_use(storage: CacheStorage) -> UserError:
     """Return the error that another job holds the cache; the lock's file says which."""
-    with layout.lock.open("rb") as file:
+    with storage.layout.lock.open("rb") as file:
         holder = file.read(100).decode(errors="replace").strip()
-    return UserError(f"{layout} is in use by another job ({holder or 'unknown'}); wait for it")
+    return UserError(f"{storage} is in use by another job ({holder or 'unknown'}); wait for it")

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 
 
-def record(layout: Layout, lines: Sequence[str]) -> None:
+def record(storage: CacheStorage, lines: Sequence[str]) -> None:
     """Add lines at the end of the log."""
     if lines:
-        with layout.log.open("a", encoding="utf-8") as file:
+        with storage.fetch(storage.layout.log).open("a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
-        layout.publish(layout.log)
+        storage.publish(storage.layout.log)

@@ -9,10 +9,10 @@ import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import corrections, frames, latents
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import read_index
 from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
-from s2vc.pipeline.cache.opening import open_layout
-from s2vc.pipeline.cache.receipts import read_receipt
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant, variants_named
@@ -37,10 +37,10 @@ class Cache:
     UserError for a variant that is not rendered.
     """
 
-    def __init__(self, location: str | Path | Layout, local_cache: str | Path = "", local_cache_size: str = ""):
-        self.layout = open_layout(location, local_cache, local_cache_size)
-        self.settings = read_settings(self.layout)
-        self.index: pd.DataFrame = read_index(self.layout)
+    def __init__(self, location: str | Path | CacheStorage, local_cache: str | Path = "", local_cache_size: str = ""):
+        self.storage = open_storage(location, local_cache, local_cache_size)
+        self.settings = read_settings(self.storage)
+        self.index: pd.DataFrame = read_index(self.storage)
         """The index has one row per video: video_id, label, class_name, split columns, the manifest's further ones,
         shard, first_frame, frames, status, reason."""
         self._rows = {video_id: row for row, video_id in enumerate(self.index["video_id"])}
@@ -50,34 +50,38 @@ class Cache:
     def __repr__(self) -> str:
         height, width = self.settings.frame_size
         videos, total = len(self.index), int(self.index["frames"].sum())
-        return f"Cache({str(self.layout)!r}: {videos} videos, {total} frames of {height}x{width})"
+        return f"Cache({str(self.storage)!r}: {videos} videos, {total} frames of {height}x{width})"
+
+    @property
+    def layout(self) -> Layout:
+        return self.storage.layout
 
     def frames(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return stored frames start to stop of a video: (T, H, W, 3) uint8 RGB."""
         shard, begin, end = self._slice(video_id, start, stop)
         if begin == end:
             return np.zeros((0, *self.settings.frame_size, 3), np.uint8)
-        return frames.read_frames(self.layout.frames(shard), begin, end)
+        return frames.read_frames(self.storage.fetch(self.layout.frames(shard)), begin, end)
 
     def small(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return X', the flow's input, of frames start to stop of a video: (T, 64, 64, 3) uint8 RGB."""
         shard, begin, end = self._slice(video_id, start, stop)
-        return frames.read_small(self.layout.small(shard), begin, end)
+        return frames.read_small(self.storage.fetch(self.layout.small(shard)), begin, end)
 
     def latents(self, video_id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return z of frames start to stop of a video: (T, 12288) float16, or float32 after --latents float32."""
         shard, begin, end = self._slice(video_id, start, stop)
-        return latents.read_latents(self.layout.latent_group(shard), begin, end)
+        return latents.read_latents(self.storage.latent_group(shard), begin, end)
 
     def std(self, video_id: str) -> np.ndarray:
         """Return the STD of the latents over the complete video, n - 1 in the denominator: (12288,) float32."""
         shard, row = self.shard_and_row(video_id)
-        return latents.read_std_video(self.layout.latent_group(shard))[row]
+        return latents.read_std_video(self.storage.latent_group(shard))[row]
 
     def std_clip_histogram(self, video_id: str) -> np.ndarray:
         """Return the STDs over windows of 16 frames, counted in 512 bins over [0, 4): (512,) int64."""
         shard, row = self.shard_and_row(video_id)
-        return latents.read_std_clip_histogram(self.layout.latent_group(shard))[row]
+        return latents.read_std_clip_histogram(self.storage.latent_group(shard))[row]
 
     def frame_rate(self, video_id: str) -> Fraction:
         """Return the frames per second at which the stored frames of a video, every `frame_step`-th one, play in time.
@@ -86,18 +90,18 @@ class Cache:
         """
         shard, row = self.shard_and_row(video_id)
         if shard != self._latest_rates[0]:
-            receipt = read_receipt(self.layout, INGEST, shard)
+            receipt = self.storage.fetch_receipt(INGEST, shard)
             self._latest_rates = shard, [video.fps for video in receipt.videos] if receipt else []
         rates = self._latest_rates[1]
         return stored_rate(rates[row] if row < len(rates) else "", self.settings.frame_step)
 
     def variants(self) -> list[Variant]:
         """Return the variants that have been rendered, or begun, in the order of their names."""
-        return variants_named(self.layout.variant_names())
+        return variants_named(self.storage.variant_names())
 
     def unrendered_shards(self, variant: Variant) -> list[int]:
         """Return the shards in which a variant is not rendered, by one listing of its receipts; no file is opened."""
-        done = self.layout.finished(motion_stage(variant))
+        done = self.storage.finished(motion_stage(variant))
         return [shard for shard in self.index["shard"].unique().tolist() if shard not in done]
 
     def windows(self, video_id: str, variant: str | Variant) -> list[np.ndarray]:
@@ -125,20 +129,20 @@ class Cache:
         rows = range(*slice(start, stop).indices(len(shard.frames_of(number))))
         numbers = shard.frames_of(number)[rows.start : rows.stop]
         change = shard.change(number, rows.start, rows.stop)
-        clip = frames.read_picked_frames(self.layout.frames(self.shard_and_row(video_id)[0]), numbers)
-        return add_change_to_frames(clip, change)
+        path = self.storage.fetch(self.layout.frames(self.shard_and_row(video_id)[0]))
+        return add_change_to_frames(frames.read_picked_frames(path, numbers), change)
 
     def _motion(self, video_id: str, variant: str | Variant) -> tuple[corrections.CorrectionShard, int]:
         parsed = Variant.parse(variant) if isinstance(variant, str) else variant
         shard, row = self.shard_and_row(video_id)
-        path = self.layout.motion(parsed, shard)
+        path = self.storage.fetch(self.layout.motion(parsed, shard))
         if not path.exists():
             raise UserError(f"{parsed.name} is not rendered for {video_id}: run `s2vc-prep render` first")
         return corrections.read_corrections(path), row
 
     def _row(self, video_id: str) -> int:
         if video_id not in self._rows:
-            raise KeyError(f"no video {video_id!r} in {self.layout}")
+            raise KeyError(f"no video {video_id!r} in {self.storage}")
         return self._rows[video_id]
 
     def shard_and_row(self, video_id: str) -> tuple[int, int]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from s2vc.manifests.errors import text_problem
-from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.storage import files
-from s2vc.pipeline.variants import Variant, variants_named
 
 OK, PARTIAL, FAILED = "ok", "partial", "failed"
 
@@ -96,9 +95,8 @@ def read_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
 
 def load_receipt(layout: Layout, stage: str, shard: int) -> Receipt | None:
     """Return what has a receipt's fields, whatever is in them, or None if there is no such file."""
-    path = layout.receipt(stage, shard)  # this may fetch the file, and raises if it cannot
     try:
-        content: dict[str, Any] = files.read_json(path)
+        content: dict[str, Any] = files.read_json(layout.receipt(stage, shard))
         if "notes" in content:
             return None
         videos = [VideoRecord(**v) for v in content.pop("videos")]
@@ -179,22 +177,6 @@ def make_receipt(
 ) -> Receipt:
     """Return the receipt of the files that were written, with their hashes; `Receipt.write` makes it count."""
     return Receipt(stage, shard, videos, inputs, files.hashes(written, layout.root), notes=notes)
-
-
-def remove_stale_renderings(layout: Layout, shard: int, encoded: Receipt) -> None:
-    """Remove the renderings of a shard that were not made from the latents of the receipt `encoded`."""
-    for variant in variants_named(layout.variant_names()):
-        stage = motion_stage(variant)
-        receipt = read_receipt(layout, stage, shard)
-        if receipt is not None and is_done(layout, stage, shard, encoded) is None:
-            layout.withdraw(layout.receipt(stage, shard))
-            rendered = (layout.variant_folder(variant) / f"{shard:05d}.h5").relative_to(layout.root)
-            layout.withdraw(layout.root / receipt.prefix / rendered)
-
-
-def traced_variants(layout: Layout) -> list[Variant]:
-    """Return the variants whose folder or receipts are there, in the order of their names."""
-    return variants_named(sorted({*layout.names("motion"), *layout.names("receipts/motion")}))
 
 
 def is_done(layout: Layout, stage: str, shard: int, before: Receipt | None) -> Receipt | None:

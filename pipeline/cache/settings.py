@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from s2vc.manifests.errors import UserError, text_problem
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.storage import files
 
@@ -85,18 +85,18 @@ _NAMES = {
 }
 
 
-def refuse_other_cache_settings(made_with: Settings, wanted: dict[str, Any], layout: Layout) -> None:
+def refuse_other_cache_settings(made_with: Settings, wanted: dict[str, Any], storage: CacheStorage) -> None:
     """Raise UserError if a wanted setting differs from the cache's; None accepts whatever the cache has."""
     for name, value in wanted.items():
         have = getattr(made_with, name)
         if value is not None and value != have:
             raise UserError(
-                f"{layout} was made with other settings: {_NAMES[name]} is {_plain(have)} there, "
+                f"{storage} was made with other settings: {_NAMES[name]} is {_plain(have)} there, "
                 f"{_plain(value)} here; use another --out, or the same settings"
             )
 
 
-def write_settings(layout: Layout, settings: Settings, software: dict[str, str]) -> None:
+def write_settings(storage: CacheStorage, settings: Settings, software: dict[str, str]) -> None:
     made_with = dataclasses.asdict(settings)
     version = OTHER_LATENTS
     if settings.latents == FLOAT16:
@@ -106,24 +106,25 @@ def write_settings(layout: Layout, settings: Settings, software: dict[str, str])
     for name, default in _OPTIONAL.items():
         if made_with[name] == default:
             del made_with[name]
-    files.write_json(layout.settings, {"format_version": version, **made_with, "software": software})
-    layout.publish(layout.settings)
+    files.write_json(storage.layout.settings, {"format_version": version, **made_with, "software": software})
+    storage.publish(storage.layout.settings)
 
 
-def read_settings(layout: Layout) -> Settings:
+def read_settings(storage: CacheStorage) -> Settings:
     """Read cache.json. Raises UserError if there is no cache, or one that this version cannot read."""
+    path = storage.fetch(storage.layout.settings)
     try:
-        content = files.read_json(layout.settings)
+        content = files.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"there is no cache at {layout} (no cache.json)") from None
+        raise UserError(f"there is no cache at {storage} (no cache.json)") from None
     except OSError as error:
-        raise UserError(f"{layout.settings} cannot be read: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise UserError(f"{layout.settings} is damaged: it is no JSON") from None
+        raise UserError(f"{path} is damaged: it is no JSON") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version not in (FORMAT_VERSION, OTHER_LATENTS):
         known = f"versions {FORMAT_VERSION} and {OTHER_LATENTS}"
-        raise UserError(f"{layout} has a format this version cannot read (it reads {known})")
+        raise UserError(f"{storage} has a format this version cannot read (it reads {known})")
     if version == FORMAT_VERSION:
         content["latents"] = FLOAT16
     try:
@@ -145,15 +146,15 @@ def read_settings(layout: Layout) -> Settings:
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):
-        raise UserError(f"{layout.settings} is damaged: settings are missing or make no sense") from None
+        raise UserError(f"{path} is damaged: settings are missing or make no sense") from None
 
 
-def read_software(layout: Layout) -> dict[str, str]:
+def read_software(storage: CacheStorage) -> dict[str, str]:
     """Return the software that wrote the cache, by its cache.json; what is no text is left out.
 
     `read_settings` must have accepted cache.json before.
     """
-    written = files.read_json(layout.settings).get("software", {})
+    written = files.read_json(storage.fetch(storage.layout.settings)).get("software", {})
     pairs = written.items() if isinstance(written, dict) else ()
     return {k: v for k, v in pairs if isinstance(v, str) and not text_problem(k + v)}
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.sample import SAMPLE_CLASSES
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE, FOLDER, threads_option, with_local_cache
 from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.device import choose_device
@@ -43,7 +43,7 @@ from s2vc.pipeline.variants import EXAMPLE_ALPHAS
 @click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
 @threads_option
 def compare_flows_command(
-    flows: tuple[str, ...], cache: Path | Layout, videos: int, out: Path, precision: str, device: str | None
+    flows: tuple[str, ...], cache: Path | CacheStorage, videos: int, out: Path, precision: str, device: str | None
 ) -> None:
     """Judge each FLOW (a file, 'default', 'steady', 'untrained') by what it is for, and compare them in one table.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
 from s2vc.pipeline.console.endings import interruptible
@@ -76,7 +76,7 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
 def encode_command(
     manifest: Path,
     root: Path | None,
-    out: Path | Layout,
+    out: Path | CacheStorage,
     ray_address: str | None,
     workers: int | None,
     retry: tuple[str, ...],

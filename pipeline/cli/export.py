@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, make_console, progress
@@ -36,7 +36,12 @@ from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_exp
 @click.option("--video", "video_ids", multiple=True, metavar="ID", help="Only this video_id; repeatable.")
 @click.option("--overwrite", is_flag=True, help="Write clips anew that are there already.")
 def export_command(
-    cache: Path | Layout, variants: tuple[str, ...], out: Path, form: str, video_ids: tuple[str, ...], overwrite: bool
+    cache: Path | CacheStorage,
+    variants: tuple[str, ...],
+    out: Path,
+    form: str,
+    video_ids: tuple[str, ...],
+    overwrite: bool,
 ) -> None:
     """Write variants of CACHE as clips that play anywhere, in the source's folders and at its frame rate.
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from s2vc.manifests.errors import UserError, printable
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import make_console, progress, size
@@ -29,7 +29,7 @@ REASONS = 10
 @cache_argument
 @click.option("--plot", type=OUTPUT, help="Figure of the share kept against alpha: .png, .pdf or .svg.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and nothing else.")
-def info_command(cache: Path | Layout, plot: Path | None, as_json: bool) -> None:
+def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -> None:
     """Print what is inside CACHE, finished or not, and which share of the latents each alpha keeps.
 
     The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import make_console, progress
 from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
@@ -41,7 +41,7 @@ from s2vc.pipeline.variants import Variant
 @click.option("--seconds", type=click.FloatRange(0.1, 10), default=SECONDS, help="Of an animation, at most.")
 @click.option("--out", type=OUTPUT, default=Path("preview.png"), help="Stills: .png. Animation: .gif or .mp4.")
 def preview_command(
-    cache: Path | Layout,
+    cache: Path | CacheStorage,
     video_ids: tuple[str, ...],
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from s2vc.pipeline.cache.layout import Layout
-from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
 from s2vc.pipeline.console.progress import make_console
@@ -36,7 +36,7 @@ from s2vc.pipeline.static_cues import STRATEGIES
 @workers_option
 @address_option
 def render_command(
-    cache: Path | Layout,
+    cache: Path | CacheStorage,
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],
     strategies: tuple[str, ...],
@@ -59,6 +59,6 @@ def render_command(
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     with interruptible(console):
         if dry_run:
-            print_estimate(open_layout(cache), variants, console)
+            print_estimate(open_storage(cache), variants, console)
         else:
             run_render(cache, variants, ray_address, workers, console)

@@ -9,9 +9,10 @@ import pandas as pd
 from rich.console import Console
 
 from s2vc.manifests.table import read_manifest
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import refuse_changed_rows
-from s2vc.pipeline.cache.layout import INGEST, Layout
-from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.layout import INGEST
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
@@ -32,7 +33,7 @@ Videos = tuple[pd.DataFrame, Path]
 @workers_option
 @address_option
 def verify_command(
-    cache: Path | Layout,
+    cache: Path | CacheStorage,
     quick: bool,
     sources: Path | None,
     root: Path | None,
@@ -48,23 +49,23 @@ def verify_command(
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
     console = make_console()
-    layout = open_layout(cache)
+    storage = open_storage(cache)
     videos = (read_manifest(sources), root or sources.parent) if sources else None
     try:
-        found = run_verify(layout, quick, videos, console)
+        found = run_verify(storage, quick, videos, console)
         damaged = sorted({(p.shard, p.stage) for p in found if p.stage})
         if repairs and damaged:
-            run_repair(layout, damaged, videos, ray_address, workers, console)
-            found = run_verify(layout, quick, videos, console)
+            run_repair(storage, damaged, videos, ray_address, workers, console)
+            found = run_verify(storage, quick, videos, console)
         elif damaged:
-            print_repair_command(layout, damaged, sources, root, console)
+            print_repair_command(storage, damaged, sources, root, console)
         raise Exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
         console.print("Stopped before all was checked.")
         raise Exit(EXIT_INTERRUPTED) from None
 
 
-def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:
+def run_verify(storage: CacheStorage, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:
     """Verify with progress, print a line for each problem, and counts; return the problems."""
     started = time.monotonic()
     found = []
@@ -73,13 +74,13 @@ def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Cons
         found.append(problem)
         console.print(str(problem), markup=False, soft_wrap=True)
 
-    for problem in verify_cache(layout, quick, lambda n: progress("verify", n, "shards", console)):
+    for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "shards", console)):
         report(problem)
     if videos:
-        refuse_changed_rows(layout, videos[0])
-        settings = read_settings(layout)
+        refuse_changed_rows(storage, videos[0])
+        settings = read_settings(storage)
         for problem in check_sources(
-            layout, settings, *videos, quick, lambda n: progress("sources", n, "videos", console)
+            storage, settings, *videos, quick, lambda n: progress("sources", n, "videos", console)
         ):
             report(problem)
     unfinished = sum(p.unfinished for p in found)
@@ -94,7 +95,7 @@ def run_verify(layout: Layout, quick: bool, videos: Videos | None, console: Cons
 
 
 def run_repair(
-    layout: Layout,
+    storage: CacheStorage,
     damaged: list[tuple[int, str]],
     videos: Videos | None,
     address: str | None,
@@ -113,15 +114,15 @@ def run_repair(
     console.print(f"to be done again: {names}", markup=False, soft_wrap=True)
     manifest, root = videos or (None, None)
     with progress("repair", len(damaged), "stages", console) as advance:
-        outcome = repair(layout, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
+        outcome = repair(storage, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
     print_unfinished(outcome, console)
 
 
 def print_repair_command(
-    layout: Layout, damaged: list[tuple[int, str]], sources: Path | None, root: Path | None, console: Console
+    storage: CacheStorage, damaged: list[tuple[int, str]], sources: Path | None, root: Path | None, console: Console
 ) -> None:
     """Print the command that repairs what was found; without the sources it would not find what they have shown."""
-    words = ["s2vc-prep", "verify", str(layout), "--repair"]
+    words = ["s2vc-prep", "verify", str(storage), "--repair"]
     if sources:
         words += ["--sources", str(sources)]
     if root:

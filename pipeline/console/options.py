@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from s2vc.pipeline.cache.layout import Layout
+    from s2vc.pipeline.cache.cache_storage import CacheStorage
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -35,19 +35,19 @@ class Size(click.ParamType):
 
 
 class CacheType(click.ParamType):
-    """Parses the name of a cache: a folder gives its path, and a URL a layout with the local cache that the options
+    """Parses the name of a cache: a folder gives its path, and a URL a storage with the local cache that the options
     --local-cache and --local-cache-size describe."""
 
     name = "cache"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | Layout":
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | CacheStorage":
         if "://" not in str(value):
             return FOLDER.convert(value, param, ctx)
         # This imports torch, so it is imported only when it is needed.
-        from s2vc.pipeline.cache.opening import open_layout
+        from s2vc.pipeline.cache.opening import open_storage
 
         given = ctx.meta if ctx else {}
-        return open_layout(value, given.get("local_cache") or "", given.get("local_cache_size") or "")
+        return open_storage(value, given.get("local_cache") or "", given.get("local_cache_size") or "")
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:

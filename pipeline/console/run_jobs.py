@@ -6,8 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import ENCODE, Layout
-from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.layout import ENCODE
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cluster.scheduler import Step
 from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
@@ -21,7 +22,7 @@ from s2vc.pipeline.variants import Variant
 def run_encode(
     manifest: Path,
     root: Path,
-    out: Path | Layout,
+    out: Path | CacheStorage,
     options: EncodeOptions,
     address: str | None,
     workers: int | None,
@@ -63,18 +64,18 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
     if counts.get("", 0):
         parts.append(f"{counts['']} not done")
-    where = str(cache.layout)
+    where = str(cache.storage)
     if changed:
-        where = f"{size(sum(cache.layout.sizes().values()))} in {where}"
+        where = f"{size(sum(cache.storage.sizes().values()))} in {where}"
     console.print(
         f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
         soft_wrap=True,
     )
 
 
-def print_estimate(layout: Layout, variants: list[Variant], console: Console) -> None:
+def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console) -> None:
     """Print how much rendering there is to do, and the disk space and time that it will take."""
-    job = plan_render(layout, variants)
+    job = plan_render(storage, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
     console.print(f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards")
@@ -85,12 +86,12 @@ def print_estimate(layout: Layout, variants: list[Variant], console: Console) ->
 
 
 def run_render(
-    cache: Path | Layout, variants: list[Variant], address: str | None, workers: int | None, console: Console
+    cache: Path | CacheStorage, variants: list[Variant], address: str | None, workers: int | None, console: Console
 ) -> None:
     """Render with progress and a summary; end with exit code 1 if a shard is not done or storage fails."""
     started = time.monotonic()
-    layout = open_layout(cache)
-    with render_job(layout, variants, address, workers) as job:
+    storage = open_storage(cache)
+    with render_job(storage, variants, address, workers) as job:
         console.print(
             f"{len(variants)} variants, {job.frames_left} frames to render in {len(job.shards_left)} shards, "
             f"{job.shards_done} shards done before",
@@ -104,7 +105,7 @@ def run_render(
     print_notes(job.notes, console)
     if outcome.storage_error:
         print_unfinished(outcome, console)
-    sizes = layout.sizes("motion")
+    sizes = storage.sizes("motion")
     for variant in variants:
         console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}")
     console.print(f"rendered in {clock(time.monotonic() - started)}")

@@ -129,15 +129,16 @@ def _variant(name: str) -> Variant | None:
 def _refuse_unrendered(cache: Cache, variants: list[Variant]) -> None:
     """Raise UserError if a shard is not encoded, or lacks one of the variants."""
     layout = cache.layout
+    cache.storage.fetch_receipts(INGEST, ENCODE, *map(motion_stage, variants))
     for shard in range(len(cache.settings.shards())):
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:
-            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
+            raise UserError(f"{cache.storage} is not completely encoded: run `s2vc-prep encode` again to finish it")
         for variant in variants:
             if is_done(layout, motion_stage(variant), shard, encoded) is None:
                 raise UserError(
                     f"{variant.name} is not rendered, or not for all videos: "
-                    f"run `{how_to_render(layout, variant)}` first"
+                    f"run `{how_to_render(cache.storage, variant)}` first"
                 )
 
 
@@ -149,7 +150,7 @@ def _rows(cache: Cache, video_ids: tuple[str, ...]) -> Iterator[tuple[str, int, 
     known = set(cache.index["video_id"])
     for video_id in video_ids:
         if video_id not in known:
-            raise UserError(f"no video {video_id!r} in {cache.layout}")
+            raise UserError(f"no video {video_id!r} in {cache.storage}")
     wanted = cache.index[cache.index["video_id"].isin(video_ids)] if video_ids else cache.index
     yield from wanted[["video_id", "frames", "status"]].itertuples(index=False, name=None)
 
@@ -226,7 +227,7 @@ def _pieces(cache: Cache, clip: Clip) -> Iterator[np.ndarray]:
     """
     for start in range(0, clip.frames, PIECE_FRAMES):
         stop = min(start + PIECE_FRAMES, clip.frames)
-        with damage_as_user_error(clip.video_id, cache.layout):
+        with damage_as_user_error(clip.video_id, cache.storage):
             if clip.variant is None:
                 piece = cache.frames(clip.video_id, start, stop)
             else:

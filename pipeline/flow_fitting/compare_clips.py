@@ -51,7 +51,7 @@ def clips_of_cache(cache: Cache, count: int, shortest: int) -> list[tuple[str, s
     """
     rows = cache.index[cache.index["frames"] >= shortest]
     if rows.empty:
-        raise UserError(f"{cache.layout} has no video of {shortest} frames or more")
+        raise UserError(f"{cache.storage} has no video of {shortest} frames or more")
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
     return [(r.video_id, r.class_name, min(r.frames, LONGEST)) for r in chosen.itertuples()]
 

@@ -159,14 +159,14 @@ def _frames_of(cache: Cache, show: ShowProgress, most: int) -> Images:
     spaced."""
     frames = cache.index["frames"].to_numpy()
     if frames.sum() == 0:
-        raise UserError(f"{cache.layout} has no frames: see its index.csv")
+        raise UserError(f"{cache.storage} has no frames: see its index.csv")
     share = min(1.0, most / frames.sum())
     pixels, groups = [], []
     with show(int(frames.sum())) as advance:
         for row, (shard, first, count) in enumerate(cache.index[["shard", "first_frame", "frames"]].to_numpy()):
             taken = int(count * share) or int(count > 0 and share == 1)
             if taken:
-                stored = read_small(cache.layout.small(int(shard)), int(first), int(first + count))
+                stored = read_small(cache.storage.fetch(cache.layout.small(int(shard))), int(first), int(first + count))
                 pixels.append(stored[np.linspace(0, count - 1, taken).round().astype(int)])
                 groups.append(np.full(taken, row))
             advance(int(count), int(count))

@@ -59,8 +59,8 @@ def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
     Raises OSError if a file that a receipt promises cannot be read.
     """
     found = Survey(cache, cache.variants(), cache.index)
-    cache.layout.expect_many()
     found.stages = {stage: Stage() for stage in (INGEST, ENCODE, *map(motion_stage, found.variants))}
+    cache.storage.fetch_receipts(*found.stages)
     found.kept = {v.name: (0.0, 0) for v in found.variants}
     columns: dict[str, list[Any]] = {"status": [], "reason": [], "frames": []}
     with show(found.shards) as advance:
@@ -76,10 +76,10 @@ def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
 
 def _survey_shard(found: Survey, shard: int) -> Receipt | None:
     """Add a shard to what was found; return its ingest receipt, None if it is not ingested."""
-    layout = found.cache.layout
+    storage = found.cache.storage
 
     def done(stage: str, before: Receipt | None) -> Receipt | None:
-        receipt = is_done(layout, stage, shard, before)
+        receipt = is_done(storage.layout, stage, shard, before)
         if receipt is not None:
             found.stages[stage].shards += 1
             found.stages[stage].frames += receipt.frames
@@ -88,10 +88,10 @@ def _survey_shard(found: Survey, shard: int) -> Receipt | None:
     ingested = done(INGEST, None)
     encoded = done(ENCODE, ingested)
     if encoded is not None:
-        found.shares.add(layout.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
+        found.shares.add(storage.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
     for variant in found.variants:
         if done(motion_stage(variant), encoded) is not None:
-            with layout.open_motion(variant, shard) as file:
+            with storage.open_motion(variant, shard) as file:
                 kept = read_part(file, "kept")
             total, windows = found.kept[variant.name]
             found.kept[variant.name] = total + float(kept.sum(dtype=np.float64)), windows + len(kept)
@@ -102,7 +102,7 @@ def facts(found: Survey) -> dict[str, Any]:
     """Return all facts, ready for JSON: numbers, text, lists and dicts. Shares are from 0 to 1, sizes in bytes."""
     cache, settings, index = found.cache, found.cache.settings, found.index
     return {
-        "cache": str(cache.layout),
+        "cache": str(cache.storage),
         "unfinished": unfinished(found),
         "videos": {name: int((index["status"] == status).sum()) for status, name in STATUSES.items()},
         "frames": int(index["frames"].sum()),
@@ -115,7 +115,7 @@ def facts(found: Survey) -> dict[str, Any]:
             "fingerprint": settings.flow_fingerprint,
             "precision": settings.precision,
         },
-        "software": read_software(cache.layout),
+        "software": read_software(cache.storage),
         "class_count": len(set(class_names(index)) - {""}),
         "classes": classes(index),
         "splits": {c: _counts(index.loc[index[c] != "", c]) for c in split_columns(index)},
@@ -152,10 +152,10 @@ def _counts(values: pd.Series) -> dict[str, int]:
 
 def parts(found: Survey) -> list[dict[str, Any]]:
     """Return the bytes on disk of each part of the cache, in all and per frame of the videos in it."""
-    layout, stages = found.cache.layout, found.stages
+    stages = found.stages
     places = [("frames", "frames", INGEST), ("small", "small", INGEST), ("latents", "latents.zarr", ENCODE)]
     places += [(v.name, f"motion/{v.name}", motion_stage(v)) for v in found.variants]
-    sizes, listed = layout.sizes(), []
+    sizes, listed = found.cache.storage.sizes(), []
     for name, place, stage in places:
         done, size = stages[stage], sizes.get(place, 0)
         per_frame = size / done.frames if done.frames else None

@@ -12,12 +12,13 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import read_manifest
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import build_index, refuse_changed_rows, write_index
 from s2vc.pipeline.cache.latents import create_root
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
+from s2vc.pipeline.cache.layout import ENCODE, INGEST
 from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
-from s2vc.pipeline.cache.opening import open_layout
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.quantise import FLOAT16
 from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import (
@@ -70,7 +71,7 @@ class EncodeJob:
     of the chains. notes: what the steps reported, once the job has run.
     """
 
-    layout: Layout
+    storage: CacheStorage
     settings: Settings
     manifest: pd.DataFrame
     workers: int | None
@@ -83,8 +84,8 @@ class EncodeJob:
 
     def run(self, done: Callable[[Step, Receipt], None]) -> Outcome:
         """Run what is left; done(step, receipt) is called for each shard and stage that ends."""
-        outcome = run_chains(self.chains, self.workers, recording(self.layout, self.notes, done))
-        clear_attempts(self.layout, outcome)
+        outcome = run_chains(self.chains, self.workers, recording(self.storage, self.notes, done))
+        clear_attempts(self.storage, outcome)
         _check_encoded(self, outcome)
         return outcome
 
@@ -93,7 +94,7 @@ class EncodeJob:
 def encode_job(
     manifest_path: Path,
     root: Path,
-    out: Path | Layout,
+    out: Path | CacheStorage,
     options: EncodeOptions,
     address: str | None,
     workers: int | None,
@@ -108,37 +109,37 @@ def encode_job(
         raise UserError(f"there is no folder {root} with videos")
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"no permission to read the folder {root} with videos")
-    layout = open_layout(out)
-    with locked(layout):
+    storage = open_storage(out)
+    with locked(storage):
         # Whatever can be refused is refused here, before Ray starts, which takes seconds.
-        refuse_links(layout)
-        settings = _open(layout, manifest, options)
+        refuse_links(storage.layout)
+        settings = _open(storage, manifest, options)
         with cluster(address, workers):
             where = flow_device()
-            settings = settings or _create(layout, options, where, len(manifest))
-            job = EncodeJob(layout, settings, manifest, workers, ingest_receipts(layout, settings))
-            write_index(layout, build_index(manifest, settings, job.ingested))
+            settings = settings or _create(storage, options, where, len(manifest))
+            job = EncodeJob(storage, settings, manifest, workers, ingest_receipts(storage, settings))
+            write_index(storage, build_index(manifest, settings, job.ingested))
             binary, refused = choose_ffmpeg()
             job.notes += [refused] if refused else []
-            write_settings(layout, settings, software_versions(ffmpeg_version(binary)))
+            write_settings(storage, settings, software_versions(ffmpeg_version(binary)))
             _forget(job, options.retry)
             _plan_encode(job, root.absolute(), where, options.silence)
             yield job
 
 
-def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Settings | None:
+def _open(storage: CacheStorage, manifest: pd.DataFrame, options: EncodeOptions) -> Settings | None:
     """Return the settings of a cache to go on with, grown to the manifest, or None if a new cache can be made.
 
     Raises UserError if neither is possible.
     """
-    files.clear_attempts(layout.root)
-    if not layout.settings.exists():
-        strangers = [name for name in layout.names() if name not in _PARTS]
+    files.clear_attempts(storage.layout.root)
+    if not storage.fetch(storage.layout.settings).exists():
+        strangers = [name for name in storage.names() if name not in _PARTS]
         if strangers:
-            raise UserError(f"{layout} is no cache and not empty (it holds {strangers[0]}); choose another --out")
+            raise UserError(f"{storage} is no cache and not empty (it holds {strangers[0]}); choose another --out")
         load_flow(options.flow or FLOW)
         return None
-    settings = read_settings(layout)
+    settings = read_settings(storage)
     wanted: dict[str, Any] = {
         "frame_size": options.frame_size,
         "frame_step": options.frame_step,
@@ -148,21 +149,21 @@ def _open(layout: Layout, manifest: pd.DataFrame, options: EncodeOptions) -> Set
         "stream": options.stream,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
-    refuse_other_cache_settings(settings, wanted, layout)
-    refuse_changed_rows(layout, manifest)
+    refuse_other_cache_settings(settings, wanted, storage)
+    refuse_changed_rows(storage, manifest)
     # It changes what may be read, and no byte of what was: so it may be given later.
     settings = replace(settings, follow_links=settings.follow_links or options.follow_links)
     return settings.grown_to(len(manifest))
 
 
-def _create(layout: Layout, options: EncodeOptions, device: str, rows: int) -> Settings:
+def _create(storage: CacheStorage, options: EncodeOptions, device: str, rows: int) -> Settings:
     name = options.flow or FLOW
     flow = load_flow(name)
-    with files.attempt(layout.flow) as aside:
+    with files.attempt(storage.layout.flow) as aside:
         save_flow(flow, aside)
         aside.chmod(0o644)
-    layout.publish(layout.flow)
-    create_root(layout.all_latents)
+    storage.publish(storage.layout.flow)
+    create_root(storage.layout.all_latents)
     return Settings(
         frame_size=options.frame_size or FRAME_SIZE,
         jpeg_quality=JPEG_QUALITY,
@@ -183,41 +184,44 @@ _PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
 def _forget(job: EncodeJob, statuses: Collection[str]) -> None:
-    """Withdraw the ingest receipts of shards that have videos of these statuses; the shards are then ingested again."""
+    """Remove the ingest receipts of shards that have videos of these statuses; the shards are then ingested again."""
     for shard, receipt in list(job.ingested.items()):
         if any(v.status in statuses for v in receipt.videos):
-            job.layout.withdraw(job.layout.receipt(INGEST, shard))
+            job.storage.remove(job.storage.layout.receipt(INGEST, shard))
             del job.ingested[shard]
 
 
 def _plan_encode(job: EncodeJob, root: Path, device: str, silence: float) -> None:
-    layout, settings = job.layout, job.settings
+    storage, settings = job.storage, job.settings
     sources = sources_of(job.manifest)
+    storage.fetch_receipts(ENCODE)
     for shard, rows in enumerate(settings.shards()):
         ingested = job.ingested.get(shard)
-        if ingested and is_done(layout, ENCODE, shard, ingested):
+        if ingested and is_done(storage.layout, ENCODE, shard, ingested):
             job.videos_done += len(rows)
             continue
         job.videos_left += len(rows)
         chain: ShardSteps = deque()
         if ingested is None:
-            chain.append(ingest_step(layout, settings, shard, sources[rows.start : rows.stop], root, silence))
-        chain.append(encode_step(layout, settings, shard, device))
+            chain.append(ingest_step(storage, settings, shard, sources[rows.start : rows.stop], root, silence))
+        chain.append(encode_step(storage, settings, shard, device))
         job.chains.append(chain)
         job.planned.append(shard)
 
 
 def _check_encoded(job: EncodeJob, outcome: Outcome) -> None:
     """Check the receipts against the plan, and write the index; a shard without its receipts is unfinished."""
-    job.layout.refresh()
+    if not job.planned:
+        return
+    storage, layout = job.storage, job.storage.layout
+    storage.fetch_receipts(INGEST, ENCODE)
     for shard in job.planned:
-        ingested = read_receipt(job.layout, INGEST, shard)
+        ingested = read_receipt(layout, INGEST, shard)
         if ingested is not None:
             job.ingested[shard] = ingested
-        if is_done(job.layout, ENCODE, shard, ingested) is None:
+        if is_done(layout, ENCODE, shard, ingested) is None:
             outcome.unfinished.setdefault(shard, "not done")
-    if job.planned:
-        try:
-            write_index(job.layout, build_index(job.manifest, job.settings, job.ingested))
-        except OSError as error:
-            outcome.storage_error = outcome.storage_error or files.describe_os_error(error)
+    try:
+        write_index(storage, build_index(job.manifest, job.settings, job.ingested))
+    except OSError as error:
+        outcome.storage_error = outcome.storage_error or files.describe_os_error(error)

@@ -32,7 +32,7 @@ class Estimate:
 
 def estimate_render(job: RenderJob) -> Estimate:
     """Estimate bytes from the format, and time from decoding a few frames here and now with the cache's flow."""
-    flow = cache_flow(job.layout, job.settings, "cpu")
+    flow = cache_flow(job.storage.fetch(job.storage.layout.flow), job.settings, "cpu")
     z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0))
     flow.decode(z[:8])
     started = time.perf_counter()

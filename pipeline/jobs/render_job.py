@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
@@ -25,7 +26,7 @@ class RenderJob:
     all variants. notes: what the steps reported, once the job has run.
     """
 
-    layout: Layout
+    storage: CacheStorage
     settings: Settings
     variants: list[Variant]
     workers: int | None = None
@@ -41,27 +42,30 @@ class RenderJob:
         """
         device = flow_device() if self.shards_left else "cpu"
         chains: list[ShardSteps] = [
-            deque([render_step(self.layout, self.settings, shard, variants, device)])
+            deque([render_step(self.storage, self.settings, shard, variants, device)])
             for shard, variants in self.shards_left
         ]
-        outcome = run_chains(chains, self.workers, recording(self.layout, self.notes, done))
-        self.layout.refresh()
+        outcome = run_chains(chains, self.workers, recording(self.storage, self.notes, done))
+        layout, stages = self.storage.layout, [motion_stage(v) for v in self.variants]
+        if self.shards_left:
+            self.storage.fetch_receipts(ENCODE, *stages)
         for shard, _ in self.shards_left:
-            encoded = read_receipt(self.layout, ENCODE, shard)
-            if any(is_done(self.layout, motion_stage(v), shard, encoded) is None for v in self.variants):
+            encoded = read_receipt(layout, ENCODE, shard)
+            if any(is_done(layout, stage, shard, encoded) is None for stage in stages):
                 outcome.unfinished.setdefault(shard, "not done")
-        clear_attempts(self.layout, outcome)
+        clear_attempts(self.storage, outcome)
         return outcome
 
 
-def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
+def plan_render(storage: CacheStorage, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
     """Plan what is left to render, of these shards or of all. Raises UserError if they are not completely encoded."""
-    job = RenderJob(layout, read_settings(layout), variants)
-    layout.expect_many()
+    job = RenderJob(storage, read_settings(storage), variants)
+    layout = storage.layout
+    storage.fetch_receipts(INGEST, ENCODE, *map(motion_stage, variants))
     for shard in range(len(job.settings.shards())) if shards is None else shards:
         encoded = is_done(layout, ENCODE, shard, read_receipt(layout, INGEST, shard))
         if encoded is None:
-            raise UserError(f"{layout} is not completely encoded: run `s2vc-prep encode` again to finish it")
+            raise UserError(f"{storage} is not completely encoded: run `s2vc-prep encode` again to finish it")
         missing = [v for v in variants if is_done(layout, motion_stage(v), shard, encoded) is None]
         if not missing:
             job.shards_done += 1
@@ -74,18 +78,19 @@ def plan_render(layout: Layout, variants: list[Variant], shards: Sequence[int] |
 
 @contextmanager
 def render_job(
-    layout: Layout, variants: list[Variant], address: str | None, workers: int | None
+    storage: CacheStorage, variants: list[Variant], address: str | None, workers: int | None
 ) -> Iterator[RenderJob]:
     """Yield the job that renders or finishes variants of one window rule; the cache is held and Ray runs meanwhile."""
-    read_settings(layout)  # this raises where there is no cache, before the lock makes a folder
-    with locked(layout):
+    read_settings(storage)  # this raises where there is no cache, before the lock makes a folder
+    with locked(storage):
         # Whatever can be refused is refused here, before Ray starts, which takes seconds.
-        refuse_links(layout)
-        job = plan_render(layout, variants)
+        refuse_links(storage.layout)
+        job = plan_render(storage, variants)
         job.workers = workers
-        files.clear_attempts(layout.root)
+        files.clear_attempts(storage.layout.root)
         for variant in variants:
-            files.write_json(layout.variant_settings(variant), variant.to_json())
-            layout.publish(layout.variant_settings(variant))
+            path = storage.layout.variant_settings(variant)
+            files.write_json(path, variant.to_json())
+            storage.publish(path)
         with cluster(address, workers):
             yield job

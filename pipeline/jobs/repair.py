@@ -1,30 +1,29 @@
 """Repair makes damaged shards anew: the stage that is damaged, and later stages only if its new bytes differ."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import build_index, read_index, refuse_changed_rows, write_index
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
-from s2vc.pipeline.cache.receipts import is_done, read_receipt, traced_variants
+from s2vc.pipeline.cache.receipts import is_done, read_receipt
+from s2vc.pipeline.cache.renderings import traced_variants
 from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, cluster, flow_device, run_chains
-from s2vc.pipeline.jobs.shard_steps import encode_step, ingest_receipts, ingest_step, render_step
+from s2vc.pipeline.jobs.shard_steps import Done, encode_step, ingest_receipts, ingest_step, render_step
 from s2vc.pipeline.stages.ingest_shard import sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.variants import Variant
 
-Done = Callable[[Step, Any], None]
-
 
 def repair(
-    layout: Layout,
+    storage: CacheStorage,
     damaged: Sequence[tuple[int, str]],
     manifest: pd.DataFrame | None,
     root: Path | None,
@@ -45,14 +44,14 @@ def repair(
         raise UserError(
             f"frames of shard {lost[0]} are damaged, and are made from the videos: give --sources MANIFEST (and --root)"
         )
-    with locked(layout):
-        refuse_links(layout)
+    with locked(storage):
+        refuse_links(storage.layout)
         if manifest is not None:
-            refuse_changed_rows(layout, manifest)
-        settings = read_settings(layout)
-        variants = _variants(layout, shards)
+            refuse_changed_rows(storage, manifest)
+        settings = read_settings(storage)
+        variants = _variants(storage, shards)
         for shard, stage in damaged:
-            layout.withdraw(layout.receipt(stage, shard))
+            storage.remove(storage.layout.receipt(stage, shard))
         with cluster(address, workers):
             where, outcome = flow_device(), Outcome()
 
@@ -63,17 +62,17 @@ def repair(
                 outcome.storage_error = outcome.storage_error or more.storage_error
                 return [n for n in shards if n not in outcome.unfinished]
 
-            left = run(_ingest_steps(layout, settings, lost, manifest, root))
-            left = run(_encode_steps(layout, settings, left, where))
-            run(_render_steps(layout, settings, {n: variants[n] for n in left}, where))
+            left = run(_ingest_steps(storage, settings, lost, manifest, root))
+            left = run(_encode_steps(storage, settings, left, where))
+            run(_render_steps(storage, settings, {n: variants[n] for n in left}, where))
         # The index has the manifest's columns, so it can stand in for it.
-        known = read_index(layout) if manifest is None else manifest
-        write_index(layout, build_index(known, settings, ingest_receipts(layout, settings)))
+        known = read_index(storage) if manifest is None else manifest
+        write_index(storage, build_index(known, settings, ingest_receipts(storage, settings)))
     return outcome
 
 
 def _ingest_steps(
-    layout: Layout, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame | None, root: Path | None
+    storage: CacheStorage, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame | None, root: Path | None
 ) -> list[ShardSteps]:
     if manifest is None or root is None:
         return []
@@ -81,31 +80,36 @@ def _ingest_steps(
     sources, root = sources_of(manifest), root.absolute()
 
     def step(n: int) -> Step:
-        return ingest_step(layout, settings, n, sources[rows[n].start : rows[n].stop], root, SILENCE_SECONDS)
+        return ingest_step(storage, settings, n, sources[rows[n].start : rows[n].stop], root, SILENCE_SECONDS)
 
     return [deque([step(n)]) for n in shards]
 
 
-def _variants(layout: Layout, shards: Sequence[int]) -> dict[int, list[Variant]]:
+def _variants(storage: CacheStorage, shards: Sequence[int]) -> dict[int, list[Variant]]:
     """Return the variants that each shard is rendered as, by shard."""
-    known = traced_variants(layout)
-    return {n: [v for v in known if layout.receipt(motion_stage(v), n).exists()] for n in shards}
+    known = traced_variants(storage)
+    storage.fetch_receipts(*map(motion_stage, known))
+    return {n: [v for v in known if storage.layout.receipt(motion_stage(v), n).exists()] for n in shards}
 
 
-def _encode_steps(layout: Layout, settings: Settings, shards: Sequence[int], device: str) -> list[ShardSteps]:
+def _encode_steps(storage: CacheStorage, settings: Settings, shards: Sequence[int], device: str) -> list[ShardSteps]:
+    storage.fetch_receipts(INGEST, ENCODE)
+    layout = storage.layout
     left = [n for n in shards if is_done(layout, ENCODE, n, read_receipt(layout, INGEST, n)) is None]
-    return [deque([encode_step(layout, settings, n, device)]) for n in left]
+    return [deque([encode_step(storage, settings, n, device)]) for n in left]
 
 
 def _render_steps(
-    layout: Layout, settings: Settings, variants: dict[int, list[Variant]], device: str
+    storage: CacheStorage, settings: Settings, variants: dict[int, list[Variant]], device: str
 ) -> list[ShardSteps]:
     """Return a step for each window rule of a shard, for its variants that are missing or made from other latents."""
     chains: list[ShardSteps] = []
+    layout = storage.layout
+    storage.fetch_receipts(ENCODE, *{motion_stage(v): None for rendered in variants.values() for v in rendered})
     for shard, rendered in variants.items():
         encoded = read_receipt(layout, ENCODE, shard)
         missing = [v for v in rendered if is_done(layout, motion_stage(v), shard, encoded) is None]
         for rule in dict.fromkeys(v.rule for v in missing):
             of_rule = [v for v in missing if v.rule == rule]
-            chains.append(deque([render_step(layout, settings, shard, of_rule, device)]))
+            chains.append(deque([render_step(storage, settings, shard, of_rule, device)]))
     return chains

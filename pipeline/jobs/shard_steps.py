@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.layout import ENCODE, INGEST
 from s2vc.pipeline.cache.log import record
 from s2vc.pipeline.cache.receipts import Receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
@@ -17,66 +20,69 @@ from s2vc.pipeline.stages.render_shard import render_shard
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 
+Done = Callable[[Step, Any], None]
+"""This is called with each step that ends, and with its result."""
+
 
 def ingest_step(
-    layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
+    storage: CacheStorage, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Step:
     """Return the step that decodes the videos of a shard.
 
     If it kills its worker every time, the video that does it is searched for, each in a process of its own.
     """
-    layout = layout.absolute()
-    args = (layout, settings, shard, sources, root, silence)
+    args = (storage, settings, shard, sources, root, silence)
     video = next((path for s in sources if os.path.exists(path := root / s.path)), root)
     return Step(
         INGEST,
         shard,
-        ingest_shard,
+        partial(on_copies, ingest_shard, ()),
         args,
-        rescue=ingest_without_culprits,
-        required_paths=(*layout.shared_paths(), video),
+        rescue=partial(on_copies, ingest_without_culprits, ()),
+        required_paths=(*storage.shared_paths(), video),
     )
 
 
-def encode_step(layout: Layout, settings: Settings, shard: int, device: str) -> Step:
+def encode_step(storage: CacheStorage, settings: Settings, shard: int, device: str) -> Step:
     """Return the step that encodes the small frames of a shard."""
-    layout = layout.absolute()
-    args = (layout, settings, shard, device)
-    return Step(ENCODE, shard, encode_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
+    encode = partial(on_copies, encode_shard, ("small",))
+    args = (storage, settings, shard, device)
+    return Step(ENCODE, shard, encode, args, gpu=device == "cuda", required_paths=storage.shared_paths())
 
 
-def render_step(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
+def render_step(storage: CacheStorage, settings: Settings, shard: int, variants: list[Variant], device: str) -> Step:
     """Return the step that renders variants of one window rule of a shard."""
-    layout = layout.absolute()
-    args = (layout, settings, shard, variants, device)
-    return Step("render", shard, render_shard, args, gpu=device == "cuda", required_paths=layout.shared_paths())
+    render = partial(on_copies, render_shard, ("small", "latents.zarr"))
+    args = (storage, settings, shard, variants, device)
+    return Step("render", shard, render, args, gpu=device == "cuda", required_paths=storage.shared_paths())
 
 
-def ingest_receipts(layout: Layout, settings: Settings) -> dict[int, Receipt]:
-    """Return the ingest receipts that have a video for each row, by shard.
+def ingest_receipts(storage: CacheStorage, settings: Settings) -> dict[int, Receipt]:
+    """Fetch the ingest receipts, and return those that have a video for each row, by shard.
 
     A large cache has 15,000 receipts, so a job reads them once.
     """
+    storage.fetch_receipts(INGEST)
     shards = enumerate(settings.shards())
-    found = ((shard, len(rows), read_receipt(layout, INGEST, shard)) for shard, rows in shards)
+    found = ((shard, len(rows), read_receipt(storage.layout, INGEST, shard)) for shard, rows in shards)
     return {shard: receipt for shard, rows, receipt in found if receipt is not None and len(receipt.videos) == rows}
 
 
-def recording(layout: Layout, notes: list[str], done: Callable[[Step, Any], None]) -> Callable[[Step, Any], None]:
+def recording(storage: CacheStorage, notes: list[str], done: Done) -> Done:
     """Return a `done` that first keeps the notes of a step's receipts, in `notes` and in the cache's log."""
 
     def record_and_go_on(step: Step, result: Receipt | list[Receipt]) -> None:
         new = [note for receipt in (result if isinstance(result, list) else [result]) for note in receipt.notes]
         notes.extend(new)
-        record(layout, new)
+        record(storage, new)
         done(step, result)
 
     return record_and_go_on
 
 
-def clear_attempts(layout: Layout, outcome: Outcome) -> None:
+def clear_attempts(storage: CacheStorage, outcome: Outcome) -> None:
     """Remove what workers and nodes that died have left half written; no step of the job may be running any more."""
     try:
-        files.clear_attempts(layout.root)
+        files.clear_attempts(storage.layout.root)
     except OSError as error:
         outcome.storage_error = outcome.storage_error or files.describe_os_error(error)

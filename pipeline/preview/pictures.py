@@ -53,7 +53,7 @@ def write_preview(
         for subject in subjects:
             length = min(subject.frames, math.ceil(seconds * subject.fps))
             numbers = np.arange(length) if _moves(path) else evenly_spaced(subject.frames, columns)
-            with damage_as_user_error(subject.video_id, cache.layout):
+            with damage_as_user_error(subject.video_id, cache.storage):
                 video_strips.append(make_strips(cache, subject, numbers, variants))
             advance(1, len(numbers))
     with _as_user_error(f"{path} cannot be written"):
@@ -102,10 +102,10 @@ def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
     part are taken only if there are no others. Raises UserError if no video is encoded.
     """
     index = cache.index
-    encoded = cache.layout.finished(ENCODE)
+    encoded = cache.storage.finished(ENCODE)
     usable = index[(index["frames"] > 0) & index["shard"].isin(encoded)]
     if usable.empty:
-        raise UserError(f"no video of {cache.layout} is encoded; see `s2vc-prep info`")
+        raise UserError(f"no video of {cache.storage} is encoded; see `s2vc-prep info`")
     usable = usable[usable["status"] == OK] if (usable["status"] == OK).any() else usable
     # The sort is stable: videos that are long enough keep their order, and the longest of the short ones comes next.
     ranked = usable.iloc[np.argsort(-usable["frames"].clip(upper=frames), kind="stable")]

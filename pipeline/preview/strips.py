@@ -16,7 +16,6 @@ from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections
 from s2vc.pipeline.cache.latents import READ_FRAMES
 from s2vc.pipeline.cache.layout import ENCODE, motion_stage
 from s2vc.pipeline.cache.reader import add_change_to_frames
-from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.stages.render_shard import Sink, Window, render_windows
 from s2vc.pipeline.variants import Variant
@@ -69,7 +68,7 @@ def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
         rows = index[index["video_id"] == video_id]
         if rows.empty:
             raise UserError(
-                f"no video {video_id!r} in {cache.layout}; ids are those of index.csv, "
+                f"no video {video_id!r} in {cache.storage}; ids are those of index.csv, "
                 f"such as {index['video_id'].iloc[0]!r}"
             )
         video = rows.iloc[0]
@@ -101,7 +100,7 @@ def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, vari
 
 
 def _is_rendered(cache: Cache, subject: PreviewedVideo, variant: Variant) -> bool:
-    return read_receipt(cache.layout, motion_stage(variant), subject.shard) is not None
+    return cache.storage.fetch_receipt(motion_stage(variant), subject.shard) is not None
 
 
 def _frames(cache: Cache, subject: PreviewedVideo, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -112,7 +111,7 @@ def _rendered(cache: Cache, subject: PreviewedVideo, variant: Variant, numbers: 
     """Read the strip of a rendered variant from the cache."""
     places = nearest_places(cache.windows(subject.video_id, variant), numbers)
     frames = [cache.motion_preserved(subject.video_id, variant, w, r, r + 1) for w, r in places]
-    shard = read_corrections(cache.layout.motion(variant, subject.shard))
+    shard = read_corrections(cache.storage.fetch(cache.layout.motion(variant, subject.shard)))
     shown = shard.windows_of(subject.row)[sorted({w for w, _ in places})]
     kept, alpha = float(shard.kept[shown].mean()), float(shard.alpha[shown].mean())
     return Strip(np.concatenate(frames), variant, kept, alpha)
@@ -154,7 +153,7 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
 
     Yields a strip for each variant. Raises UserError if the video is not encoded yet.
     """
-    if read_receipt(cache.layout, ENCODE, subject.shard) is None:
+    if cache.storage.fetch_receipt(ENCODE, subject.shard) is None:
         raise UserError(f"{subject.video_id} is not encoded yet: run `s2vc-prep encode` again to finish the cache")
     windows, places = _needed(subject, variants[0], numbers)
     distinct = sorted(set(places))
@@ -164,8 +163,9 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
     rows = [[r for v, r in distinct if v == w] for w in used]
     sinks = [_Shown(rows) for _ in variants]
     settings = cache.settings
-    flow = _flow(str(cache.layout.flow), settings.flow_fingerprint, settings.precision)
-    render_windows(cache.layout, subject.shard, jobs, variants, flow, [*sinks], Path(tempfile.gettempdir()))
+    flow = _flow(str(cache.storage.fetch(cache.layout.flow)), settings.flow_fingerprint, settings.precision)
+    latents, small = cache.storage.latent_group(subject.shard), cache.storage.fetch(cache.layout.small(subject.shard))
+    render_windows(latents, small, subject.shard, jobs, variants, flow, [*sinks], Path(tempfile.gettempdir()))
     originals = _frames(cache, subject, [windows[w][r] for w, r in places])
     order = [distinct.index(place) for place in places]
     for variant, sink in zip(variants, sinks, strict=True):

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.cache.copies import on_copies
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, write_latents
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
-from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt, remove_stale_renderings
+from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
+from s2vc.pipeline.cache.renderings import remove_stale_renderings
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.model import LATENTS
@@ -31,11 +33,10 @@ def worker_flow(path: str, fingerprint: str, device: str, precision: str) -> Flo
     return load_flow(path, device, precision)
 
 
-def cache_flow(layout: Layout, settings: Settings, device: str) -> Flow:
-    return worker_flow(str(layout.flow.resolve()), settings.flow_fingerprint, device, settings.precision)
+def cache_flow(path: Path, settings: Settings, device: str) -> Flow:
+    return worker_flow(str(path.resolve()), settings.flow_fingerprint, device, settings.precision)
 
 
-@on_copies("small")
 def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) -> Receipt:
     """Encode the stored small frames of a shard; it is safe to run again.
 
@@ -44,7 +45,7 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
     ingested = read_receipt(layout, INGEST, shard)
     if ingested is None:
         raise ValueError(f"shard {shard} is not ingested")
-    flow = cache_flow(layout, settings, device)
+    flow = cache_flow(layout.flow, settings, device)
     offsets = ingested.video_offsets
     small, path = layout.small(shard), layout.latents(shard)
     frames, videos = int(offsets[-1]), len(offsets) - 1
@@ -64,12 +65,12 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
             statistics.update(start, z)
             submit(writer.append, z.cpu().numpy())
         submit(writer.finish, std, histogram)
-    key = small.relative_to(layout.root).as_posix()
+    key = layout.key(small)
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)
     receipt = make_receipt(layout, ENCODE, shard, ingested.videos, inputs, [path], notes)
     # Renderings of replaced latents go before the receipt is there; else they would be read as if they belonged to
     # these.
-    remove_stale_renderings(layout, shard, receipt)
+    remove_stale_renderings(LocalStorage(layout.root), shard, receipt)
     return receipt.write(layout)
 
 

@@ -13,7 +13,6 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, pool_small, write_frames
 from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, make_receipt
@@ -61,7 +60,6 @@ def sources_of(manifest: pd.DataFrame) -> list[Source]:
     return [Source(*row) for row in manifest[["video_id", "path"]].itertuples(index=False, name=None)]
 
 
-@on_copies()
 def ingest_shard(
     layout: Layout,
     settings: Settings,

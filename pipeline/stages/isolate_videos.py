@@ -7,7 +7,6 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.frames import write_frames
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import Receipt
@@ -19,7 +18,6 @@ class NoCulprit(RuntimeError):
     """A shard cannot be ingested, though each of its videos can: memory is too small, or somebody kills workers."""
 
 
-@on_copies()
 def ingest_without_culprits(
     layout: Layout, settings: Settings, shard: int, sources: list[Source], root: Path, silence: float
 ) -> Receipt:

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.corrections import WindowRecord, write_corrections
 from s2vc.pipeline.cache.frames import read_small
-from s2vc.pipeline.cache.latents import read_latents, read_std_video
+from s2vc.pipeline.cache.latents import Group, read_latents, read_std_video
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
@@ -75,7 +74,6 @@ class Sink(Protocol):
     def add(self, record: WindowRecord, peak: float, changes: Iterator[np.ndarray]) -> None: ...
 
 
-@on_copies("small", "latents.zarr")
 def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[Variant], device: str) -> list[Receipt]:
     """Render variants of one window rule from a shard's cached latents; it is safe to run again.
 
@@ -84,12 +82,13 @@ def render_shard(layout: Layout, settings: Settings, shard: int, variants: list[
     encoded = read_receipt(layout, ENCODE, shard)
     if encoded is None:
         raise ValueError(f"shard {shard} is not encoded")
-    flow = cache_flow(layout, settings, device)
+    flow = cache_flow(layout.flow, settings, device)
     windows = shard_windows(encoded, variants[0].rule)
     paths = [layout.motion(v, shard) for v in variants]
     with ExitStack() as stack:
         sinks: list[Sink] = [stack.enter_context(write_corrections(path)) for path in paths]
-        notes = render_windows(layout, shard, windows, variants, flow, sinks, paths[0].parent)
+        latents, small = layout.latents(shard), layout.small(shard)
+        notes = render_windows(latents, small, shard, windows, variants, flow, sinks, paths[0].parent)
     receipts = [
         make_receipt(layout, motion_stage(v), shard, encoded.videos, encoded.files, [p], () if k else notes)
         for k, (v, p) in enumerate(zip(variants, paths, strict=True))
@@ -107,7 +106,8 @@ def shard_windows(encoded: Receipt, rule: WindowRule) -> list[Window]:
 
 
 def render_windows(
-    layout: Layout,
+    latents: Group,
+    small: Path,
     shard: int,
     windows: list[Window],
     variants: list[Variant],
@@ -117,12 +117,13 @@ def render_windows(
 ) -> tuple[str, ...]:
     """Render windows of a shard, each variant into its sink; the latents are read once for all of them.
 
-    Returns what should be reported, see AdaptiveBatches.notes.
+    latents, small: where the shard's latents and small frames are read. Returns what should be reported, see
+    AdaptiveBatches.notes.
     """
     batches = AdaptiveBatches(flow.device)
     renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
     tfd = any(v.strategy == "tfd" for v in variants)
-    for piece in prefetch(_pieces(layout, shard, windows, variants[0].rule, tfd, flow.device)):
+    for piece in prefetch(_pieces(latents, small, windows, variants[0].rule, tfd, flow.device)):
         for renderer in renderers:
             renderer.take(piece)
     for renderer in renderers:
@@ -131,18 +132,17 @@ def render_windows(
 
 
 def _pieces(
-    layout: Layout, shard: int, windows: list[Window], rule: WindowRule, tfd: bool, device: torch.device
+    latents: Group, small: Path, windows: list[Window], rule: WindowRule, tfd: bool, device: torch.device
 ) -> Iterator[Piece]:
     """Yield the pieces of the windows, read from the cache in order; a window of scope `clip` is one piece."""
-    path, small = layout.latents(shard), layout.small(shard)
-    std_video = read_std_video(path) if rule.scope == "video" else None
+    std_video = read_std_video(latents) if rule.scope == "video" else None
     for window in windows:
         pixel_std = _pixel_std(small, window.frames).to(device) if tfd else None
         size = PIECE_FRAMES if rule.scope == "video" else len(window.frames)
         for start in range(0, len(window.frames), size):
             frames = window.frames[start : start + size]
             first, last = int(frames.min()), int(frames.max()) + 1
-            z = torch.from_numpy(read_latents(path, first, last)[frames - first]).to(device).float()
+            z = torch.from_numpy(read_latents(latents, first, last)[frames - first]).to(device).float()
             x = as_images(torch.from_numpy(read_small(small, first, last)[frames - first]).to(device))
             cached = std_video[window.video] if std_video is not None else None
             std = standard_deviation(z) if cached is None else torch.from_numpy(cached).to(device)

@@ -8,6 +8,7 @@ alone. The lock file's time stamp says when the object was last asked for.
 import fcntl
 import os
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -46,6 +47,7 @@ class LocalObjects:
         for place in (self._objects, self._locks):
             place.mkdir(parents=True, exist_ok=True)
         self._leases: OrderedDict[str, int] = OrderedDict()
+        weakref.finalize(self, _release, self._leases, 0).atexit = False
 
     def get(self, digest: str, size: Callable[[], int], fetch: Callable[[Path], None]) -> Path:
         """Return the file of an object; if it is not here, fetch(path) brings it, with size() bytes.
@@ -82,23 +84,17 @@ class LocalObjects:
 
     def _lease(self, digest: str, lock: int) -> None:
         self._leases[digest] = lock
-        self._release(LEASES)
+        _release(self._leases, LEASES)
 
     def release(self) -> None:
-        """Give up all leases; those of a forked process are its parent's."""
-        self._release(0)
-
-    def _release(self, left: int) -> None:
-        while len(self._leases) > left:
-            lock = self._leases.popitem(last=False)[1]
-            os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for time stamps advances only every 4 ms
-            os.close(lock)
+        """Give up all leases, as happens when this object is gone; those of a forked process are its parent's."""
+        _release(self._leases, 0)
 
     def _fetch(self, digest: str, size: int, fetch: Callable[[Path], None]) -> None:
         """Fetch an object, whose lock the caller holds. Raises what `get` raises."""
         if size > self.limit:
             raise UserError(f"a shard's file has {size} bytes: --local-cache-size must be larger than that")
-        self._release(LEASES - 1)
+        _release(self._leases, LEASES - 1)
         # Dropped objects that this process still has open would go on taking disk space.
         close_files()
         room, part = self._objects / f"{digest}.room", self._objects / f"{digest}.part"
@@ -158,3 +154,11 @@ class LocalObjects:
             except BlockingIOError:
                 held = False
             yield held
+
+
+def _release(leases: OrderedDict[str, int], left: int) -> None:
+    """Give up leases until `left` are left, that of the object that was asked for longest ago first."""
+    while len(leases) > left:
+        lock = leases.popitem(last=False)[1]
+        os.utime(lock, ns=(time.time_ns(),) * 2)  # the kernel's own clock for time stamps advances only every 4 ms
+        os.close(lock)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
-from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage import files
@@ -22,10 +22,10 @@ PIECE_FRAMES = 256
 """This many frames' corrections are read at a time, which takes 3 MB."""
 
 
-def check_variant_settings(layout: Layout, variant: Variant) -> Iterable[Problem]:
+def check_variant_settings(storage: CacheStorage, variant: Variant) -> Iterable[Problem]:
     """Check that variant.json describes the variant that its folder is named after. Raises Malformed if not."""
     try:
-        found = Variant.from_json(files.read_json(layout.variant_settings(variant)))
+        found = Variant.from_json(files.read_json(storage.fetch(storage.layout.variant_settings(variant))))
     except FileNotFoundError:
         raise Malformed("is missing") from None
     except (ValueError, TypeError, AttributeError, OverflowError):

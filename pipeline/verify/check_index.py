@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import NUMBERS, read_index
-from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.verify.problem import Checks, Problem
@@ -16,13 +16,13 @@ WHERE = "index.csv"
 COLUMNS = ("video_id", "label", "class_name", *NUMBERS, "status", "reason")
 
 
-def check_index(layout: Layout, settings: Settings) -> Checks[pd.DataFrame | None]:
+def check_index(storage: CacheStorage, settings: Settings) -> Checks[pd.DataFrame | None]:
     """Check that index.csv can be read and has as many rows as cache.json says, each assigned to its shard.
 
     Returns the table, or None where it cannot be used and nothing can be compared with it.
     """
     try:
-        index = read_index(layout)
+        index = read_index(storage)
     except UserError as error:
         yield Problem(WHERE, str(error))
         return None

@@ -11,7 +11,7 @@ from s2vc.pipeline.verify.problem import Checks, Problem
 
 def receipt_name(layout: Layout, stage: str, shard: int) -> str:
     """Return the path of a receipt relative to the cache."""
-    return layout.receipt(stage, shard).relative_to(layout.root).as_posix()
+    return layout.key(layout.receipt(stage, shard))
 
 
 def check_receipt(layout: Layout, stage: str, shard: int, video_ids: list[str]) -> Checks[Receipt | None]:

@@ -9,7 +9,7 @@ import pandas as pd
 from s2vc.pipeline.cache.copies import scratch
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import read_receipt
-from s2vc.pipeline.cache.remote import RemoteLayout
+from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.storage.lease import FOLDER as JOBS
 from s2vc.pipeline.variants import Variant
@@ -27,7 +27,7 @@ class RemoteShards:
     there: all keys of the store. own: those that the cache accounts for; it grows as shards are downloaded.
     """
 
-    layout: RemoteLayout
+    storage: RemoteStorage
     settings: Settings
     index: pd.DataFrame
     variants: Sequence[Variant]
@@ -36,7 +36,7 @@ class RemoteShards:
     own: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.there = set(self.layout.store.listing(""))
+        self.there = set(self.storage.store.listing(""))
         self.own = {*TOP, *(f"motion/{v.name}/variant.json" for v in self.variants)}
 
     @contextmanager
@@ -45,7 +45,7 @@ class RemoteShards:
 
         Nothing is taken from the local cache, whose copies could hide what is wrong in the store.
         """
-        with scratch(self.layout.local / "scratch") as folder:
+        with scratch(self.storage.local / "scratch") as folder:
             here = Layout(folder)
             for stage in (INGEST, ENCODE, *map(motion_stage, self.variants)):
                 self._bring(here, stage, shard)
@@ -54,9 +54,9 @@ class RemoteShards:
     def _bring(self, here: Layout, stage: str, shard: int) -> None:
         """Download a stage's receipt and the files it names into `here`, and count their keys as the cache's own."""
         path = here.receipt(stage, shard)
-        key = path.relative_to(here.root).as_posix()
+        key = here.key(path)
         self.own.add(key)
-        content = self.layout.store.read(key) if key in self.there else None
+        content = self.storage.store.read(key) if key in self.there else None
         if content is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class RemoteShards:
             if key in self.there:
                 (here.root / name).parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileNotFoundError):
-                    self.layout.store.download(key, here.root / name)
+                    self.storage.store.download(key, here.root / name)
 
     def foreign(self) -> Checks[None]:
         """Yield a problem for each object that no receipt accounts for; call it after all shards were downloaded."""

@@ -1,21 +1,21 @@
 """Check the files that a cache has once: cache.json and the flow."""
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.flow import FlowFileError, fingerprint, load_flow
 from s2vc.pipeline.flow.model import PRECISIONS
 from s2vc.pipeline.verify.problem import Checks, Problem
 
 
-def check_settings(layout: Layout) -> Checks[Settings | None]:
+def check_settings(storage: CacheStorage) -> Checks[Settings | None]:
     """Check that cache.json can be read, has this version and holds possible values.
 
     Returns the settings, or None where there is a problem with them and nothing else can be checked.
     """
-    where = layout.settings.name
+    where = storage.layout.settings.name
     try:
-        settings = read_settings(layout)
+        settings = read_settings(storage)
         fault = _fault(settings)
     except UserError as error:
         yield Problem(where, str(error))
@@ -39,18 +39,18 @@ def _fault(settings: Settings) -> str:
     return ""
 
 
-def check_flow(layout: Layout, settings: Settings) -> Checks[None]:
+def check_flow(storage: CacheStorage, settings: Settings) -> Checks[None]:
     """Check that flow.safetensors is the flow whose fingerprint cache.json has."""
-    where = layout.flow.name
+    path = storage.fetch(storage.layout.flow)
     try:
-        flow = load_flow(layout.flow)
+        flow = load_flow(path)
     except FlowFileError as error:
-        yield Problem(where, str(error))
+        yield Problem(path.name, str(error))
         return
     found = fingerprint(flow)
     if found != settings.flow_fingerprint:
         yield Problem(
-            where,
+            path.name,
             f"is another flow than the one the latents were made with: its fingerprint is {found[:12]}, "
             f"in cache.json it is {settings.flow_fingerprint[:12]}",
         )

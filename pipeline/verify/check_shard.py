@@ -77,18 +77,18 @@ class ShardCheck:
         )
         frames, small = self.layout.frames(self.shard), self.layout.small(self.shard)
         well = yield from self._files(receipt, [frames, small])
-        if self._name(frames) in well:
-            where = self._name(frames)
+        if self.layout.key(frames) in well:
+            where = self.layout.key(frames)
             yield from guarded(where, check_frames, frames, where, self.settings.frame_size, videos)
-        if self._name(small) in well:
-            yield from guarded(self._name(small), check_small, small, videos)
+        if self.layout.key(small) in well:
+            yield from guarded(self.layout.key(small), check_small, small, videos)
         return receipt
 
     def _encode(self, ingested: Receipt) -> Checks[Receipt | None]:
         receipt = yield from self._receipt(ENCODE)
         if receipt is None:
             return None
-        inputs = [self._name(self.layout.small(self.shard))]
+        inputs = [self.layout.key(self.layout.small(self.shard))]
         if not (yield from check_inputs(self.layout, receipt, ingested, inputs)):
             return None
         # A receipt may claim any number of frames, so the number of files it names bounds the work done here.
@@ -96,7 +96,7 @@ class ShardCheck:
             where = receipt_name(self.layout, ENCODE, self.shard)
             yield Problem(where, f"names too few files for {receipt.frames} frames")
             return None
-        group, name = self.layout.latents(self.shard), self._name(self.layout.latents(self.shard))
+        group, name = self.layout.latents(self.shard), self.layout.key(self.layout.latents(self.shard))
         expected = latent_files(receipt.frames, len(receipt.videos), self.settings.latents)
         sizes = {f"{name}/{file}": size for file, size in expected.items()}
         well = yield from check_files(self.layout, receipt, sizes, self.quick)
@@ -112,7 +112,7 @@ class ShardCheck:
         if not (yield from check_inputs(self.layout, receipt, encoded, list(encoded.files))):
             return
         path = self.layout.motion(variant, self.shard)
-        name = self._name(path)
+        name = self.layout.key(path)
         if name in (yield from self._files(receipt, [path])):
             yield from guarded(name, check_corrections, path, name, variant, receipt.videos, self.quick)
 
@@ -125,7 +125,4 @@ class ShardCheck:
         return (yield from check_receipt(self.layout, stage, self.shard, ids))
 
     def _files(self, receipt: Receipt, paths: list[Path]) -> Checks[set[str]]:
-        return (yield from check_files(self.layout, receipt, {self._name(p): None for p in paths}, self.quick))
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.layout.root).as_posix()
+        return (yield from check_files(self.layout, receipt, {self.layout.key(p): None for p in paths}, self.quick))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from s2vc.pipeline.cache.layout import INGEST, Layout
+from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.receipts import VideoRecord, read_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.reporting import ShowProgress, no_progress
@@ -14,7 +15,7 @@ from s2vc.pipeline.verify.problem import Checks, Problem
 
 
 def check_sources(
-    layout: Layout,
+    storage: CacheStorage,
     settings: Settings,
     manifest: pd.DataFrame,
     root: Path,
@@ -28,10 +29,10 @@ def check_sources(
     Raises StorageError if the root is empty, as a folder is where nothing is mounted.
     """
     rows = sources_of(manifest)
-    layout.expect_many()
+    storage.fetch_receipts(INGEST)
     with show(settings.rows) as advance:
         for shard, numbers in enumerate(settings.shards()):
-            receipt = read_receipt(layout, INGEST, shard)
+            receipt = read_receipt(storage.layout, INGEST, shard)
             for video, row in zip(receipt.videos if receipt else [], numbers, strict=False):
                 what = _change(video, rows[row], root, quick, settings.follow_links)
                 if what:

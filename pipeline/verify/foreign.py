@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
 from s2vc.pipeline.cache.links import links_out_of
 from s2vc.pipeline.storage.files import ATTEMPT
@@ -14,16 +15,16 @@ from s2vc.pipeline.verify.problem import Problem
 _NUMBER = re.compile(r"[0-9]{5,9}")
 
 
-def check_foreign(layout: Layout, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
+def check_foreign(storage: LocalStorage, shards: int, variants: Collection[Variant]) -> Iterable[Problem]:
     """Yield a problem for each link that leads out of the cache, for each file or folder in the cache's folders that is
     not part of it, and for each file that a stopped job left half written.
 
     shards: how many shards the cache has. variants: those that have a folder or receipts.
     """
-    for path in links_out_of(layout.root):
-        yield Problem(path.relative_to(layout.root).as_posix(), "is a link that leads out of the cache")
+    for path in links_out_of(storage.layout.root):
+        yield Problem(storage.layout.key(path), "is a link that leads out of the cache")
     for folder, belongs in _belongs(shards, {v.name for v in variants}).items():
-        for name in layout.names(folder):
+        for name in storage.names(folder):
             if not belongs(name):
                 yield foreign(f"{folder}/{name}" if folder else name)
 
@@ -69,7 +70,7 @@ def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Itera
         for name in sorted(names):
             path = Path(folder, name)
             if path.relative_to(group).as_posix() not in expected:
-                yield foreign(path.relative_to(layout.root).as_posix())
+                yield foreign(layout.key(path))
 
 
 def foreign(name: str) -> Problem:

@@ -100,8 +100,9 @@ def rendered(
 ) -> tuple[list[np.ndarray], float]:
     """Render windows; return their changes and the frames/s."""
     sink = Collected()
-    flow = cache_flow(layout, chosen, "cpu")
-    spent = busy(lambda: render_windows(layout, 0, windows, [variant], flow, [sink], layout.root))
+    flow = cache_flow(layout.flow, chosen, "cpu")
+    latents, small = layout.latents(0), layout.small(0)
+    spent = busy(lambda: render_windows(latents, small, 0, windows, [variant], flow, [sink], layout.root))
     return sink.changes, sum(len(w.frames) for w in windows) / spent
 
 
@@ -134,12 +135,12 @@ def measure(clips: Sequence[Path], root: Path, options: argparse.Namespace) -> d
         layouts = {kind: Layout(stack.enter_context(scratch())) for kind in KINDS}
         made = [ingested(clips, root, layout) for layout in layouts.values()]
         chosen, receipt = made[0]
-        ids, frames = [v.video_id for v in receipt.videos], receipt.frames
+        frames = receipt.frames
         print(f"{root}: {len(clips)} clips, {frames} frames", flush=True)
         scopes = {s: Variant.parse(f"alpha{options.alpha:g}-zero-{s}") for s in SCOPES}
         for _, (kind, layout) in itertools.product(range(options.repeats), layouts.items()):
             encoded(layout, chosen, kind, found[kind], frames)
-        rules = {s: shard_windows(layouts[FLOAT32], 0, ids, v.rule) for s, v in scopes.items()}
+        rules = {s: shard_windows(receipt, v.rule) for s, v in scopes.items()}
         windows = {s: first_windows(all_of, options.frames) for s, all_of in rules.items()}
         for scope, variant in scopes.items():
             exact: list[np.ndarray] = []

@@ -17,8 +17,8 @@ from subprocess import run
 from typing import Any
 from unittest.mock import patch
 
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.corrections import CorrectionWriter
-from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.stages import render_shard as render
@@ -65,15 +65,15 @@ def timed(totals: Counter[str], name: str, function: Callable[..., Any]) -> Call
 
 def where_time_goes(cache: Path, alphas: tuple[float, ...]) -> None:
     """Render shard 0 at these alphas in this process, on one thread, and print the time of each part."""
-    layout = Layout(cache)
-    settings = read_settings(layout)
+    storage = LocalStorage(cache)
+    settings = read_settings(storage)
     variants = [Variant("zero", alpha=a) for a in alphas]
-    cache_flow(layout, settings, "cpu")
+    cache_flow(storage.layout.flow, settings, "cpu")
     totals: Counter[str] = Counter()
     with ExitStack() as stack:
         for owner, name, what in PARTS:
             stack.enter_context(patch.object(owner, name, timed(totals, what, getattr(owner, name))))
-        arguments = (layout, settings, 0, variants, "cpu")
+        arguments = (storage.layout, settings, 0, variants, "cpu")
         whole = seconds(lambda: render.render_shard(*arguments))
     print(f"shard 0, {len(alphas)} alphas, one thread: {whole:.2f} s (beside: in a thread of its own)")
     beside = sum(v for k, v in totals.items() if "beside" in k)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.index import build_index, read_index, write_index
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done, read_receipt
@@ -104,8 +105,8 @@ def test_a_receipt_with_any_value_anywhere_is_one_or_none(tmp_path: Path, data: 
     manifest = pd.DataFrame({"video_id": [f"{n}" for n in range(len(found.videos))], "label": "", "class_name": ""})
     if len(manifest):
         made = Settings((16, 16), 95, 1, len(manifest), "", "", "float32", (len(manifest),))
-        write_index(layout, build_index(manifest, made, {0: found}))
-        assert read_index(layout)["frames"].tolist() == [v.frames for v in found.videos]
+        write_index(LocalStorage(tmp_path), build_index(manifest, made, {0: found}))
+        assert read_index(LocalStorage(tmp_path))["frames"].tolist() == [v.frames for v in found.videos]
 
 
 @ANY
@@ -113,15 +114,15 @@ def test_a_receipt_with_any_value_anywhere_is_one_or_none(tmp_path: Path, data: 
 def test_cache_json_with_any_value_anywhere_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     from s2vc.pipeline.cache.settings import write_settings
 
-    layout = Layout(tmp_path)
-    write_settings(layout, MADE, {"torch": "2"})
-    replace_at(layout.settings, data.draw(st.sampled_from(fields_of(layout.settings))), data.draw(JSON))
+    storage, path = LocalStorage(tmp_path), Layout(tmp_path).settings
+    write_settings(storage, MADE, {"torch": "2"})
+    replace_at(path, data.draw(st.sampled_from(fields_of(path))), data.draw(JSON))
     try:
-        made = read_settings(layout)
+        made = read_settings(storage)
     except UserError:
         return
     assert sum(map(len, made.shards())) == made.rows
-    assert all(isinstance(v, str) for v in read_software(layout).values())
+    assert all(isinstance(v, str) for v in read_software(storage).values())
 
 
 @ANY
@@ -163,7 +164,7 @@ def test_any_text_is_an_index_or_refused(tmp_path: Path, text: str) -> None:
     for content in (text, header + text, header + f"{text},1,c,0,0,3,ok,\n"):
         Layout(tmp_path).index.write_text(content, encoding="utf-8")
         try:
-            index = read_index(Layout(tmp_path))
+            index = read_index(LocalStorage(tmp_path))
         except UserError:
             continue
         assert all(index[c].dtype == "int64" for c in ("shard", "first_frame", "frames"))
@@ -176,8 +177,8 @@ def test_ids_come_back_from_the_index_as_they_are(tmp_path: Path, rows: list[tup
     ids, classes, splits = (list(column) for column in zip(*[*rows, *EXTRA], strict=True))
     manifest = pd.DataFrame({"video_id": ids, "label": "", "class_name": classes, "split1": splits})
     made = Settings((16, 16), 95, 1, 4, "", "", "float32", (len(ids),))
-    write_index(Layout(tmp_path), build_index(manifest, made, {}))
-    index = read_index(Layout(tmp_path))
+    write_index(LocalStorage(tmp_path), build_index(manifest, made, {}))
+    index = read_index(LocalStorage(tmp_path))
     assert index["video_id"].tolist() == ids
     assert index["class_name"].tolist() == classes
 

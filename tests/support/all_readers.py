@@ -87,13 +87,14 @@ def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
     def worker() -> tuple[int, str]:
         """Render shard 0 as a worker does; an error that a job reports as a line gives exit code 1."""
         from s2vc.manifests.errors import UserError
-        from s2vc.pipeline.cache.layout import Layout
+        from s2vc.pipeline.cache.cache_storage import LocalStorage
         from s2vc.pipeline.cache.settings import read_settings
         from s2vc.pipeline.stages.render_shard import render_shard
         from s2vc.pipeline.variants import Variant
 
         try:
-            render_shard(Layout(cache), read_settings(Layout(cache)), 0, [Variant(alpha=0.3)], "cpu")
+            storage = LocalStorage(cache)
+            render_shard(storage.layout, read_settings(storage), 0, [Variant(alpha=0.3)], "cpu")
         except (UserError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
             return 1, str(error)
         return 0, ""

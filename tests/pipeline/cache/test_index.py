@@ -7,8 +7,8 @@ import pandas as pd
 from click.testing import Result
 
 from s2vc.manifests.table import build_table
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.index import build_index, read_index, write_index
-from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import Settings
 
 OWN = ["shard", "first_frame", "frames", "status", "reason"]
@@ -29,14 +29,14 @@ def test_further_columns_stand_between_the_splits_and_the_shard() -> None:
 
 
 def test_they_are_read_back_as_text_and_written_again_as_they_were(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+    storage = LocalStorage(tmp_path)
     index = build_index(manifest(scene=["sea", "NA"], note=["007", 'a "b", c']), settings(2), {})
-    write_index(layout, index)
-    before = layout.index.read_bytes()
-    again = read_index(layout)
+    write_index(storage, index)
+    before = storage.layout.index.read_bytes()
+    again = read_index(storage)
     assert again["scene"].tolist() == ["sea", "NA"] and again["note"].tolist() == ["007", 'a "b", c']
-    write_index(layout, build_index(again, settings(2), {}))  # an index stands in for the manifest in repairs
-    assert layout.index.read_bytes() == before
+    write_index(storage, build_index(again, settings(2), {}))  # an index stands in for the manifest in repairs
+    assert storage.layout.index.read_bytes() == before
 
 
 def test_columns_of_the_caches_own_names_are_left_out() -> None:
@@ -46,8 +46,8 @@ def test_columns_of_the_caches_own_names_are_left_out() -> None:
 
 
 def test_without_further_columns_it_has_the_bytes_it_always_had(tmp_path: Path) -> None:
-    write_index(Layout(tmp_path), build_index(manifest(), settings(2), {}))
-    assert Layout(tmp_path).index.read_text() == (
+    write_index(LocalStorage(tmp_path), build_index(manifest(), settings(2), {}))
+    assert LocalStorage(tmp_path).layout.index.read_text() == (
         "video_id,label,class_name,split1,shard,first_frame,frames,status,reason\n"
         "a.mp4,0,run,train,0,0,0,,\n"
         "b.mp4,,,test,0,0,0,,\n"
@@ -63,9 +63,9 @@ def test_a_cache_gets_columns_by_encoding_with_another_manifest(
     rows = (videos / "manifest.csv").read_text().splitlines()
     more = [rows[0] + ",scene", *(row + ",sea" for row in rows[1:])]
     (tmp_path / "m.csv").write_text("\n".join(more) + "\n")
-    before = read_index(Layout(tmp_path / "cache"))
+    before = read_index(LocalStorage(tmp_path / "cache"))
     result = cli("encode", tmp_path / "m.csv", "--root", videos, "--out", tmp_path / "cache")
     assert result.exit_code == 3 and "0 videos to do" in result.output, result.output
-    after = read_index(Layout(tmp_path / "cache"))
+    after = read_index(LocalStorage(tmp_path / "cache"))
     assert set(after.pop("scene")) == {"sea"} and after.equals(before)
     assert cli("verify", tmp_path / "cache").exit_code == 0

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import Receipt, VideoRecord, is_done, read_receipt
 from s2vc.pipeline.cache.settings import Settings, read_settings, write_settings
@@ -27,26 +28,26 @@ JSON = st.recursive(
 @pytest.mark.parametrize("kind", ["float32", "float16", "q8"])
 def test_settings_come_back_as_they_were(kind: str, tmp_path: Path) -> None:
     made = replace(MADE, latents=kind)
-    write_settings(Layout(tmp_path), made, {"torch": "2"})
-    assert read_settings(Layout(tmp_path)) == made
+    write_settings(LocalStorage(tmp_path), made, {"torch": "2"})
+    assert read_settings(LocalStorage(tmp_path)) == made
 
 
 def test_version_1_is_written_as_ever_and_read_as_float16(tmp_path: Path) -> None:
     """Programs that know version 1 alone take z for float16."""
-    write_settings(Layout(tmp_path), MADE, {})
+    write_settings(LocalStorage(tmp_path), MADE, {})
     content = json.loads(Layout(tmp_path).settings.read_text())
     assert content["format_version"] == 1 and "latents" not in content
     Layout(tmp_path).settings.write_text(json.dumps(content | {"latents": "q8"}))
-    assert read_settings(Layout(tmp_path)).latents == "float16"
+    assert read_settings(LocalStorage(tmp_path)).latents == "float16"
 
 
 @pytest.mark.parametrize("change", [{"latents": "q9"}, {"latents": ["q8"]}, {"format_version": 3}])
 def test_latents_of_no_known_kind_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    write_settings(Layout(tmp_path), replace(MADE, latents="q8"), {})
+    write_settings(LocalStorage(tmp_path), replace(MADE, latents="q8"), {})
     content = json.loads(Layout(tmp_path).settings.read_text())
     Layout(tmp_path).settings.write_text(json.dumps(content | change))
     with pytest.raises(UserError, match=r"damaged|cannot read"):
-        read_settings(Layout(tmp_path))
+        read_settings(LocalStorage(tmp_path))
 
 
 def test_shards_are_cut_within_the_rows_of_each_growth() -> None:
@@ -61,11 +62,11 @@ def test_shards_are_cut_within_the_rows_of_each_growth() -> None:
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_in_cache_json_is_read_or_refused(tmp_path: Path, field: str, value: Any) -> None:
-    write_settings(Layout(tmp_path), replace(MADE, latents="q8"), {})
+    write_settings(LocalStorage(tmp_path), replace(MADE, latents="q8"), {})
     content = json.loads(Layout(tmp_path).settings.read_text())
     Layout(tmp_path).settings.write_text(json.dumps(content | {field: value}))
     try:
-        made = read_settings(Layout(tmp_path))
+        made = read_settings(LocalStorage(tmp_path))
     except UserError:
         return
     assert sum(len(rows) for rows in made.shards()) == made.rows

@@ -12,6 +12,7 @@ import torch
 from click.testing import Result
 
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.flow import fingerprint, load_flow, save_flow
@@ -206,7 +207,7 @@ def test_renderings_of_replaced_latents_go_before_the_new_ones_count(
         (cache / f"receipts/{stage}/00000.json").unlink()
     rendering, receipt = (f"{p}/alpha0.5-zero-video/00000" for p in ("motion", "receipts/motion"))
     layout = Layout(cache)
-    settings = read_settings(layout)
+    settings = read_settings(LocalStorage(cache))
     sources = [Source("class0/0.mp4", "class0/0.mp4"), Source("class1/1.mp4", "class1/1.mp4")]
     ingest_shard(layout, settings, 0, sources, changed)
     assert (cache / f"{rendering}.h5").exists()

@@ -81,6 +81,15 @@ def test_what_a_process_is_about_to_open_is_not_dropped(tmp_path: Path, store: d
     assert len(kept(tmp_path / "local")) == 3
 
 
+def test_leases_go_with_the_one_who_holds_them(tmp_path: Path, store: dict[str, Path]) -> None:
+    """Or a process that opens one cache after another would fill the disk with what it cannot drop."""
+    digests, held = list(store), len(os.listdir("/proc/self/fd"))
+    for digest in digests:
+        Reader(tmp_path / "local", 2 * SIZE, store).read(digest)
+    assert len(os.listdir("/proc/self/fd")) == held
+    assert kept(tmp_path / "local") == sorted(digests[-2:])
+
+
 def test_damage_on_the_way_is_refused_and_leaves_nothing(tmp_path: Path, store: dict[str, Path]) -> None:
     digest, path = next(iter(store.items()))
     path.write_bytes(b"other")

@@ -16,7 +16,7 @@ import zarr
 from click.testing import Result
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.verify.verify_cache import check_shards, verify_cache
@@ -33,8 +33,8 @@ def cache(cache_path: Path, tmp_path: Path) -> Path:
 
 def problems(cache: Path, quick: bool = False, whole: bool = False) -> list[str]:
     """All problems, each a single line; those of cache.json and the flow, which takes time, only where `whole`."""
-    layout = Layout(cache)
-    checks = verify_cache(layout, quick) if whole else check_shards(layout, read_settings(layout), quick)
+    storage = LocalStorage(cache)
+    checks = verify_cache(storage, quick) if whole else check_shards(storage, read_settings(storage), quick)
     found = [str(p) for p in checks]
     assert all("\n" not in line and line.isprintable() for line in found)
     return found
@@ -367,7 +367,7 @@ def test_an_index_behind_the_receipts_is_no_damage(cache: Path) -> None:
     # As encode writes it before it starts: nothing is known of the second shard yet.
     blank = [",".join([*line.split(",")[:4], "1,0,0,,"]) for line in lines[5:]]
     (cache / "index.csv").write_text("\n".join([*lines[:5], *blank]) + "\n")
-    (problem,) = check_shards(Layout(cache), read_settings(Layout(cache)))
+    (problem,) = check_shards(LocalStorage(cache), read_settings(LocalStorage(cache)))
     assert problem.unfinished
     assert "00001" in problem.what
 
@@ -583,7 +583,7 @@ def test_no_cache_is_one_line(cli: Callable[..., Result], tmp_path: Path) -> Non
 
 
 def test_a_cache_in_use_is_refused(cache: Path) -> None:
-    with locked(Layout(cache)), pytest.raises(UserError, match="in use"):
+    with locked(LocalStorage(cache)), pytest.raises(UserError, match="in use"):
         problems(cache, whole=True)
 
 

@@ -1,6 +1,10 @@
 """Caches in an object store (an S3 server on this machine): what they hold is what they hold on disk."""
 
 import json
+import multiprocessing
+import os
+import pickle
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,10 +17,11 @@ from click.testing import Result
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.opening import open_layout
-from s2vc.pipeline.cache.receipts import read_receipt
+from s2vc.pipeline.cache.opening import open_storage
+from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.storage.files import sha256
 from s2vc.pipeline.storage.object_store import StoreError
+from tests.support.clips import moving_square, write_clip
 from tests.support.object_store import BUCKET, SECRET, requests
 from tests.support.processes import finish, start, wait_for
 
@@ -91,7 +96,7 @@ def test_latents_are_read_through_zarr_and_not_fetched_whole(made: str, tmp_path
         cache.std("slide/a.mp4")
     assert not any("/z/c/" in what for what in asked)
     cache.latents("slide/a.mp4", 0, 3)
-    assert not list((tmp_path / "copies" / "objects").iterdir())
+    assert not list((tmp_path / "copies").glob("objects/*"))
 
 
 def test_commands_that_read_take_a_url(
@@ -115,6 +120,15 @@ def test_commands_that_read_take_a_url(
         assert result.exit_code == 0, result.output
     assert (tmp_path / "p.png").stat().st_size > 10_000
     assert len(list((tmp_path / "clips").rglob("*.mp4"))) == 5
+
+
+def test_a_variant_that_is_not_rendered_is_previewed_as_on_disk(
+    cli: Prep, made: str, cache_path: Path, local: list[object], tmp_path: Path
+) -> None:
+    for place, name in ((made, "there.png"), (cache_path, "here.png")):
+        result = cli("preview", place, "--alpha", 0.3, "--out", tmp_path / name, *local)
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
 
 
 def test_a_second_run_has_nothing_to_do_and_changes_nothing(
@@ -170,6 +184,35 @@ def test_damage_in_the_store_is_named_and_made_anew(
     assert objects(s3, url) == quiet | {strange: objects(s3, url)[strange]}
 
 
+def test_repair_sees_what_workers_with_copies_of_their_own_have_done(
+    s3: s3fs.S3FileSystem,
+    cli: Prep,
+    videos: Path,
+    local: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on other nodes: a changed source gives other frames, so latents and renderings of its shard are made anew."""
+    url, own = f"s3://{BUCKET}/changed", tmp_path / "videos"
+    shutil.copytree(videos, own)
+    encode(cli, own, url, *local)
+    cli("render", url, "--alpha", 0.5, *local)
+    write_clip(own / "slide/a.mp4", moving_square(38, seed=9))
+    monkeypatch.setattr(RemoteStorage, "__reduce__", lambda self: (RemoteStorage, (url, tmp_path / "node", self.limit)))
+    result = cli("verify", url, "--repair", "--sources", own / "manifest.csv", *local)
+    assert "to be done again: ingest of shard 00000" in result.output
+    assert result.exit_code == 0 and "All is well" in result.output.splitlines()[-1]
+
+
+def test_a_cache_that_is_opened_again_shows_what_others_wrote(s3: s3fs.S3FileSystem, made: str, tmp_path: Path) -> None:
+    copy = f"{BUCKET}/written"
+    s3.copy(made.removeprefix("s3://"), copy, recursive=True)
+    before = Cache(f"s3://{copy}", tmp_path, "1GB").index
+    s3.pipe_file(f"{copy}/index.csv", s3.cat_file(f"{copy}/index.csv").replace(b"orbit,", b"circle,"))
+    after = Cache(f"s3://{copy}", tmp_path, "1GB").index
+    assert set(before["class_name"]) == {"slide", "orbit"} and set(after["class_name"]) == {"slide", "circle"}
+
+
 def test_a_damaged_object_is_never_read(s3: s3fs.S3FileSystem, cli: Prep, made: str, tmp_path: Path) -> None:
     from s2vc.training.clips import PairClips
 
@@ -207,15 +250,47 @@ def test_a_store_that_does_not_answer_is_no_cache_with_nothing_done(
     made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be read is not taken for missing, or all would be done again."""
-    layout = open_layout(made, tmp_path, "1GB")
+    storage = open_storage(made, tmp_path, "1GB")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
     try:
         with pytest.raises(StoreError, match="cannot be used"):
-            read_receipt(layout, "ingest", 0)
+            storage.fetch_receipt("ingest", 0)
+        with pytest.raises(StoreError, match="cannot be used"):
+            Cache(storage)
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_process_that_is_forked_has_no_lease_of_its_parent(made: str, tmp_path: Path) -> None:
+    """Else what the parent gives up could not be dropped while the child lives. The child reads, too."""
+
+    def held() -> list[str]:
+        links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        return [link for link in links if link.startswith(str(tmp_path / "locks"))]
+
+    def read_in_child() -> None:
+        assert held() == []
+        assert np.array_equal(cache.frames("slide/a.mp4"), frames)
+        assert len(held()) == 1
+
+    cache = Cache(made, tmp_path, "1GB")
+    frames = cache.frames("slide/a.mp4")
+    assert len(held()) == 1
+    child = multiprocessing.get_context("fork").Process(target=read_in_child)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_a_cache_is_sent_to_processes_as_it_is_named(made: str, tmp_path: Path) -> None:
+    """Without what was fetched before."""
+    cache = Cache(made, tmp_path, "1GB")
+    sent = pickle.loads(pickle.dumps(cache))
+    assert np.array_equal(sent.small("slide/a.mp4"), cache.small("slide/a.mp4"))
+    assert sent.storage is not cache.storage and sent.layout == cache.layout
+    assert sent.storage.local_settings() == {"local_cache": str(tmp_path), "local_cache_size": str(10**9)}
 
 
 def test_credentials_are_nowhere(s3: s3fs.S3FileSystem, made: str, local: list[object]) -> None:
