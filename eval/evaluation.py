@@ -13,7 +13,7 @@ from torch import nn
 from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features
-from s2vc.eval.labelled import label_entry
+from s2vc.eval.labelled import LabelledRows, label_entry, labelled_rows, number_together
 from s2vc.eval.results import describe_result, save_result
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
@@ -66,6 +66,24 @@ class Evaluation:
         return extract_features(
             cache or self.cache, rows, self.backbone, view, folder, self.device, spare_cpus(), show_progress
         )
+
+    def labelled_parts(self, gallery: Cache | None = None) -> tuple[LabelledRows, LabelledRows]:
+        """Select training and test videos, with their classes, and print a line where some test classes are in no
+        training video: nobody can recognise them.
+
+        gallery: another cache, whose training videos are taken; its classes are then numbered by its own names.
+        """
+        tested = labelled_rows(self.cache, self.split, "test", self.label)
+        trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, "train", self.label)
+        if gallery and self.label != LABEL:
+            tested, trained = number_together(tested, trained)
+        unseen = np.setdiff1d(tested.labels, trained.labels)
+        if len(unseen):
+            count = len(np.unique(tested.labels))
+            self.console.print(
+                f"warning: {len(unseen)} of {count} classes of the test videos have no training video", soft_wrap=True
+            )
+        return trained, tested
 
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any

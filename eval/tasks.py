@@ -9,12 +9,11 @@ from s2vc.eval.classification import Classification
 from s2vc.eval.defaults import KS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
-from s2vc.eval.labelled import LabelledRows, classes_in, labelled_rows, number_together, split_rows
+from s2vc.eval.labelled import LabelledRows, classes_in, split_rows
 from s2vc.eval.probe import ProbeSample, fit_probe, scores_of_video, scores_of_videos
 from s2vc.eval.retrieval import hit_ranks
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
-from s2vc.training.labels import LABEL
 
 ORDER_CLASSES = ["natural", "shuffled"]
 
@@ -28,11 +27,7 @@ def retrieval(
     per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. The JSON
     has the rank of each query's nearest of its class, from 0.
     """
-    label = evaluation.label
-    query = labelled_rows(evaluation.cache, evaluation.split, "test", label)
-    train = labelled_rows(gallery or query.cache, None if gallery else query.split, "train", label)
-    if gallery and label != LABEL:
-        query, train = number_together(query, train)
+    train, query = evaluation.labelled_parts(gallery)
     ks = [k for k in KS if k <= len(train.rows)]
     features = evaluation.features(query.rows, evaluation.view(), "queries")
     q, q_labels = _vectors(features, query, per)
@@ -60,8 +55,7 @@ def linear(
     evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
 ) -> tuple[Path, Classification]:
     """Train a linear classifier on augmented clips of the training videos, and test it on ten crops of test windows."""
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
+    trained, tested = evaluation.labelled_parts()
     result = probe_features(evaluation, trained, tested, epochs, train_views)
     how = {"epochs_linear": epochs, "train_views": train_views}
     return save_classification(evaluation, "linear", tested, result, **how), result

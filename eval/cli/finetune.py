@@ -18,7 +18,7 @@ from s2vc.eval.defaults import (
     WEIGHT_DECAY,
 )
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import LabelledRows, classes_in, label_entry, labelled_rows
+from s2vc.eval.labelled import LabelledRows, classes_in, label_entry
 from s2vc.eval.probe import scores_of_videos
 from s2vc.eval.results import result_name
 from s2vc.eval.supervised import init_setting, load_classifier, select_label_scores
@@ -39,8 +39,7 @@ def finetune_command(evaluation: Evaluation, epochs: int, batch: int) -> None:
     A linear classifier with dropout on the pooled features; the backbone learns at a tenth of its rate. The last
     epoch's weights are tested as in `linear`. Stopped and run again, it goes on from its checkpoint.
     """
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
+    trained, tested = evaluation.labelled_parts()
     chosen = {
         "init": init_setting(evaluation.checkpoint),
         "dropout": FINETUNE_DROPOUT,

@@ -12,7 +12,7 @@ from s2vc.eval.cli.finetune import train_and_test
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import classes_in, labelled_rows
+from s2vc.eval.labelled import classes_in
 from s2vc.eval.results import TABLE
 from s2vc.eval.tasks import probe_features
 
@@ -36,8 +36,7 @@ def static_bias_command(
     s: accuracy of a backbone trained from scratch on clips of one repeated frame; a: that of a linear classifier on
     CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion.
     """
-    trained = labelled_rows(evaluation.cache, evaluation.split, "train", evaluation.label)
-    tested = labelled_rows(evaluation.cache, evaluation.split, "test", evaluation.label)
+    trained, tested = evaluation.labelled_parts()
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
     still = stills.per_class
     accuracy = probe_features(evaluation, trained, tested, epochs, train_views).per_class

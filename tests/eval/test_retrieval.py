@@ -156,3 +156,20 @@ def test_a_cache_without_labels_is_reported(evaluate: Evaluate, labelled_cache: 
     index.write_text(index.read_text().replace("mp4,,", "mp4,0,"))
     result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
     assert result.exit_code == 2 and "of one class" in result.output
+
+
+@pytest.mark.parametrize(("renamed", "unseen"), [({"0": "5", "1": "6"}, "2 of 2"), ({"0": "5"}, "1 of 2"), ({}, "")])
+def test_classes_that_nobody_can_recognise_are_told(
+    renamed: dict[str, str], unseen: str, evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(labelled_cache, tmp_path / "cache")
+    index = pd.read_csv(tmp_path / "cache" / "index.csv", dtype=str, keep_default_na=False)
+    (split,) = [name for name in index if name.startswith("split")][:1]
+    tested = index[split] == "test"
+    index.loc[tested, "label"] = index.loc[tested, "label"].replace(renamed)
+    index.loc[tested, "class_name"] = index.loc[tested, "label"]
+    index.to_csv(tmp_path / "cache" / "index.csv", index=False)
+    result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    line = f"warning: {unseen} classes of the test videos have no training video"
+    assert (line in " ".join(result.output.split())) == bool(unseen)

@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     print_machine()
     tests = ("neutral",) if options.short else ("neutral", "matched", "swapped", "shake", "pan")
-    study = Study(options.work, options.shift, 60, 20, tests, 24, 11, machine())
+    study = Study(options.work, options.shift, 60, 20, tests, 24, 22, machine())
     rows = options.work / "rows.csv" if options.short else ROWS
     deadline = time.monotonic() + 60 * options.minutes
     for prediction in PREDICTIONS if not options.short else ():

@@ -8,7 +8,7 @@ from s2vc.pipeline.windows import WindowRule
 CLIP = ("--clip-length", "8", "--frame-step", "2")
 """Training, rendering and evaluation use clips of this length and step."""
 
-TRAINING = ("--regime", "small", "--size", "64", "--batch", "40", "--pair", "same", "--precision", "float32", *CLIP)
+TRAINING = ("--regime", "small", "--size", "48", "--batch", "40", "--pair", "same", "--precision", "float32", *CLIP)
 """All arms train with these options; docs/training.md describes the small regime."""
 
 FULL = ("--key-augment", "full")
