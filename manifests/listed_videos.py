@@ -10,7 +10,11 @@ from s2vc.manifests.table import build_table
 from s2vc.manifests.text import parse_whole_number, read_lines
 
 # Published data sets spell the roles of a split so; folders are looked at in this order.
-ROLE_SPELLINGS = {"train": ("train", "training"), "val": ("val", "validate", "validation"), "test": ("test", "testing")}
+ROLE_SPELLINGS = {
+    "train": ("train", "training"),
+    "val": ("val", "validate", "validation", "valid", "dev"),
+    "test": ("test", "testing"),
+}
 ROLES = {spelling: role for role, spellings in ROLE_SPELLINGS.items() for spelling in spellings}
 
 _BESIDE_A_ROLE = {"set", "split", "data", "videos", "video", "clips", "frames", "rawframes"}

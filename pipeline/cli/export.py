@@ -12,6 +12,7 @@ from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTE
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, make_console, progress
 from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_export
+from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg
 
 
 @click.command("export")
@@ -46,7 +47,7 @@ def export_command(
     """Write variants of CACHE as clips that play anywhere, in the source's folders and at its frame rate.
 
     A video becomes OUT/VARIANT/<video_id without extension>.mp4, or a folder of that name with img_00001.jpg and so
-    on. In variants of scope clip each window is a clip, and its number ends the name (_w000, _w001, ...).
+    on; videos that differ in their extensions alone keep them. In variants of scope clip each window is a clip, and its number ends the name (_w000, _w001, ...).
     Nothing is written if two clips would have the same name, or if a clip already exists. Failed videos are skipped.
     Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
     """
@@ -66,6 +67,8 @@ def export_command(
 def run_export(export: Export, console: Console) -> None:
     """Write the clips with progress and a summary."""
     started = time.monotonic()
+    if export.form == "mp4" and (refused := choose_ffmpeg(encoder=True)[1]):
+        console.print(refused, markup=False, soft_wrap=True)
     with progress("export", len(export.clips), "clips", console) as advance:
         for clip in export.clips:
             export.write(clip)
