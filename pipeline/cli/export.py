@@ -47,8 +47,9 @@ def export_command(
     """Write variants of CACHE as clips that play anywhere, in the source's folders and at its frame rate.
 
     A video becomes OUT/VARIANT/<video_id without extension>.mp4, or a folder of that name with img_00001.jpg and so
-    on; videos that differ in their extensions alone keep them. In variants of scope clip each window is a clip, and its number ends the name (_w000, _w001, ...).
-    Nothing is written if two clips would have the same name, or if a clip already exists. Failed videos are skipped.
+    on; videos that differ in their extensions alone keep them. In variants of scope clip each window is a clip, and its
+    number ends the name (_w000, _w001, ...). Nothing is written if two clips would have the same name, or if a clip
+    already exists. Failed videos are skipped.
     Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
     """
     console = make_console()
