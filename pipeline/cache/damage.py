@@ -16,5 +16,7 @@ def damage_as_user_error(what: str, storage: CacheStorage) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:  # It says itself what is wrong: a store that does not answer is no damage.
+        raise
     except UNREADABLE as error:
         raise UserError(f"{what} cannot be read ({error}): run `s2vc-prep verify {storage}`") from error

@@ -1,0 +1,28 @@
+"""Damage of a cache is told from a store that does not answer."""
+
+from pathlib import Path
+
+import pytest
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.cache_storage import LocalStorage
+from s2vc.pipeline.cache.damage import damage_as_user_error
+from s2vc.pipeline.storage.object_store import StoreError
+
+
+def test_damaged_data_is_reported_with_the_command_that_checks_it(tmp_path: Path) -> None:
+    said = r"a clip cannot be read \(truncated\): run `s2vc-prep verify .*cache`"
+    with (
+        pytest.raises(UserError, match=said),
+        damage_as_user_error("a clip", LocalStorage(tmp_path / "cache")),
+    ):
+        raise OSError("truncated")
+
+
+def test_a_store_that_does_not_answer_is_no_damage(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"^no answer$") as error,
+        damage_as_user_error("a clip", LocalStorage(tmp_path / "cache")),
+    ):
+        raise StoreError("no answer")
+    assert error.value.exit_code == 1
