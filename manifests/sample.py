@@ -88,10 +88,10 @@ def _draw_video(position: int, frames: int, size: tuple[int, int], seed: int) ->
     return SampleVideo(video_id, class_name, label, SPLITS[number % len(SPLITS)], video, masks)
 
 
-def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
+def draw_sprite(rng: Generator, hue: float, hue_range: float) -> Sprite:
     """Draw a toy: a silhouette without rotational symmetry, a two-colour pattern, a lit rounded edge.
 
-    Its vivid colour has a hue (radians, 0 is red) within `spread` of the one given.
+    Its vivid colour has a hue (radians, 0 is red) within `hue_range` of the one given.
     """
     y, x = np.mgrid[-1.15 : 1.15 : SPRITE_SIDE * 1j, -1.15 : 1.15 : SPRITE_SIDE * 1j]
     # Blurring and cutting rounds the corners, as on anything made to be held.
@@ -101,7 +101,7 @@ def draw_sprite(rng: Generator, hue: float, spread: float) -> Sprite:
     height = np.sqrt(np.minimum(ndimage.distance_transform_edt(solid) / 14, 1))
     slope_y, slope_x = np.gradient(ndimage.gaussian_filter(height, 2))
     light = (1 + 8 * (0.8 * slope_y + 0.6 * slope_x)) * (1 + 0.08 * pink_noise(rng, solid.shape))
-    colour = 255 * np.clip(_paintwork(rng, hue, spread, x, y) * light[..., None], 0, 1)
+    colour = 255 * np.clip(_paintwork(rng, hue, hue_range, x, y) * light[..., None], 0, 1)
     layers = np.dstack([colour, np.ones_like(light)]) * solid[..., None]
     return Sprite(ndimage.gaussian_filter(layers.transpose(2, 0, 1), (0, 0.8, 0.8), truncate=2.5))
 
@@ -127,8 +127,8 @@ def opposite_hue(background: Bytes) -> float:
     return math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue) + np.pi
 
 
-def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) -> Floats:
-    """Draw a pattern of a vivid colour, within `spread` of a hue, and a plain one: (S, S, 3), 0 to 1."""
+def _paintwork(rng: Generator, hue: float, hue_range: float, x: Floats, y: Floats) -> Floats:
+    """Draw a pattern of a vivid colour, within `hue_range` of a hue, and a plain one: (S, S, 3), 0 to 1."""
     pitch = rng.uniform(9, 14)
     u, v = rotated(pitch * x, pitch * y, rng.uniform(0, np.pi))
     waves = (  # They are stripes, checks, dots, rings, zigzags and marble.
@@ -140,7 +140,7 @@ def _paintwork(rng: Generator, hue: float, spread: float, x: Floats, y: Floats) 
         np.sin(u + 3 * ndimage.gaussian_filter(pink_noise(rng, x.shape), 4)),
     )
     blend = 0.5 + 0.5 * np.tanh(6 * waves[rng.integers(len(waves))])[..., None]
-    tint = np.cos(hue + rng.uniform(-spread, spread) - np.array([0, 2, 4]) * np.pi / 3)
+    tint = np.cos(hue + rng.uniform(-hue_range, hue_range) - np.array([0, 2, 4]) * np.pi / 3)
     vivid, plain = np.clip(0.5 + 0.5 * tint, 0.05, 0.95), rng.choice((0.12, 0.9)) + 0.06 * tint
     return np.asarray(vivid * blend + plain * (1 - blend))
 

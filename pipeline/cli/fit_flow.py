@@ -108,10 +108,10 @@ def fit_flow_command(
     average.for_inference(on, "float32")
     with progress("judge", 2 * len(held), "images", console, "images") as advance:
         figures = judge(average, held, settings.noise, lambda n: advance(n, n))
-    sample_sheet(average, held, folder.sheet)
+    sample_sheet(average, held, folder.samples)
     folder.finish(fit, average, skipped, figures)
     print_figures(figures, console)
-    console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.sheet.name}")
+    console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.samples.name}")
 
 
 def _read(

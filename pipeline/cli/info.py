@@ -53,7 +53,7 @@ def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -
     else:
         print_facts(known, console)
     if plot is not None:
-        plot_shares(found.shares.curves(), found.shares.videos, plot)
+        plot_shares(found.kept_shares.curves(), found.kept_shares.videos, plot)
         (aside if as_json else console).print(escape(str(plot)), soft_wrap=True)
 
 
@@ -135,18 +135,18 @@ def failure_table(known: dict[str, Any]) -> Table:
 
 def share_table(known: dict[str, Any]) -> Table:
     """Return a table of the share kept at alphas 0.1, 0.2, … 1, and of the paper's figures."""
-    shares = known["share_kept"]
+    kept = known["share_kept"]
     paper_names = ", ".join(next(iter(PAPER.values())))
     table = plain_table("Latents kept", "alpha", "STD over the video", "over windows of 16", f"paper: {paper_names}")
-    videos = "1 video" if shares["videos"] == 1 else f"{shares['videos']} videos, each of the same weight"
+    videos = "1 video" if kept["videos"] == 1 else f"{kept['videos']} videos, each of the same weight"
     table.caption = f"Mean over {videos}; in brackets, 10th to 90th percentile."
-    if not shares["videos"]:
+    if not kept["videos"]:
         return table
-    for k, alpha in enumerate(shares["alphas"]):
+    for k, alpha in enumerate(kept["alphas"]):
         if k and k % 5 == 0:
             cells = [
                 f"{percent(column['mean'][k])} ({100 * column['p10'][k]:.1f} to {100 * column['p90'][k]:.1f})"
-                for column in (shares[scope] for scope in SCOPES)
+                for column in (kept[scope] for scope in SCOPES)
             ]
             paper = ", ".join(percent(share) for share in PAPER.get(alpha, {}).values())
             table.add_row(f"{alpha:g}", *cells, paper)

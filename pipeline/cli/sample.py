@@ -71,7 +71,7 @@ def sample_command(
     except BlockingIOError:
         raise UserError(f"{out} is in use by another job; wait for it") from None
     words = ["s2vc-prep", "encode", str(folder.manifest), "--root", str(folder.videos), "--out", str(out / "cache")]
-    console.print(f"Look at {folder.sheet}. Next:", markup=False, soft_wrap=True)
+    console.print(f"Look at {folder.contact_sheet}. Next:", markup=False, soft_wrap=True)
     console.print(f"  {shlex.join(words)}", markup=False, soft_wrap=True)
 
 
@@ -82,7 +82,7 @@ def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, co
     with progress("draw", len(missing), "videos", console) as advance:
         for _ in draw_missing(folder, settings, missing, workers):
             advance(1, settings.frames)
-    if not folder.sheet.exists():
+    if not folder.contact_sheet.exists():
         write_sheet(folder, settings)
     write_labels(folder, videos)
     counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"

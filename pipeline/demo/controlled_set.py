@@ -63,7 +63,7 @@ class SampleFolder(DrawnFolder):
         return self.root / "sample.json"
 
     @property
-    def sheet(self) -> Path:
+    def contact_sheet(self) -> Path:
         return self.root / "sheet.png"
 
     @property

@@ -49,7 +49,7 @@ def write_sheet(folder: SampleFolder, settings: SampleSettings) -> None:
     image = page.image()
     for x, y, frame in cells:
         image.paste(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS), (x, y))
-    with files.attempt(folder.sheet) as aside:
+    with files.attempt(folder.contact_sheet) as aside:
         image.save(aside, "PNG")
 
 

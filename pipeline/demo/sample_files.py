@@ -54,8 +54,8 @@ def contrast_left(cache: Cache, paths: DemoPaths) -> pd.DataFrame:
     """
     rows = []
     for variant in cache.variants():
-        shares = [_contrast_left(cache, video_id, variant.name, paths) for video_id in cache.index["video_id"]]
-        background, mover = np.mean(shares, axis=0)
+        contrasts = [_contrast_left(cache, video_id, variant.name, paths) for video_id in cache.index["video_id"]]
+        background, mover = np.mean(contrasts, axis=0)
         kept = np.mean([cache.kept(video_id, variant).mean() for video_id in cache.index["video_id"]])
         rows.append((variant.name, float(kept), float(background), float(mover)))
     return pd.DataFrame(rows, columns=["variant", "kept", "background", "mover"])

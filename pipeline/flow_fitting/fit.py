@@ -69,7 +69,7 @@ class FitFolder:
         self.flow = flow
         self.checkpoint = flow.with_suffix(".fit.pt")
         self.steps = flow.with_suffix(".csv")
-        self.sheet = flow.with_suffix(".png")
+        self.samples = flow.with_suffix(".png")
         self.curve = flow.with_name(f"{flow.stem}-curve.png")
         self.images = flow.with_suffix(".images")
         self.stop = flow.with_suffix(".stop")

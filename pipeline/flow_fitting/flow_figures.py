@@ -93,9 +93,9 @@ def sample_sheet(flow: Flow, images: Tensor, path: Path, temperature: float = 0.
     drawn = flow.decode(temperature * torch.randn(SAMPLES, LATENTS, generator=torch.Generator().manual_seed(0)))
     rows = [_grid(part.cpu()) for part in (shown, flow.decode(z), drawn)]
     gap = np.full((8, rows[0].shape[1], 3), 255, np.uint8)
-    sheet = np.concatenate([part for row in rows for part in (row, gap)][:-1])
+    picture = np.concatenate([part for row in rows for part in (row, gap)][:-1])
     with files.attempt(path) as aside:
-        Image.fromarray(sheet).save(aside, format="png")
+        Image.fromarray(picture).save(aside, format="png")
 
 
 def _grid(images: Tensor, columns: int = 8) -> np.ndarray:

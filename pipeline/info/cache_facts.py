@@ -38,7 +38,8 @@ class Survey:
     """Holds what the receipts and small arrays of a cache say.
 
     index: the cache's index, with status, reason and frames as its receipts are now. stages: by name. kept: for each
-    variant the sum of the shares kept over its windows, and the number of windows. shares: from the encoded shards.
+    variant the sum of the shares kept over its windows, and the number of windows. kept_shares: from the encoded
+    shards.
     """
 
     cache: Cache
@@ -46,7 +47,7 @@ class Survey:
     index: pd.DataFrame
     stages: dict[str, Stage] = field(default_factory=dict)
     kept: dict[str, tuple[float, int]] = field(default_factory=dict)
-    shares: KeptShares = field(default_factory=KeptShares)
+    kept_shares: KeptShares = field(default_factory=KeptShares)
 
     @property
     def shards(self) -> int:
@@ -88,7 +89,7 @@ def _survey_shard(found: Survey, shard: int) -> Receipt | None:
     ingested = done(INGEST, None)
     encoded = done(ENCODE, ingested)
     if encoded is not None:
-        found.shares.add(storage.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
+        found.kept_shares.add(storage.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
     for variant in found.variants:
         if done(motion_stage(variant), encoded) is not None:
             with storage.open_motion(variant, shard) as file:
@@ -123,7 +124,7 @@ def facts(found: Survey) -> dict[str, Any]:
         "parts": parts(found),
         "variants": variants(found),
         "failures": failures(index),
-        "share_kept": share_kept(found.shares),
+        "share_kept": share_kept(found.kept_shares),
     }
 
 
@@ -183,14 +184,14 @@ def failures(index: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(listed, key=lambda entry: -entry["videos"])
 
 
-def share_kept(shares: KeptShares) -> dict[str, Any]:
+def share_kept(kept: KeptShares) -> dict[str, Any]:
     """Return the share kept at each alpha for each scope: mean and 10th and 90th percentile over videos, which have
     equal weight."""
     columns = {
         scope: {"mean": rounded(curve.mean), "p10": rounded(curve.low), "p90": rounded(curve.high)}
-        for scope, curve in shares.curves().items()
+        for scope, curve in kept.curves().items()
     }
-    return {"videos": shares.videos, "alphas": ALPHA_GRID.tolist(), **columns}
+    return {"videos": kept.videos, "alphas": ALPHA_GRID.tolist(), **columns}
 
 
 def rounded(values: np.ndarray) -> list[float]:

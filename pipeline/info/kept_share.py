@@ -49,8 +49,8 @@ class KeptShares:
         rule = WindowRule("clip", HISTOGRAM_WINDOW)
         windows = np.array([len(rule.windows(int(n))) for n in frames[there]], np.int64)
         std, histogram = read_std_video(latents)[there], read_std_clip_histogram(latents)[there]
-        for scope, shares in zip(SCOPES, (kept_of_std(std), kept_of_histogram(histogram, windows)), strict=True):
-            self._parts[scope].append(shares.astype(np.float32))
+        for scope, kept in zip(SCOPES, (kept_of_std(std), kept_of_histogram(histogram, windows)), strict=True):
+            self._parts[scope].append(kept.astype(np.float32))
 
     @property
     def videos(self) -> int:
@@ -62,9 +62,9 @@ class KeptShares:
             return {}
         curves = {}
         for scope, parts in self._parts.items():
-            shares = np.concatenate(parts)
-            low, high = np.percentile(shares, (10, 90), axis=0)
-            curves[scope] = Curve(shares.mean(axis=0, dtype=np.float64), low, high)
+            kept = np.concatenate(parts)
+            low, high = np.percentile(kept, (10, 90), axis=0)
+            curves[scope] = Curve(kept.mean(axis=0, dtype=np.float64), low, high)
         return curves
 
 
@@ -123,8 +123,8 @@ def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
     looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
     points = []
     for name, look in looks.items():
-        shares = [100 * both[name] for both in PAPER.values()]
-        points.append(axes.scatter(list(PAPER), shares, edgecolors=INK, zorder=3, **look))
+        reported = [100 * both[name] for both in PAPER.values()]
+        points.append(axes.scatter(list(PAPER), reported, edgecolors=INK, zorder=3, **look))
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="alpha: latents with STD < alpha are suppressed", ylabel="latents kept")
     axes.set_xticks(np.arange(0, 1.01, 0.1))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")

@@ -34,7 +34,7 @@ def drawn(cli: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def bytes_of(folder: SampleFolder) -> dict[str, str]:
-    return files.hashes([folder.videos, folder.root / "masks", folder.manifest, folder.sheet], folder.root)
+    return files.hashes([folder.videos, folder.root / "masks", folder.manifest, folder.contact_sheet], folder.root)
 
 
 def test_the_manifest_has_two_labels_and_a_split_for_each_test(drawn: tuple[SampleFolder, str]) -> None:
@@ -70,7 +70,7 @@ def test_every_video_plays_and_its_mask_fits(drawn: tuple[SampleFolder, str]) ->
 
 def test_it_ends_with_a_picture_and_the_next_command(drawn: tuple[SampleFolder, str]) -> None:
     folder, output = drawn
-    with Image.open(folder.sheet) as picture:
+    with Image.open(folder.contact_sheet) as picture:
         assert picture.width > 1200 and picture.height > 1000
         assert np.asarray(picture.convert("L")).std() > 40
     last = output.splitlines()[-1].split()
