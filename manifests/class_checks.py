@@ -10,12 +10,17 @@ SPARSE = 10
 
 def class_warnings(table: pd.DataFrame) -> list[str]:
     """Return a sentence for each thing about a manifest's classes that would make its evaluation meaningless."""
-    return [*_absurd_labels(table), *(line for split in split_columns(table) for line in _unseen_classes(table, split))]
+    return [*_label_warning(table), *(line for split in split_columns(table) for line in _unseen_classes(table, split))]
 
 
-def _absurd_labels(table: pd.DataFrame) -> list[str]:
+def absurd_labels(labels: set[int]) -> bool:
+    """Say whether numbers go so far beyond how many there are that they are hardly labels."""
+    return bool(labels) and max(labels) >= SPARSE * len(labels)
+
+
+def _label_warning(table: pd.DataFrame) -> list[str]:
     labels = {int(label) for label in table["label"] if label}
-    if not labels or max(labels) < SPARSE * len(labels):
+    if not absurd_labels(labels):
         return []
     return [
         f"warning: labels go up to {max(labels)}, but there are {len(labels)}: are they numbers of frames? "

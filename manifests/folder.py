@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError, printable, text_problem
-from s2vc.manifests.listed_videos import folder_role
+from s2vc.manifests.listed_videos import folder_roles
 from s2vc.manifests.on_disk import Reading, is_video
 from s2vc.manifests.table import build_table
 
 SPLIT_FOLDERS = ("auto", "always", "never")
 
-LEFT_BEHIND = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
-"""Systems leave these folders behind, and whatever begins with a dot: attributes, thumbnails, what was deleted."""
+LEFT_BEHIND = {"__macosx", "__pycache__", "system volume information", "lost+found", "recycler", "temporary items"}
+"""Systems leave these folders behind, and those that begin with one of HIDDEN: attributes, thumbnails, what was
+deleted."""
+
+HIDDEN = (".", "@", "#", "$")
 
 
 @dataclass
@@ -30,7 +33,7 @@ class _FolderCounts:
 def read_folder(root: Path, split_folders: str = "auto") -> Reading:
     """Read every file with a video's ending under root, sorted; its class is the first folder on its path, if any.
 
-    split_folders: where the first folders are named as splits (train, Validation, test_256: see `folder_role`), they
+    split_folders: where the first folders are named as splits (train, Validation, test_256: see `folder_roles`), they
     become split1, and the class is the folder after. auto: if all are; always: those that are, the others are left out;
     never: all are classes. Linked files count, linked folders are not entered; what systems leave behind is skipped.
     Names that a manifest cannot hold are in Reading.missing. Raises UserError where root is no folder or holds no
@@ -45,7 +48,8 @@ def read_folder(root: Path, split_folders: str = "auto") -> Reading:
     wrong |= {folder or ".": "the folder cannot be read" for folder in sorted(counts.unreadable)}
     notes = _notes(counts, list(wrong.values()))
     if split_folders == "always":
-        inside = [path for path in ids if _role(path)]
+        roles = _roles(ids)
+        inside = [path for path in ids if roles[_first_folder(path)]]
         if left := len(ids) - len(inside):
             notes.append(f"{left} video{'' if left == 1 else 's'} left out: in no folder that is named as a split")
         ids = inside
@@ -72,7 +76,7 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
             raise UserError(f"cannot read {root / folder}: {error.strerror}") from None
         for entry in found:
             path = posixpath.join(folder, entry.name)
-            if entry.name.startswith(".") or entry.name.casefold() in LEFT_BEHIND:
+            if _is_left_behind(entry):
                 counts.left_behind += 1
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
@@ -84,25 +88,35 @@ def _videos(root: Path, counts: _FolderCounts) -> Iterator[str]:
                 counts.others += 1
 
 
+def _is_left_behind(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_dir(follow_symlinks=False):
+        return entry.name.startswith(".") or entry.name.casefold() == "thumbs.db"
+    return entry.name.startswith(HIDDEN) or entry.name.casefold() in LEFT_BEHIND
+
+
 def _classes(ids: list[str], split_folders: str) -> tuple[dict[str, list[str]], list[str]]:
     """Give class_name of each video and, where the first folders are splits, split1; and what is to be told of it."""
-    folders = [path.split("/")[:-1] for path in ids]
-    first = [parts[0] if parts else "" for parts in folders]
-    splits = sorted({path.split("/")[0] for path in ids if _role(path)})
-    others = sorted(set(first) - {"", *splits})
-    if split_folders != "never" and splits and not others:
-        names = [parts[1] if len(parts) > 1 else "" for parts in folders]
-        return {"class_name": names, "split1": [_role(path) for path in ids]}, []
-    said = ""
-    if split_folders != "never" and splits:
+    first, roles = [_first_folder(path) for path in ids], _roles(ids)
+    splits, others = (sorted(name for name in roles if name and bool(roles[name]) == is_split) for is_split in (1, 0))
+    if split_folders == "never" or not splits:
+        return {"class_name": first}, []
+    if others:
         said = f"{', '.join(splits)} named as splits, {', '.join(others[:3])} not: all are taken for classes"
-    return {"class_name": first}, [f"{said} (--split-folders always leaves the others out)"] if said else []
+        return {"class_name": first}, [f"{said} (--split-folders always leaves the others out)"]
+    names = [_first_folder(path.partition("/")[2]) if name else "" for path, name in zip(ids, first, strict=True)]
+    said = f"{', '.join(splits)} taken for splits, without classes in them (--split-folders never: for classes)"
+    return {"class_name": names, "split1": [roles[name] for name in first]}, [] if any(names) else [said]
 
 
-def _role(path: str) -> str:
-    """Return the split that the first folder on a path is named as; empty if it is named otherwise."""
+def _roles(ids: list[str]) -> dict[str, str]:
+    """Return the split that each of the first folders is named as; empty for one that is not, and for no folder."""
+    return {"": ""} | folder_roles({_first_folder(path) for path in ids} - {""})
+
+
+def _first_folder(path: str) -> str:
+    """Return the first folder on a path; empty for a file in no folder."""
     first, inside, _ = path.partition("/")
-    return folder_role(first) if inside else ""
+    return first if inside else ""
 
 
 def _notes(counts: _FolderCounts, reasons: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """What the readers of published list files share: videos gathered line by line, and files of class names."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ ROLE_SPELLINGS = {
 }
 ROLES = {spelling: role for role, spellings in ROLE_SPELLINGS.items() for spelling in spellings}
 
-_BESIDE_A_ROLE = {"set", "split", "data", "videos", "video", "clips", "frames", "rawframes"}
+_BESIDE_A_ROLE = {"set", "split", "data", "videos", "video", "clips", "frames", "rawframes", "images"}
 
 
 def folder_role(name: str) -> str:
@@ -25,12 +26,36 @@ def folder_role(name: str) -> str:
 
     Beside a role's spelling such a name has numbers, and words that say nothing of the content.
     """
-    words = [word for word in re.split(r"[^a-z]+", name.casefold()) if word]
-    words = [part for word in words for part in ([word[:-3], "set"] if word[:-3] in ROLES else [word])]
+    role, others = _role_and_words(name)
+    return role if not set(others) - _BESIDE_A_ROLE else ""
+
+
+def folder_roles(names: Iterable[str]) -> dict[str, str]:
+    """Return the role of each of the folders beside each other, by its name; empty for one that is no split.
+
+    Whatever the names have beside their roles, such as UCF_train and UCF_test, or train_320p and val_320p, it stands in
+    all of them alike, or says nothing of the content.
+    """
+    found = {name: _role_and_words(name) for name in names}
+    roles, words = {role for role, _ in found.values()}, {tuple(others) for _, others in found.values()}
+    alike = len(words) == 1 and len(roles) > 1 and "" not in roles
+    return {name: role if alike else folder_role(name) for name, (role, _) in found.items()}
+
+
+def _role_and_words(name: str) -> tuple[str, list[str]]:
+    """Return the one role in a name, empty where there is none or more, and its other words, without numbers."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = [word for word in re.split(r"[^a-z]+", parted.casefold()) if word]
+    words = [part for word in words for part in _parts_of_word(word)]
     roles = {ROLES[word] for word in words if word in ROLES}
-    if len(roles) != 1 or any(word not in ROLES and word not in _BESIDE_A_ROLE for word in words):
-        return ""
-    return roles.pop()
+    return (roles.pop() if len(roles) == 1 else ""), [word for word in words if word not in ROLES]
+
+
+def _parts_of_word(word: str) -> list[str]:
+    """Part a word such as trainset and testdata."""
+    ends = (word[: -len(end)] for end in _BESIDE_A_ROLE if word.endswith(end))
+    start = next((start for start in ends if start in ROLES), None)
+    return [word] if start is None else [start, word[len(start) :]]
 
 
 class ListedVideos:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2vc.manifests.class_checks import absurd_labels
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.listed_videos import ListedVideos, read_class_names
 from s2vc.manifests.on_disk import FolderFiles, Reading, find_listed
@@ -68,7 +69,10 @@ def read_lists(
                 raise UserError(f"{line.where}: label {label}, but {class_names_file} names {len(names)} classes")
             listed_videos.add(line.path, str(label), names[label] if names else "", split, role, line.where)
     reading = find_listed(listed_videos.table(), disk)
-    return Reading(reading.table, reading.missing, [note, *reading.notes] if note else reading.notes)
+    notes = [note] if note else []
+    if names and min(line.numbers[order.index("label") - 1] for line in lines) > 0:
+        notes.append(f"no line has label 0, which is {names[0]}: labels count from 0")
+    return Reading(reading.table, reading.missing, [*notes, *reading.notes])
 
 
 _NUMBER = "([0-9]{1,9})"
@@ -91,8 +95,9 @@ def _parse(line: str, where: str, width: int | None) -> _Line:
 def _tell_order(lines: Sequence[_Line], classes: int | None) -> tuple[tuple[str, ...], str]:
     """Tell the order of the columns from their numbers, and say what was taken. classes: how many have names.
 
-    A column of labels does not reach the number of names; has one value in each folder, where the folders are the
-    classes; and has few values, from 0, without large gaps. The first of these that holds for one column alone decides.
+    A column of labels does not reach the number of names; would not be absurd (class_checks); is not constant; has one
+    value in each folder, where the folders are the classes; and has few values, from 0, without large gaps. The first
+    of these that holds for one column alone decides.
     """
     if not lines:
         return PUBLISHED, ""
@@ -100,6 +105,8 @@ def _tell_order(lines: Sequence[_Line], classes: int | None) -> tuple[tuple[str,
         return LABEL_ONLY, ""
     tests: tuple[Callable[[Sequence[int]], bool], ...] = (
         lambda values: classes is not None and max(values) < classes,
+        lambda values: not absurd_labels(set(values)),
+        lambda values: len(set(values)) > 1,
         lambda values: _is_one_in_each_folder(lines, values),
         lambda values: max(values) < 2 * len(set(values)) <= len(values),
     )

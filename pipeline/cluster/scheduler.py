@@ -118,21 +118,32 @@ LONGEST_FOR_SOCKETS = 40
 
 
 def folder_for_sockets(short: str = "/tmp") -> str | None:
-    """Return a folder for Ray's files where its own choice is too long for its sockets, as Slurm's TMPDIR often is.
+    """Return a folder for Ray's files where its own choice cannot be used: where it is too long for its sockets, as
+    Slurm's TMPDIR often is, or no folder that can be written.
 
-    None where Ray's own choice is short enough. short: where the folder is made. Raises UserError if nothing can be
-    written there, or if RAY_TMPDIR, which the user has set, is too long itself.
+    None where Ray's own choice will do. short: where the folder is made. Raises UserError if nothing can be written
+    there, or if RAY_TMPDIR, which the user has set, is too long itself.
     """
-    chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(os.fsencode(chosen)) + len("/ray") <= LONGEST_FOR_SOCKETS:
+    given = os.environ.get("RAY_TMPDIR")
+    chosen = given or os.environ.get("TMPDIR") or tempfile.gettempdir()
+    fits = len(os.fsencode(chosen)) + len("/ray") <= LONGEST_FOR_SOCKETS
+    if fits and (given or (os.path.isabs(chosen) and _can_write_in(chosen))):
         return None
-    folder = os.path.join(short, f"s2vc-ray-{os.getuid()}")
-    if not os.environ.get("RAY_TMPDIR") and os.access(short, os.W_OK | os.X_OK):
-        return folder
+    if not given and _can_write_in(short):
+        return os.path.join(short, f"s2vc-ray-{os.getuid()}")
+    fault = "cannot be written" if fits else "is too long for the sockets of Ray"
+    most = LONGEST_FOR_SOCKETS - len("/ray")
     raise UserError(
-        f"{chosen} is too long for Ray's sockets: set RAY_TMPDIR to a folder on this machine's own disk with a path of "
-        f"{LONGEST_FOR_SOCKETS - len('/ray')} bytes at most"
+        f"{chosen} {fault}: set RAY_TMPDIR to a folder on this machine's own disk with a path of {most} bytes at most"
     )
+
+
+def _can_write_in(folder: str) -> bool:
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):  # Root may write everywhere, but not in /proc.
+            return True
+    except OSError:
+        return False
 
 
 def _wants_token(error: BaseException | None) -> bool:

@@ -99,6 +99,7 @@ def plan_export(
     _refuse_unrendered(cache, [v for v in variants if v is not None])
     export = Export(cache, out, form)
     stems = Counter(_without_ending(video_id) for video_id in cache.index["video_id"])
+    taken = {PurePosixPath(video_id) for video_id in cache.index["video_id"]}
     for video_id, frames, status in _rows(cache, video_ids):
         refusal = _name_problem(video_id)
         if status == FAILED:
@@ -108,7 +109,7 @@ def plan_export(
         else:
             fps = cache.frame_rate(video_id)
             name = _without_ending(video_id)
-            if stems[name] > 1:  # Videos that differ in their endings alone keep them.
+            if stems[name] > 1 or name in taken:  # Videos that differ in their endings alone keep them.
                 name = PurePosixPath(video_id)
             export.clips += [c for v in variants for c in _clips(video_id, name, v, frames, fps, form)]
     _refuse_collisions(export.clips)

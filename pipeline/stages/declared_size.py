@@ -1,9 +1,9 @@
 """Tell a file that ends before its container says: many decoders read what is there of it, and report no error.
 
 Only lengths of what the file must hold are read, as its format defines them, never numbers of frames, which many
-programs write wrongly. Sources: RIFF and OpenDML (Microsoft, Matrox), the ASF specification (Microsoft), the FLV
-specification v10.1 (Adobe), RFC 3533 (Ogg), SMPTE 377-1 and 336 (MXF, KLV), the IVF and YUV4MPEG2 descriptions, SMPTE
-314M (DV), ISO/IEC 13818-1 (MPEG program and transport streams).
+programs write wrongly. Sources: RIFF and OpenDML (Microsoft, Matrox), ISO/IEC 14496-12 (boxes), the ASF specification
+(Microsoft), the FLV specification v10.1 (Adobe), RFC 3533 (Ogg), SMPTE 377-1 and 336 (MXF, KLV), the IVF and YUV4MPEG2
+descriptions, SMPTE 314M (DV), ISO/IEC 13818-1 (MPEG program and transport streams).
 """
 
 import re
@@ -56,20 +56,54 @@ def _asf_end(file: IO[bytes], size: int) -> int:
     return 0 if flags & 1 else int(declared)
 
 
+LAST_MS = 250
+"""The last tag of a whole FLV begins at most so many milliseconds before its end: the length of a frame, and more."""
+
+
 def _flv_end(file: IO[bytes], size: int) -> int:
-    """FLV: tags, each with its length before and behind it, and, of most programs, the file's size in the first."""
+    """FLV: tags, each with its length, behind which the length stands again, of most programs but not of all.
+
+    The first tag may name the file's size and duration. Both may be those of another file, of which it was cut by a
+    program; so the size counts where the last tag is not near the duration.
+    """
     file.seek(0)
-    named = re.search(rb"\x00\x08filesize\x00(.{8})", file.read(TAIL_BYTES), re.DOTALL)
-    if named and 0 < (declared := struct.unpack(">d", named[1])[0]) < 2**53:
-        return int(declared)
-    return _end_of_tags(file, size)
-
-
-def _end_of_tags(file: IO[bytes], size: int) -> int:
-    end = 13
+    head = file.read(TAIL_BYTES)
+    end, last = 13, 0
     while end + 11 <= size:
         file.seek(end)
-        end += 11 + int.from_bytes(file.read(4)[1:], "big") + 4
+        tag = file.read(8)
+        last = int.from_bytes(tag[4:7], "big") + (tag[7] << 24)
+        end += 11 + int.from_bytes(tag[1:4], "big") + 4
+    if end > size:
+        return size if end - 4 == size else end
+    if size > end and head[13:] and _byte(file, end) in (8, 9, 18):  # the head of another tag
+        return end + 11
+    declared, duration = _flv_number(head, b"filesize"), _flv_number(head, b"duration")
+    return int(declared) if 1000 * duration - last > LAST_MS else 0
+
+
+def _flv_number(head: bytes, name: bytes) -> float:
+    """Return a number of the file's description, 0 where it is not there or makes no sense."""
+    found = re.search(name + rb"\x00(.{8})", head, re.DOTALL)
+    value = struct.unpack(">d", found[1])[0] if found else 0.0
+    return float(value) if 0 < value < 2**53 else 0.0
+
+
+def _byte(file: IO[bytes], at: int) -> int:
+    file.seek(at)
+    return file.read(1)[0]
+
+
+def _boxes_end(file: IO[bytes], size: int) -> int:
+    """MP4 and MOV: boxes, one after the other, each with its length and a name of four characters."""
+    end = 0
+    while end + 8 <= size:
+        file.seek(end)
+        length, name, longer = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        # A length of 0 takes the rest of the file; what has no name is no box.
+        if (length != 1 and length < 8) or not re.fullmatch(rb"[A-Za-z0-9 \xa9-]{4}", name):
+            return 0
+        end += longer if length == 1 else length
     return end
 
 
@@ -118,10 +152,15 @@ def _y4m_end(file: IO[bytes], size: int) -> int:
         across, down = _CHROMA[colours[:3]]
         samples += 2 * -(-width // across) * -(-height // down)
     deep = re.search(r"(?:p|mono)(\d+)$", colours)
-    frame = samples * (2 if deep and int(deep[1]) > 8 else 1) + len(b"FRAME\n")
-    if "alpha" in colours:
-        frame += width * height
-    return len(line) + -(-(size - len(line)) // frame) * frame
+    frame = samples * (2 if deep and int(deep[1]) > 8 else 1) + ("alpha" in colours) * width * height
+    end = len(line)
+    while end < size:
+        file.seek(end)
+        head = file.readline(1024)
+        if not head.startswith(b"FRAME"[: size - end]):
+            return 0
+        end += len(head) + frame
+    return end
 
 
 def _dv_end(file: IO[bytes], size: int) -> int:
@@ -132,18 +171,26 @@ def _dv_end(file: IO[bytes], size: int) -> int:
 
 
 def _program_stream_end(file: IO[bytes], size: int) -> int:
-    """MPEG program streams: the last packet has its length."""
+    """MPEG program streams: packs and packets with their lengths, walked through from a pack near the end."""
     tail, start = _tail(file, size)
-    at = max(m.start() for m in re.finditer(rb"\x00\x00\x01[\xbd-\xef]", tail))
-    (length,) = struct.unpack_from(">H", tail, at + 4)
-    return int(start + at + 6 + length)
+    at = tail.index(b"\x00\x00\x01\xba")
+    while at + 4 <= len(tail) and tail[at : at + 3] == b"\x00\x00\x01":
+        kind = tail[at + 3]
+        if kind == 0xBA:  # A pack's header takes 12 bytes in MPEG-1, and in MPEG-2 14 and what it stuffs.
+            at += 12 if tail[at + 4] >> 4 == 2 else 14 + (tail[at + 13] & 7)
+        elif kind >= 0xBB:
+            at += 6 + struct.unpack_from(">H", tail, at + 4)[0]
+        else:  # 0xB9 is the end of the stream
+            at += 4
+    return start + at
 
 
 def _transport_stream_end(file: IO[bytes], size: int) -> int:
-    """MPEG transport streams: packets of 188 bytes, on Blu-rays of 192."""
-    file.seek(0)
-    packet = 188 if file.read(1) == b"\x47" else 192
-    return -(-size // packet) * packet
+    """MPEG transport streams: packets of 188 bytes, on Blu-rays of 192, whose last 188 begin with 0x47."""
+    packet = 188 if _byte(file, 0) == 0x47 else 192
+    whole = size // packet * packet
+    sync = whole + packet - 188
+    return whole + packet if sync < size and _byte(file, sync) == 0x47 else 0
 
 
 def _tail(file: IO[bytes], size: int) -> tuple[bytes, int]:
@@ -157,6 +204,7 @@ _FORMATS: tuple[tuple["re.Pattern[bytes]", Callable[[IO[bytes], int], int]], ...
     (re.compile(begins, re.DOTALL), end_of)
     for begins, end_of in (
         (rb"RIFF....AVI ", _riff_end),
+        (rb"....(?:ftyp|moov|mdat|wide|free|skip|pnot)", _boxes_end),
         (bytes.fromhex("3026b2758e66cf11"), _asf_end),
         (rb"FLV\x01", _flv_end),
         (rb"OggS\x00", _ogg_end),

@@ -4,24 +4,32 @@ import os
 import re
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
 from s2vc.pipeline.stages.video_streams import Stream, parse_stream
 
-_ERROR = re.compile(r"\[(error|fatal|panic)\] ")
+# Every line begins with what wrote it and with its level; whatever a file says of itself comes after that.
+_ERROR = re.compile(r"(?:\[[^\]]*\] )*\[(error|fatal|panic)\] ")
 _CONTEXT = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
 _NUMBER = re.compile(r"[a-z]ist#0:(\d+)/|\bstream(?: =| #0:|=|)\s?#?(\d+)\b")
-_MAPPED = re.compile(r"Stream #0:(\d+) -> #0:0")
+_INPUT = "[info] Input #0, "
+_MAPPED = re.compile(r"\[info\]   Stream #0:(\d+) -> #0:0 ")
+_TILES = re.compile(r"\[info\]   Stream group #0:\S+: Tile Grid")
 
 
 @dataclass(frozen=True)
 class _Error:
-    """Holds an error's text and what it is about: the number of a stream, or a codec, by its name."""
+    """Holds an error's text and what it is about: the number of a stream, or a codec, by its name.
+
+    probing: whether it came while the streams were looked at, before anything was decoded.
+    """
 
     text: str
     stream: int | None
     source: str
+    probing: bool
 
 
 class FfmpegLog:
@@ -42,6 +50,7 @@ class FfmpegLog:
         self.tiles = False
         self._errors: list[_Error] = []
         self._kinds: Counter[tuple[int | None, str]] = Counter()
+        self._probing = True
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._drain, args=(pipe,), daemon=True)
         self._thread.start()
@@ -61,32 +70,36 @@ class FfmpegLog:
     def _concerns_us(self, error: _Error) -> bool:
         if "chapter" in error.text:
             return False
-        if error.stream is not None and self.mapped is not None:
+        if error.stream is not None and self.mapped is not None and "partial file" not in error.text:
             return error.stream == self.mapped
         ours = {name for s in self.streams if s.index == self.mapped for name in s.names}
         others = {name for s in self.streams for name in s.names} - ours
-        return error.source not in others
+        # What is wrong with our stream is said again when it is decoded; of others there is only this.
+        return error.source not in others and not (error.probing and error.source in ours)
 
     def _drain(self, pipe: IO[bytes]) -> None:
         tail = b""
-        while chunk := os.read(pipe.fileno(), 1 << 16):
-            *lines, tail = (tail + chunk).split(b"\n")
-            tail = tail[-4096:]
-            for line in lines:
-                self._take(line.decode("utf-8", "replace"))
+        with suppress(OSError, ValueError):  # Where the rest does not matter, the pipe is closed under the thread.
+            while chunk := os.read(pipe.fileno(), 1 << 16):
+                *lines, tail = (tail + chunk).split(b"\n")
+                tail = tail[-4096:]
+                for line in lines:
+                    self._take(line.decode("utf-8", "replace"))
         self._take(tail.decode("utf-8", "replace"))
         self._begun.set()
 
     def _take(self, line: str) -> None:
-        if _ERROR.search(line):
+        if _ERROR.match(line):
             self._take_error(line)
         elif self._begun.is_set():
             return
-        elif mapped := _MAPPED.search(line):
+        elif mapped := _MAPPED.match(line):
             self.mapped = int(mapped[1])
             self._begun.set()
-        elif "Tile Grid" in line and "Stream group" in line:
+        elif _TILES.match(line):
             self.tiles = True
+        elif line.startswith(_INPUT):
+            self._probing = False
         elif len(self.streams) < self.MAX_STREAMS and (stream := parse_stream(line)):
             self.streams.append(stream)
 
@@ -94,13 +107,12 @@ class FfmpegLog:
         if "Error opening input file " in line:  # It names the path, which differs from machine to machine.
             return
         # Addresses differ from run to run; receipts must not.
-        text = _CONTEXT.sub("", _ERROR.sub("", line)).strip()
+        text = _CONTEXT.sub("", re.sub(r"\[(error|fatal|panic)\] ", "", line, count=1)).strip()
         text = "".join(c if c.isprintable() else "?" for c in text)
-        numbers = _NUMBER.search(line)
-        source = _CONTEXT.search(line)
-        error = _Error(
-            text, int(numbers[1] or numbers[2]) if numbers else None, source[1].split("/")[-1] if source else ""
-        )
+        numbers, source = _NUMBER.search(line), _CONTEXT.match(line)
+        number = int(numbers[1] or numbers[2]) if numbers else None
+        name = source[1].split("/")[-1].removesuffix(" parser").lower() if source else ""
+        error = _Error(text, number, name, self._probing)
         kind = (error.stream, error.source)
         if self._kinds[kind] < self.KEPT and (kind in self._kinds or len(self._kinds) < self.KEPT):
             self._kinds[kind] += 1

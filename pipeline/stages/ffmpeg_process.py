@@ -48,7 +48,7 @@ def _fault(binary: str, codecs: str) -> str:
     except subprocess.TimeoutExpired:
         return "does not answer"
     except (OSError, subprocess.CalledProcessError) as error:
-        lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        lines = ((getattr(error, "stderr", "") or "").strip() or str(error)).splitlines()
         return f"does not start ({printable(lines[0])})"
     if version is not None and (int(version[1]), int(version[2])) < OLDEST:
         return f"is older than {'.'.join(map(str, OLDEST))}"
@@ -64,8 +64,10 @@ def ffmpeg_version(binary: str) -> str:
 
 def _output(binary: str, option: str) -> str:
     # A loader whose library is missing ends with 127 and a message.
-    done = subprocess.run([binary, "-hide_banner", option], capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout
+    command = [binary, "-hide_banner", option]
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=True, timeout=20, stdin=subprocess.DEVNULL
+    ).stdout
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def find_source(source: Source, root: Path, follow_links: bool = False) -> Path:
     if not path.is_relative_to(base):
         raise ValueError("the path leaves the root folder")
     try:
-        if not follow_links and not path.resolve().is_relative_to(base.resolve()):
+        if not follow_links and not _resolved(path).is_relative_to(base.resolve()):
             raise ValueError("a link leads out of the root folder (--follow-links --retry failed reads it)")
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -182,6 +182,14 @@ def find_source(source: Source, root: Path, follow_links: bool = False) -> Path:
         if error.errno in STORAGE_ERRNOS:
             raise
         raise ValueError(error.strerror or "it cannot be opened") from None
+
+
+def _resolved(path: Path) -> Path:
+    """Follow a path's links. Raises ValueError for links in a circle, which Python reports as a RuntimeError or not."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise ValueError("its links lead in a circle") from None
 
 
 def refuse_lost_mount(path: Path, base: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-_STREAM = re.compile(r"Stream #0:(\d+)\S*: (Video|Audio|Subtitle|Data|Attachment): (\w+)(?: \((\w+)\))?")
+_STREAM = re.compile(r"\[info\]   Stream #0:(\d+)\S*: (Video|Audio|Subtitle|Data|Attachment): (\w+)(?: \((\w+)\))?")
 _PICTURE = re.compile(r"\((attached pic|timed thumbnails|still image)\)")
 
 
@@ -31,7 +31,7 @@ class Stream:
 
 def parse_stream(line: str) -> Stream | None:
     """Return the stream that a line of ffmpeg's description of its input is about, or None."""
-    found = _STREAM.search(line)
+    found = _STREAM.match(line)
     if found is None:
         return None
     size = re.search(r", (\d{1,6})x(\d{1,6})", line)

@@ -102,25 +102,27 @@ def test_a_folder_without_videos_is_an_error_that_says_what_is_there(place):
 
 def test_what_systems_leave_behind_is_counted_and_no_class(place):
     place.put("train/walk/a.mp4", "val/run/b.mp4", "__MACOSX/train/walk/._a.mp4", "train/walk/._a.mp4")
+    place.put("@Recycle/g.mp4", "#snapshot/h.mp4", "RECYCLER/i.mp4")
     place.put("@eaDir/c.mp4", ".ipynb_checkpoints/d.mp4", "train/.hidden/e.mp4", "$RECYCLE.BIN/f.mp4", ".DS_Store")
     reading = read_folder(place.videos)
     assert reading.table["video_id"].tolist() == ["train/walk/a.mp4", "val/run/b.mp4"]
     assert reading.table["class_name"].tolist() == ["walk", "run"]
     assert reading.table["split1"].tolist() == ["train", "val"]
-    assert reading.notes == ["7 files or folders skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"]
+    assert reading.notes == ["10 files or folders skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"]
 
 
 SPELLINGS = {
     "train": ["Train", "TRAINING", "train_256", "train256", "train-set", "trainset", "videos_train", "Training Data"],
+    "train ": ["TrainVideos", "traindata", "train_images"],
     "val": ["val_256", "Validation", "validate", "valset"],
     "test": ["Test", "testing", "test_videos", "testset", "test_1"],
-    "": ["train_station", "tests", "training_day", "trainer", "train_test", "walk", "256", ""],
+    "": ["train_station", "tests", "training_day", "trainer", "train_test", "trainval", "walk", "256", ""],
 }
 
 
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in SPELLINGS.items() for name in names])
 def test_splits_are_seen_in_the_usual_spellings(role, name):
-    assert folder_role(name) == role
+    assert folder_role(name) == role.strip()
 
 
 def test_splits_beside_other_folders_are_told_and_may_be_asked_for(place):
@@ -151,3 +153,36 @@ def test_endings_of_cameras_discs_and_the_web_are_videos(place):
     reading = read_folder(place.videos)
     assert sorted(reading.table["video_id"]) == sorted(names)
     assert reading.notes == ["4 files skipped: not named as a video"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_128x171", "val_128x171"),
+        ("UCF_train", "UCF_test"),
+        ("kinetics400_train", "kinetics400_val"),
+        ("train-rgb", "test-rgb"),
+        ("train_mp4", "val_mp4"),
+        ("train_compress", "val_compress"),
+    ],
+)
+def test_what_all_names_of_splits_have_beside_their_roles_says_nothing(place, names):
+    place.put(f"{names[0]}/walk/a.mp4", f"{names[1]}/run/b.mp4")
+    table = read_folder(place.videos).table
+    assert sorted(table["split1"]) == sorted(["train", "test" if "test" in names[1] else "val"])
+    assert sorted(table["class_name"]) == ["run", "walk"]
+
+
+@pytest.mark.parametrize("names", [("train_station", "bus_station"), ("train_a", "val_b"), ("train_walk", "train_run")])
+def test_names_that_differ_in_more_are_classes(place, names):
+    place.put(f"{names[0]}/a.mp4", f"{names[1]}/b.mp4")
+    assert set(read_folder(place.videos).table["class_name"]) == set(names)
+
+
+def test_splits_without_classes_are_told(place):
+    place.put("train/a.mp4", "test/b.mp4")
+    reading = read_folder(place.videos)
+    assert reading.table["split1"].tolist() == ["test", "train"]
+    assert reading.notes == [
+        "test, train taken for splits, without classes in them (--split-folders never: for classes)"
+    ]

@@ -129,11 +129,13 @@ def test_without_folders_the_order_is_told_from_names_and_from_values(place):
     right = [str(n % 3) for n in range(40)]
     reading = read_lists(place.videos, [("split1", "train", place.write("train.txt", lines))])
     assert reading.table.set_index("video_id").loc[videos, "label"].tolist() == right
-    two = place.write("two.txt", lines[:2])  # two lines alone tell nothing, but for the names of the classes
+    two = place.write("two.txt", lines[:2])
     names = place.write("names.txt", ["a", "b", "c"])
     named = read_lists(place.videos, [("split1", "train", two)], names).table
     assert named["class_name"].tolist() == ["a", "b"]
-    doubtful = read_lists(place.videos, [("split1", "train", two)])
+    unclear = place.write("unclear.txt", ["v0.mp4 12 11", "v1.mp4 13 14"])
+    doubtful = read_lists(place.videos, [("split1", "train", unclear)])
+    assert doubtful.table["label"].tolist() == ["12", "13"]
     assert "which could be otherwise; --columns path,frames,label for the other order" in doubtful.notes[0]
     given = read_lists(place.videos, [("split1", "train", two)], columns="path,frames,label")
     assert given.table["label"].tolist() == ["0", "1"] and given.notes == []
@@ -151,3 +153,27 @@ def test_reported_lists_are_read_as_they_were_meant(place, shared):
     place.put(*(line.split(" ")[0] for _, _, file in files for line in file.read_text().splitlines()))
     table = read_lists(place.videos, files).table.set_index("video_id")["label"].to_dict()
     assert table == {video: "1" if video.startswith("Walk/") else "0" for video in table} and len(table) == 6
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels"),
+    [
+        (["p1/run.mp4 0 100", "p1/walk.mp4 1 100", "p2/run.mp4 0 120", "p2/walk.mp4 1 120"], ["0", "1", "0", "1"]),
+        (["a/1.mp4 300 3", "a/2.mp4 300 3", "b/3.mp4 300 40", "b/4.mp4 300 40"], ["3", "3", "40", "40"]),
+        (["Run/1.mp4 120 0", "Walk/2.mp4 77 1", "Jump/3.mp4 80 2"], ["2", "0", "1"]),
+    ],
+    ids=["subjects as folders", "equally long", "one of each class"],
+)
+def test_numbers_of_frames_are_never_taken_for_labels(place, lines, labels):
+    place.put(*(line.split(" ")[0] for line in lines))
+    table = read_lists(place.videos, [("split1", "train", place.write("train.txt", lines))]).table
+    assert table["label"].tolist() == labels
+
+
+def test_labels_that_may_count_from_1_are_told(place):
+    place.put("Run/1.mp4", "Run/2.mp4")
+    names = place.write("names.txt", ["1 Run", "2 Walk"])
+    reading = read_lists(
+        place.videos, [("split1", "train", place.write("t.txt", ["Run/1.mp4 1", "Run/2.mp4 1"]))], names
+    )
+    assert "no line has label 0, which is Run: labels count from 0" in reading.notes

@@ -37,16 +37,22 @@ def test_a_ray_tmpdir_that_is_too_long_is_refused_in_one_line(tmp_path: Path) ->
     done = encode(tmp_path, RAY_TMPDIR=str(long))
     assert done.returncode == 2
     (line,) = (done.stdout + done.stderr).strip().splitlines()
-    assert "too long for Ray's sockets: set RAY_TMPDIR to a folder" in line
+    assert "too long for the sockets of Ray: set RAY_TMPDIR to a folder" in line
 
 
 def test_where_nothing_short_can_be_written_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", "/" + "z" * 60)
+    monkeypatch.setenv("TMPDIR", "/" + "z" * 60)
     assert folder_for_sockets("/tmp") == f"/tmp/s2vc-ray-{os.getuid()}"
     with pytest.raises(UserError, match="set RAY_TMPDIR to a folder on this machine's own disk"):
         folder_for_sockets(str(tmp_path / "missing"))
-    monkeypatch.setattr("tempfile.tempdir", "/tmp")
+    monkeypatch.setenv("TMPDIR", "/tmp")
     assert folder_for_sockets() is None
+
+
+@pytest.mark.parametrize("tmpdir", ["/proc", "relative", "/etc/hostname"])
+def test_a_tmpdir_that_is_no_folder_to_write_in_stops_no_job(tmpdir: str, tmp_path: Path) -> None:
+    done = encode(tmp_path, TMPDIR=tmpdir)
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,8 @@ LOADER = "error while loading shared libraries: libavdevice.so.59: cannot open s
 
 BROKEN = {
     "missing library": (f"echo 'ffmpeg: {LOADER}' >&2; exit 127", f"does not start (ffmpeg: {LOADER})"),
+    "empty message": ("echo >&2; exit 127", "does not start ("),
+    "odd bytes": ("printf 'ffmpeg version 7.1 \\377\\n'", "has no decoder h264"),
     "crash": ("kill -SEGV $$", "does not start ("),
     "old": ("echo 'ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright'", "is older than 5.1"),
     "no decoder": (f"exec {BUNDLED} \"$@\" | grep -v ' h264 '", "has no decoder h264"),

@@ -102,7 +102,7 @@ def test_files_that_break_off_give_the_frames_there_are(root: Path, tmp_path: Pa
     assert 0 < stream.frames < 20, "a stream has no index, so its end is wherever it ends"
     assert 0 < indexed.frames < 20
     assert indexed.status == "partial"
-    assert "the decoder said" in indexed.reason
+    assert "the file ends early: its container declares" in indexed.reason
 
 
 def test_damage_in_the_middle_is_partial(root: Path, tmp_path: Path) -> None:
@@ -282,3 +282,14 @@ def test_ffmpeg_killed_once_gives_the_same_bytes_and_killed_again_blames_no_vide
         ingest(slow, tmp_path / "twice", "slow.mp4")
     thread.join(5)
     assert not Layout(tmp_path / "twice").receipt("ingest", 0).exists()
+
+
+def test_links_in_a_circle_fail_alone(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.mp4").write_bytes((root / "good.mp4").read_bytes())
+    (tmp_path / "one.mp4").symlink_to("two.mp4")
+    (tmp_path / "two.mp4").symlink_to("one.mp4")
+    for follow_links in (False, True):
+        out = tmp_path / f"out{follow_links}"
+        videos = ingest(tmp_path, out, "good.mp4", "one.mp4", "two.mp4", follow_links=follow_links).videos
+        assert [v.status for v in videos] == ["ok", "failed", "failed"]
+        assert videos[1].reason in ("its links lead in a circle", "Too many levels of symbolic links")

@@ -4,6 +4,7 @@ Frame n of every test video has the grey 20 + 10 n in its lower right corner, so
 """
 
 import dataclasses
+import re
 import subprocess
 from pathlib import Path
 
@@ -204,6 +205,61 @@ def test_what_declares_no_length_says_nothing(tmp_path: Path, video: Path) -> No
         assert ingest(tmp_path / name, tmp_path / f"{name}-cache")[0].status == "ok"
 
 
+def test_whole_files_of_odd_programs_are_whole(video: Path, tmp_path: Path) -> None:
+    def made(name: str, *options: object) -> bytes:
+        ffmpeg("-i", video, *options, tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    y4m = made("a.y4m")
+    ts = made("a.ts", "-c:v", "mpeg2video")
+    flv = made("a.flv", "-c:v", "flv1", "-flvflags", "no_duration_filesize")
+    mp4 = made("b.mp4", "-c", "copy")
+    stale = bytearray(made("b.flv", "-c:v", "flv1"))
+    at = stale.index(b"\x00\x08filesize\x00") + 11
+    stale[at : at + 8] = np.array(2.0 * len(stale), ">f8").tobytes()
+    for name, content in {
+        "params.y4m": y4m.replace(b"FRAME\n", b"FRAME Ip\n"),
+        "zeros behind.ts": ts + bytes(100),
+        "no last length.flv": flv[:-4],
+        "stale size.flv": bytes(stale),
+        "zeros behind.mp4": mp4 + bytes(100),
+        "text behind.mp4": mp4 + b"<xml/> and so on",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        record, _ = ingest(tmp_path / name, tmp_path / f"{name}-cache")
+        assert (record.status, record.reason, record.frames) == ("ok", "", FRAMES), name
+
+
+def test_samples_that_look_like_start_codes_end_no_dvd(tmp_path: Path) -> None:
+    """Sound without compression is not kept from looking so: the big-endian samples 0, 480 and -1."""
+    (tmp_path / "sound.raw").write_bytes(np.tile(np.array([0, 480, -1, 7], ">i2"), 24_000).tobytes())
+    sound = ("-f", "s16be", "-ar", "48000", "-ac", "2", "-i", tmp_path / "sound.raw")
+    codecs = ("-c:v", "mpeg2video", "-c:a", "pcm_dvd")
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=128x96:r=25:d=1", *sound, *codecs, tmp_path / "a.vob")
+    assert missing_end(tmp_path / "a.vob") == ""
+    whole = (tmp_path / "a.vob").read_bytes()
+    (tmp_path / "a.vob").write_bytes(whole[:-700])
+    assert missing_end(tmp_path / "a.vob")
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "frag.mp4"])
+def test_boxes_tell_of_a_cut_between_frames(ending: str, video: Path, tmp_path: Path) -> None:
+    flags = "frag_keyframe+empty_moov" if ending == "frag.mp4" else "+faststart"
+    whole = tmp_path / f"a.{ending}"
+    codecs = ("-c:v", "libx264", "-g", 5, "-bf", 0, "-c:a", "aac", "-movflags", flags)
+    ffmpeg("-i", video, "-f", "lavfi", "-i", "sine=d=0.8", *codecs, whole)
+    assert ingest(whole, tmp_path / "whole")[0].status == "ok"
+    content = whole.read_bytes()
+    start = content.index(b"mdat") + 4
+    boxes = {m.start() - 4 + n for m in re.finditer(b"moof", content) for n in range(8)}  # These cuts tell nothing.
+    for at in range(start + 400, len(content) - 100, (len(content) - start) // 25):
+        if at in boxes:
+            continue
+        (tmp_path / f"cut.{ending}").write_bytes(content[:at])
+        record, _ = ingest(tmp_path / f"cut.{ending}", tmp_path / f"cache{at}")
+        assert record.status != "ok", at
+
+
 def test_damaged_sound_and_chapters_are_no_damage(video: Path, tmp_path: Path) -> None:
     ffmpeg("-i", video, "-f", "lavfi", "-i", "sine=d=0.8", "-c:v", "copy", "-c:a", "libmp3lame", tmp_path / "sound.avi")
     content = bytearray((tmp_path / "sound.avi").read_bytes())
@@ -216,6 +272,42 @@ def test_damaged_sound_and_chapters_are_no_damage(video: Path, tmp_path: Path) -
     (tmp_path / "sound.avi").write_bytes(content)
     record, numbers = ingest(tmp_path / "sound.avi", tmp_path / "cache")
     assert (record.status, record.reason, numbers) == ("ok", "", list(range(FRAMES)))
+
+
+def test_what_a_file_says_of_itself_is_not_what_ffmpeg_says(video: Path, tmp_path: Path) -> None:
+    title = "Stream #0:5: Video: h264, yuv420p, 4000x4000, 25 fps (default)"
+    words = (
+        "-metadata",
+        f"title={title}",
+        "-metadata",
+        "comment=[error] broken",
+        "-metadata",
+        "a=Stream #0:3 -> #0:0 ",
+    )
+    ffmpeg("-i", video, "-c", "copy", *words, tmp_path / "a.mkv")
+    record, numbers = ingest(tmp_path / "a.mkv", tmp_path / "cache")
+    assert (record.status, record.reason, record.stream, numbers) == ("ok", "", None, list(range(FRAMES)))
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_damage_of_another_video_stream_is_no_damage(damaged: int, video: Path, tmp_path: Path) -> None:
+    """Two streams of one codec: its messages while it looks at the streams do not say which they are about."""
+    noise = np.random.default_rng(1).integers(0, 256, (FRAMES, 48, 64, 3), np.uint8)
+    write(tmp_path / "other.mp4", noise)
+    both = tmp_path / "both.mkv"
+    ffmpeg("-i", video, "-i", tmp_path / "other.mp4", "-map", "0", "-map", "1", "-c", "copy", both)
+    content, rng, hit = bytearray(both.read_bytes()), np.random.default_rng(0), 0
+    ffmpeg("-i", both, "-map", f"0:{damaged}", "-c", "copy", "-bsf:v", "h264_mp4toannexb", tmp_path / "alone.h264")
+    for part in (tmp_path / "alone.h264").read_bytes().split(b"\x00\x00\x01"):
+        at = content.find(part[:16]) if len(part) > 24 and part[0] & 31 in (1, 5) else -1
+        if at > 0:
+            content[at + 4 : at + 16] = rng.bytes(12)
+            hit += 1
+    assert hit > 1
+    both.write_bytes(content)
+    record, _ = ingest(both, tmp_path / "good", stream=1 - damaged)
+    assert (record.status, record.reason, record.frames) == ("ok", "", FRAMES)
+    assert ingest(both, tmp_path / "bad", stream=damaged)[0].status == "partial"
 
 
 REPORTS = {
