@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from s2vc.manifests.class_checks import absurd_labels
@@ -17,6 +18,9 @@ from s2vc.manifests.table import SPLIT_COLUMN, SPLIT_VALUES
 from s2vc.manifests.text import read_lines
 
 PUBLISHED, MMACTION, LABEL_ONLY = ("path", "label", "frames"), ("path", "frames", "label"), ("path", "label")
+COUNTED = 3
+"""The frames of so many files are counted where numbers alone do not tell what they are."""
+
 ORDERS = {",".join(columns): columns for columns in (PUBLISHED, MMACTION, LABEL_ONLY)}
 
 
@@ -34,12 +38,14 @@ def read_lists(
     lists: Sequence[tuple[str, str, Path]],
     class_names_file: Path | None = None,
     columns: str | None = None,
+    count_frames: Callable[[Path], int] = lambda path: 0,
 ) -> Reading:
     """Read videos under root from lists, each given as (split column, role, file): ("split1", "train", train.txt).
 
     Labels count from 0. class_names_file: names by label, see read_class_names; without it class names are empty.
     columns: a key of ORDERS; by default the order is told from the numbers of all lists together, and said in the
-    notes. The number of frames is not used. Raises UserError for a line that does not parse, a label without a class
+    notes. The number of frames is not used. count_frames: counts those of a file, which decides where the numbers alone
+    do not. Raises UserError for a line that does not parse, a label without a class
     name, a video with two labels or two roles in one split, and where no listed video is on disk.
     """
     disk = FolderFiles(root)
@@ -60,7 +66,11 @@ def read_lists(
             width = width or len(some[0].numbers) + 1  # All lines have as many columns as the first.
         read.append((split, role, some))
     lines = [line for _, _, some in read for line in some]
-    order, note = (ORDERS[columns], "") if columns else _tell_order(lines, len(names) if names else None)
+    order, note = (
+        (ORDERS[columns], "")
+        if columns
+        else _tell_order(lines, len(names) if names else None, lambda: _some_frames(lines, disk, count_frames))
+    )
     listed_videos = ListedVideos()
     for split, role, some in read:
         for line in some:
@@ -92,12 +102,15 @@ def _parse(line: str, where: str, width: int | None) -> _Line:
     return _Line(where, found[1].rstrip(" "), tuple(int(number) for number in found.groups()[1:] if number))
 
 
-def _tell_order(lines: Sequence[_Line], classes: int | None) -> tuple[tuple[str, ...], str]:
-    """Tell the order of the columns from their numbers, and say what was taken. classes: how many have names.
+def _tell_order(
+    lines: Sequence[_Line], classes: int | None, some_frames: Callable[[], dict[int, int]]
+) -> tuple[tuple[str, ...], str]:
+    """Tell the order of the columns from their numbers, and say what was taken.
 
     A column of labels does not reach the number of names; would not be absurd (class_checks); is not constant; has one
-    value in each folder, where the folders are the classes; and has few values, from 0, without large gaps. The first
-    of these that holds for one column alone decides.
+    value in each folder, where the folders are the classes; has few values, from 0, without large gaps; and is not the
+    number of frames of the files. The first of these that holds for one column alone decides. classes: how many have
+    names. some_frames: counts the frames of some lines' files, by the place of the line.
     """
     if not lines:
         return PUBLISHED, ""
@@ -109,6 +122,7 @@ def _tell_order(lines: Sequence[_Line], classes: int | None) -> tuple[tuple[str,
         lambda values: len(set(values)) > 1,
         lambda values: _is_one_in_each_folder(lines, values),
         lambda values: max(values) < 2 * len(set(values)) <= len(values),
+        lambda values: any(values[place] != frames for place, frames in some_frames().items()),
     )
     columns = [[line.numbers[place] for line in lines] for place in (0, 1)]
     for test in tests:
@@ -117,6 +131,14 @@ def _tell_order(lines: Sequence[_Line], classes: int | None) -> tuple[tuple[str,
             order = PUBLISHED if first else MMACTION
             return order, _said(order, columns, "")
     return PUBLISHED, _said(PUBLISHED, columns, ", which could be otherwise")
+
+
+def _some_frames(lines: Sequence[_Line], disk: FolderFiles, count_frames: Callable[[Path], int]) -> dict[int, int]:
+    """Count the frames of the first few files that are there, by the place of their lines."""
+    found = ((place, disk.find(line.path)) for place, line in enumerate(lines))
+    there = islice(((place, path) for place, path in found if path), COUNTED)
+    counts = {place: count_frames(disk.root / path) for place, path in there}
+    return {place: frames for place, frames in counts.items() if frames}
 
 
 def _is_one_in_each_folder(lines: Sequence[_Line], values: Sequence[int]) -> bool:

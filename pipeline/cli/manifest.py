@@ -131,4 +131,11 @@ def lists(
     ]
     if not files:
         raise UserError("give at least one list: --train FILE or --test FILE")
-    return read_lists(videos, files, classes, columns)
+
+    def count_frames(path: Path) -> int:
+        # It takes NumPy and ffmpeg, which no other manifest needs.
+        from s2vc.pipeline.stages.video import decode_video
+
+        return decode_video(path, 32, 32, lambda frames: None).frames
+
+    return read_lists(videos, files, classes, columns, count_frames)

@@ -177,3 +177,15 @@ def test_labels_that_may_count_from_1_are_told(place):
         place.videos, [("split1", "train", place.write("t.txt", ["Run/1.mp4 1", "Run/2.mp4 1"]))], names
     )
     assert "no line has label 0, which is Run: labels count from 0" in reading.notes
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels"), [(["a.mp4 12 11", "b.mp4 13 14"], "12 13"), (["a.mp4 11 12", "b.mp4 14 13"], "12 13")]
+)
+def test_the_frames_of_the_files_decide_where_numbers_do_not(place, lines, labels):
+    place.put("a.mp4", "b.mp4")
+    frames = {"a.mp4": 11, "b.mp4": 14}
+    listed = [("split1", "train", place.write("train.txt", lines))]
+    reading = read_lists(place.videos, listed, count_frames=lambda path: frames[path.name])
+    assert reading.table["label"].tolist() == labels.split(" ")
+    assert "could be otherwise" not in reading.notes[0]
