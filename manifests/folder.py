@@ -121,17 +121,11 @@ def _first_folder(path: str) -> str:
 
 def _notes(counts: _FolderCounts, reasons: list[str]) -> list[str]:
     lines = [
-        (reasons.count("the name is not UTF-8"), "file", "left out: the name is not UTF-8"),
-        (reasons.count("the name has control characters"), "file", "left out: the name has control characters"),
-        (len(counts.unreadable), "folder", "left out: cannot be read"),
-        (counts.links, "linked folder", "not entered"),
-        (counts.others, "file", "skipped: not named as a video"),
-        (counts.left_behind, "file or folder", "skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"),
+        (reasons.count("the name is not UTF-8"), "file{s}", "left out: the name is not UTF-8"),
+        (reasons.count("the name has control characters"), "file{s}", "left out: the name has control characters"),
+        (len(counts.unreadable), "folder{s}", "left out: cannot be read"),
+        (counts.links, "linked folder{s}", "not entered"),
+        (counts.others, "file{s}", "skipped: not named as a video"),
+        (counts.left_behind, "file{s} or folder{s}", "skipped: hidden, or left behind by a system (__MACOSX, @eaDir)"),
     ]
-    plural = {
-        "file": "files",
-        "folder": "folders",
-        "linked folder": "linked folders",
-        "file or folder": "files or folders",
-    }
-    return [f"{number} {noun if number == 1 else plural[noun]} {what}" for number, noun, what in lines if number]
+    return [f"{number} {noun.format(s='' if number == 1 else 's')} {what}" for number, noun, what in lines if number]

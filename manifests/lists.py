@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from s2vc.manifests.table import SPLIT_COLUMN, SPLIT_VALUES
 from s2vc.manifests.text import read_lines
 
 PUBLISHED, MMACTION, LABEL_ONLY = ("path", "label", "frames"), ("path", "frames", "label"), ("path", "label")
+ORDERS: dict[str, tuple[str, ...]] = {",".join(columns): columns for columns in (PUBLISHED, MMACTION, LABEL_ONLY)}
+
 COUNTED = 3
 """The frames of so many files are counted where numbers alone do not tell what they are."""
-
-ORDERS = {",".join(columns): columns for columns in (PUBLISHED, MMACTION, LABEL_ONLY)}
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def read_lists(
             width = width or len(some[0].numbers) + 1  # All lines have as many columns as the first.
         read.append((split, role, some))
     lines = [line for _, _, some in read for line in some]
-    order, note = (
-        (ORDERS[columns], "")
-        if columns
-        else _tell_order(lines, len(names) if names else None, lambda: _some_frames(lines, disk, count_frames))
-    )
+    if columns:
+        order, note = ORDERS[columns], ""
+    else:
+        some_frames = cache(lambda: _some_frames(lines, disk, count_frames))
+        order, note = _tell_order(lines, len(names) if names else None, some_frames)
     listed_videos = ListedVideos()
     for split, role, some in read:
         for line in some:

@@ -117,7 +117,8 @@ def _command(output: Any) -> list[str]:
 def choose_stream(path: Path, streams: Sequence[Stream], silence: float = SILENCE_SECONDS) -> int | None:
     """Return the index of the stream that players would show: default first, then most pixels, then most frames.
 
-    None if there is no video stream. Raises ValueError, worded for a person, for a file of single pictures.
+    None if there is no video stream. Raises ValueError, worded for a person, for a file of single pictures, and
+    DecodeStalled if its frames cannot be counted in `silence` seconds.
     """
     best = best_streams(streams)
     if len(best) < 2:
