@@ -16,6 +16,10 @@ TAIL_BYTES = 1 << 17
 """So much of the end of a file is searched for its last packet; none is longer."""
 
 
+MAX_PARTS = 2_000_000
+"""Nobody's file has more boxes, tags or frames; a forged one must not be walked through for hours."""
+
+
 def missing_end(path: Path) -> str:
     """Say by what a file ends too early, as the end of a sentence; empty where nothing shows it.
 
@@ -37,7 +41,9 @@ def missing_end(path: Path) -> str:
 def _riff_end(file: IO[bytes], size: int) -> int:
     """AVI: chunks RIFF, of 1 GB each at most, one after the other."""
     end = 0
-    while end < size:
+    for _ in range(MAX_PARTS):
+        if end >= size:
+            break
         file.seek(end)
         name, length = struct.unpack("<4sI", file.read(8))
         if name != b"RIFF" or length in (0, 0xFFFFFFFF):  # whoever could not go back wrote no length
@@ -69,7 +75,9 @@ def _flv_end(file: IO[bytes], size: int) -> int:
     file.seek(0)
     head = file.read(TAIL_BYTES)
     end, last = 13, 0
-    while end + 11 <= size:
+    for _ in range(MAX_PARTS):
+        if end + 11 > size:
+            break
         file.seek(end)
         tag = file.read(8)
         last = int.from_bytes(tag[4:7], "big") + (tag[7] << 24)
@@ -97,14 +105,17 @@ def _byte(file: IO[bytes], at: int) -> int:
 def _boxes_end(file: IO[bytes], size: int) -> int:
     """MP4 and MOV: boxes, one after the other, each with its length and a name of four characters."""
     end = 0
-    while end + 8 <= size:
+    for _ in range(MAX_PARTS):
+        if end + 8 > size:
+            return end
         file.seek(end)
         length, name, longer = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
-        # A length of 0 takes the rest of the file; what has no name is no box.
-        if (length != 1 and length < 8) or not re.fullmatch(rb"[A-Za-z0-9 \xa9-]{4}", name):
+        length = longer if length == 1 else length
+        # A length of 0 takes the rest of the file; what is shorter than its head, or has no name, is no box.
+        if length < 8 or not re.fullmatch(rb"[A-Za-z0-9 \xa9-]{4}", name):
             return 0
-        end += longer if length == 1 else length
-    return end
+        end += length
+    return 0
 
 
 def _ogg_end(file: IO[bytes], size: int) -> int:
@@ -130,11 +141,13 @@ def _ivf_end(file: IO[bytes], size: int) -> int:
     """IVF: a header, then frames with their lengths."""
     file.seek(6)
     (end,) = struct.unpack("<H", file.read(2))
-    while end < size:
+    for _ in range(MAX_PARTS):
+        if end >= size:
+            return int(end)
         file.seek(end)
         length = file.read(4)
         end += 12 + (struct.unpack("<I", length)[0] if len(length) == 4 else 0)
-    return int(end)
+    return 0
 
 
 _CHROMA = {"420": (2, 2), "422": (2, 1), "411": (4, 1), "440": (1, 2), "444": (1, 1)}
@@ -154,13 +167,15 @@ def _y4m_end(file: IO[bytes], size: int) -> int:
     deep = re.search(r"(?:p|mono)(\d+)$", colours)
     frame = samples * (2 if deep and int(deep[1]) > 8 else 1) + ("alpha" in colours) * width * height
     end = len(line)
-    while end < size:
+    for _ in range(MAX_PARTS):
+        if end >= size:
+            return end
         file.seek(end)
         head = file.readline(1024)
-        if not head.startswith(b"FRAME"[: size - end]):
+        if frame <= 0 or not head.startswith(b"FRAME"[: size - end]):
             return 0
         end += len(head) + frame
-    return end
+    return 0
 
 
 def _dv_end(file: IO[bytes], size: int) -> int:

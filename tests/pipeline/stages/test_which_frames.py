@@ -6,6 +6,7 @@ Frame n of every test video has the grey 20 + 10 n in its lower right corner, so
 import dataclasses
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,22 @@ def test_boxes_tell_of_a_cut_between_frames(ending: str, video: Path, tmp_path: 
         (tmp_path / f"cut.{ending}").write_bytes(content[:at])
         record, _ = ingest(tmp_path / f"cut.{ending}", tmp_path / f"cache{at}")
         assert record.status != "ok", at
+
+
+FORGED = {
+    "a box of length 0 in 64 bits": b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\1free" + bytes(100),
+    "a box of length 3 in 64 bits": b"\0\0\0\x18ftypisom" + bytes(12) + b"\0\0\0\1free" + bytes(7) + b"\3" + bytes(99),
+    "frames of less than nothing": b"YUV4MPEG2 W-64 H64 F25:1 C420\nFRAME\n" + bytes(9000),
+    "an AVI of nothing but heads": b"RIFF\1\0\0\0AVI " + b"RIFF\1\0\0\0" * 100,
+}
+"""Files that lead in a circle whoever trusts their lengths."""
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_lengths_come_to_an_end(name: str, tmp_path: Path) -> None:
+    (tmp_path / "forged").write_bytes(FORGED[name])
+    code = f"from pathlib import Path; from {missing_end.__module__} import missing_end as m; m(Path('forged'))"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
 
 
 def test_damaged_sound_and_chapters_are_no_damage(video: Path, tmp_path: Path) -> None:
