@@ -80,9 +80,7 @@ class Evaluation:
         unseen = np.setdiff1d(tested.labels, trained.labels)
         if len(unseen):
             count = len(np.unique(tested.labels))
-            self.console.print(
-                f"warning: {len(unseen)} of {count} classes of the test videos have no training video", soft_wrap=True
-            )
+            self.console.print(f"warning: {len(unseen)} of {count} classes of the test videos have no training video")
         return trained, tested
 
     def save(

@@ -14,7 +14,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
-from s2vc.pipeline.console.progress import make_console
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.labels import LABEL

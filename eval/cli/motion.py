@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.eval.analyses.moving_pixels import choose_examples, class_means, moving_shares, plot_motion
@@ -17,7 +16,8 @@ from s2vc.eval.videos import stored_rows
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument
-from s2vc.pipeline.console.progress import make_console, progress
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.device import available_cpus
 from s2vc.training.labels import read_labels
 from s2vc.training.selection import ALL_ROWS
@@ -66,7 +66,7 @@ def print_shares(shares: np.ndarray, per_class: dict[str, float], title: str, co
     """Print the mean of each class, and that of all videos."""
     table = Table("class", "moving pixels", title=title, title_justify="left")
     for name, share in per_class.items():
-        table.add_row(escape(name), f"{share:.1%}")
+        table.add_row(name, f"{share:.1%}")
     table.add_section()
     table.add_row(f"all {len(shares)} videos", f"{shares.mean():.1%}", style="bold")
     console.print(table)

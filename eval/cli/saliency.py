@@ -3,7 +3,6 @@
 import click
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.eval.analyses.saliency_figure import SaliencyFigure
@@ -89,7 +88,7 @@ def print_correlations(
     table = Table("video", "windows", "with its flow", "with other flows", title="Energy and speed, Pearson's r")
     table.title_justify = "left"
     for saliency, a, b in zip(saliencies, own, control, strict=True):
-        table.add_row(escape(saliency.video_id), str(len(saliency.energy)), as_text(a), as_text(b))
+        table.add_row(saliency.video_id, str(len(saliency.energy)), as_text(a), as_text(b))
     table.add_section()
     means = [np.nanmean(values) if not np.isnan(values).all() else np.nan for values in (own, control)]
     table.add_row("mean", "", *(as_text(float(m)) for m in means), style="bold")

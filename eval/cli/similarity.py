@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.eval.analyses.frame_similarity import (
@@ -28,7 +27,8 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
-from s2vc.pipeline.console.progress import make_console, progress
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.training.selection import ALL_ROWS
 
 
@@ -90,7 +90,7 @@ def print_means(
         name = comparison.replace("-", "_")
         if len(groups.rows) > 1:
             for group, values in of.items():
-                table.add_row(comparison, escape(group), *(f"{v:.3f}" for v in values))
+                table.add_row(comparison, group, *(f"{v:.3f}" for v in values))
         mean = [numbers[f"{name}_{vector}"] for vector in ("z", "z_p", "control")]
         table.add_row(comparison, "mean", *(f"{v:.3f}" for v in mean), style="bold", end_section=True)
     console.print(table)

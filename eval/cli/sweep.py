@@ -36,8 +36,9 @@ from s2vc.pipeline.console.commands import OneCommand
 from s2vc.pipeline.console.endings import interruptible, stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
-from s2vc.pipeline.console.progress import clock, make_console, progress, size
+from s2vc.pipeline.console.progress import clock, progress, size
 from s2vc.pipeline.console.run_jobs import run_render
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.static_cues import STRATEGIES
@@ -230,9 +231,9 @@ def print_end(
     means = write_tables(folder, trials, variants)
     if not means.empty:
         text = markdown(means, main_numbers(means))
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(text)
     for name, reason in failed.items():
-        console.print(f"{name} failed: {reason}", markup=False)
+        console.print(f"{name} failed: {reason}")
     console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}")
     if failed:
         console.print("Run the same command again to try those that failed once more.")

@@ -12,8 +12,9 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cluster.scheduler import cluster
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, workers_option
-from s2vc.pipeline.console.progress import clock, make_console, progress
+from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.run_jobs import run_encode, run_render
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.demo.sample_files import DemoPaths, contrast_left, sample_size, write_sample
 from s2vc.pipeline.jobs.encode_job import EncodeOptions
 from s2vc.pipeline.preview.pictures import write_preview

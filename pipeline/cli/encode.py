@@ -18,8 +18,8 @@ from s2vc.pipeline.console.options import (
     with_local_cache,
     workers_option,
 )
-from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.console.run_jobs import run_encode
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.flow.model import PRECISIONS
 from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
 from s2vc.pipeline.stages.video import SILENCE_SECONDS

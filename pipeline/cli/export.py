@@ -10,7 +10,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
-from s2vc.pipeline.console.progress import clock, make_console, progress
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.export.video_files import FORMATS, ORIGINAL, Export, plan_export
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg
 
@@ -60,7 +61,7 @@ def export_command(
         console.print("Stopped. Clips that are finished are kept; --overwrite writes all of them anew.")
         raise Exit(EXIT_INTERRUPTED) from None
     for video_id, reason in export.refused.items():
-        console.print(f"{video_id!r} is not exported: {reason}", markup=False, soft_wrap=True)
+        console.print(f"{video_id!r} is not exported: {reason}")
     if export.refused:
         raise Exit(EXIT_FAILED_VIDEOS)
 
@@ -69,7 +70,7 @@ def run_export(export: Export, console: Console) -> None:
     """Write the clips with progress and a summary."""
     started = time.monotonic()
     if export.form == "mp4" and (refused := choose_ffmpeg(encoder=True)[1]):
-        console.print(refused, markup=False, soft_wrap=True)
+        console.print(refused)
     with progress("export", len(export.clips), "clips", console) as advance:
         for clip in export.clips:
             export.write(clip)
@@ -79,8 +80,6 @@ def run_export(export: Export, console: Console) -> None:
     console.print(
         f"{_count(len(export.clips), 'clip')} of {_count(videos, 'video')} in {export.out}, "
         f"{_count(sum(clip.frames for clip in export.clips), 'frame')}{skipped}; {clock(time.monotonic() - started)}",
-        markup=False,
-        soft_wrap=True,
     )
 
 

@@ -14,7 +14,8 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
-from s2vc.pipeline.console.progress import make_console, progress
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
 from s2vc.pipeline.flow.checkpoints import NAMES
@@ -127,7 +128,7 @@ def _read(
             read_images(place, resize, settings.seed, lambda n: progress("read", n, "images", console, "images"))
         )
         for reason in found[-1].skipped[:10]:
-            console.print(f"skipped: {reason}", markup=False)
+            console.print(f"skipped: {reason}")
         if found[-1].skipped:
             console.print(f"{len(found[-1].skipped)} of the images of {place} are damaged, and skipped")
     if len(found[0]) < FEWEST:

@@ -101,4 +101,4 @@ def print_figures(figures: FlowFigures, console: Console) -> None:
         f"{figures.latent_max:.1f}; distance to N(0, 1) by dimension {figures.ks_median:.3f} (median), "
         f"not told from it at 0.05: {figures.ks_normal:.0%}",
     ):
-        console.print(line, soft_wrap=True)
+        console.print(line)

@@ -7,7 +7,7 @@ import click
 import torch
 
 from s2vc.pipeline.console.options import threads_option
-from s2vc.pipeline.console.progress import make_console
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import choose_precision, fingerprint, load_flow
 from s2vc.pipeline.flow.checkpoints import flow_record
@@ -27,11 +27,11 @@ def flow_info_command(flow: str) -> None:
     console = make_console()
     loaded = load_flow(flow)
     parameters = sum(p.numel() for p in loaded.parameters())
-    console.print(f"fingerprint {fingerprint(loaded)}", soft_wrap=True)
+    console.print(f"fingerprint {fingerprint(loaded)}")
     for name, value in {**dataclasses.asdict(loaded.architecture), "parameters": parameters}.items():
         console.print(f"{name}: {value:,}")
     for name, value in flow_record(flow).items():
-        console.print(f"{name}: {value}", markup=False)
+        console.print(f"{name}: {value}")
     device = choose_device()
     precision = choose_precision("auto", device)
     loaded = load_flow(flow, device, precision)

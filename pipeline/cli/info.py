@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.manifests.errors import UserError, printable
@@ -16,7 +15,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import make_console, progress, size
+from s2vc.pipeline.console.progress import progress, size
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.info.cache_facts import facts, survey
 from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
@@ -54,14 +54,14 @@ def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -
         print_facts(known, console)
     if plot is not None:
         plot_shares(found.kept_shares.curves(), found.kept_shares.videos, plot)
-        (aside if as_json else console).print(escape(str(plot)), soft_wrap=True)
+        (aside if as_json else console).print(str(plot))
 
 
 def print_facts(known: dict[str, Any], console: Console) -> None:
     """Print the facts in lines and tables."""
 
     def line(text: str) -> None:
-        console.print(shown(text), soft_wrap=True)
+        console.print(shown(text))
 
     height, width = known["frame_size"]
     step = known["frame_step"]
@@ -154,8 +154,8 @@ def share_table(known: dict[str, Any]) -> Table:
 
 
 def shown(text: str) -> str:
-    """Return a text of a cache, which may be a foreign file, without control characters and markup."""
-    return escape(printable(text))
+    """Return a text of a cache, which may be a foreign file, without control characters."""
+    return printable(text)
 
 
 def percent(share: float) -> str:

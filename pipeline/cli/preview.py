@@ -10,7 +10,8 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import make_console, progress
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
 from s2vc.pipeline.preview.strips import VideoStrips
 from s2vc.pipeline.reporting import Advance
@@ -81,5 +82,5 @@ def print_computed(video_strips: list[VideoStrips], out: Path, console: Console)
     """Print which variants were computed for this picture because they are not rendered and, last, its path."""
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:
-        console.print(f"computed on the fly, not rendered: {', '.join(fresh)}", soft_wrap=True)
+        console.print(f"computed on the fly, not rendered: {', '.join(fresh)}")
     click.echo(str(out))

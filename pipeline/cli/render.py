@@ -8,8 +8,8 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
-from s2vc.pipeline.console.progress import make_console
 from s2vc.pipeline.console.run_jobs import print_estimate, run_render
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.static_cues import STRATEGIES
 

@@ -11,7 +11,8 @@ from s2vc.manifests.controlled import TEST_PARTS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
-from s2vc.pipeline.console.progress import make_console, progress
+from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings, draw_missing, write_labels
 from s2vc.pipeline.demo.controlled_sheet import write_sheet
 from s2vc.pipeline.demo.drawn_videos import CRF
@@ -71,8 +72,8 @@ def sample_command(
     except BlockingIOError:
         raise UserError(f"{out} is in use by another job; wait for it") from None
     words = ["s2vc-prep", "encode", str(folder.manifest), "--root", str(folder.videos), "--out", str(out / "cache")]
-    console.print(f"Look at {folder.contact_sheet}. Next:", markup=False, soft_wrap=True)
-    console.print(f"  {shlex.join(words)}", markup=False, soft_wrap=True)
+    console.print(f"Look at {folder.contact_sheet}. Next:")
+    console.print(f"  {shlex.join(words)}")
 
 
 def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, console: Console) -> None:
@@ -86,4 +87,4 @@ def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, co
         write_sheet(folder, settings)
     write_labels(folder, videos)
     counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
-    console.print(f"{counted}, {folder.manifest}", markup=False, soft_wrap=True)
+    console.print(f"{counted}, {folder.manifest}")

@@ -16,7 +16,8 @@ from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
-from s2vc.pipeline.console.progress import clock, make_console, progress
+from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.verify.check_sources import check_sources
 from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
@@ -72,7 +73,7 @@ def run_verify(storage: CacheStorage, quick: bool, videos: Videos | None, consol
 
     def report(problem: Problem) -> None:
         found.append(problem)
-        console.print(str(problem), markup=False, soft_wrap=True)
+        console.print(str(problem))
 
     for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "shards", console)):
         report(problem)
@@ -111,7 +112,7 @@ def run_repair(
     from s2vc.pipeline.jobs.repair import repair
 
     names = ", ".join(f"{stage} of shard {shard:05d}" for shard, stage in damaged)
-    console.print(f"to be done again: {names}", markup=False, soft_wrap=True)
+    console.print(f"to be done again: {names}")
     manifest, root = videos or (None, None)
     with progress("repair", len(damaged), "stages", console) as advance:
         outcome = repair(storage, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
@@ -130,4 +131,4 @@ def print_repair_command(
     command = f"`{shlex.join(words)}` makes the damaged shards anew, and nothing else."
     if not sources and any(stage == INGEST for _, stage in damaged):
         command += " Frames are made from the videos: add --sources and the manifest of the encode (and its --root)."
-    console.print(command, markup=False, soft_wrap=True)
+    console.print(command)

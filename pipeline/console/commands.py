@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from s2vc.pipeline.console.exit_codes import EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
+from s2vc.pipeline.console.other_words import in_our_words
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
 # slices as soon as another process uses one of the cores.
@@ -40,6 +42,15 @@ class Commands(click.Group):
             args = [self._default, *args]
         return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in self._table:
+            near = get_close_matches(args[0], self._table, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, in_our_words(command, rest, ctx) if command else rest
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._table)
 
@@ -60,6 +71,10 @@ class Commands(click.Group):
 
 class OneCommand(click.Command):
     """Reports a user's mistakes in the same way as `Commands`, for a command line of one command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = args if ctx.ignore_unknown_options else in_our_words(self, args, ctx)
+        return super().parse_args(ctx, known)
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_user_errors(ctx):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.manifests.errors import printable
@@ -65,7 +64,7 @@ def print_notes(notes: Sequence[str], console: Console) -> None:
     """Print the notes of a job's steps, such as that memory was short; all of them are in the cache's log.txt."""
     more = [f"… and {len(notes) - SHOWN} more such lines, in log.txt"] if len(notes) > SHOWN else []
     for line in [*notes[:SHOWN], *more]:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def print_unfinished(outcome: Outcome, console: Console) -> None:
@@ -73,16 +72,13 @@ def print_unfinished(outcome: Outcome, console: Console) -> None:
     if not outcome.unfinished and not outcome.storage_error:
         return
 
-    def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
     for shard, reason in sorted(outcome.unfinished.items())[:SHOWN]:
-        line(f"shard {shard} is not done: {reason}")
+        console.print(f"shard {shard} is not done: {reason}")
     if outcome.storage_error:
-        line(f"Stopped early, since storage fails: {outcome.storage_error}")
+        console.print(f"Stopped early, since storage fails: {outcome.storage_error}")
     left = len(outcome.unfinished)
     undone = f"{left} shard{' is' if left == 1 else 's are'} not done. " if left else ""
-    line(f"{undone}What is finished is kept: run the same command again to go on.")
+    console.print(f"{undone}What is finished is kept: run the same command again to go on.")
     raise Exit(EXIT_UNFINISHED)
 
 
@@ -95,9 +91,7 @@ def print_failed_videos(index: pd.DataFrame, console: Console) -> None:
     trouble = trouble.sort_values("status", kind="stable")
     table = Table("video", "status", "frames", "reason", title="Videos with trouble", title_justify="left")
     for row in trouble.head(SHOWN).itertuples():
-        table.add_row(
-            *(escape(printable(t)) for t in (row.video_id, row.status)), str(row.frames), escape(printable(row.reason))
-        )
+        table.add_row(printable(row.video_id), printable(row.status), str(row.frames), printable(row.reason))
     console.print(table)
     if len(trouble) > SHOWN:
         console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")

@@ -4,13 +4,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.progress import Progress, ProgressColumn, Task
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from s2vc.pipeline.reporting import Advance
 
 LOG_SECONDS = 10.0
 """In a log, the lines of progress are at least this many seconds apart."""
+
+SHORTEST_BAR, LONGEST_BAR = 8, 40
+"""On a terminal a bar has this many columns."""
 
 
 @contextmanager
@@ -24,21 +31,53 @@ def progress(title: str, total: int, unit: str, console: Console, counted: str =
 
 @contextmanager
 def _on_terminal(title: str, total: int, console: Console, counts: "_Counts") -> Iterator[Advance]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(counts.unit + " · {task.fields[rates]} ·"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total, rates="starting")
+    with Progress(_Line(), console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, known=total, notes=["starting"], unit=counts.unit)
 
         def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
             counts.add(units, frames, at)
-            bar.update(task, completed=counts.at, rates=counts.rates(note))
+            notes = [f"{counts.time_left(total)} left", *counts.rates(note).split(", ")]
+            bar.update(task, total=total, completed=counts.at, notes=notes)
 
         yield advance
+
+
+class _Line(ProgressColumn):
+    """Draws a task in one line: title, bar, count, then the notes that the terminal has room for, the first ones first.
+
+    So a narrow terminal loses the notes at the end, and keeps count and time left. Until the first unit is done the bar
+    pulses, so that something moves.
+    """
+
+    def render(self, task: Task) -> "_Fitted":
+        bar = ProgressBar(
+            total=task.total, completed=task.completed, pulse=task.total is None, animation_time=task.get_time()
+        )
+        count = f"{task.completed:.0f}/{task.fields['known']} {task.fields['unit']}"
+        return _Fitted(task.description, bar, [count, *task.fields["notes"]])
+
+
+class _Fitted:
+    """Renders a title, a bar and notes within the width that there is; the bar takes what the notes leave."""
+
+    def __init__(self, title: str, bar: ProgressBar, notes: list[str]):
+        self._title, self._bar, self._notes = title, bar, notes
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(options.max_width, options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - len(self._title) - SHORTEST_BAR - 2
+        text = ""
+        for note in self._notes:
+            longer = f"{text} · {note}" if text else note
+            if len(longer) > room and text:
+                break
+            text = longer
+        self._bar.width = max(SHORTEST_BAR, min(LONGEST_BAR, options.max_width - len(self._title) - len(text) - 2))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(self._title, self._bar, Text(text, overflow="crop", no_wrap=True))
+        yield line
 
 
 @contextmanager
@@ -51,15 +90,10 @@ def _in_log(title: str, total: int, console: Console, counts: "_Counts") -> Iter
         now = time.monotonic()
         if now - last >= LOG_SECONDS and counts.at < total:
             last = now
-            left = clock(counts.seconds / max(counts.units, 1) * (total - counts.at))
-            console.print(f"{title}: {counts.at}/{total} {counts.unit}, {counts.rates(note)}, {left} left")
+            left = counts.time_left(total)
+            console.print(f"{title}: {counts.at}/{total} {counts.unit}, {left} left, {counts.rates(note)}")
 
     yield advance
-
-
-def make_console(stderr: bool = False) -> Console:
-    """Return the console that a command prints on; numbers and paths in its lines are not coloured."""
-    return Console(stderr=stderr, highlight=False)
 
 
 class _Counts:
@@ -79,11 +113,24 @@ class _Counts:
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
+    def time_left(self, total: int) -> str:
+        return clock(self.seconds / max(self.units, 1) * (total - self.at))
+
     def rates(self, note: str) -> str:
-        speed = f"{self.units / self.seconds:.2g} {self.unit}/s"
+        speed = f"{number(self.units / self.seconds)} {self.unit}/s"
         if self._counted != self.unit:
-            speed += f", {self.frames / self.seconds:.3g} {self._counted}/s"
+            speed += f", {number(self.frames / self.seconds)} {self._counted}/s"
         return f"{speed}, {note}" if note else speed
+
+
+def number(value: float) -> str:
+    """Return a number of two digits or more as people read it: 0.018, 1.7, 24, 1234."""
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 video, 2 videos."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def clock(seconds: float) -> str:

@@ -69,7 +69,6 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
         where = f"{size(sum(cache.storage.sizes().values()))} in {where}"
     console.print(
         f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
-        soft_wrap=True,
     )
 
 

@@ -7,7 +7,7 @@ import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
-from s2vc.pipeline.console.progress import make_console
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.storage import files
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.backbones.checkpoints import find_backbone, published_format

@@ -10,7 +10,7 @@ import click
 
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
-from s2vc.pipeline.console.progress import make_console
+from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.device import choose_device
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import prepare_run
