@@ -82,6 +82,30 @@ def write_manifest(table: pd.DataFrame, path: Path) -> None:
         write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
+def record_root(manifest: Path, root: Path) -> None:
+    """Write the folder that a manifest's paths start from beside it, as MANIFEST.root, one line of text.
+
+    A folder below the manifest's own is written relative to it, so that both can be moved. Raises UserError.
+    """
+    root, beside = root.absolute(), manifest.absolute().parent
+    text = root.relative_to(beside) if root.is_relative_to(beside) else root
+    write_atomically(_root_file(manifest), f"{text}\n".encode())
+
+
+def root_of(manifest: Path) -> Path:
+    """Return the folder that a manifest's paths start from: the one that `record_root` wrote, or the manifest's own
+    where there is no record, or no such folder any more."""
+    try:
+        root = manifest.parent / _root_file(manifest).read_text(encoding="utf-8").removesuffix("\n")
+        return root if root.is_dir() else manifest.parent
+    except (OSError, ValueError):
+        return manifest.parent
+
+
+def _root_file(manifest: Path) -> Path:
+    return manifest.with_name(f"{manifest.name}.root")
+
+
 def check_manifest(table: pd.DataFrame) -> None:
     """Raise UserError for what no manifest may hold, naming the row (from 1, a header does not count).
 

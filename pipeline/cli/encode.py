@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from s2vc.manifests.table import root_of
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
@@ -12,9 +13,9 @@ from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
     CACHE,
     EXISTING_FILE,
-    FOLDER,
     Size,
     address_option,
+    root_option,
     with_local_cache,
     workers_option,
 )
@@ -27,7 +28,7 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
 
 @click.command("encode")
 @click.argument("manifest", type=EXISTING_FILE)
-@click.option("--root", type=FOLDER, help="Folder the manifest's paths start from.  [default: the manifest's]")
+@root_option
 @with_local_cache(
     click.option("--out", type=CACHE, required=True, help="The cache: a new folder or URL, or one to go on with.")
 )
@@ -91,4 +92,4 @@ def encode_command(
     console = make_console()
     with interruptible(console):
         asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
-        run_encode(manifest, root or manifest.parent, out, asked, ray_address, workers, console)
+        run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console)

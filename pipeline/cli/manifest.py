@@ -1,5 +1,6 @@
 """Define the command `s2vc-prep manifest`, with one sub-command for each kind of source."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from s2vc.manifests.hmdb51 import read_hmdb51
 from s2vc.manifests.kinetics import kinetics200, read_kinetics
 from s2vc.manifests.lists import read_lists
 from s2vc.manifests.on_disk import Reading, write_missing
-from s2vc.manifests.table import class_names, write_manifest
+from s2vc.manifests.table import class_names, record_root, write_manifest
 from s2vc.manifests.ucf101 import read_ucf101
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
 
@@ -38,7 +39,7 @@ def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
 
     def wrap(read: Callable[..., Reading]) -> click.Command:
         def command(videos: Path, out: Path, **options: Any) -> None:
-            write_reading(read(videos, **options), out)
+            write_reading(read(videos, **options), videos, out)
 
         command.__doc__ = read.__doc__
         command.__click_params__ = getattr(read, "__click_params__", [])  # type: ignore[attr-defined]
@@ -47,13 +48,17 @@ def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
     return wrap
 
 
-def write_reading(reading: Reading, out: Path) -> None:
-    """Write the table and the missing videos, and print what was found. Raises UserError if no video was found."""
+def write_reading(reading: Reading, videos: Path, out: Path) -> None:
+    """Write the table, the folder of its videos and the missing ones; print what was found, and what comes next.
+
+    Raises UserError if no video was found.
+    """
     for note in reading.notes:
         click.echo(note)
     if reading.table.empty:
         raise UserError("no video was found, so there is nothing to write")
     write_manifest(reading.table, out)
+    record_root(out, videos)
     missing = write_missing(reading.missing, out)
     for warning in class_warnings(reading.table):
         click.echo(warning)
@@ -61,6 +66,7 @@ def write_reading(reading: Reading, out: Path) -> None:
     click.echo(f"{len(reading.table)} videos of {classes} classes in {out}")
     if missing is not None:
         click.echo(f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}")
+    click.echo(f"Next: {shlex.join(['s2vc-prep', 'encode', str(out), '--out', 'CACHE'])}")
 
 
 @reader("folder")

@@ -71,7 +71,7 @@ def sample_command(
             draw(folder, settings, workers, console)
     except BlockingIOError:
         raise UserError(f"{out} is in use by another job; wait for it") from None
-    words = ["s2vc-prep", "encode", str(folder.manifest), "--root", str(folder.videos), "--out", str(out / "cache")]
+    words = ["s2vc-prep", "encode", str(folder.manifest), "--out", str(out / "cache")]
     console.print(f"Look at {folder.contact_sheet}. Next:")
     console.print(f"  {shlex.join(words)}")
 

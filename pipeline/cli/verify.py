@@ -8,14 +8,20 @@ import click
 import pandas as pd
 from rich.console import Console
 
-from s2vc.manifests.table import read_manifest
+from s2vc.manifests.table import read_manifest, root_of
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import refuse_changed_rows
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
-from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, cache_argument, workers_option
+from s2vc.pipeline.console.options import (
+    EXISTING_FILE,
+    address_option,
+    cache_argument,
+    root_option,
+    workers_option,
+)
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.verify.check_sources import check_sources
@@ -29,7 +35,7 @@ Videos = tuple[pd.DataFrame, Path]
 @cache_argument
 @click.option("--quick", is_flag=True, help="Sizes and structure only; hash nothing.")
 @click.option("--sources", type=EXISTING_FILE, metavar="MANIFEST", help="Check the videos it was made from, too.")
-@click.option("--root", type=FOLDER, help="Folder the manifest's paths start from.  [default: the manifest's]")
+@root_option
 @click.option("--repair", "repairs", is_flag=True, help="Make damaged shards anew, and check again.")
 @workers_option
 @address_option
@@ -51,7 +57,7 @@ def verify_command(
     """
     console = make_console()
     storage = open_storage(cache)
-    videos = (read_manifest(sources), root or sources.parent) if sources else None
+    videos = (read_manifest(sources), root or root_of(sources)) if sources else None
     try:
         found = run_verify(storage, quick, videos, console)
         damaged = sorted({(p.shard, p.stage) for p in found if p.stage})

@@ -96,4 +96,5 @@ def print_failed_videos(index: pd.DataFrame, console: Console) -> None:
     if len(trouble) > SHOWN:
         console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")
     if (index["status"] == "failed").any():
+        console.print("Once their files are mended, the same command with --retry failed does them again.")
         raise Exit(EXIT_FAILED_VIDEOS)

@@ -79,6 +79,11 @@ def with_local_cache(parameter: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 CACHE = CacheType()
 cache_argument = with_local_cache(click.argument("cache", type=CACHE))
+root_option = click.option(
+    "--root",
+    type=FOLDER,
+    help="Folder the manifest's paths start from.  [default: that which s2vc-prep manifest read, else the manifest's]",
+)
 address_option = click.option(
     "--ray-address", metavar="ADDRESS", help="Join this Ray cluster; 'auto': the one that runs on this machine."
 )

@@ -15,7 +15,7 @@ import pandas as pd
 from s2vc.manifests.controlled import TEST_PARTS, TRAIN, ControlledVideo, check_size, draw_video, plan_part
 from s2vc.manifests.errors import Stopped, UserError, refuse_other_settings
 from s2vc.manifests.motions import MOTIONS
-from s2vc.manifests.table import build_table, write_manifest
+from s2vc.manifests.table import build_table, record_root, write_manifest
 from s2vc.pipeline.demo.drawn_videos import CRF, DrawnFolder
 from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
 from s2vc.pipeline.storage import files
@@ -146,4 +146,5 @@ def manifest_of(videos: Sequence[ControlledVideo]) -> pd.DataFrame:
 
 def write_labels(folder: SampleFolder, videos: Sequence[ControlledVideo]) -> None:
     """Write the manifest of a set."""
+    record_root(folder.manifest, folder.videos)
     write_manifest(manifest_of(videos), folder.manifest)

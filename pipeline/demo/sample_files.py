@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from s2vc.manifests.sample import SAMPLE_CLASSES, draw_sample
-from s2vc.manifests.table import build_table, write_manifest
+from s2vc.manifests.table import build_table, record_root, write_manifest
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 
@@ -37,6 +37,7 @@ def write_sample(paths: DemoPaths, videos_per_class: int = VIDEOS_PER_CLASS) -> 
         paths.write(video.video_id, video.frames, video.masks)
         yield video.video_id
     columns = ("video_id", "label", "class_name", "split1")
+    record_root(paths.manifest, paths.videos)
     write_manifest(build_table(dict(zip(columns, zip(*rows, strict=True), strict=True))), paths.manifest)
 
 

@@ -37,7 +37,7 @@ from s2vc.pipeline.flow import (
 )
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_receipts, ingest_step, recording
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg, ffmpeg_version
-from s2vc.pipeline.stages.ingest_shard import sources_of
+from s2vc.pipeline.stages.ingest_shard import NO_FILE, sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.storage import files
 
@@ -110,6 +110,7 @@ def encode_job(
     if not os.access(root, os.R_OK | os.X_OK):
         raise UserError(f"no permission to read the folder {root} with videos")
     storage = open_storage(out)
+    _refuse_wrong_root(storage, manifest, root)
     with locked(storage):
         # Whatever can be refused is refused here, before Ray starts, which takes seconds.
         refuse_links(storage.layout)
@@ -122,9 +123,22 @@ def encode_job(
             binary, refused = choose_ffmpeg()
             job.notes += [refused] if refused else []
             write_settings(storage, settings, software_versions(ffmpeg_version(binary)))
-            _forget(job, options.retry)
+            _forget(job, options.retry, root)
             _plan_encode(job, root.absolute(), where, options.silence)
             yield job
+
+
+def _refuse_wrong_root(storage: CacheStorage, manifest: pd.DataFrame, root: Path) -> None:
+    """Raise UserError if none of the videos lies under the root, unless the cache has some of them already."""
+    if storage.fetch(storage.layout.settings).exists():
+        return
+    paths = manifest["path"].tolist()
+    if not any((root / path).exists() for path in paths):
+        empty = "" if any(root.iterdir()) else ", which is empty (is it mounted?)"
+        raise UserError(
+            f"none of the {len(paths)} videos is in {root.absolute()}{empty}; the first would be {root / paths[0]}. "
+            "Give --root the folder that their paths start from"
+        )
 
 
 def _open(storage: CacheStorage, manifest: pd.DataFrame, options: EncodeOptions) -> Settings | None:
@@ -183,10 +197,15 @@ def _create(storage: CacheStorage, options: EncodeOptions, device: str, rows: in
 _PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
-def _forget(job: EncodeJob, statuses: Collection[str]) -> None:
-    """Remove the ingest receipts of shards that have videos of these statuses; the shards are then ingested again."""
+def _forget(job: EncodeJob, statuses: Collection[str], root: Path) -> None:
+    """Remove the ingest receipts of shards that have videos of these statuses, or videos whose files were not there and
+    are there now; the shards are then ingested again."""
+    paths = dict(zip(job.manifest["video_id"], job.manifest["path"], strict=True))
     for shard, receipt in list(job.ingested.items()):
-        if any(v.status in statuses for v in receipt.videos):
+        if any(
+            v.status in statuses or (v.reason == NO_FILE and (root / paths[v.video_id]).exists())
+            for v in receipt.videos
+        ):
             job.storage.remove(job.storage.layout.receipt(INGEST, shard))
             del job.ingested[shard]
 

@@ -39,6 +39,9 @@ STORAGE_ERRNOS = {
     errno.ENFILE,
 }
 
+NO_FILE = "there is no such file"
+"""This is the reason of a row whose file is not there."""
+
 STORAGE_WORDS = ("Input/output error", "No such file", "Permission denied", "Stale file handle", "not connected")
 """A message of the decoder with these words may be about the storage, and not about the video."""
 
@@ -177,7 +180,7 @@ def find_source(source: Source, root: Path, follow_links: bool = False) -> Path:
         raise ValueError("no permission to read it") from None
     except (FileNotFoundError, NotADirectoryError):
         refuse_lost_mount(path, base)
-        raise ValueError("there is no such file") from None
+        raise ValueError(NO_FILE) from None
     except OSError as error:
         if error.errno in STORAGE_ERRNOS:
             raise

@@ -15,7 +15,7 @@ from click.testing import Result
 from PIL import Image
 
 from s2vc.manifests.motions import AREA
-from s2vc.manifests.table import read_manifest, split_columns
+from s2vc.manifests.table import read_manifest, root_of, split_columns
 from s2vc.pipeline.demo.controlled_set import SampleFolder
 from s2vc.pipeline.stages.video import decode_video
 from s2vc.pipeline.storage import files
@@ -75,7 +75,7 @@ def test_it_ends_with_a_picture_and_the_next_command(drawn: tuple[SampleFolder, 
         assert np.asarray(picture.convert("L")).std() > 40
     last = output.splitlines()[-1].split()
     assert last[:2] == ["s2vc-prep", "encode"] and last[2] == str(folder.manifest)
-    assert last[last.index("--root") + 1] == str(folder.videos)
+    assert root_of(folder.manifest) == folder.videos
 
 
 def test_run_again_it_draws_only_what_is_missing(drawn: tuple[SampleFolder, str], cli: Callable[..., Result]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import Result
 
+from s2vc.manifests.table import root_of
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import Layout
@@ -193,6 +194,52 @@ def test_retry_failed_redoes_only_shards_with_failed_rows(few: Path, cli: Prep, 
     assert not list(cache.glob("motion/*/00000.h5")), "what was rendered from replaced latents is gone"
     assert cli("render", cache, "--alpha", "0.5").exit_code == 0
     assert Cache(cache).motion_preserved("class0/late.mp4", "alpha0.5-zero-video").shape[0] == 7
+
+
+def test_a_file_that_has_appeared_is_done_without_being_asked_for(few: Path, cli: Prep, tmp_path: Path) -> None:
+    root, cache = tmp_path / "videos", tmp_path / "cache"
+    shutil.copytree(few, root)
+    table = manifest(few, tmp_path / "m.csv", missing=True)
+    result = encode(cli, table, root, cache)
+    assert result.exit_code == 3
+    assert "--retry failed" in result.output
+    write_clip(root / "class0" / "late.mp4", moving_square(7))
+    result = encode(cli, table, root, cache)
+    assert result.exit_code == 0, result.output
+    assert "2 videos to do in 1 shards, 4 done before" in result.output
+    assert Cache(cache).index["status"].tolist() == ["ok"] * 6
+
+
+def test_a_root_without_any_of_the_videos_is_refused_before_anything_is_written(
+    few: Path, cli: Prep, tmp_path: Path
+) -> None:
+    table = manifest(few, tmp_path / "m.csv")
+    result = encode(cli, table, tmp_path, tmp_path / "cache")
+    assert result.exit_code == 2
+    assert "none of the 5 videos is in" in result.output and "--root" in result.output
+    assert not (tmp_path / "cache").exists()
+    assert encode(cli, table, few, tmp_path / "cache").exit_code == 0, "the corrected command has everything to do"
+
+
+def test_a_manifest_remembers_the_folder_that_it_read(few: Path, cli: Prep, tmp_path: Path) -> None:
+    table, cache = tmp_path / "lists" / "m.csv", tmp_path / "cache"
+    result = cli("manifest", "folder", few, "--out", table)
+    assert result.output.splitlines()[-1] == f"Next: s2vc-prep encode {table} --out CACHE"
+    result = cli("encode", table, "--out", cache, "--size", SIZE, "--precision", "float32")
+    assert result.exit_code == 0, result.output
+    assert Cache(cache).index["status"].tolist() == ["ok"] * 5
+    assert cli("verify", cache, "--sources", table).exit_code == 0
+
+
+def test_a_manifest_above_its_videos_may_be_moved_with_them(few: Path, cli: Prep, tmp_path: Path) -> None:
+    shutil.copytree(few, tmp_path / "here" / "clips")
+    assert cli("manifest", "folder", tmp_path / "here" / "clips", "--out", tmp_path / "here" / "m.csv").exit_code == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert root_of(tmp_path / "there" / "m.csv") == tmp_path / "there" / "clips"
+    (tmp_path / "there" / "clips").rename(tmp_path / "elsewhere")
+    assert root_of(tmp_path / "there" / "m.csv") == tmp_path / "there", (
+        "without the folder, the manifest's own is meant"
+    )
 
 
 def test_renderings_of_replaced_latents_go_before_the_new_ones_count(
