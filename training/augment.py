@@ -5,8 +5,10 @@ Kornia's image operations do the work. The frames of a clip lie side by side in 
 that all of them get the same crop, flip, blur and colours.
 """
 
+import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +17,14 @@ from torch.nn import functional
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Kornia announces its own deprecations at import.
     from kornia import augmentation as kornia
+    from kornia.color import rgb_to_grayscale
+    from kornia.enhance import adjust_hue
 
 CROP_RATIO = (3 / 4, 4 / 3)
 COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
 """These are the strengths of brightness, contrast, saturation and hue."""
+JITTERED_SHARE = 0.8
+"""This share of clips gets a jitter of colours."""
 BLUR_KERNEL = 13
 """It is in pixels, and spans three standard deviations of the widest blur on either side."""
 DPC_CROP = 224 / 256
@@ -29,38 +35,90 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 class RandomCrop(nn.Module):
     """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
-    area."""
+    area.
+
+    Where it shrinks, the bilinear filter is as wide as the pixels it makes, as in PIL and in the crops of tests, so
+    that detail finer than these is averaged, and does not come back as a coarse pattern.
+    """
 
     def __init__(self, size: int, scale: tuple[float, float]):
         super().__init__()
-        self._crop = kornia.RandomResizedCrop((size, size), scale, CROP_RATIO, align_corners=False)
+        self._size = size
+        self._crop = kornia.RandomResizedCrop((size, size), scale, CROP_RATIO)
         self._flip = kornia.RandomHorizontalFlip(p=0.5)
 
     def forward(self, clips: Tensor) -> Tensor:
-        return _frames_in_channels(clips, lambda x: self._flip(self._crop(x)))
+        return _frames_in_channels(clips, self._cropped)
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """Cut images (N, C, H, W) by a draw of kornia's, which gives the corners (x, y) of boxes, ends counted."""
+        boxes = self._crop.forward_parameters(images.shape)["src"].long()[:, ::2].flatten(1).tolist()
+        flips = (self._flip.forward_parameters(images.shape)["batch_prob"] > 0.5).tolist()
+        out = images.new_empty(*images.shape[:2], self._size, self._size)
+        for place, image, (left, top, right, bottom), flip in zip(out, images, boxes, flips, strict=True):
+            cut = _resize(image[None, :, top : bottom + 1, left : right + 1], self._size)[0]
+            place.copy_(cut.flip(-1) if flip else cut)
+        return out
+
+
+class UnclampedJitter(kornia.ColorJitter):
+    """Does to images (N, 3, H, W) what kornia's ColorJitter does, by the same draws, but for its clamping to [0, 1].
+
+    Brightness, contrast and saturation are linear. Hue turns within the lowest and the highest channel of a pixel,
+    which stay as they are. Within [0, 1] this is what ColorJitter computes, until something leaves that range.
+    """
+
+    def apply_transform(self, input: Tensor, params: Any, flags: Any, transform: Tensor | None = None) -> Tensor:
+        """Apply the four steps in the order that was drawn."""
+        names = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
+        brightness, contrast, saturation, hue = (params[n].to(input)[:, None, None, None] for n in names)
+        steps: list[Callable[[Tensor], Tensor]] = [
+            lambda x: x * brightness,
+            lambda x: torch.lerp(rgb_to_grayscale(x).mean(dim=(-2, -1), keepdim=True), x, contrast),
+            lambda x: torch.lerp(rgb_to_grayscale(x), x, saturation),
+            lambda x: _turn_hue(x, hue),
+        ]
+        for step in params["order"].tolist():
+            input = steps[step](input)
+        return input
+
+
+def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the hue of images (N, 3, H, W) of any range by turns (N, 1, 1, 1): each pixel is taken for a mixture of grey
+    and of a pure colour, whose channels reach from 0 to 1, and the pure colour is turned."""
+    low = images.amin(dim=1, keepdim=True)
+    spread = images.amax(dim=1, keepdim=True) - low
+    pure = (images - low) / spread.clamp(min=torch.finfo(images.dtype).tiny)
+    return low + spread * adjust_hue(pure, turns.flatten() * (2 * math.pi))
 
 
 class RandomColour(nn.Module):
     """Jitters colours (p 0.8), turns grey (p 0.2) and blurs (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same shape.
 
-    per_frame: the jitter is drawn anew for every frame, as in the published code. Kornia clamps jittered clips to [0,
-    1] and leaves others as they are.
+    per_frame: a clip is jittered or not as a whole, and if it is, by a new draw for every frame, as in the published
+    code. clamp: jittered clips are clamped to [0, 1], as images are by all libraries; others stay as they are. Without
+    it no value is clamped, for motion-preserved clips, many of whose values lie outside.
     """
 
-    def __init__(self, per_frame: bool = False):
+    def __init__(self, per_frame: bool = False, clamp: bool = True):
         super().__init__()
         self._per_frame = per_frame
-        self._jitter = kornia.ColorJitter(*COLOUR_JITTER, p=0.8)
+        jitter = kornia.ColorJitter if clamp else UnclampedJitter
+        self._jitter = jitter(*COLOUR_JITTER, p=1.0 if per_frame else JITTERED_SHARE)
         self._grey = kornia.RandomGrayscale(p=0.2)
         self._blur = kornia.RandomGaussianBlur((BLUR_KERNEL, BLUR_KERNEL), (0.1, 2.0), p=0.5)
 
     def forward(self, clips: Tensor) -> Tensor:
-        if self._per_frame:
-            images = clips.transpose(1, 2)
-            clips = self._jitter(images.flatten(0, 1)).view_as(images).transpose(1, 2)
-        else:
-            clips = _frames_in_rows(clips, self._jitter)
+        clips = self._jitter_frames(clips) if self._per_frame else _frames_in_rows(clips, self._jitter)
         return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
+
+    def _jitter_frames(self, clips: Tensor) -> Tensor:
+        chosen = (torch.rand(len(clips)) < JITTERED_SHARE).nonzero()[:, 0].to(clips.device)
+        if not len(chosen):
+            return clips
+        frames = clips[chosen].transpose(1, 2)
+        jittered = self._jitter(frames.flatten(0, 1)).view_as(frames).transpose(1, 2)
+        return clips.index_copy(0, chosen, jittered)
 
 
 class DPCCrop(nn.Module):
@@ -69,7 +127,7 @@ class DPCCrop(nn.Module):
 
     def __init__(self, size: int):
         super().__init__()
-        self._size = (size, size)
+        self._size = size
 
     def forward(self, clips: Tensor) -> Tensor:
         n, (height, width) = len(clips), clips.shape[-2:]
@@ -78,23 +136,20 @@ class DPCCrop(nn.Module):
         flipped = (torch.rand(n) < 0.5).tolist()
         cut = torch.stack([c[..., t : t + side, x : x + side] for c, t, x in zip(clips, top, left, strict=True)])
         cut = torch.stack([c.flip(-1) if flip else c for c, flip in zip(cut, flipped, strict=True)])
-        return _frames_in_channels(
-            cut, lambda x: functional.interpolate(x, self._size, mode="bilinear", antialias=True)
-        )
+        return _frames_in_channels(cut, lambda x: _resize(x, self._size))
 
 
 class DPCColour(nn.Module):
     """Turns grey (p 0.5) and jitters colours, drawn anew for every frame, as DPC does: clips (N, 3, T, H, W) -> the
-    same shape in [0, 1]; values beyond are clamped first. As published, grey is one of the three channels, at
-    random."""
+    same shape. As published, grey is one of the three channels, at random. clamp: as in RandomColour."""
 
-    def __init__(self) -> None:
+    def __init__(self, clamp: bool = True) -> None:
         super().__init__()
-        self._jitter = kornia.ColorJitter(*DPC_JITTER, p=1.0)
+        self._jitter = (kornia.ColorJitter if clamp else UnclampedJitter)(*DPC_JITTER, p=1.0)
 
     def forward(self, clips: Tensor) -> Tensor:
         frames = clips.transpose(1, 2)  # N x T x 3 x H x W
-        images = frames.flatten(0, 1).clamp(0, 1)
+        images = frames.flatten(0, 1)
         channel = torch.randint(3, (len(images),), device=images.device)
         one = images[torch.arange(len(images), device=images.device), channel][:, None]
         grey = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
@@ -116,6 +171,11 @@ class Normalise(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         return (clips - self.mean) / self.std
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """Resize images (N, C, H, W) -> (N, C, size, size) as PIL does, whose bilinear filter widens where it shrinks."""
+    return functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
 
 
 def _frames_in_channels(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -142,7 +142,7 @@ class TrainingSettings:
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
     jitter: str = option(
         "per-clip",
-        f"per-frame: colour jitter {COLOUR_JITTER} drawn anew for each frame, as the code does.",
+        f"per-frame: a jittered clip's colours {COLOUR_JITTER} are drawn anew for each frame, as the code does.",
         JITTERS,
     )
 

@@ -13,15 +13,18 @@ from s2vc.training.settings import TrainingSettings
 class PairViews(nn.Module):
     """Makes the query and the key of each pair as the encoders take them, (N, 3, T, size, size) float32, normalised.
 
-    flow: for s2vc-online, which suppresses static cues in the cropped key clip, as published. Elsewhere the key is V_p
-    as rendered, cropped afterwards. Random numbers are torch's global ones.
+    flow: for s2vc-online, which suppresses static cues in the cropped and coloured key clip, as published. Elsewhere
+    the key is V_p as rendered, cropped and coloured afterwards; since many values of V_p lie outside [0, 1], its
+    colours are changed without clamping. Random numbers are torch's global ones.
     """
 
     def __init__(self, settings: TrainingSettings, flow: Flow | None = None):
         super().__init__()
         self._query_crop = RandomCrop(settings.size, settings.query_scale)
         self._key_crop = RandomCrop(settings.size, settings.key_scale)
-        self._colour = RandomColour(per_frame=settings.jitter == "per-frame")
+        per_frame = settings.jitter == "per-frame"
+        self._colour = RandomColour(per_frame)
+        self._key_colour = RandomColour(per_frame, clamp=settings.method != "s2vc")
         self._colour_key = settings.key_augment == "full"
         self._normalise = Normalise()
         self._flow, self._alphas = flow, settings.alpha
@@ -37,7 +40,7 @@ class PairViews(nn.Module):
         video = as_video(clips) if isinstance(clips, Tensor) else motion_preserved_video(clips)
         video = self._key_crop(video)
         if self._colour_key:
-            video = self._colour(video)
+            video = self._key_colour(video)
         if self._flow is not None:
             alpha = self._alphas[int(torch.randint(len(self._alphas), ()))]
             video, _ = motion_preserved(video, self._flow, alpha)
@@ -49,11 +52,12 @@ class PairViews(nn.Module):
 
 class DPCViews(nn.Module):
     """Makes clips as dense predictive coding takes them, (N, 3, T, size, size) float32, normalised: cropped and flipped
-    as a whole, grey and jittered frame by frame. Random numbers are torch's global ones."""
+    as a whole, grey and jittered frame by frame. clamp: jittered frames are clamped to [0, 1]; not so in dpc-s2vc,
+    whose motion-preserved clips reach beyond. Random numbers are torch's global ones."""
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, clamp: bool = True):
         super().__init__()
-        self._change = nn.Sequential(DPCCrop(size), DPCColour(), Normalise())
+        self._change = nn.Sequential(DPCCrop(size), DPCColour(clamp), Normalise())
 
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:

@@ -1,10 +1,23 @@
 """Augmentation: one draw per clip, its own for each clip, and nothing that it should not touch."""
 
+import colorsys
+
 import numpy as np
+import pytest
 import torch
+from kornia import augmentation as kornia
+from PIL import Image
 from torch import Tensor, nn
 
-from s2vc.training.augment import DPCColour, DPCCrop, Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import (
+    COLOUR_JITTER,
+    DPCColour,
+    DPCCrop,
+    Normalise,
+    RandomColour,
+    RandomCrop,
+    UnclampedJitter,
+)
 
 
 def still_clips(n: int, frames: int = 5, height: int = 40, width: int = 56) -> Tensor:
@@ -34,10 +47,17 @@ def test_clips_of_a_batch_get_draws_of_their_own() -> None:
         assert distinct > 10
 
 
-def test_jitter_per_frame_is_drawn_anew_for_each_frame() -> None:
+def test_a_clip_is_jittered_in_every_frame_or_in_none() -> None:
     torch.manual_seed(0)
-    moved = moves(RandomColour(per_frame=True)(still_clips(32)))
-    assert moved.float().mean() > 0.8  # p is 0.8 for each of five frames
+    colour = RandomColour(per_frame=True)
+    colour._grey, colour._blur = nn.Identity(), nn.Identity()
+    clips = still_clips(200, frames=6, height=8, width=8)
+    changed = (colour(clips) - clips).abs().amax(dim=(1, 3, 4)) > 1e-4  # clip, frame
+    assert ((changed.all(dim=1)) | (~changed.any(dim=1))).all()
+    assert 0.7 < changed[:, 0].float().mean() < 0.9
+    jittered = colour(clips)[changed[:, 0]]
+    assert len({tuple(f.flatten()[:9].tolist()) for f in colour(clips)[0].unbind(1)}) in (1, 6)
+    assert moves(jittered).float().mean() > 0.7, "frame by frame, not clip by clip"
 
 
 def test_a_crop_covers_a_share_of_the_frame_within_its_bounds() -> None:
@@ -52,6 +72,28 @@ def test_a_crop_covers_a_share_of_the_frame_within_its_bounds() -> None:
     assert 0.2 < area.min() < 0.34 and 0.44 < area.max() < 0.55
     flipped = out[:, 1, 0, 0, 0] > out[:, 1, 0, 0, -1]
     assert 0.35 < flipped.float().mean() < 0.65
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (24, 24)])
+def test_a_crop_of_the_whole_frame_is_what_pil_makes_of_it(height: int, width: int) -> None:
+    """At a share of 1 no other box fits a square, but for a pixel's rounding."""
+    clips = torch.rand(6, 3, 2, height, width, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    out = RandomCrop(56, (1.0, 1.0))(clips)
+    seen = set()
+    for clip, cropped in zip(clips.flatten(1, 2), out.flatten(1, 2), strict=True):
+        for plane, got in zip(clip, cropped, strict=True):
+            expected = np.asarray(Image.fromarray(plane.numpy()).resize((56, 56), Image.Resampling.BILINEAR))
+            flipped = np.abs(got.numpy() - expected).max() > 0.1
+            np.testing.assert_allclose(got.numpy()[:, :: -1 if flipped else 1], expected, atol=2e-6)
+            seen.add(flipped)
+    assert seen == {False, True}
+
+
+def test_detail_finer_than_the_pixels_of_a_crop_does_not_come_back_as_stripes() -> None:
+    torch.manual_seed(0)
+    stripes = (torch.arange(340) % 2).float().expand(8, 3, 1, 256, 340).contiguous()
+    assert RandomCrop(112, (0.9, 1.0))(stripes)[..., 4:-4].std() < 0.06  # without the wider filter it is above 0.2
 
 
 def test_crop_leaves_values_beyond_0_and_1_as_they_are() -> None:
@@ -129,3 +171,56 @@ def test_a_grey_frame_is_a_channel_of_its_own() -> None:
         if torch.equal(changed[:, t], clip[channel, t].expand(3, 8, 8))
     }
     assert chosen == {0, 1, 2}
+
+
+def test_without_clamping_the_jitter_is_kornias_within_the_range() -> None:
+    images = 0.45 + 0.1 * torch.rand(64, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    expected = kornia.ColorJitter(*COLOUR_JITTER, p=0.8)(images)
+    torch.manual_seed(0)
+    assert expected.min() > 0 and expected.max() < 1, "nothing was clamped"
+    torch.testing.assert_close(UnclampedJitter(*COLOUR_JITTER, p=0.8)(images), expected, atol=2e-6, rtol=0)
+
+
+def test_the_unclamped_jitter_computes_the_formulas_of_its_steps_beyond_the_range() -> None:
+    """Brightness x b; contrast and saturation blend with the mean grey and with the grey; hue turns a pure colour."""
+    images = 3 * torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)) - 1
+    jitter = UnclampedJitter(*COLOUR_JITTER, p=1.0)
+    torch.manual_seed(3)
+    out = jitter(images)
+    drawn = {name: value.numpy() for name, value in jitter._params.items()}
+    for n, image in enumerate(images.double().numpy()):
+        x = image.transpose(1, 2, 0)
+        for step in drawn["order"]:
+            grey = (x @ [0.299, 0.587, 0.114])[..., None]
+            b, c, s, h = (
+                drawn[f"{k}_factor"][n].astype(np.float64) for k in ("brightness", "contrast", "saturation", "hue")
+            )
+            if step < 3:
+                x = (b * x, c * x + (1 - c) * grey.mean(), s * x + (1 - s) * grey)[step]
+                continue
+            low, high = x.min(axis=2, keepdims=True), x.max(axis=2, keepdims=True)
+            turned = [colorsys.rgb_to_hsv(*p) for p in ((x - low) / (high - low)).reshape(-1, 3)]
+            pure = np.array([colorsys.hsv_to_rgb((hue + h) % 1, sat, value) for hue, sat, value in turned])
+            x = low + (high - low) * pure.reshape(x.shape)
+        np.testing.assert_allclose(out[n].numpy().transpose(1, 2, 0), x, atol=1e-4)
+    assert out.min() < -0.5 and out.max() > 1.5
+
+
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_colours_that_are_not_clamped_keep_what_lies_beyond_0_and_1(per_frame: bool) -> None:
+    clips = 4 * still_clips(60, height=8, width=8) - 1.5
+    for clamp, kept in ((True, 0.2), (False, 1.0)):
+        torch.manual_seed(0)
+        colour = RandomColour(per_frame, clamp)
+        colour._grey, colour._blur = nn.Identity(), nn.Identity()
+        outside = ((out := colour(clips)) < -0.01) | (out > 1.01)
+        assert outside.flatten(1).any(dim=1).float().mean() == pytest.approx(kept, abs=0.12)
+
+
+def test_dpc_s_colours_are_clamped_or_not() -> None:
+    clips = 4 * still_clips(6, height=8, width=8) - 1.5
+    torch.manual_seed(0)
+    clamped, free = DPCColour()(clips), DPCColour(clamp=False)(clips)
+    assert clamped.min() >= 0 and clamped.max() <= 1
+    assert free.min() < -0.5 and free.max() > 1.5
