@@ -24,6 +24,12 @@ SMALL = 64
 """The flow takes frames of this height and width, in pixels."""
 
 
+STILL = 1e-5
+"""A latent, or for tfd a pixel value, of a smaller STD does not vary: equal frames that go through the flow in batches
+of different sizes differ by 2e-6 at most in float32, and one grey level in one pixel of a frame moves latents by more
+than 1e-3."""
+
+
 class RunningStd:
     """This computes in float64 the sample STD (n - 1) over frames that come in pieces (Chan et al. 1979)."""
 
@@ -63,12 +69,14 @@ def standard_deviation(z: Tensor) -> Tensor:
 def alpha_to_keep(std: Tensor, share: float) -> float:
     """Return the alpha at which `share` of the latents has STD >= alpha, given std (D,) float32.
 
-    More than this share is kept where STDs are equal.
+    Latents that do not vary (STD < STILL) are kept only where all are asked for: a still window keeps none of them, and
+    one in which fewer than the share vary keeps these. More than the share is kept where STDs above are equal.
     """
     kept = round(share * len(std))
     if kept == 0:
         return float(np.nextafter(np.float32(std.max().item()), np.float32(np.inf)))
-    return float(std.sort(descending=True).values[kept - 1])
+    alpha = float(std.sort(descending=True).values[kept - 1])
+    return alpha if kept == len(std) else max(alpha, STILL)
 
 
 def suppressed_set(std: Tensor, alpha: float, strategy: str, rng: np.random.Generator) -> Tensor:

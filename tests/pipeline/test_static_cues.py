@@ -81,6 +81,21 @@ def test_alpha_to_keep_keeps_the_share(share: float, seed: int) -> None:
     assert int(kept) == round(share * D)
 
 
+@pytest.mark.parametrize("noise", [0.0, 2e-6])
+def test_of_a_still_window_no_share_is_kept_but_all(noise: float) -> None:
+    """Its STDs are equal, or differ by the rounding of batches of different sizes."""
+    std = noise * torch.rand(D, generator=torch.Generator().manual_seed(0))
+    kept = [int((~suppressed_set(std, alpha_to_keep(std, s), "zero", rng())).sum()) for s in (0.0, 0.2, 0.98, 1.0)]
+    assert kept == [0, 0, 0, D]
+
+
+def test_where_fewer_latents_vary_than_the_share_these_are_kept() -> None:
+    std = torch.zeros(D)
+    std[[3, 7, 11]] = torch.tensor([0.5, 1e-4, 0.02])
+    suppressed = suppressed_set(std, alpha_to_keep(std, 0.2), "zero", rng())
+    assert (~suppressed).nonzero()[:, 0].tolist() == [3, 7, 11]
+
+
 def test_zero_sets_static_latents_to_zero_and_no_other() -> None:
     z = latents()
     static = suppressed_set(standard_deviation(z), 0.5, "zero", rng())

@@ -149,6 +149,7 @@ def test_shares_kept_are_those_of_the_stds(cache: Cache) -> None:
 def test_keep_sets_alpha_per_window_so_that_the_share_is_kept(cache: Cache) -> None:
     for video_id in (LONG, "orbit/a.mp4"):
         np.testing.assert_allclose(cache.kept(video_id, "keep0.2-zero-clip16"), 0.2, atol=1e-3)
+    assert cache.kept("orbit/still.mp4", "keep0.2-zero-clip16").tolist() == [0.0], "nothing varies there"
     motion = read_corrections(cache.layout.motion(Variant.parse("keep0.2-zero-clip16"), 0))
     assert len(set(motion.alpha.tolist())) > 1
 
