@@ -1,8 +1,9 @@
-"""The paper's results as data: Tables 1 to 4, and Tables 1 and 2 of the supplement, with what each row was made with.
+"""The paper's results as data: Tables 1 to 4, and Tables 1 and 2 of the supplement, with what each row was made with;
+and what it prints of figures.
 
-Numbers are percent, as printed. What a row was made with is named as our results and runs name it, so that the two can
-be compared field by field. ASSUMPTIONS fills in what the paper does not say of its own rows; of other authors' rows it
-says too little to compare with.
+Numbers of tables and shares are percent, as printed. What a row was made with is named as our results and runs name
+it, so that the two can be compared field by field. ASSUMPTIONS fills in what the paper does not say of its own rows; of
+other authors' rows it says too little to compare with.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,17 @@ ASSUMPTIONS = (
 
 PAPER_FRAME_SIZE = "256x340"
 """The paper's crops come from full frames; a cache of this size keeps about as much."""
+
+KEPT_SHARES = {0.5: {"ucf101": 22.7, "hmdb51": 22.3}, 0.8: {"ucf101": 6.5, "hmdb51": 5.7}}
+"""Fig. 3 and the text on it: so many latents, in percent, have an STD of alpha or more."""
+
+STATIC_BIAS_R = {"s2vc": -0.40, "moco": -0.33}
+"""Fig. 6: Pearson's r of the relative gain over still clips with the accuracy on still clips, by method. Neither the
+dataset nor the classifier is named."""
+
+PEOPLE_SHARE_BELOW, MOVING_SHARE_ABOUT = 20.0, 30.0
+"""Fig. 1 of the supplement, whose bars have no numbers in the text: of the frames of three public datasets less than
+this share shows people, and about this share moves."""
 
 REDRAWN = "drawn anew at every step"
 """The paper draws this while it trains; we draw it once and keep it."""
@@ -181,6 +193,13 @@ TABLES: tuple[PaperTable, ...] = (
     ),
     *_by_column("Supplement, Table 2", _SUPPLEMENT_2, [("order", d) for d in _DATASETS], PROTOCOLS),
 )
+
+
+def kept_share_note(alpha: float) -> str:
+    """Say which shares of latents the paper keeps at an alpha (Fig. 3); empty where it prints none."""
+    shares = KEPT_SHARES.get(alpha, {})
+    text = ", ".join(f"{share} % of {DATASETS[dataset]}'s" for dataset, share in shares.items())
+    return f"the paper's alpha {alpha:g} keeps {text}, per training clip" if text else ""
 
 
 def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:

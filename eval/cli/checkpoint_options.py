@@ -10,6 +10,7 @@ import click
 
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.results import check_results_folder
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
@@ -29,6 +30,13 @@ def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> flo
     return value
 
 
+def _check_out(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """Refuse a folder that takes no results while the command line is read, before anything is computed."""
+    if not ctx.resilient_parsing:  # A shell that completes a command line writes nothing.
+        check_results_folder(value)
+    return value
+
+
 split_option = click.option("--split", default=None, help="Split column.  [default: the first]")
 seed_option = click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all that is drawn at random."
@@ -43,7 +51,9 @@ alpha_option = click.option(
 label_option = click.option(
     "--label", default=LABEL, help="Column of the classes; another than label holds their names."
 )
-out_option = click.option("--out", type=FOLDER, default=Path("results"), help="Folder for numbers and features.")
+out_option = click.option(
+    "--out", type=FOLDER, default=Path("results"), callback=_check_out, help="Folder for numbers and features."
+)
 
 _OPTIONS = (
     cache_argument,

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from s2vc.eval.report.page import write_report
+from s2vc.eval.results import check_writable
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import size
@@ -21,6 +22,7 @@ def report_command(folders: tuple[Path, ...], out: Path) -> None:
     """
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out the name of a page, such as {out / 'report.html'}")
+    check_writable(out.absolute().parent)
     report = write_report(folders, out)
     found, pictures = report.folders, report.pictures
     counts = {"run": len(found.runs), "result": report.results, "sweep": len(found.sweeps)}

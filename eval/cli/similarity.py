@@ -21,6 +21,7 @@ from s2vc.eval.analyses.frame_similarity import (
 )
 from s2vc.eval.cli.checkpoint_options import alpha_option, label_option, out_option, seed_option
 from s2vc.eval.labelled import label_entry
+from s2vc.eval.paper import kept_share_note
 from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
@@ -71,6 +72,8 @@ def similarity_command(
     path = save_result(out, description, numbers, {"per_class": means, "left_out": missing})
     title = f"alpha {alpha:g}, which keeps {kept:.1%} of the latents"
     plot_similarity(means, title, path.with_suffix(".png"))
+    if note := kept_share_note(alpha):
+        console.print(note)
     if undefined:
         console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
     print_means(means, numbers, groups, title, console)

@@ -1,12 +1,15 @@
 """`s2vc-eval static-bias`."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import click
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from s2vc.eval.analyses.static_classes import MIN_CLASSES, Correlation, correlation, plot_gains, relative_gain
+from s2vc.eval.analyses.static_classes import MIN_CLASSES, Gain, class_gains, plot_gains
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.finetune import train_and_test
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
@@ -16,13 +19,11 @@ from s2vc.eval.labelled import classes_in
 from s2vc.eval.results import TABLE
 from s2vc.eval.tasks import probe_features
 
-RELATIVE, OVER_MOCO = "relative gain, (a - s) / s", "gain over MoCo, a - a_moco"
-
 
 @click.command("static-bias")
 @checkpoint_command
 @label_option
-@click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for the gain over it.")
+@click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for its own r, and the gain over it.")
 @click.option("--still-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS, help="Of the classifier of stills.")
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of the linear classifiers.")
 @click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`.")
@@ -34,64 +35,74 @@ def static_bias_command(
     6).
 
     s: accuracy of a backbone trained from scratch on clips of one repeated frame; a: that of a linear classifier on
-    CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion.
+    CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion; (a - s) / s
+    falls with s by construction, too, so that r stands beside what it is with a dealt to the classes at random.
     """
+    # All that is asked for is looked for before anything is trained.
+    baseline = moco_evaluation(evaluation, moco) if moco else None
     trained, tested = evaluation.labelled_parts()
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
-    still = stills.per_class
-    accuracy = probe_features(evaluation, trained, tested, epochs, train_views).per_class
-    gains = {RELATIVE: relative_gain(accuracy, still)}
-    if moco:
-        other = load_evaluated_backbone(moco, evaluation.evaluated.name, evaluation.seed)
-        baseline = dataclasses.replace(evaluation, checkpoint=moco, evaluated=other)
-        gains[OVER_MOCO] = accuracy - probe_features(baseline, trained, tested, epochs, train_views).per_class
-    correlations = {name: correlation(gain, still, evaluation.seed) for name, gain in gains.items()}
+    accuracies = [
+        probe_features(one, trained, tested, epochs, train_views).per_class for one in (evaluation, baseline) if one
+    ]
+    gains = class_gains(stills.per_class, accuracies[0], accuracies[1] if baseline else None, evaluation.seed)
     _, names = classes_in(trained, tested)
+    columns = class_columns(stills.per_class, accuracies, gains)
     path = evaluation.save(
         "static-bias",
         tested.split,
-        _numbers(still, accuracy, correlations),
-        {"classes": [_class_entry(*row) for row in zip(names, still, accuracy, *gains.values(), strict=True)]},
+        result_numbers(stills.per_class, accuracies, gains),
+        {"classes": [{"class": name, **_json_row(columns, number)} for number, name in enumerate(names)]},
         moco=moco or "",
         still_epochs=still_epochs,
         epochs_linear=epochs,
         train_views=train_views,
     )
-    plot_gains(still, gains, correlations, path.with_suffix(".png"))
-    _print_gains(evaluation, names, still, accuracy, gains, correlations)
+    plot_gains(stills.per_class, gains, path.with_suffix(".png"))
+    print_gains(names, columns, gains, evaluation.console)
     evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}")
 
 
-def _numbers(still: np.ndarray, accuracy: np.ndarray, correlations: dict[str, Correlation | None]) -> dict[str, float]:
-    numbers = {"still_class_mean": float(np.nanmean(still)), "class_mean": float(np.nanmean(accuracy))}
-    for name, found in zip(("relative", "over_moco"), correlations.values(), strict=False):
-        if found is not None:
-            numbers |= {f"r_{name}": found.r, f"r_{name}_low": found.low, f"r_{name}_high": found.high}
+def moco_evaluation(evaluation: Evaluation, moco: str) -> Evaluation:
+    """Describe the evaluation of another checkpoint by the same settings. Raises UserError where it cannot be read."""
+    other = load_evaluated_backbone(moco, evaluation.evaluated.name, evaluation.seed)
+    return dataclasses.replace(evaluation, checkpoint=moco, evaluated=other)
+
+
+def result_numbers(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: Sequence[Gain]) -> dict[str, float]:
+    """Name the means over classes, and what was found of each gain."""
+    numbers = {"still_class_mean": float(np.nanmean(still))}
+    for name, accuracy in zip(("class_mean", "moco_class_mean"), accuracies, strict=False):
+        numbers[name] = float(np.nanmean(accuracy))
+    for gain in gains:
+        numbers |= gain.numbers
     return numbers
 
 
-def _class_entry(name: str, still: float, accuracy: float, relative: float, over_moco: float = float("nan")) -> dict:
-    values = {"still": still, "accuracy": accuracy, "relative_gain": relative, "gain_over_moco": over_moco}
-    return {"class": name, **{k: float(v) if np.isfinite(v) else None for k, v in values.items()}}
+def class_columns(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: Sequence[Gain]) -> dict[str, np.ndarray]:
+    """Name the columns of the table of classes, each (classes,), NaN where a value is not defined."""
+    columns = {"still": still, **dict(zip(("accuracy", "moco_accuracy"), accuracies, strict=False))}
+    names = {"relative": "relative_gain", "moco_relative": "moco_relative_gain", "over_moco": "gain_over_moco"}
+    return columns | {names[gain.key]: gain.values for gain in gains}
 
 
-def _print_gains(
-    evaluation: Evaluation,
-    names: list[str],
-    still: np.ndarray,
-    accuracy: np.ndarray,
-    gains: dict[str, np.ndarray],
-    correlations: dict[str, Correlation | None],
-) -> None:
-    table = Table("class", "still, s", "found, a", *gains)
-    for i in np.argsort(still):
-        values = [f"{still[i]:.1%}", f"{accuracy[i]:.1%}", *(f"{gain[i]:+.1%}" for gain in gains.values())]
-        table.add_row(names[i], *values)
-    evaluation.console.print(table)
-    for name, found in correlations.items():
+def _json_row(columns: dict[str, np.ndarray], number: int) -> dict[str, float | None]:
+    return {name: float(v[number]) if np.isfinite(v[number]) else None for name, v in columns.items()}
+
+
+def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: Sequence[Gain], console: Console) -> None:
+    """Print a row for each class, the one that stills tell least first, and what was found of each gain."""
+    table = Table("class", *(name.replace("_", " ") for name in columns))
+    for i in np.argsort(columns["still"]):
+        table.add_row(escape(names[i]), *(f"{v[i]:{'+' * ('gain' in name)}.1%}" for name, v in columns.items()))
+    console.print(table)
+    for gain in gains:
+        found = gain.correlation
         text = (
             f"no correlation: it wants {MIN_CLASSES} classes with both figures, and figures that vary"
             if found is None
             else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
         )
-        evaluation.console.print(f"{name}: {text}")
+        console.print(f"{gain.title}: {text}")
+        if found is not None and gain.note:
+            console.print(gain.note, soft_wrap=True)

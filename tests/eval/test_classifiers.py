@@ -71,11 +71,12 @@ def test_static_bias_sets_gains_against_still_clips(evaluate: Evaluate, labelled
     few = ["--still-epochs", 2, "--batch", 3, "--epochs", 3, "--train-views", 1]
     done = evaluate("static-bias", labelled_cache, "random", "--moco", "random", *SMALL, *few, "--out", tmp_path)
     assert done.exit_code == 0, done.output
-    assert done.output.count("no correlation: it wants 20 classes") == 2
+    assert done.output.count("no correlation: it wants 20 classes") == 3  # of both gains over stills, and over MoCo
     numbers = result(tmp_path, "static-bias")
     assert [c["class"] for c in numbers["classes"]] == ["c0", "c1"]
     for row in numbers["classes"]:
         assert row["gain_over_moco"] == 0.0  # over itself
+        assert row["moco_accuracy"] == row["accuracy"] and row["moco_relative_gain"] == row["relative_gain"]
         if row["still"]:
             assert row["relative_gain"] == pytest.approx((row["accuracy"] - row["still"]) / row["still"])
     (run,) = (tmp_path / "runs").iterdir()
@@ -101,3 +102,38 @@ def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, task: str, labell
         done = evaluate(task, cache, "random", *SMALL, *options, "--out", tmp_path / "out")
         assert done.exit_code == 2, done.output
         assert message in done.output and done.output.count("s2vc-eval: ") == 1
+
+
+def test_paths_are_looked_at_before_anything_is_computed(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    out, text = tmp_path / "out", tmp_path / "text"
+    text.write_text("no checkpoint")
+    for moco, message in ((tmp_path / "nosuch", "nosuch"), (text, "no checkpoint of plain tensors")):
+        done = evaluate("static-bias", labelled_cache, "random", "--moco", moco, *SMALL, "--out", out)
+        assert done.exit_code == 2 and message in done.output and not out.exists()
+    done = evaluate("retrieval", labelled_cache, "random", "--gallery", tmp_path / "nosuch", *SMALL, "--out", out)
+    assert done.exit_code == 2 and "nosuch" in done.output and not out.exists()
+
+
+ON_CHECKPOINTS = ("retrieval", "linear", "finetune", "order", "static-bias", "saliency")
+ON_DATA = ("similarity", "normality", "motion")
+
+
+@pytest.mark.parametrize("task", [*ON_CHECKPOINTS, *ON_DATA])
+def test_a_folder_that_takes_no_results_is_refused_at_once(
+    evaluate: Evaluate, task: str, labelled_cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "results.csv").write_text("no,table\n")
+    arguments = [task, labelled_cache, *(["random", *SMALL] if task in ON_CHECKPOINTS else [])]
+    for out, message in (
+        (tmp_path / "file" / "out", "nothing can be written into"),
+        (damaged, "results.csv is damaged"),
+    ):
+        done = evaluate(*arguments, "--out", out)
+        assert done.exit_code == 2, done.output
+        assert message in done.output and done.output.count("s2vc-eval: ") == 1
+    assert [path.name for path in damaged.iterdir()] == ["results.csv"]  # no features, no run, no other remains
