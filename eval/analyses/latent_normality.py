@@ -11,7 +11,13 @@ and sample STD (n - 1), so that pixels and latents of all scales are comparable;
 - lilliefors: the same distance, with its distribution for fitted mean and STD (Lilliefors 1967), by simulation.
 
 Both tests take the frames of a video for independent, which they are not: slow changes are rejected though every
-frame's distribution be normal. A control, series of independent normal numbers, goes through the same computation.
+frame's distribution be normal.
+
+Pixels have 8 bits, and latents are rounded where they are stored: by float16 hardly, by q8 to steps of 1/8. Either test
+rejects a normal series whose STD is a few steps, since values that are rounded alike come together. So each series has
+a control, independent normal numbers of its mean, STD and length, rounded as it is; and each, control or not, is tested
+once more dithered: a uniform number within a step is added to each value, which takes rounding's part away where the
+STD is a step or more. What is said of pixels and latents is said against their controls.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -23,10 +29,14 @@ from scipy import stats
 
 from s2vc.eval.videos import damage_reported
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.latents import WRITE_FRAMES
+from s2vc.pipeline.cache.latents import STORED_AS, WRITE_FRAMES, read_steps
+from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.flow.model import LATENTS
 
-PIXELS, STATIC_LATENTS, NORMAL = KINDS = ("pixels", "latents", "normal")
+PIXELS, STATIC_LATENTS = "pixels", "latents"
+CONTROLS = {PIXELS: "normal_pixels", STATIC_LATENTS: "normal_latents"}
+KINDS = (PIXELS, CONTROLS[PIXELS], STATIC_LATENTS, CONTROLS[STATIC_LATENTS])
+"""Each kind of series is followed by its control."""
 
 SIGNIFICANCE = 0.05
 """The tests have this level of significance, as published."""
@@ -45,16 +55,43 @@ MIN_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Series:
-    """Holds a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287.
+class Rounding:
+    """Tells how values were rounded when they were stored: to multiples of `step`, a number or one for each value (n,),
+    or to a type of floating point; and between which bounds they were kept."""
 
-    values: (n,) float64; pixels in [0, 1].
+    step: float | np.ndarray | np.dtype
+    low: float = -np.inf
+    high: float = np.inf
+
+    def round(self, values: np.ndarray) -> np.ndarray:
+        """Round values (n,) alike: (n,) float64."""
+        if isinstance(self.step, np.dtype):
+            return values.astype(self.step).astype(np.float64)
+        return (np.rint(values / self.step) * self.step).clip(self.low, self.high)
+
+    def dither(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Add to rounded values (n,) uniform numbers between minus and plus half a step: (n,) float64."""
+        step = np.spacing(np.abs(values).astype(self.step)) if isinstance(self.step, np.dtype) else self.step
+        return values + rng.uniform(-0.5, 0.5, len(values)) * step
+
+
+EIGHT_BITS = Rounding(1 / 255, 0, 1)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Holds a value of a video over its frames. place: number of the pixel value of X' or of the latent, 0 to 12287;
+    of a control, that of the series it is the control of.
+
+    values: (n,) float64; pixels in [0, 1]. dithered: the same with uniform numbers added within the step that they are
+    rounded to.
     """
 
     kind: str
     video_id: str
     place: int
     values: np.ndarray
+    dithered: np.ndarray
 
     @property
     def constant(self) -> bool:
@@ -126,7 +163,7 @@ def fit_normal(values: np.ndarray, seed: int) -> NormalFit:
 
 def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> list[Series]:
     """Draw `dims` pixel values of X' of a video, as many of its latents with STD < alpha (all, where there are fewer),
-    and as many series of normal numbers of that length, by seed and row. Raises UserError where they cannot be read."""
+    and the control of each, by seed and row. Raises UserError where they cannot be read."""
     video, frames = str(cache.index["video_id"].iloc[row]), int(cache.index["frames"].iloc[row])
     rng = np.random.default_rng([seed, row])
     with damage_reported(cache, video):
@@ -139,17 +176,35 @@ def draw_series(cache: Cache, row: int, dims: int, alpha: float, seed: int) -> l
         pieces = list(zip(starts, ends, strict=True))
         small = [cache.small(video, *piece).reshape(-1, LATENTS)[:, pixels] / 255 for piece in pieces]
         z = [cache.latents(video, *piece)[:, latents].astype(np.float64) for piece in pieces]
-    found = [Series(PIXELS, video, int(p), v) for p, v in zip(pixels, np.concatenate(small).T, strict=True)]
-    found += [Series(STATIC_LATENTS, video, int(p), v) for p, v in zip(latents, np.concatenate(z).T, strict=True)]
-    return found + [Series(NORMAL, video, k, v) for k, v in enumerate(rng.standard_normal((dims, frames)))]
+        rounding = latent_rounding(cache, row)
+    found = []
+    for kind, places, values, rounded in (
+        (PIXELS, pixels, np.concatenate(small), EIGHT_BITS),
+        (STATIC_LATENTS, latents, np.concatenate(z), rounding),
+    ):
+        for place, series in zip(places, values.T, strict=True):
+            control = rounded.round(rng.normal(series.mean(), series.std(ddof=1), frames))
+            for name, own in ((kind, series), (CONTROLS[kind], control)):
+                found.append(Series(name, video, int(place), own, rounded.dither(own, rng)))
+    return found
+
+
+def latent_rounding(cache: Cache, row: int) -> Rounding:
+    """Tell how the latents of a row of the index are rounded where they are stored."""
+    if cache.settings.latents != Q8:
+        return Rounding(np.dtype(STORED_AS[cache.settings.latents]))
+    shard, first, frames = (int(cache.index[name].iloc[row]) for name in ("shard", "first_frame", "frames"))
+    steps = read_steps(cache.storage.latent_group(shard))[first : first + frames]
+    return Rounding(steps.astype(np.float64))
 
 
 @dataclass
 class NormalityResult:
-    """Gathers what was found of all series of a kind: fits, how many series are constant, the counts of all
-    standardised values in the bins, and a record of each series for the result's JSON."""
+    """Gathers what was found of all series of a kind: fits to them and to what they are dithered, how many series are
+    constant, the counts of all standardised values in the bins, and a record of each series for the result's JSON."""
 
     fits: list[NormalFit] = field(default_factory=list)
+    dithered: list[NormalFit] = field(default_factory=list)
     constant: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -161,10 +216,12 @@ class NormalityResult:
             self.constant += 1
             self.records.append({**record, "constant": True})
             return None
-        fit = fit_normal(series.values, seed)
+        fit, dithered = fit_normal(series.values, seed), fit_normal(series.dithered, seed)
         self.fits.append(fit)
+        self.dithered.append(dithered)
         self.counts += np.histogram(standardise(series.values), EDGES)[0]
-        self.records.append({**record, **asdict(fit)})
+        more = {"dithered_mse": dithered.mse, "dithered_lilliefors_p": dithered.lilliefors_p}
+        self.records.append({**record, **asdict(fit), **more})
         return fit
 
     @property
@@ -175,13 +232,13 @@ class NormalityResult:
     @property
     def numbers(self) -> dict[str, float]:
         """Count the series and the constant ones; of the others, give the mean MSE and the share that each test
-        accepts."""
+        accepts, as they are and dithered."""
         counted: dict[str, float] = {"series": len(self.fits) + self.constant, "constant": self.constant}
-        if not self.fits:
-            return counted
-        return {
-            **counted,
-            "mse": float(np.mean([fit.mse for fit in self.fits])),
-            "published_h0": float(np.mean([fit.published_p >= SIGNIFICANCE for fit in self.fits])),
-            "lilliefors_h0": float(np.mean([fit.lilliefors_p >= SIGNIFICANCE for fit in self.fits])),
-        }
+        for prefix, fits in (("", self.fits), ("dithered_", self.dithered)):
+            if fits:
+                counted |= {
+                    f"{prefix}mse": float(np.mean([fit.mse for fit in fits])),
+                    f"{prefix}published_h0": float(np.mean([fit.published_p >= SIGNIFICANCE for fit in fits])),
+                    f"{prefix}lilliefors_h0": float(np.mean([fit.lilliefors_p >= SIGNIFICANCE for fit in fits])),
+                }
+        return counted

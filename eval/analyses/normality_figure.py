@@ -9,6 +9,7 @@ from scipy import stats
 
 from s2vc.eval.analyses.latent_normality import (
     BINS,
+    CONTROLS,
     EDGES,
     PIXELS,
     RANGE,
@@ -44,7 +45,7 @@ def plot_normality(
         grid = part.add_gridspec(-(-MAX_SHOWN // COLUMNS) + 1, COLUMNS)
         for number, (series, fit) in enumerate(own):
             _plot_series(part.add_subplot(grid[number // COLUMNS, number % COLUMNS]), series, fit, COLOURS[kind])
-        _plot_all(part.add_subplot(grid[-1, :]), tested[kind], COLOURS[kind])
+        _plot_all(part.add_subplot(grid[-1, :]), tested[kind], tested[CONTROLS[kind]], COLOURS[kind])
     save_figure(figure, path)
 
 
@@ -64,15 +65,27 @@ def _plot_series(axes: Any, series: Series, fit: NormalFit | None, colour: str) 
     axes.set_title(f"{series.place}: MSE {fit.mse:.4f}, {fit.verdict}", fontsize=8)
 
 
-def _plot_all(axes: Any, tested: NormalityResult, colour: str) -> None:
-    numbers = tested.numbers
+def _plot_all(axes: Any, tested: NormalityResult, control: NormalityResult, colour: str) -> None:
+    """Plot all series together, and of their control, normal numbers that are rounded alike, the outline."""
+    x = np.linspace(-RANGE, RANGE, 20 * BINS)
     if tested.fits:
-        axes.stairs(tested.counts / (tested.values * np.diff(EDGES)), EDGES, fill=True, color=colour, alpha=0.55)
-        x = np.linspace(-RANGE, RANGE, 20 * BINS)
+        axes.stairs(_density(tested), EDGES, fill=True, color=colour, alpha=0.55)
         axes.plot(x, stats.norm.pdf(x), color="0.2", linewidth=1)
-        passed = f"H0 in {numbers['published_h0']:.0%} (Lilliefors {numbers['lilliefors_h0']:.0%})"
-        title = f"{len(tested.fits)} series of all videos drawn: mean MSE {numbers['mse']:.4f}, {passed}"
-        axes.set_title(title, fontsize=9)
+        axes.set_title(f"{len(tested.fits)} series of all videos drawn: {_described(tested)}", fontsize=8)
+    if control.fits:
+        label = f"normal, rounded alike: {_described(control)}"
+        axes.stairs(_density(control), EDGES, color="0.2", linestyle=":", label=label)
+        axes.legend(fontsize=6.5, loc="upper left", frameon=False)
     axes.set_ylim(0, 0.65)
     axes.set_xlabel("less mean, over STD")
     axes.set_ylabel("density")
+
+
+def _density(tested: NormalityResult) -> np.ndarray:
+    return np.asarray(tested.counts / (tested.values * np.diff(EDGES)))
+
+
+def _described(tested: NormalityResult) -> str:
+    numbers = tested.numbers
+    lilliefors = f"Lilliefors {numbers['lilliefors_h0']:.0%}, dithered {numbers['dithered_lilliefors_h0']:.0%}"
+    return f"mean MSE {numbers['mse']:.4f}, H0 in {numbers['published_h0']:.0%} ({lilliefors})"

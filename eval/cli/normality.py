@@ -24,12 +24,13 @@ from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.training.selection import ALL_ROWS
 
-TITLES = ("pixels", "static latents", "control")
+TITLES = ("pixels", "normal, rounded alike", "static latents", "normal, rounded alike")
 """The kinds have these titles, in their order."""
 
 
@@ -46,7 +47,8 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
 
     A normal is fitted to each of some pixels and static latents of some videos. MSE: between the histogram of the
     standardised values and the normal density. Tests: Kolmogorov-Smirnov as published, and Lilliefors', which allows
-    for mean and STD being fitted. Independent normal numbers of the same lengths are the control.
+    for mean and STD being fitted. Pixels have 8 bits and latents are rounded where they are stored, so that the control
+    of each is independent normal numbers of its mean, STD and length, rounded alike; and all are tested dithered, too.
     """
     console, opened = make_console(), Cache(cache)
     rows = encoded_rows(opened, MIN_FRAMES)
@@ -62,26 +64,26 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
             advance(1, len(series[0].values))
     if not shown:
         raise UserError(f"no latent of the {len(rows)} videos has an STD below alpha {alpha:g}: take a larger one")
-    description = describe_result(
-        "normality", opened, ALL_ROWS, alpha=alpha, videos=len(rows), dims=dims, level=SIGNIFICANCE, eval_seed=seed
-    )
+    stored = opened.settings.latents
+    how = {"alpha": alpha, "videos": len(rows), "dims": dims, "level": SIGNIFICANCE, "latents_stored": stored}
+    description = describe_result("normality", opened, ALL_ROWS, **how, eval_seed=seed)
     numbers = {f"{kind}_{name}": value for kind in KINDS for name, value in tested[kind].numbers.items()}
     path = save_result(out, description, numbers, {kind: tested[kind].records for kind in KINDS})
     plot_normality(shown, tested, path.with_suffix(".png"))
-    print_tests(tested, f"{len(rows)} videos, alpha {alpha:g}; tests at {SIGNIFICANCE}", console)
+    title = f"{len(rows)} videos, alpha {alpha:g}, latents stored as {stored}; tests at {SIGNIFICANCE}"
+    print_tests(tested, title, console)
+    if stored == Q8:
+        console.print("q8 rounds latents to steps of 1/8: compare what is dithered, and each with its control")
     console.print(f"{path}, {path.stem}.png, {out / TABLE}")
 
 
 def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:
     """Print a row for each kind: how well the normal fits, and how often each test accepts it."""
-    columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors")
+    columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors", "dithered: MSE", "by Lilliefors")
+    shown = ("mse", "published_h0", "lilliefors_h0", "dithered_mse", "dithered_lilliefors_h0")
     table = Table("", *columns, title=title, title_justify="left")
     for name, kind in zip(TITLES, tested.values(), strict=True):
         numbers = kind.numbers
-        found = (
-            [f"{numbers['mse']:.4f}", f"{numbers['published_h0']:.1%}", f"{numbers['lilliefors_h0']:.1%}"]
-            if kind.fits
-            else ["", "", ""]
-        )
+        found = [f"{numbers[n]:.4f}" if "mse" in n else f"{numbers[n]:.1%}" for n in shown if n in numbers]
         table.add_row(name, str(numbers["series"]), str(numbers["constant"]), *found)
     console.print(table)
