@@ -8,12 +8,12 @@ training videos go through it, and each layer keeps the mean over batches of the
 """
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s2vc.eval.features import autocast_of
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
@@ -45,8 +45,7 @@ def set_batch_statistics(
         layer.track_running_stats, layer.momentum = True, None  # None takes the mean over all batches.
     backbone.to(device).train()
     crops = WindowCrops(view).to(device)
-    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), autocast_of(device):
         for number, stored in enumerate(_batches(cache, _rows_to_measure(cache, split), view, workers)):
             backbone(crops(stored.to(device), number, 0))
     backbone.eval()

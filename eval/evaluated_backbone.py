@@ -1,5 +1,6 @@
 """The backbone that is evaluated, from a checkpoint or with random weights, and what is known of its training."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ import torch
 import yaml
 from torch import nn
 
+from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.backbones import BACKBONES, build_backbone
-from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint
+from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
 from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 
 RANDOM = "random"
 """Given as a checkpoint, it means fresh weights by the seed."""
+
+WEIGHTS_DIGITS = 16
+"""So many digits of the hash of the weights tell checkpoints apart that were at one path."""
 
 ORIGIN_SETTINGS = ("method", "head", "key_augment", "alpha", "variant", "epochs", "seed")
 """A table of results shows these settings of a run of ours."""
@@ -21,37 +26,51 @@ ORIGIN_SETTINGS = ("method", "head", "key_augment", "alpha", "variant", "epochs"
 
 @dataclass(frozen=True)
 class EvaluatedBackbone:
-    """Holds a backbone with its weights, its name (r3d18, s3d or r2d3d18), and what is known of its training."""
+    """Holds a backbone with its weights, its name (one of BACKBONES), what is known of its training, and the first
+    digits of its weights' hash, as they were loaded. mean, std: of the channels, by which its clips are normalised."""
 
     backbone: nn.Module
     name: str
     origin: dict[str, Any]
+    weights: str
+    mean: RGB = IMAGENET_MEAN
+    std: RGB = IMAGENET_STD
 
 
 def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: int = 0) -> EvaluatedBackbone:
     """Load a run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
 
     backbone: asks for a certain one; None takes the one in the file (r3d18 for `random`). Raises UserError where
-    there is none.
+    there is none. A run of ours says how its clips were normalised; of any other checkpoint ImageNet's numbers are
+    taken.
     """
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
         torch.manual_seed(seed)
-        return EvaluatedBackbone(build_backbone(name), name, {"method": RANDOM, "seed": seed})
+        return _evaluated(build_backbone(name), name, {"method": RANDOM, "seed": seed})
     path = Path(checkpoint)
     name, state = find_backbone(path, backbone)
     built = build_backbone(name)
     built.load_state_dict(state)
-    return EvaluatedBackbone(built, name, _origin(path / "checkpoint.pt" if path.is_dir() else path))
+    settings = _run_settings(path / "checkpoint.pt" if path.is_dir() else path)
+    mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
+    return dataclasses.replace(_evaluated(built, name, _origin(settings)), mean=mean, std=std)
 
 
-def _origin(path: Path) -> dict[str, Any]:
-    """Read what a checkpoint of ours says of its run; nothing where it is another's."""
+def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
+    return EvaluatedBackbone(backbone, name, origin, weights_hash(backbone.state_dict())[:WEIGHTS_DIGITS])
+
+
+def _run_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of its run from a checkpoint of ours; none where it is another's."""
     try:
         settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
     except yaml.YAMLError:
         return {}
-    if not isinstance(settings, dict):
-        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _origin(settings: dict[str, Any]) -> dict[str, Any]:
+    """Select what a table of results shows of a run's settings."""
     meaningless = PAIR_SETTINGS if settings.get("method") in DPC_METHODS else ()
     return {key: settings[key] for key in ORIGIN_SETTINGS if key in settings and key not in meaningless}

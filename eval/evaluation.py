@@ -12,7 +12,7 @@ from torch import nn
 
 from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
-from s2vc.eval.features import Features, extract_features
+from s2vc.eval.features import Features, extract_features, precision_of
 from s2vc.eval.labelled import LabelledRows, label_entry, labelled_rows, number_together
 from s2vc.eval.results import describe_result, save_result
 from s2vc.eval.view import View
@@ -20,6 +20,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.reporting import Advance
+from s2vc.training.augment import NORMALISATIONS
 from s2vc.training.labels import LABEL
 from s2vc.training.loader import spare_cpus
 
@@ -54,7 +55,8 @@ class Evaluation:
 
     def view(self, **more: Any) -> View:
         """Build a view of the size and frames asked for. more: crops, draws, order, seed."""
-        return View(self.size, self.frames, self.frame_step, **more)
+        mean, std = self.evaluated.mean, self.evaluated.std
+        return View(self.size, self.frames, self.frame_step, mean=mean, std=std, **more)
 
     def features(self, rows: np.ndarray, view: View, title: str = "features", cache: Cache | None = None) -> Features:
         """Compute the features of rows of the cache, or of another, with progress, where they are not at hand."""
@@ -92,13 +94,21 @@ class Evaluation:
             self.cache,
             split,
             checkpoint=self.checkpoint,
+            weights=self.evaluated.weights,
             backbone=self.evaluated.name,
             size=self.size,
             frames=self.frames,
             frame_step=self.frame_step,
             eval_seed=self.seed,
+            precision=precision_of(self.device),
             **self.evaluated.origin,
             **label_entry(self.label),
+            **self._normalisation_entry(),
             **how,
         )
         return save_result(self.out, description, numbers, details)
+
+    def _normalisation_entry(self) -> dict[str, list[float]]:
+        """Give what the description of a result says of the channels: nothing where ImageNet's numbers are used."""
+        mean, std = self.evaluated.mean, self.evaluated.std
+        return {} if (mean, std) == NORMALISATIONS["imagenet"] else {"mean": list(mean), "std": list(std)}

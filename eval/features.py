@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
+from s2vc.training.backbones.checkpoints import weights_hash
 from s2vc.training.loader import batches_of, data_loader
 
 BATCH = 16
@@ -55,17 +56,30 @@ class Features:
         return means
 
 
-def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View) -> str:
-    """Hash everything that features depend on: the weights, the rows, their frames by the receipts, and the view."""
-    digest = hashlib.sha256(json.dumps(asdict(view)).encode())
-    digest.update(np.sort(rows).astype("<i8").tobytes())
-    for key, value in state.items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+def precision_of(device: torch.device) -> str:
+    """Name the precision that features are computed in on a device: bfloat16 on a GPU, else float32."""
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def autocast_of(device: torch.device) -> AbstractContextManager[None]:
+    """Give the context in which a device computes in `precision_of` it."""
+    return torch.autocast(device.type, torch.bfloat16) if precision_of(device) == "bfloat16" else nullcontext()
+
+
+def frames_hash(cache: Cache, rows: np.ndarray) -> str:
+    """Hash which rows of the index are meant, (N,), and their stored frames by the receipts."""
+    digest = hashlib.sha256(np.sort(rows).astype("<i8").tobytes())
     cache.storage.fetch_receipts(INGEST)
     for shard in np.unique(cache.index["shard"].to_numpy()[rows]):
         digest.update(cache.layout.receipt(INGEST, int(shard)).read_bytes())
     return digest.hexdigest()
+
+
+def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View, device: torch.device) -> str:
+    """Hash everything that features depend on: the weights, the rows, their frames, the view, the kind of device and
+    its precision."""
+    parts = [asdict(view), frames_hash(cache, rows), weights_hash(state), device.type, precision_of(device)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def extract_features(
@@ -84,7 +98,7 @@ def extract_features(
     show_progress: called with the number of windows where there is work, gives what is called as it is done. Raises
     UserError where stored frames cannot be read.
     """
-    path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view)[:32]}.h5"
+    path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view, device)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
         with write_shard(path) as file, show_progress(len(windows)) as advance:
@@ -103,13 +117,12 @@ def embed_windows(
 ) -> Iterator[np.ndarray]:
     """Compute features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for damaged frames."""
     crops = WindowCrops(view).to(device)
-    autocast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else nullcontext()
     loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
     for batch, stored in enumerate(batches_of(loader)):
         frames = stored.to(device, non_blocking=True)
         crops_features = []
         for number in range(view.crop_count):
             clips = crops(frames, batch, number)
-            with autocast:
+            with autocast_of(device):
                 crops_features.append(backbone(clips).float().mean(dim=(2, 3, 4)))
         yield torch.stack(crops_features, dim=1).cpu().numpy()

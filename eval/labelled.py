@@ -1,10 +1,12 @@
 """The rows of a cache that a task with labels works on."""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from s2vc.eval.features import frames_hash
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.training.labels import LABEL, read_labels
@@ -25,6 +27,13 @@ class LabelledRows:
     def names(self) -> np.ndarray:
         """Name the class of each row: (N,) of text."""
         return read_labels(self.cache, self.label).names[self.rows]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash what a classifier learns from: which videos, their stored frames, and their classes."""
+        digest = hashlib.sha256(frames_hash(self.cache, self.rows).encode())
+        digest.update(self.labels[np.argsort(self.rows)].astype("<i8").tobytes())
+        return digest.hexdigest()
 
 
 def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndarray]:

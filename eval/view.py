@@ -12,7 +12,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB, Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import as_video
 
 CROP_SHARE = 0.875
@@ -31,7 +31,8 @@ class View:
 
     crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
     `draws` random crops, flips, colours and blurs. order: of a window's frames: `natural`, `shuffled` (another than the
-    natural one), `still`: its middle frame throughout. seed: of what is random.
+    natural one), `still`: its middle frame throughout. seed: of what is random. mean, std: of the channels, by which
+    they are normalised.
     """
 
     size: int
@@ -41,6 +42,8 @@ class View:
     draws: int = 1
     order: str = "natural"
     seed: int = 0
+    mean: RGB = IMAGENET_MEAN
+    std: RGB = IMAGENET_STD
 
     @property
     def rule(self) -> WindowRule:
@@ -105,7 +108,8 @@ class WindowCrops(nn.Module):
     def __init__(self, view: View):
         super().__init__()
         self._view = view
-        self._crop, self._colour, self._normalise = RandomCrop(view.size, AUGMENTED_SCALE), RandomColour(), Normalise()
+        self._crop, self._colour = RandomCrop(view.size, AUGMENTED_SCALE), RandomColour()
+        self._normalise = Normalise(view.mean, view.std)
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
         """Cut crop `number`, 0 to view.crop_count - 1, of the windows of a batch."""

@@ -32,6 +32,20 @@ DPC_CROP = 224 / 256
 DPC_JITTER = (0.5, 0.5, 0.5, 0.25)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+RGB = tuple[float, float, float]
+
+NORMALISATIONS: dict[str, tuple[RGB, RGB]] = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "kinetics": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
+    "hara2018": ((114.7748 / 255, 107.7354 / 255, 99.475 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    "torchvision": ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+"""Means and deviations of channels in [0, 1] that checkpoints were trained with. imagenet: CoCLR, SSVC, DPC. kinetics:
+Hara's 3D-ResNets-PyTorch since 2020. hara2018: its first checkpoints, for pixels of 0 to 255. torchvision: its video
+models. half: pixels of -1 to 1, as of I3D and S3D in TensorFlow."""
+
 
 class RandomCrop(nn.Module):
     """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
@@ -158,15 +172,15 @@ class DPCColour(nn.Module):
 
 
 class Normalise(nn.Module):
-    """Subtracts ImageNet's mean and divides by its deviation: clips (N, 3, T, H, W) in about [0, 1] -> the same
-    shape."""
+    """Subtracts a mean from each channel and divides by a deviation, ImageNet's if no others are given: clips (N, 3, T,
+    H, W) in about [0, 1] -> the same shape."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: RGB = IMAGENET_MEAN, std: RGB = IMAGENET_STD) -> None:
         super().__init__()
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None, None], persistent=False)
 
     def forward(self, clips: Tensor) -> Tensor:

@@ -150,5 +150,5 @@ def feature_map_cells(settings: TrainingSettings) -> int:
 def _build_dpc_task(settings: TrainingSettings, backbone: nn.Module, device: torch.device) -> TrainingTask:
     model = DPC(backbone, settings.blocks, settings.block_length, settings.predicted).to(device)
     model.backbone.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    views = DPCViews(settings.size, clamp=settings.method == "dpc").to(device)
+    views = DPCViews(settings).to(device)
     return TrainingTask(model, lambda batch: (views(batch),))

@@ -17,7 +17,7 @@ from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
 from s2vc.pipeline.storage.object_store import is_url
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
-from s2vc.training.augment import COLOUR_JITTER
+from s2vc.training.augment import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.clips import PAIR_MODES
 from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_default, method_defaults
@@ -33,12 +33,12 @@ KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40}
-FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3}
-SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128}
+CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40, "r3d18a": 16}
+FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3, "r3d18a": 1}
+SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128, "r3d18a": 112}
 """These are the paper's, by backbone. Those of r2d3d18 are DPC's, whose classifier, too, takes 8 blocks of 5 frames."""
 
-SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5}
+SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5, "r3d18a": 2}
 """S3D's pooling leaves nothing of shorter ones; r2d3d18 leaves one value of a small frame, which has no variance."""
 
 MIN_SIZE, MAX_SIZE = 32, 1024
@@ -83,7 +83,9 @@ class TrainingSettings:
         "motion-preserved clips as augmentation.",
         METHODS,
     )
-    backbone: str = option("r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes.", tuple(BACKBONES))
+    backbone: str = option(
+        "r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes; r3d18a: r3d18 with shortcut A.", tuple(BACKBONES)
+    )
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
@@ -145,6 +147,8 @@ class TrainingSettings:
         f"per-frame: a jittered clip's colours {COLOUR_JITTER} are drawn anew for each frame, as the code does.",
         JITTERS,
     )
+    mean: RGB = option(IMAGENET_MEAN, "Subtracted from the channels, in 0 to 1; of others' weights (--init), theirs.")
+    std: RGB = option(IMAGENET_STD, "Then they are divided by this.")
 
     # These are for optimisation.
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
@@ -274,6 +278,8 @@ def _check_settings(settings: TrainingSettings) -> None:
         raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
     if not 0 <= settings.warmup_share < 1:
         raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
+    if min(settings.std) <= 0:
+        raise UserError(f"std lies above 0, not {' '.join(map(str, settings.std))}")
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")

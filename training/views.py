@@ -26,7 +26,7 @@ class PairViews(nn.Module):
         self._colour = RandomColour(per_frame)
         self._key_colour = RandomColour(per_frame, clamp=settings.method != "s2vc")
         self._colour_key = settings.key_augment == "full"
-        self._normalise = Normalise()
+        self._normalise = Normalise(settings.mean, settings.std)
         self._flow, self._alphas = flow, settings.alpha
 
     @torch.no_grad()
@@ -52,12 +52,13 @@ class PairViews(nn.Module):
 
 class DPCViews(nn.Module):
     """Makes clips as dense predictive coding takes them, (N, 3, T, size, size) float32, normalised: cropped and flipped
-    as a whole, grey and jittered frame by frame. clamp: jittered frames are clamped to [0, 1]; not so in dpc-s2vc,
-    whose motion-preserved clips reach beyond. Random numbers are torch's global ones."""
+    as a whole, grey and jittered frame by frame. Jittered frames are clamped to [0, 1], but not so in dpc-s2vc, whose
+    motion-preserved clips reach beyond. Random numbers are torch's global ones."""
 
-    def __init__(self, size: int, clamp: bool = True):
+    def __init__(self, settings: TrainingSettings):
         super().__init__()
-        self._change = nn.Sequential(DPCCrop(size), DPCColour(clamp), Normalise())
+        colour = DPCColour(clamp=settings.method == "dpc")
+        self._change = nn.Sequential(DPCCrop(settings.size), colour, Normalise(settings.mean, settings.std))
 
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:

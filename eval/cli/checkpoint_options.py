@@ -1,5 +1,6 @@
 """Options that the commands on a checkpoint share, and the Evaluation that they describe."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import click
 
-from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+from s2vc.eval.evaluated_backbone import EvaluatedBackbone, load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.results import check_results_folder
 from s2vc.manifests.errors import UserError
@@ -17,6 +18,7 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training.augment import NORMALISATIONS, RGB
 from s2vc.training.backbones import BACKBONES
 from s2vc.training.labels import LABEL
 from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
@@ -67,6 +69,13 @@ _OPTIONS = (
         "--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: the paper's for the backbone]"
     ),
     click.option("--frame-step", type=click.IntRange(1), help="[default: 1, with r2d3d18 3]"),
+    click.option(
+        "--normalise",
+        type=click.Choice(list(NORMALISATIONS)),
+        help="What CHECKPOINT was trained with.  [default: as its run; of others' checkpoints imagenet]",
+    ),
+    click.option("--mean", type=(float, float, float), metavar="R G B", help="Or its mean of channels in 0 to 1."),
+    click.option("--std", type=(float, float, float), metavar="R G B", help="And their deviation."),
     seed_option,
     out_option,
     threads_option,
@@ -86,13 +95,16 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
         size: int | None,
         frames: int | None,
         frame_step: int | None,
+        normalise: str | None,
+        mean: RGB | None,
+        std: RGB | None,
         seed: int,
         out: Path,
         label: str = LABEL,
         **own: Any,
     ) -> None:
         opened = Cache(cache)
-        evaluated = load_evaluated_backbone(checkpoint, backbone, seed)
+        evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
         size, frames = size or SIZES[evaluated.name], frames or CLIP_LENGTHS[evaluated.name]
         frame_step = frame_step or FRAME_STEPS[evaluated.name]
         if frames < SHORTEST_CLIPS[evaluated.name]:
@@ -106,3 +118,17 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         with_evaluation = option(with_evaluation)
     return with_evaluation
+
+
+def normalised_by(
+    evaluated: EvaluatedBackbone, normalise: str | None, mean: RGB | None, std: RGB | None
+) -> EvaluatedBackbone:
+    """Replace what a checkpoint's clips are normalised by, where the user says so: by a name, or in numbers, which win.
+
+    Raises UserError for numbers that make no normalisation.
+    """
+    named = NORMALISATIONS[normalise] if normalise else (evaluated.mean, evaluated.std)
+    mean, std = mean or named[0], std or named[1]
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise UserError("--mean is three numbers, and --std three above 0, of channels in 0 to 1")
+    return dataclasses.replace(evaluated, mean=mean, std=std)

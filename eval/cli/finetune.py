@@ -70,6 +70,8 @@ def train_and_test(
         "size": evaluation.size,
         "clip_length": evaluation.frames,
         "frame_step": evaluation.frame_step,
+        "mean": list(evaluation.evaluated.mean),
+        "std": list(evaluation.evaluated.std),
         "seed": evaluation.seed,
         "epochs": epochs,
         "batch": batch,
@@ -79,8 +81,11 @@ def train_and_test(
         **label_entry(evaluation.label),
         **chosen,
     }
-    # It is named by what it is trained on: a classifier from scratch is the same for every checkpoint.
-    name = result_name({"task": task, **settings, "checkpoint": settings.get("init", "")})
+    # It is named by what it is trained on, the contents and not the paths: a file may be replaced by another. A
+    # classifier from scratch is the same for every checkpoint.
+    init = settings.get("init", "")
+    contents = {"weights": evaluation.evaluated.weights if init else "", "videos": trained.fingerprint}
+    name = result_name({"task": task, **settings, "checkpoint": init, **contents})
     run = prepare_run(
         [settings, evaluation.cache.storage.local_settings()], evaluation.out / "runs" / name, evaluation.device
     )

@@ -53,10 +53,11 @@ def static_bias_command(
         tested.split,
         result_numbers(stills.per_class, accuracies, gains),
         {"classes": [{"class": name, **_json_row(columns, number)} for number, name in enumerate(names)]},
-        moco=moco or "",
         still_epochs=still_epochs,
         epochs_linear=epochs,
         train_views=train_views,
+        moco=moco or "",
+        moco_weights=baseline.evaluated.weights if baseline else "",
     )
     plot_gains(stills.per_class, gains, path.with_suffix(".png"))
     print_gains(names, columns, gains, evaluation.console)

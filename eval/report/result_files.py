@@ -13,8 +13,8 @@ from s2vc.training.run_folder import RunFolder
 from s2vc.training.settings import TrainingSettings
 
 DESCRIPTION = (
-    "result", "task", "cache", "split", "stored", "checkpoint", "backbone", "size", "frames", "frame_step", "eval_seed",
-    "method", "head", "key_augment", "alpha", "variant", "epochs", "seed",
+    "result", "task", "cache", "split", "stored", "checkpoint", "weights", "backbone", "size", "frames", "frame_step",
+    "eval_seed", "precision", "method", "head", "key_augment", "alpha", "variant", "epochs", "seed",
 )  # fmt: skip
 """Every result says this of itself (describe_result, ORIGIN_SETTINGS); the rest is the task's own."""
 

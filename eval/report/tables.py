@@ -30,7 +30,7 @@ SHARE = re.compile(r"([\w-]+/)?(recall@\d+|top\d+|(\w+_)?class_mean|(\w+_)?accur
 
 EMPTY = "–"
 
-VARIED_SETTINGS = ("checkpoint", "method", "alpha", "keep", "variant", "draws", "flow", "seed", "eval_seed")
+VARIED_SETTINGS = ("checkpoint", "weights", "method", "alpha", "keep", "variant", "draws", "flow", "seed", "eval_seed")
 """A table is there to compare these: results that differ in nothing else are comparable."""
 
 COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (

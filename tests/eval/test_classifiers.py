@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from s2vc.training.backbones import build_backbone
 from tests.eval.conftest import Evaluate
 
 SMALL = ["--backbone", "s3d", "--size", 32, "--frames", 8]
@@ -65,6 +67,30 @@ def test_finetune_trains_all_layers_and_goes_on(evaluate: Evaluate, labelled_cac
     # What was fine-tuned is a checkpoint like others, and can be started from.
     onward = evaluate("finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward")
     assert onward.exit_code == 0, onward.output
+
+
+def test_other_weights_or_labels_under_the_same_path_are_trained_anew(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    cache, weights, out = tmp_path / "cache", tmp_path / "weights.pt", tmp_path / "out"
+    shutil.copytree(labelled_cache, cache)
+    arguments = ["finetune", cache, weights, *SMALL, "--epochs", 1, "--batch", 3, "--out", out]
+
+    def runs_and_results(seed: int) -> tuple[int, int]:
+        torch.manual_seed(seed)
+        torch.save(build_backbone("s3d").state_dict(), weights)
+        done = evaluate(*arguments)
+        assert done.exit_code == 0, done.output
+        return len(list((out / "runs").iterdir())), len(pd.read_csv(out / "results.csv"))
+
+    assert runs_and_results(0) == (1, 1)
+    assert runs_and_results(1) == (2, 2)  # these were the weights' first numbers once more
+    assert runs_and_results(0) == (2, 2)  # these are known
+    hashes = pd.read_csv(out / "results.csv")["weights"]
+    assert hashes.nunique() == 2 and hashes.str.fullmatch("[0-9a-f]{16}").all()
+    index = cache / "index.csv"
+    index.write_text(index.read_text().replace("02.mp4,0,c0", "02.mp4,1,c1"))
+    assert runs_and_results(0) == (3, 2)  # the same result, of another classifier
 
 
 def test_static_bias_sets_gains_against_still_clips(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from s2vc.eval.features import extract_features, features_hash
 from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.pipeline.cache import Cache
+from s2vc.training.augment import NORMALISATIONS
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None, None]
@@ -83,6 +84,14 @@ def test_ten_crops_are_the_corners_and_the_centre_and_each_flipped() -> None:
         torch.testing.assert_close(shown[number + 5].double(), expected.flip(-1), atol=1e-5, rtol=0)
 
 
+def test_clips_are_normalised_as_the_checkpoint_was_trained() -> None:
+    stored = torch.full((1, 2, 40, 50, 3), 102, dtype=torch.uint8)  # 0.4 of the range
+    for name, expected in (("half", -0.2), ("none", 0.4), ("hara2018", 102 - 114.7748)):
+        mean, std = NORMALISATIONS[name]
+        shown = WindowCrops(View(32, 2, mean=mean, std=std))(stored, 0, 0)
+        torch.testing.assert_close(shown[:, 0], torch.full((1, 2, 32, 32), expected), atol=1e-4, rtol=0)
+
+
 def test_augmented_crops_are_drawn_by_seed_and_leave_the_global_draws_alone() -> None:
     stored = torch.randint(0, 256, (2, 3, 40, 50, 3), dtype=torch.uint8)
     one, other = (WindowCrops(View(32, 3, crops="augmented", draws=2, seed=s)) for s in (0, 1))
@@ -113,14 +122,17 @@ def test_two_frames_are_shuffled_into_the_other_order() -> None:
     assert all(frame_order(View(32, 2, order="shuffled"), row, 0).tolist() == [1, 0] for row in range(20))
 
 
-def test_features_are_distinguished_by_weights_and_view(cache_path: Path) -> None:
+def test_features_are_distinguished_by_weights_view_and_device(cache_path: Path) -> None:
     cache, backbone = Cache(cache_path), Brightness()
     rows, state = np.array([0, 1]), backbone.state_dict()
-    one = features_hash(cache, rows, state, View(32, 16))
-    assert one == features_hash(cache, rows[::-1], Brightness().state_dict(), View(32, 16))
-    assert one != features_hash(cache, rows, state, View(32, 8))
-    assert one != features_hash(cache, rows, state, View(32, 16, crops="ten"))
-    assert one != features_hash(cache, rows[:1], state, View(32, 16))
+    here = torch.device("cpu")
+    one = features_hash(cache, rows, state, View(32, 16), here)
+    assert one == features_hash(cache, rows[::-1], Brightness().state_dict(), View(32, 16), here)
+    assert one != features_hash(cache, rows, state, View(32, 8), here)
+    assert one != features_hash(cache, rows, state, View(32, 16, crops="ten"), here)
+    assert one != features_hash(cache, rows[:1], state, View(32, 16), here)
+    # A GPU computes in bfloat16, and its features are not a CPU's.
+    assert one != features_hash(cache, rows, state, View(32, 16), torch.device("cuda"))
     with torch.no_grad():
         backbone.scale.add_(1e-6)
-    assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16))
+    assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16), here)

@@ -98,7 +98,7 @@ def test_an_unknown_backbone_is_refused() -> None:
 
 def forms(backbone: nn.Module) -> dict[str, dict[str, Any]]:
     """The ways in which a backbone is found in the wild."""
-    state = backbone.state_dict()
+    state, fc = backbone.state_dict(), torch.zeros(128, 512)
     hara = {f"module.{k}": v for k, v in state.items()} | {"module.fc.weight": torch.zeros(400, 512)}
     return {
         "plain": state,
@@ -109,6 +109,8 @@ def forms(backbone: nn.Module) -> dict[str, dict[str, Any]]:
         "old": {k: v for k, v in state.items() if "num_batches" not in k},
         "moco": {"state_dict": MoCo(backbone, queue=4).state_dict()},
         "export": published_format(state),
+        "query": {"state_dict": {f"module.encoder_q.{k}": v for k, v in (state | {"fc.0.weight": fc}).items()}},
+        "inside": {"state_dict": {f"encoder_q.module.backbone.{k}": v for k, v in state.items()}},
     }
 
 
@@ -118,7 +120,9 @@ def r3d18() -> nn.Module:
     return build_backbone("r3d18")
 
 
-@pytest.mark.parametrize("form", ["plain", "published", "parallel", "probe", "hara", "old", "moco", "export"])
+@pytest.mark.parametrize(
+    "form", ["plain", "published", "parallel", "probe", "hara", "old", "moco", "export", "query", "inside"]
+)
 def test_a_backbone_is_read_from_every_form_of_checkpoint(form: str, r3d18: nn.Module, tmp_path: Path) -> None:
     torch.save(forms(r3d18)[form], tmp_path / "file.pt")
     state = read_backbone(tmp_path / "file.pt", "r3d18")
@@ -172,3 +176,50 @@ def test_weights_that_are_not_finite_are_refused(r3d18: nn.Module, tmp_path: Pat
     torch.save(state, tmp_path / "file.pt")
     with pytest.raises(UserError, match=r"not finite, first in bn1\.weight"):
         read_backbone(tmp_path / "file.pt", "r3d18")
+
+
+@pytest.fixture(scope="module")
+def padded() -> nn.Module:
+    """R3D-18 with shortcuts without weights, as Hara's first checkpoints have it."""
+    torch.manual_seed(3)
+    return build_backbone("r3d18a").eval()
+
+
+def test_a_padded_shortcut_takes_every_other_value_and_zeros(padded: nn.Module) -> None:
+    x = torch.randn(2, 64, 5, 6, 7)
+    found = padded.layer2[0].downsample(x)  # type: ignore[index, union-attr]
+    picked = nn.functional.avg_pool3d(x, kernel_size=1, stride=2)
+    assert torch.equal(found, torch.cat([picked, torch.zeros_like(picked)], dim=1))
+    with torch.no_grad():
+        assert padded(torch.zeros(1, 3, 16, 64, 64)).shape == (1, 512, 1, 2, 2)
+
+
+def test_the_kind_of_shortcut_is_told_by_the_keys(padded: nn.Module, r3d18: nn.Module, tmp_path: Path) -> None:
+    hara = {f"module.{k}": v for k, v in padded.state_dict().items()} | {"module.fc.weight": torch.zeros(400, 512)}
+    assert not any("downsample" in key for key in hara)
+    torch.save({"arch": "resnet-18", "state_dict": hara}, tmp_path / "a.pt")
+    torch.save(r3d18.state_dict(), tmp_path / "b.pt")
+    assert find_backbone(tmp_path / "a.pt")[0] == "r3d18a" and find_backbone(tmp_path / "b.pt")[0] == "r3d18"
+    with pytest.raises(UserError, match="holds an r3d18, not an r3d18a"):
+        read_backbone(tmp_path / "b.pt", "r3d18a")
+
+
+def test_what_does_not_fit_is_named(r3d18: nn.Module, tmp_path: Path) -> None:
+    state = {f"encoder_q.{k}": v for k, v in r3d18.state_dict().items()}
+    for key in ("layer3.1.bn2.bias", "layer4.0.conv1.weight"):
+        del state[f"encoder_q.{key}"]
+    wide = state | {"encoder_q.conv1.weight": torch.zeros(64, 2, 7, 7, 7)}
+    torch.save(state, tmp_path / "cut.pt")
+    torch.save(wide, tmp_path / "wide.pt")
+    deeper = r3d18.state_dict() | {"layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3, 3)}
+    torch.save(deeper, tmp_path / "deeper.pt")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    lacks = "under 'encoder_q.' it lacks layer3.1.bn2.bias, layer4.0.conv1.weight"
+    with pytest.raises(UserError, match=f"holds no r3d18: {lacks}$"):
+        read_backbone(tmp_path / "cut.pt", "r3d18")
+    with pytest.raises(UserError, match=f"nearest is r3d18: {lacks}, has other shapes of conv1.weight$"):
+        find_backbone(tmp_path / "wide.pt")
+    with pytest.raises(UserError, match=r"nearest is r3d18: it has besides layer1\.2\.conv1\.weight$"):  # a ResNet-34
+        find_backbone(tmp_path / "deeper.pt")
+    with pytest.raises(UserError, match=r"holds none of r3d18, s3d, r2d3d18, r3d18a$"):
+        find_backbone(tmp_path / "other.pt")

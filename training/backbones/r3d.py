@@ -1,16 +1,30 @@
-"""3D ResNet-18 (Hara et al., CVPR 2018), key for key as it is published."""
+"""3D ResNet-18 (Hara et al., CVPR 2018), key for key as it is published, with either kind of shortcut."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def _conv3x3x3(inputs: int, outputs: int, stride: int) -> nn.Conv3d:
     return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
 
 
-class BasicBlock(nn.Module):
-    """Joins two 3x3x3 convolutions with a shortcut around them."""
+class PaddedShortcut(nn.Module):
+    """Takes every other value along each axis, and adds channels of zeros: (N, inputs, T, H, W) -> (N, outputs, T/2,
+    H/2, W/2), each rounded up (He et al., CVPR 2016, option A). It has no weights."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self._added = outputs - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, ::2, ::2, ::2], (0, 0, 0, 0, 0, 0, 0, self._added))
+
+
+class BasicBlock(nn.Module):
+    """Joins two 3x3x3 convolutions with a shortcut around them. padded: where widths differ, it is a PaddedShortcut and
+    no convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, padded: bool = False):
         super().__init__()
         self.conv1 = _conv3x3x3(inputs, outputs, stride)
         self.bn1 = nn.BatchNorm3d(outputs)
@@ -18,7 +32,9 @@ class BasicBlock(nn.Module):
         self.conv2 = _conv3x3x3(outputs, outputs, 1)
         self.bn2 = nn.BatchNorm3d(outputs)
         self.downsample: nn.Module | None = None
-        if stride != 1 or inputs != outputs:
+        if padded and inputs != outputs:
+            self.downsample = PaddedShortcut(inputs, outputs)
+        elif stride != 1 or inputs != outputs:
             shortcut = nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(outputs))
 
@@ -29,20 +45,24 @@ class BasicBlock(nn.Module):
 
 
 class R3D18(nn.Module):
-    """Turns videos (N, 3, T, H, W) into features (N, 512, T/16, H/32, W/32), each rounded up."""
+    """Turns videos (N, 3, T, H, W) into features (N, 512, T/16, H/32, W/32), each rounded up.
+
+    padded: with shortcuts without weights (option A), as Hara's first Kinetics checkpoint of 18 layers; the paper's and
+    all later ones have convolutions (B).
+    """
 
     feature_size = 512
 
-    def __init__(self) -> None:
+    def __init__(self, padded: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, 7, stride=(1, 2, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
         self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
+        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2, padded), BasicBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2, padded), BasicBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2, padded), BasicBlock(512, 512, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -50,3 +70,10 @@ class R3D18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+class R3D18A(R3D18):
+    """Is R3D18 with padded shortcuts."""
+
+    def __init__(self) -> None:
+        super().__init__(padded=True)
