@@ -16,11 +16,12 @@ MAX_NAMED_CLASSES = 60
 @dataclass(frozen=True)
 class Classification:
     """Holds scores (N, classes) of each test video, higher is likelier; targets (N,) int64, its class; and the classes'
-    names."""
+    names. epoch: whose weights were tested, where that was selected on validation videos."""
 
     scores: np.ndarray
     targets: np.ndarray
     names: list[str]
+    epoch: int | None = None
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -57,6 +58,7 @@ class Classification:
             },
             "confusion": self.confusion.tolist(),
             "classes": self.names,
+            **({} if self.epoch is None else {"selected_epoch": self.epoch}),
         }
 
     def by_video(self, videos: list[str]) -> list[dict[str, Any]]:

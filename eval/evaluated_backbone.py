@@ -52,19 +52,21 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     name, state = find_backbone(path, backbone)
     built = build_backbone(name)
     built.load_state_dict(state)
-    settings = _run_settings(path / "checkpoint.pt" if path.is_dir() else path)
+    content = read_checkpoint(path / "checkpoint.pt" if path.is_dir() else path)
+    settings = _run_settings(content)
+    counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
-    return dataclasses.replace(_evaluated(built, name, _origin(settings)), mean=mean, std=std)
+    return dataclasses.replace(_evaluated(built, name, _origin(settings) | counted), mean=mean, std=std)
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
     return EvaluatedBackbone(backbone, name, origin, weights_hash(backbone.state_dict())[:WEIGHTS_DIGITS])
 
 
-def _run_settings(path: Path) -> dict[str, Any]:
-    """Read the settings of its run from a checkpoint of ours; none where it is another's."""
+def _run_settings(content: dict[str, object]) -> dict[str, Any]:
+    """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
     try:
-        settings = yaml.safe_load(str(read_checkpoint(path).get("settings", "")))
+        settings = yaml.safe_load(str(content.get("settings", "")))
     except yaml.YAMLError:
         return {}
     return settings if isinstance(settings, dict) else {}

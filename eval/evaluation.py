@@ -13,7 +13,7 @@ from torch import nn
 from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
-from s2vc.eval.labelled import LabelledRows, label_entry, labelled_rows, number_together
+from s2vc.eval.labelled import TEST, LabelledRows, find_test_part, label_entry, labelled_rows, match_by_name
 from s2vc.eval.results import describe_result, save_result
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
@@ -23,11 +23,13 @@ from s2vc.pipeline.reporting import Advance
 from s2vc.training.augment import NORMALISATIONS
 from s2vc.training.labels import LABEL
 from s2vc.training.loader import spare_cpus
+from s2vc.training.selection import TRAIN, split_column
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Describes which checkpoint is evaluated on which cache, and how."""
+    """Describes which checkpoint is evaluated on which cache, and how. test_split: the part of the split that is tested
+    on, None for the one that `find_test_part` finds."""
 
     cache: Cache
     checkpoint: str
@@ -40,6 +42,7 @@ class Evaluation:
     out: Path
     console: Console
     label: str = LABEL
+    test_split: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,17 +76,32 @@ class Evaluation:
         """Select training and test videos, with their classes, and print a line where some test classes are in no
         training video: nobody can recognise them.
 
-        gallery: another cache, whose training videos are taken; its classes are then numbered by its own names.
+        gallery: another cache, whose training videos are taken; classes are then matched by name. Raises UserError
+        where that is not possible.
         """
-        tested = labelled_rows(self.cache, self.split, "test", self.label)
-        trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, "train", self.label)
-        if gallery and self.label != LABEL:
-            tested, trained = number_together(tested, trained)
+        tested = labelled_rows(self.cache, self.split, self.find_test_part(self.label), self.label)
+        trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, TRAIN, self.label)
+        if gallery:
+            tested, trained = match_by_name(tested, trained)
         unseen = np.setdiff1d(tested.labels, trained.labels)
         if len(unseen):
-            count = len(np.unique(tested.labels))
-            self.console.print(f"warning: {len(unseen)} of {count} classes of the test videos have no training video")
+            share = np.isin(tested.labels, unseen).mean()
+            self.console.print(
+                f"warning: {len(unseen)} of {len(np.unique(tested.labels))} classes of the {tested.part} videos, with "
+                f"{share:.1%} of these, have no training video: none of them can be recognised",
+            )
         return trained, tested
+
+    def find_test_part(self, label: str | None = None) -> str:
+        """Give the part of the split that is tested on, and print a line where that is another than `test` and nobody
+        asked for it. label: the column of the classes; None where none are looked at."""
+        if self.test_split:
+            return self.test_split
+        part = find_test_part(self.cache, self.split, label)
+        if part != TEST:
+            column = split_column(self.cache, self.split)
+            self.console.print(f"column {column} has no test videos: its {part} videos are tested")
+        return part
 
     def save(
         self, task: str, split: str, numbers: dict[str, float], details: dict[str, Any] | None = None, **how: Any

@@ -10,18 +10,25 @@ from s2vc.eval.features import frames_hash
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.training.labels import LABEL, read_labels
-from s2vc.training.selection import split_column
+from s2vc.training.selection import TRAIN, split_column
+
+TEST = "test"
+
+NAMED = 3
+"""So many classes are named where two caches have none in common."""
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Holds numbers of rows of the cache's index, (N,), and their classes, (N,) int64, by the column `label`."""
+    """Holds numbers of rows of the cache's index, (N,), and their classes, (N,) int64, by the column `label`. part: of
+    the split, which the rows belong to."""
 
     cache: Cache
     split: str
     rows: np.ndarray
     labels: np.ndarray
     label: str = LABEL
+    part: str = TEST
 
     @property
     def names(self) -> np.ndarray:
@@ -45,8 +52,28 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
         raise UserError(f"{cache.storage} has no split column: give one in the manifest (train, test)")
     chosen = np.flatnonzero((index[column] == part) & (index["frames"] > 0))
     if len(chosen) == 0:
-        raise UserError(f"{cache.storage} has no {part} videos with frames in column {column}")
+        there = index.loc[index["frames"] > 0, column].replace("", np.nan).value_counts(sort=False)
+        counts = ", ".join(f"{count} {name}" for name, count in there.items())
+        raise UserError(
+            f"{cache.storage} has no {part} videos with frames in column {column}: it has {counts or 'none'}"
+        )
     return column, chosen
+
+
+def find_test_part(cache: Cache, split: str | None, label: str | None = None) -> str:
+    """Find the part of a split to test on where none is asked for: `test`; where it has no videos, the only other part
+    than `train` that has some, such as Kinetics' `val`.
+
+    label: the column of the classes, where only videos that have one count. Where nothing is found it is `test`.
+    """
+    column = split_column(cache, split)
+    if column not in cache.index:
+        return TEST
+    usable = (cache.index["frames"] > 0).to_numpy()
+    if label is not None:
+        usable = usable & (read_labels(cache, label).numbers >= 0)
+    parts = set(cache.index.loc[usable, column]) - {"", TRAIN}
+    return parts.pop() if len(parts) == 1 else TEST
 
 
 def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL) -> LabelledRows:
@@ -62,7 +89,7 @@ def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL
         raise UserError(f"{len(unlabelled)} {part} videos have no {label}, first {video}")
     if len(np.unique(labels)) < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
-    return LabelledRows(cache, column, chosen, labels, label)
+    return LabelledRows(cache, column, chosen, labels, label, part)
 
 
 def classes_in(*parts: LabelledRows) -> tuple[np.ndarray, list[str]]:
@@ -75,6 +102,27 @@ def number_together(*parts: LabelledRows) -> list[LabelledRows]:
     """Number the classes of parts of several caches by name, since each cache numbers its own names."""
     known = np.unique(np.concatenate([part.names for part in parts]).astype(str))
     return [dataclasses.replace(part, labels=np.searchsorted(known, part.names.astype(str))) for part in parts]
+
+
+def match_by_name(tested: LabelledRows, trained: LabelledRows) -> list[LabelledRows]:
+    """Number the classes of two caches together, by name. Raises UserError where classes have no names, since one
+    number may mean two classes, and where the two have no class in common."""
+    for part in (tested, trained):
+        names = part.cache.index["class_name"].to_numpy()[part.rows]
+        if part.label == LABEL and (nameless := int((names == "").sum())):
+            raise UserError(
+                f"{nameless} {part.part} videos of {part.cache.storage} have a class number without name, and classes "
+                "of two caches are matched by their names: give the manifest class_name, or name its column by --label"
+            )
+    if not set(tested.names) & set(trained.names):
+        theirs, ours = (", ".join(sorted(set(map(str, part.names)))[:NAMED]) for part in (trained, tested))
+        raise UserError(f"no class of the {tested.part} videos ({ours}, …) is in the gallery ({theirs}, …)")
+    return number_together(tested, trained)
+
+
+def part_entry(part: str) -> dict[str, str]:
+    """Give what the description of a result says of the part of the split that is tested: nothing of `test`."""
+    return {} if part == TEST else {"test_split": part}
 
 
 def label_entry(label: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS, REDRAWN
 from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.regimes import PAPER, REGIMES
 from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, TrainingSettings
@@ -18,13 +18,26 @@ from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, Tr
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
 SPLIT_VIDEOS = {"ucf101": (9537, 3783), "hmdb51": (3570, 1530)}
-"""These are the training and test videos of split 1."""
+"""These are the training and test videos of split 1, which no other split has in this number."""
+
+PRETRAINING_VIDEOS = {"ucf101": 9537, "k200": 80_000, "k400": 200_000}
+"""So many videos are trained on: of UCF101 split 1, of Kinetics what the published code (k200) and the paper (k400)
+say."""
+
+KINETICS_LEFT = 0.9
+"""Videos of Kinetics vanish from the net: a set with this share of them is taken for the whole."""
+
+TABLE_1_CLIPS = {"r3d18": (224, 32)}
+"""Size and frames of evaluation in Table 1, whose "Res." is that of pre-training, by the published commands."""
 
 ASSUMPTIONS = (
     "The paper names neither split nor frame step, no data of pre-training for Tables 2 and 3, and no epochs for the "
     "classifier of natural and shuffled videos: split 1, consecutive frames, 500 epochs on UCF101, and the 100 epochs "
     "of its linear probe are assumed. DPC is run by its defaults, the supplement says: split 1, 8 blocks of 5 frames, "
-    "3 apart, at 128x128, and windows of all 40 for evaluation and for the masks of S²VC are assumed."
+    "3 apart, at 128x128, and windows of all 40 for evaluation and for the masks of S²VC are assumed. The resolution "
+    "in Table 1 is that of pre-training; the published commands evaluate R3D-18 at 224x224 with 32 frames, and tell "
+    "nothing of S3D, whose clips of pre-training are assumed. Query and key are two clips of a video, as in the "
+    "published code."
 )
 
 PAPER_FRAME_SIZE = "256x340"
@@ -40,9 +53,6 @@ dataset nor the classifier is named."""
 PEOPLE_SHARE_BELOW, MOVING_SHARE_ABOUT = 20.0, 30.0
 """Fig. 1 of the supplement, whose bars have no numbers in the text: of the frames of three public datasets less than
 this share shows people, and about this share moves."""
-
-REDRAWN = "drawn anew at every step"
-"""The paper draws this while it trains; we draw it once and keep it."""
 
 
 @dataclass(frozen=True)
@@ -204,13 +214,16 @@ def kept_share_note(alpha: float) -> str:
 
 def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
     """Tell how a row of the paper's own was evaluated, by the names of our results."""
+    size, frames = SIZES[row.net], CLIP_LENGTHS[row.net]
+    if table.name == "Table 1":
+        size, frames = TABLE_1_CLIPS.get(row.net, (size, frames))
     return {
         "dataset": table.dataset,
         "split": "split1",
         "stored": PAPER_FRAME_SIZE,
         "backbone": row.net,
-        "size": SIZES[row.net],
-        "frames": CLIP_LENGTHS[row.net],
+        "size": size,
+        "frames": frames,
         "frame_step": FRAME_STEPS[row.net],
         **table.protocol,
     }
@@ -225,6 +238,7 @@ def pretraining_settings(row: PaperRow) -> dict[str, Any]:
         "negatives": REGIMES[PAPER]["negatives"],
         "queue": PRESETS[row.pretraining["dataset"]].get("queue_limit", TrainingSettings.queue_limit),
         "dim": 128,
+        "pair": "independent",
         "temperature": REGIMES[PAPER]["temperature"],
     }
     made |= {

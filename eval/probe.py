@@ -1,6 +1,6 @@
 """A linear classifier on frozen features (paper, linear probe; supplement, natural and shuffled videos)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.eval.defaults import BATCH, LEARNING_RATE, LINEAR_DECAYS, LINEAR_MIN_BATCH, LINEAR_MIN_STEPS, WEIGHT_DECAY
+from s2vc.eval.defaults import LEARNING_RATE, LINEAR_MIN_BATCH, LINEAR_MIN_STEPS, WEIGHT_DECAY, Recipe
 from s2vc.eval.features import Features
 from s2vc.pipeline.reporting import Advance
+from s2vc.training.methods import init_small
+
+DrawEpoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+"""Gives the batches of an epoch, from 0: features (n, C) float32 and classes (n,) int64, with n of 2 or more."""
 
 
 class ProbeSample(NamedTuple):
@@ -23,39 +27,75 @@ class ProbeSample(NamedTuple):
 
 
 class LinearProbe(nn.Module):
-    """Applies L2-norm, batch norm and a linear layer: features (N, C) -> logits (N, classes)."""
+    """Applies L2-norm, batch norm and a linear layer: features (N, C) -> logits (N, classes). The layer starts small,
+    as published: weights from N(0, 0.01²), no bias."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()
         self.norm = nn.BatchNorm1d(width)
         self.linear = nn.Linear(width, classes)
+        init_small(self.linear)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(self.norm(functional.normalize(features, dim=1)))
 
 
-def fit_probe(samples: Sequence[ProbeSample], classes: int, epochs: int, seed: int, advance: Advance) -> LinearProbe:
-    """Train a classifier: every epoch sees each video once, by a clip and a view of it that are drawn at random.
+def fit_probe(
+    draw: DrawEpoch,
+    width: int,
+    classes: int,
+    recipe: Recipe,
+    seed: int,
+    advance: Advance,
+    watch: Callable[[nn.Module, int], None] = lambda probe, epoch: None,
+) -> LinearProbe:
+    """Train a classifier of features (n, width), by Adam with the settings of s2vc.eval.defaults.
 
-    Adam has the settings of s2vc.eval.defaults. The last epoch's weights come back, in evaluation mode: nothing is
-    selected. Needs two samples or more. The weights depend on samples, epochs and seed alone. advance: by epochs.
+    The last epoch's weights come back, in evaluation mode. What they are depends on the draws, the recipe and the seed
+    alone. advance: by epochs, with the clips seen. watch: called after every epoch, with the classifier in evaluation
+    mode and the epochs done.
     """
-    width = samples[0].features.windows_of(samples[0].row).shape[2]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         probe = LinearProbe(width, classes)
     optimizer = torch.optim.Adam(probe.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    milestones = [round(share * epochs) for share in LINEAR_DECAYS]
+    milestones = [round(share * recipe.epochs) for share in recipe.decays]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
-    for epoch in range(epochs):
-        for features, targets in _batches(samples, np.random.default_rng([seed, epoch])):
-            loss = functional.cross_entropy(probe(features), targets)
+    for epoch in range(recipe.epochs):
+        seen = 0
+        for features, targets in draw(epoch):
+            loss = functional.cross_entropy(probe.train()(features), targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            seen += len(features)
         schedule.step()
-        advance(1, len(samples))
+        watch(probe.eval(), epoch + 1)
+        advance(1, seen)
     return probe.eval()
+
+
+def kept_features(samples: Sequence[ProbeSample], batch: int, seed: int) -> DrawEpoch:
+    """Draw from features that are kept: every epoch sees each video once, by a clip and a view of it at random.
+
+    Needs two samples or more.
+    """
+
+    def draw(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng([seed, epoch])
+        for part in shuffled_batches(len(samples), batch, rng):
+            chosen = [samples[i] for i in part]
+            features = np.stack([s.features.draw(s.row, rng) for s in chosen])
+            yield torch.from_numpy(features), torch.tensor([s.target for s in chosen])
+
+    return draw
+
+
+def shuffled_batches(videos: int, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Cut the shuffled numbers of some videos evenly into batches, since batch norm needs two samples at least; small
+    sets into smaller ones than asked for."""
+    size = max(LINEAR_MIN_BATCH, min(batch, videos // LINEAR_MIN_STEPS))
+    return np.array_split(rng.permutation(videos), -(-videos // size))
 
 
 @torch.no_grad()
@@ -71,13 +111,3 @@ def scores_of_video(classifier: nn.Module, features: Features, row: int) -> np.n
 def scores_of_videos(classifier: nn.Module, features: Features, rows: np.ndarray) -> np.ndarray:
     """Compute `scores_of_video` of each row: (len(rows), classes) float32."""
     return np.stack([scores_of_video(classifier, features, int(row)) for row in rows])
-
-
-def _batches(samples: Sequence[ProbeSample], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut an epoch evenly into batches, since batch norm needs two samples at least."""
-    batch = max(LINEAR_MIN_BATCH, min(BATCH, len(samples) // LINEAR_MIN_STEPS))
-    order = rng.permutation(len(samples))
-    for part in np.array_split(order, -(-len(samples) // batch)):
-        chosen = [samples[i] for i in part]
-        features = np.stack([s.features.draw(s.row, rng) for s in chosen])
-        yield torch.from_numpy(features), torch.tensor([s.target for s in chosen])

@@ -1,5 +1,7 @@
-"""A classifier trained through all layers, fine-tuned or from scratch: its settings, and its scores."""
+"""A classifier trained through all layers, fine-tuned or from scratch: its settings, its scores, and its best epoch."""
 
+import copy
+import dataclasses
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,8 +10,15 @@ import torch
 from torch import nn
 
 from s2vc.eval.evaluated_backbone import RANDOM, EvaluatedBackbone, load_evaluated_backbone
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.features import embed_windows
+from s2vc.eval.labelled import LabelledRows
+from s2vc.eval.view import StoredWindows
+from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
+from s2vc.training.loader import spare_cpus
 from s2vc.training.run_folder import RunFolder
+from s2vc.training.settings import TrainingSettings, settings_yaml
 
 CLASSIFIER_PREFIX = "encoder_q.2."
 """The classifier's names begin so in a checkpoint of method supervised."""
@@ -20,15 +29,20 @@ def init_setting(checkpoint: str) -> str:
     return "" if checkpoint == RANDOM else str(Path(checkpoint).absolute())
 
 
-def load_classifier(folder: RunFolder) -> tuple[EvaluatedBackbone, nn.Module]:
-    """Load the backbone of a finished run, and its classifier: pooled features (N, C) -> logits (N, classes)."""
-    state = cast(dict[str, Any], read_checkpoint(folder.checkpoint)["state_dict"])
+def load_classifier(path: Path) -> tuple[EvaluatedBackbone, nn.Module]:
+    """Load the backbone of a checkpoint of method supervised, and its classifier: pooled features (N, C) -> logits (N,
+    classes)."""
+    state = cast(dict[str, Any], read_checkpoint(path)["state_dict"])
+    return load_evaluated_backbone(str(path)), _linear_of(state)
+
+
+def _linear_of(state: dict[str, Any]) -> nn.Module:
     weight, bias = state[CLASSIFIER_PREFIX + "weight"], state[CLASSIFIER_PREFIX + "bias"]
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         linear.weight.copy_(weight.flatten(1))
         linear.bias.copy_(bias)
-    return load_evaluated_backbone(str(folder.root)), linear.eval()
+    return linear.eval()
 
 
 def select_label_scores(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -37,3 +51,40 @@ def select_label_scores(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     chosen = np.zeros((len(scores), len(labels)), scores.dtype)
     chosen[:, known] = scores[:, labels[known]]
     return chosen
+
+
+class BestCheckpoint:
+    """Keeps, in the folder of a run that learns classes, the weights of the epoch that is best on validation videos,
+    the first one of equals. A run that is resumed goes on with what is kept.
+
+    It is called after every epoch with the model, which it leaves as it was but for its mode.
+    """
+
+    def __init__(self, evaluation: Evaluation, folder: RunFolder, settings: TrainingSettings, held_out: LabelledRows):
+        self._evaluation, self._settings, self._held_out = evaluation, settings, held_out
+        self.path = folder.root / "best.pt"
+        self.epoch, self._share = 0, -1.0
+        if self.path.exists():
+            kept = read_checkpoint(self.path)
+            self.epoch, self._share = int(str(kept["epoch"])), float(str(kept["share"]))
+
+    def __call__(self, model: nn.Module, epoch: int) -> None:
+        state = model.state_dict()
+        share = self._share_recognised(cast(nn.Module, cast(Any, model).encoder_q[0]), _linear_of(state))
+        if share > self._share:
+            self.epoch, self._share = epoch, share
+            content = {"state_dict": state, "settings": settings_yaml(self._settings), "epoch": epoch, "share": share}
+            write_checkpoint(self.path, content, epoch)
+
+    def _share_recognised(self, backbone: nn.Module, classifier: nn.Module) -> float:
+        """Compute the share of validation videos that are recognised, by the centre crops of their windows."""
+        copied = dataclasses.replace(self._evaluation.evaluated, backbone=copy.deepcopy(backbone))
+        evaluation, view = dataclasses.replace(self._evaluation, evaluated=copied), self._evaluation.view()
+        windows = StoredWindows(evaluation.cache, self._held_out.rows, view)
+        batches = embed_windows(windows, evaluation.backbone, view, evaluation.device, spare_cpus())
+        features = torch.from_numpy(np.concatenate(list(batches)))[:, 0]
+        with torch.no_grad():
+            scores = classifier(features).softmax(dim=1).numpy()
+        first, stop = windows.offsets[self._held_out.rows], windows.offsets[self._held_out.rows + 1]
+        found = [scores[a:b].mean(axis=0).argmax() for a, b in zip(first, stop, strict=True)]
+        return float((np.array(found) == self._held_out.labels).mean())

@@ -1,19 +1,26 @@
 """The tasks on frozen features, from a checkpoint on a cache to numbers on disk."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import KS, LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, Recipe
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
-from s2vc.eval.labelled import LabelledRows, classes_in, split_rows
-from s2vc.eval.probe import ProbeSample, fit_probe, scores_of_video, scores_of_videos
+from s2vc.eval.labelled import LabelledRows, classes_in, part_entry, split_rows
+from s2vc.eval.probe import DrawEpoch, ProbeSample, fit_probe, kept_features, scores_of_video, scores_of_videos
+from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
+from s2vc.eval.validation import LAST, BestEpoch, cut_validation
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
+from s2vc.training.loader import spare_cpus
+from s2vc.training.selection import TRAIN
 
 ORDER_CLASSES = ["natural", "shuffled"]
 
@@ -47,51 +54,112 @@ def retrieval(
         gallery=str(train.cache.storage),
         queries=len(q),
         gallery_videos=len(g),
+        test_videos=len(query.rows),
+        **part_entry(query.part),
     )
     return path, recall
 
 
 def linear(
-    evaluation: Evaluation, epochs: int = LINEAR_EPOCHS, train_views: int = TRAIN_VIEWS
+    evaluation: Evaluation,
+    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    train_views: int = TRAIN_VIEWS,
+    augment: str = "light",
+    select: str = LAST,
 ) -> tuple[Path, Classification]:
-    """Train a linear classifier on augmented clips of the training videos, and test it on ten crops of test windows."""
+    """Train a linear classifier on augmented clips of the training videos, and test it on ten crops of test windows.
+
+    train_views: kept of each clip, 0: drawn anew at every step. augment: colours of these (training.settings). select:
+    one of SELECTIONS; validation videos are not trained on.
+    """
     trained, tested = evaluation.labelled_parts()
-    result = probe_features(evaluation, trained, tested, epochs, train_views)
-    how = {"epochs_linear": epochs, "train_views": train_views}
+    kept, held_out = (trained, None) if select == LAST else cut_validation(trained)
+    result = probe_features(evaluation, kept, tested, recipe, train_views, augment, held_out)
+    how = {
+        **recipe_entries(recipe, "linear"),
+        "train_views": train_views or REDRAWN,
+        "augment": augment,
+        "select": select,
+        "train_videos": len(kept.rows),
+    }
     return save_classification(evaluation, "linear", tested, result, **how), result
 
 
 def probe_features(
-    evaluation: Evaluation, trained: LabelledRows, tested: LabelledRows, epochs: int, train_views: int
+    evaluation: Evaluation,
+    trained: LabelledRows,
+    tested: LabelledRows,
+    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    train_views: int = TRAIN_VIEWS,
+    augment: str = "light",
+    held_out: LabelledRows | None = None,
 ) -> Classification:
-    """Train and test the classifier of `linear`."""
+    """Train and test the classifier of `linear`. held_out: the validation videos that select its epoch."""
     labels, names = classes_in(trained, tested)
-    augmented = evaluation.view(crops="augmented", draws=train_views, seed=evaluation.seed)
-    train = evaluation.features(trained.rows, augmented, "training clips")
+    draw = _training_features(evaluation, trained, labels, recipe.batch, train_views, augment)
+    best = None if held_out is None else BestEpoch(_share_recognised(evaluation, held_out, labels))
+    with progress("classifier", recipe.epochs, "epochs", evaluation.console, counted="videos") as advance:
+        width = int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
+        probe = fit_probe(draw, width, len(labels), recipe, evaluation.seed, advance, *filter(None, [best]))
+    if best:
+        probe.load_state_dict(best.weights)
     test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")
-    targets = np.searchsorted(labels, trained.labels).tolist()
-    samples = [ProbeSample(train, row, target) for row, target in zip(trained.rows.tolist(), targets, strict=True)]
-    with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
-        probe = fit_probe(samples, len(labels), epochs, evaluation.seed, advance)
     scores = scores_of_videos(probe, test, tested.rows)
-    return Classification(scores, np.searchsorted(labels, tested.labels), names)
+    return Classification(scores, np.searchsorted(labels, tested.labels), names, best.epoch if best else None)
+
+
+def _training_features(
+    evaluation: Evaluation, trained: LabelledRows, labels: np.ndarray, batch: int, train_views: int, augment: str
+) -> DrawEpoch:
+    """Prepare what a linear classifier learns from: kept features, or with no `train_views` such as are drawn anew."""
+    targets, seed = np.searchsorted(labels, trained.labels), evaluation.seed
+    view = evaluation.view(crops="augmented", draws=max(train_views, 1), augment=augment, seed=seed)
+    if not train_views:
+        cache, device = evaluation.cache, evaluation.device
+        return redrawn_features(cache, trained.rows, targets, evaluation.backbone, view, batch, device, spare_cpus())
+    features = evaluation.features(trained.rows, view, "training clips")
+    samples = [ProbeSample(features, row, int(t)) for row, t in zip(trained.rows.tolist(), targets, strict=True)]
+    return kept_features(samples, batch, seed)
+
+
+def _share_recognised(
+    evaluation: Evaluation, held_out: LabelledRows, labels: np.ndarray
+) -> Callable[[nn.Module], float]:
+    """Prepare what scores a classifier of features: the share of validation videos that it recognises by the centre
+    crops of their windows."""
+    features = evaluation.features(held_out.rows, evaluation.view(), "validation clips")
+    targets = np.searchsorted(labels, held_out.labels)
+
+    def score(classifier: nn.Module) -> float:
+        return float((scores_of_videos(classifier, features, held_out.rows).argmax(axis=1) == targets).mean())
+
+    return score
+
+
+def recipe_entries(recipe: Recipe, task: str) -> dict[str, Any]:
+    """Give what the description of a result says of its recipe."""
+    decays = [f"{share:.3g}" for share in recipe.decays]
+    return {f"epochs_{task}": recipe.epochs, "decays": decays, "batch": recipe.batch}
 
 
 def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
     """Train a linear classifier on natural and shuffled windows; each test video scores in both orders."""
     views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDER_CLASSES]
-    parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in ("train", "test")}
+    test_part = evaluation.find_test_part()
+    parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in (TRAIN, test_part)}
     samples: dict[str, list[ProbeSample]] = {part: [] for part in parts}
     for target, view in enumerate(views):
         for part, (_, rows) in parts.items():
             features = evaluation.features(rows, view, f"{part} clips, {ORDER_CLASSES[target]}")
             samples[part] += [ProbeSample(features, row, target) for row in rows.tolist()]
+    recipe, width = replace(LINEAR_RECIPES[PAPER], epochs=epochs), int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
+    draw = kept_features(samples[TRAIN], recipe.batch, evaluation.seed)
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
-        probe = fit_probe(samples["train"], len(ORDER_CLASSES), epochs, evaluation.seed, advance)
-    scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples["test"]])
-    targets = np.array([s.target for s in samples["test"]])
-    split, rows = parts["test"]
-    tested = LabelledRows(evaluation.cache, split, np.tile(rows, len(ORDER_CLASSES)), targets)
+        probe = fit_probe(draw, width, len(ORDER_CLASSES), recipe, evaluation.seed, advance)
+    scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples[test_part]])
+    targets = np.array([s.target for s in samples[test_part]])
+    split, rows = parts[test_part]
+    tested = LabelledRows(evaluation.cache, split, np.tile(rows, len(ORDER_CLASSES)), targets, part=test_part)
     result = Classification(scores, targets, ORDER_CLASSES)
     return save_classification(evaluation, "order", tested, result, epochs_linear=epochs), result
 
@@ -102,7 +170,13 @@ def save_classification(
     """Save accuracies by class and what each video was taken for, a row of the table, and the confusion matrix."""
     videos = evaluation.cache.index["video_id"].to_numpy()[tested.rows].tolist()
     path = evaluation.save(
-        task, tested.split, result.numbers, {**result.details, "videos": result.by_video(videos)}, **how
+        task,
+        tested.split,
+        result.numbers,
+        {**result.details, "videos": result.by_video(videos)},
+        test_videos=len(videos),
+        **part_entry(tested.part),
+        **how,
     )
     numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
     result.plot(path.with_suffix(".png"), f"{task}: {numbers}")

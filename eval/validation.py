@@ -5,13 +5,18 @@ The videos that one recording was cut into look alike, so that a recording is se
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor, nn
 
 from s2vc.eval.labelled import LabelledRows
 from s2vc.manifests.errors import UserError
+
+LAST, VALIDATION = "last", "validation"
+SELECTIONS = (LAST, VALIDATION)
+"""Which epoch's weights are tested: the last one's, or those of the one that is best on validation videos."""
 
 VALIDATION_SHARE = 0.2
 """Of the recordings of each class, this share is set aside."""
@@ -63,6 +68,25 @@ def cut_validation(
         replace(trained, rows=trained.rows[chosen], labels=trained.labels[chosen]) for chosen in (~flags, flags)
     )
     return kept, held_out
+
+
+class BestEpoch:
+    """Keeps the weights of the epoch that is best on validation videos, the first one of equals.
+
+    score: gives the share of validation videos that a classifier recognises.
+    """
+
+    def __init__(self, score: Callable[[nn.Module], float]):
+        self._score = score
+        self.epoch, self.share = 0, -1.0
+        self.weights: dict[str, Tensor] = {}
+
+    def __call__(self, classifier: nn.Module, epoch: int) -> None:
+        """Look at a classifier, in evaluation mode, after so many epochs."""
+        share = self._score(classifier)
+        if share > self.share:
+            self.epoch, self.share = epoch, share
+            self.weights = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
 
 
 def _rank(seed: int, recording: str) -> bytes:

@@ -12,7 +12,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB, Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB, LabelColour, Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import as_video
 
 CROP_SHARE = 0.875
@@ -30,9 +30,9 @@ class View:
     by its first frame.
 
     crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
-    `draws` random crops, flips, colours and blurs. order: of a window's frames: `natural`, `shuffled` (another than the
-    natural one), `still`: its middle frame throughout. seed: of what is random. mean, std: of the channels, by which
-    they are normalised.
+    `draws` random crops and flips, with colours by `augment`: `light` or `full`, as training.settings has it. order: of
+    a window's frames: `natural`, `shuffled` (another than the natural one), `still`: its middle frame throughout. seed:
+    of what is random. mean, std: of the channels, by which they are normalised.
     """
 
     size: int
@@ -42,6 +42,7 @@ class View:
     draws: int = 1
     order: str = "natural"
     seed: int = 0
+    augment: str = "light"
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
 
@@ -108,7 +109,8 @@ class WindowCrops(nn.Module):
     def __init__(self, view: View):
         super().__init__()
         self._view = view
-        self._crop, self._colour = RandomCrop(view.size, AUGMENTED_SCALE), RandomColour()
+        self._crop = RandomCrop(view.size, AUGMENTED_SCALE)
+        self._colour = LabelColour() if view.augment == "light" else RandomColour()
         self._normalise = Normalise(view.mean, view.std)
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:

@@ -25,6 +25,8 @@ COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
 """These are the strengths of brightness, contrast, saturation and hue."""
 JITTERED_SHARE = 0.8
 """This share of clips gets a jitter of colours."""
+LABEL_JITTER_SHARE = 0.3
+"""So many clips are jittered where classes are learned, as the published code does."""
 BLUR_KERNEL = 13
 """It is in pixels, and spans three standard deviations of the widest blur on either side."""
 DPC_CROP = 224 / 256
@@ -133,6 +135,18 @@ class RandomColour(nn.Module):
         frames = clips[chosen].transpose(1, 2)
         jittered = self._jitter(frames.flatten(0, 1)).view_as(frames).transpose(1, 2)
         return clips.index_copy(0, chosen, jittered)
+
+
+class LabelColour(nn.Module):
+    """Jitters the colours of some clips (p 0.3), with one draw per clip, and does no more: (N, 3, T, H, W) -> the same
+    shape. Published code learns classes so, since colours tell some of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jitter = kornia.ColorJitter(*COLOUR_JITTER, p=LABEL_JITTER_SHARE)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return _frames_in_rows(clips, self._jitter)
 
 
 class DPCCrop(nn.Module):

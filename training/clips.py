@@ -4,7 +4,7 @@ Loaders pass clips on as they are stored, in 8 bits a value; the device that tra
 and `motion_preserved_video`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from s2vc.pipeline.static_cues import SMALL, add_change_
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule, clip_span
 from s2vc.training.labels import LABEL
-from s2vc.training.selection import StoredVideo, check_variants, training_videos
+from s2vc.training.selection import StoredVideo, StoredVideos, check_variants, training_videos
 
 PAIR_MODES = ("independent", "same")
 
@@ -86,6 +86,10 @@ class ClipDataset(Dataset):
     def shards(self) -> np.ndarray:
         """Give the shard of each training video, in the order of items: (videos,) int64."""
         return self.videos.index["shard"].to_numpy(np.int64)
+
+    def leave_out(self, video_ids: Collection[str]) -> None:
+        """Leave out some of the training videos, by their ids."""
+        self.videos = StoredVideos(self.videos.index[~self.videos.index["video_id"].isin(list(video_ids))])
 
     def set_epoch(self, epoch: int) -> None:
         """Make all draws new from here on. Call it before each epoch."""

@@ -20,6 +20,9 @@ from s2vc.training.moco import MoCo, Scores, build_encoder
 from s2vc.training.settings import TrainingSettings, training_variants
 from s2vc.training.views import DPCViews, PairViews
 
+SMALL_WEIGHTS = 0.01
+"""Weights of a classifier start with this deviation."""
+
 MIN_NORM_GROUP = 2
 """A group has this many clips or more: batch norm over one clip would leave little of it."""
 
@@ -28,17 +31,25 @@ MIN_VIDEOS = 4
 
 
 class Classifier(nn.Module):
-    """Joins a backbone and a linear classifier, for pre-training with labels: clips (N, 3, T, H, W) -> logits (N,
-    classes). labels (N,) int64 are handed on as the targets. dropout: rate on the features before the classifier.
+    """Joins a backbone and a linear classifier, for learning with labels: clips (N, 3, T, H, W) -> logits (N, classes).
+    labels (N,) int64 are handed on as the targets. dropout: rate on the features before the classifier. The classifier
+    starts small, as published: weights from N(0, 0.01²), no bias.
     The encoder has the names of MoCo's query encoder, so that its backbone is found in a checkpoint by the same key."""
 
     def __init__(self, backbone: nn.Module, classes: int, dropout: float = 0.0):
         super().__init__()
         self.encoder_q = build_encoder(backbone, "linear", classes, dropout)
+        init_small(self.encoder_q[-1])
 
     def forward(self, clips: Tensor, labels: Tensor) -> Scores:
         logits = self.encoder_q(clips).flatten(1).float()
         return Scores(logits, labels, logits.new_tensor(float("nan")))
+
+
+def init_small(layer: nn.Module) -> None:
+    """Draw the weights of a linear layer or a convolution from N(0, 0.01²), with no bias."""
+    nn.init.normal_(layer.weight, std=SMALL_WEIGHTS)  # type: ignore[arg-type]
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

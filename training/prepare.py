@@ -1,6 +1,7 @@
 """How a run begins: clips are opened, a regime is chosen, settings are resolved, and the folder is opened."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,33 @@ from s2vc.training.settings import (
     merge_settings,
     training_variants,
 )
-from s2vc.training.trainer import DECAY_POINTS, resolve_settings, total_steps
+from s2vc.training.trainer import OnEpoch, nothing_after_epochs, resolve_settings, total_steps
 
 
 @dataclass(frozen=True)
 class PreparedRun:
     """Holds what is ready to be trained. settings: resolved. notes: sentences on the regime, and on what was not done
-    as asked."""
+    as asked. on_epoch: called after every epoch (training.trainer)."""
 
     settings: TrainingSettings
     clips: ClipDataset
     folder: RunFolder
     notes: list[str]
+    on_epoch: OnEpoch = nothing_after_epochs
 
 
-def prepare_run(layers: list[dict[str, Any]], out: Path | None, device: torch.device) -> PreparedRun:
+def prepare_run(
+    layers: list[dict[str, Any]], out: Path | None, device: torch.device, left_out: Collection[str] = ()
+) -> PreparedRun:
     """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
 
-    layers: named settings, later ones on top. Raises UserError for whatever keeps the run from training.
+    layers: named settings, later ones on top. left_out: ids of training videos that are not trained on. Raises
+    UserError for whatever keeps the run from training.
     """
     asked = with_absolute_paths(merge_settings(*layers))
     clips = open_clips(asked)  # No setting of a regime changes these.
+    if left_out:
+        clips.leave_out(left_out)
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     check_starting_weights(settings, device)
@@ -80,7 +87,7 @@ def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
 def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) -> str:
     """Describe the regime of resolved settings in one line. automatic: nobody asked for it, so that the small one is
     named together with the option for the other."""
-    steps = "steps at " + " and ".join(f"{d:.0%}" for d in DECAY_POINTS)
+    steps = "steps at " + " and ".join(f"{d:.0%}" for d in settings.decays)
     schedule = steps if settings.schedule == "step" else settings.schedule
     parts = [schedule]
     if is_contrastive(settings.method):

@@ -70,9 +70,14 @@ class RunFolder:
         refuse_other_settings(self.root, "run", old, new)
 
     def save(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, position: Position
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings,
+        position: Position,
+        videos: int,
     ) -> None:
-        """Write the checkpoint in one step. Raises Stopped where it cannot be written.
+        """Write the checkpoint in one step. videos: so many are trained on. Raises Stopped where it cannot be written.
 
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
         in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
@@ -83,6 +88,7 @@ class RunFolder:
             "optimizer": optimizer.state_dict(),
             "position": dataclasses.asdict(position),
             "settings": settings_yaml(settings),
+            "videos": videos,
         }
         write_checkpoint(self.checkpoint, content, position.total)
 

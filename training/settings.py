@@ -31,6 +31,7 @@ NEGATIVES = ("queue", "batch")
 SCHEDULES = ("step", "cosine", "constant")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
+AUGMENTS = ("light", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40, "r3d18a": 16}
@@ -111,6 +112,10 @@ class TrainingSettings:
     label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
+    augment: str = option(
+        "light", "supervised: light: colours of 3 clips in 10, the code; full: colours, grey and blur.", AUGMENTS
+    )
+
     # These are for blocks, in methods dpc and dpc-s2vc.
     blocks: int = option(8, "dpc: in a clip.", at_least=2)
     block_length: int = option(5, "dpc: frames of a block.", at_least=2)
@@ -154,9 +159,8 @@ class TrainingSettings:
     epochs: int = option(500, "Passes over the training videos (K200: 200, K400: 100; dpc: 300).", at_least=1)
     batch: int = option(128, "Clips of a step, over all workers.", at_least=2)
     lr: float = option(1e-3, "Learning rate of Adam, after the warm-up.", at_least=0)
-    schedule: str = by_regime(
-        "schedule", "step: times 0.1 at 80 % and at 90 % of the epochs; cosine: to 0; constant: dpc's.", SCHEDULES
-    )
+    schedule: str = by_regime("schedule", "step: times 0.1 at --decays; cosine: to 0; constant: dpc's.", SCHEDULES)
+    decays: tuple[float, ...] = option((0.8, 0.9), "step: after these shares of the epochs; repeatable.")
     weight_decay: float = option(1e-5, "Of Adam.", at_least=0)
     warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.", at_least=0)
     warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
@@ -184,7 +188,7 @@ class TrainingSettings:
 MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
 """These may differ when a run is resumed. Of the regime, all that it stands for is compared."""
 
-SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label")
+SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label", "augment")
 """Only the method supervised takes these."""
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -278,6 +282,8 @@ def _check_settings(settings: TrainingSettings) -> None:
         raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
     if not 0 <= settings.warmup_share < 1:
         raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
+    if not all(0 < share <= 1 for share in settings.decays):
+        raise UserError(f"decays are shares of the epochs, above 0 to 1, not {' '.join(map(str, settings.decays))}")
     if min(settings.std) <= 0:
         raise UserError(f"std lies above 0, not {' '.join(map(str, settings.std))}")
     bytes_of(settings.local_cache_size)
@@ -289,6 +295,8 @@ def _check_settings(settings: TrainingSettings) -> None:
 def _check_variants_given(settings: TrainingSettings) -> None:
     """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
     rendered = settings.alpha or settings.keep or settings.variant
+    if settings.method == "supervised" and settings.augment == "light" and is_not_default(settings, "jitter"):
+        raise UserError(f"jitter {settings.jitter} wants --augment full: light jitters a clip as a whole")
     if settings.method != "supervised":
         for name in SUPERVISED_SETTINGS:
             if is_not_default(settings, name):

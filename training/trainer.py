@@ -24,13 +24,17 @@ from s2vc.training.methods import TrainingTask, build_training_task
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
 from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
 
-DECAY_POINTS = (0.8, 0.9)
-"""At each of these shares of the epochs the learning rate falls to a tenth."""
-
 FEW_NEGATIVES = 16
 """With fewer negatives a query finds its key too easily."""
 
 OnStep = Callable[[TrainingStep], None]
+
+OnEpoch = Callable[[nn.Module, int], None]
+"""Takes the model, which it may put into evaluation mode, and the number of epochs that are done."""
+
+
+def nothing_after_epochs(model: nn.Module, epochs: int) -> None:
+    """Do nothing after an epoch."""
 
 
 def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingSettings, list[str]]:
@@ -76,7 +80,7 @@ def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
     """Compute the learning rate of the step after `done` steps, with `steps` an epoch: linear warm-up to lr, then
     decay.
 
-    schedule `constant`: no decay. `step`: a tenth at each of DECAY_POINTS. `cosine` (Loshchilov and Hutter, ICLR 2017,
+    schedule `constant`: no decay. `step`: a tenth at each of `decays`. `cosine` (Loshchilov and Hutter, ICLR 2017,
     without restarts): from lr at the end of the warm-up by half a cosine to 0 at the end of the run.
     """
     total, warmup = settings.epochs * steps, warmup_steps(settings, steps)
@@ -86,7 +90,7 @@ def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
     if settings.schedule == "cosine":
         past = max(done - warmup, 0) / max(total - warmup, 1)
         return float(rate * (1 + math.cos(math.pi * past)) / 2)
-    return float(rate * 0.1 ** sum(done >= round(share * total) for share in DECAY_POINTS))
+    return float(rate * 0.1 ** sum(done >= round(share * total) for share in settings.decays))
 
 
 def train(
@@ -96,15 +100,16 @@ def train(
     device: torch.device,
     on_step: OnStep = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: OnEpoch = nothing_after_epochs,
 ) -> Position:
     """Train with resolved settings, or resume training, until all epochs are done.
 
     Under torch.distributed every process calls this, with the batch shared among them; the first one writes. on_step is
-    called after every step. Where should_stop() says so (asked in the first process), the run ends after the step.
-    Returns how far the run is, as its checkpoint says. Raises Stopped where it cannot go on for a cause outside, and
-    UserError for clips that cannot be read.
+    called after every step, on_epoch after every epoch, before its checkpoint. Where should_stop() says so (asked in
+    the first process), the run ends after the step. Returns how far the run is, as its checkpoint says. Raises Stopped
+    where it cannot go on for a cause outside, and UserError for clips that cannot be read.
     """
-    return _Training(settings, clips, folder, device, should_stop).run(on_step)
+    return _Training(settings, clips, folder, device, should_stop).run(on_step, on_epoch)
 
 
 class _Training:
@@ -120,6 +125,7 @@ class _Training:
     ):
         self.settings, self.folder, self.device, self._should_stop = settings, folder, device, should_stop
         self.rank, self.processes = rank_and_world_size()
+        self.videos = len(clips)
         self.task: TrainingTask = build_training_task(settings, clips, device)
         groups, self.lr_factors = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -145,12 +151,14 @@ class _Training:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def run(self, on_step: OnStep) -> Position:
+    def run(self, on_step: OnStep, on_epoch: OnEpoch) -> Position:
         with self._step_recorder() as record:
             while self.position.epoch < self.settings.epochs and not self.stopping:
                 for row in self._epoch(self.position.epoch, self.position.step):
                     record(row)
                     on_step(row)
+                    if self.position.step == 0:
+                        on_epoch(self.task.model, self.position.epoch)
                     if self.stopping:
                         break
                     if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
@@ -204,7 +212,7 @@ class _Training:
 
     def _save(self) -> None:
         if self.rank == 0:
-            self.folder.save(self.task.model, self.optimizer, self.settings, self.position)
+            self.folder.save(self.task.model, self.optimizer, self.settings, self.position, self.videos)
         self.saved_at = time.monotonic()
 
     @contextmanager

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.static_cues import motion_preserved
-from s2vc.training.augment import DPCColour, DPCCrop, Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import DPCColour, DPCCrop, LabelColour, Normalise, RandomColour, RandomCrop
 from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
 from s2vc.training.settings import TrainingSettings
 
@@ -23,7 +23,8 @@ class PairViews(nn.Module):
         self._query_crop = RandomCrop(settings.size, settings.query_scale)
         self._key_crop = RandomCrop(settings.size, settings.key_scale)
         per_frame = settings.jitter == "per-frame"
-        self._colour = RandomColour(per_frame)
+        light = settings.method == "supervised" and settings.augment == "light"
+        self._colour = LabelColour() if light else RandomColour(per_frame)
         self._key_colour = RandomColour(per_frame, clamp=settings.method != "s2vc")
         self._colour_key = settings.key_augment == "full"
         self._normalise = Normalise(settings.mean, settings.std)

@@ -61,6 +61,11 @@ _OPTIONS = (
     cache_argument,
     click.argument("checkpoint"),
     split_option,
+    click.option(
+        "--test-split",
+        metavar="NAME",
+        help="Part of the split that is tested on, such as val.  [default: test, or the only one besides train]",
+    ),
     click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in the checkpoint]"),
     click.option(
         "--size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels.  [default: the paper's for the backbone]"
@@ -91,6 +96,7 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
         cache: Path | CacheStorage,
         checkpoint: str,
         split: str | None,
+        test_split: str | None,
         backbone: str | None,
         size: int | None,
         frames: int | None,
@@ -112,7 +118,9 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
                 f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
         console = make_console()
-        asked = Evaluation(opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label)
+        asked = Evaluation(
+            opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label, test_split
+        )
         command(asked, **own)
 
     for option in reversed(_OPTIONS):

@@ -4,7 +4,8 @@ import click
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.print_classification import print_classification
-from s2vc.eval.defaults import LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.cli.recipe_options import augment_option, chosen_recipe, recipe_options, select_option
+from s2vc.eval.defaults import LINEAR_RECIPES, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.tasks import linear
 
@@ -12,18 +13,30 @@ from s2vc.eval.tasks import linear
 @click.command("linear")
 @checkpoint_command
 @label_option
-@click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS)
+@recipe_options(LINEAR_RECIPES)
 @click.option(
     "--train-views",
-    type=click.IntRange(1),
+    type=click.IntRange(0),
     default=TRAIN_VIEWS,
-    help="Augmented views of each training clip whose features are kept; each costs a pass of the backbone.",
+    help="Augmented views of each training clip whose features are kept; each costs a pass of the backbone. 0: drawn "
+    "anew at every step, as in the paper, for a pass in every epoch.",
 )
-def linear_command(evaluation: Evaluation, epochs: int, train_views: int) -> None:
+@augment_option
+@select_option
+def linear_command(
+    evaluation: Evaluation,
+    recipe: str,
+    epochs: int | None,
+    batch: int | None,
+    train_views: int,
+    augment: str,
+    select: str,
+) -> None:
     """Top-1 and top-5 of a linear classifier on the frozen features of CHECKPOINT (paper, Table 1).
 
     L2-norm, batch norm and a linear layer learn from augmented clips of the training videos; the last epoch's are
     tested on ten crops (four corners and the centre, each also flipped) of every window of the test videos, softmax
     averaged over them.
     """
-    print_classification(evaluation.console, *linear(evaluation, epochs, train_views))
+    chosen = chosen_recipe(LINEAR_RECIPES, recipe, epochs, batch)
+    print_classification(evaluation.console, *linear(evaluation, chosen, train_views, augment, select))

@@ -18,7 +18,11 @@ from s2vc.pipeline.console.options import CACHE
 @click.command("retrieval")
 @checkpoint_command
 @label_option
-@click.option("--gallery", type=CACHE, help="Cache whose training rows are the gallery.  [default: CACHE]")
+@click.option(
+    "--gallery",
+    type=CACHE,
+    help="Cache whose training rows are the gallery, classes matched by name.  [default: CACHE]",
+)
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."
 )

@@ -9,7 +9,7 @@ from s2vc.eval.analyses.saliency_figure import SaliencyFigure
 from s2vc.eval.analyses.saliency_maps import VideoSaliency, other_flow_correlation, own_flow_correlation, video_saliency
 from s2vc.eval.cli.checkpoint_options import checkpoint_command
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import split_rows
+from s2vc.eval.labelled import TEST, part_entry, split_rows
 from s2vc.eval.results import TABLE
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows
@@ -28,7 +28,7 @@ def saliency_command(evaluation: Evaluation, videos: int, gif: bool) -> None:
     Without a split column, or with --split all, of any videos.
     """
     console = evaluation.console
-    split, rows = choose_rows(evaluation)
+    split, part, rows = choose_rows(evaluation)
     rows = np.sort(np.random.default_rng(evaluation.seed).choice(rows, min(videos, len(rows)), replace=False))
     saliencies = compute_saliency(evaluation, rows)
     own = [own_flow_correlation(saliency) for saliency in saliencies]
@@ -43,7 +43,7 @@ def saliency_command(evaluation: Evaluation, videos: int, gif: bool) -> None:
             for saliency, a, b in zip(saliencies, own, control, strict=True)
         ]
     }
-    path = evaluation.save("saliency", split, numbers, details, videos=len(saliencies))
+    path = evaluation.save("saliency", split, numbers, details, videos=len(saliencies), **part_entry(part))
     notes = [f"r = {as_text(a)} (other flow {as_text(b)})" for a, b in zip(own, control, strict=True)]
     figure = SaliencyFigure(saliencies, notes, f"{evaluation.checkpoint} ({evaluation.evaluated.name})")
     pictures = [path.with_suffix(".png")] + [path.with_suffix(".gif")] * gif
@@ -56,12 +56,14 @@ def saliency_command(evaluation: Evaluation, videos: int, gif: bool) -> None:
     console.print(f"{path}, {', '.join(p.name for p in pictures)}, {evaluation.out / TABLE}")
 
 
-def choose_rows(evaluation: Evaluation) -> tuple[str, np.ndarray]:
-    """Choose the split, and its test videos; all videos, where there is no split column or all are asked for."""
+def choose_rows(evaluation: Evaluation) -> tuple[str, str, np.ndarray]:
+    """Choose the split, the part that is tested, and its videos; all videos, where there is no split column or all are
+    asked for."""
     column = split_column(evaluation.cache, evaluation.split)
     if column == ALL_ROWS:
-        return column, stored_rows(evaluation.cache)
-    return split_rows(evaluation.cache, evaluation.split, "test")
+        return column, TEST, stored_rows(evaluation.cache)
+    part = evaluation.find_test_part()
+    return column, part, split_rows(evaluation.cache, evaluation.split, part)[1]
 
 
 def compute_saliency(evaluation: Evaluation, rows: np.ndarray) -> list[VideoSaliency]:

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 import click
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from s2vc.eval.analyses.static_classes import MIN_CLASSES, Gain, class_gains, plot_gains
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.finetune import train_and_test
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import classes_in
+from s2vc.eval.labelled import classes_in, part_entry
 from s2vc.eval.results import TABLE
 from s2vc.eval.tasks import probe_features
 
@@ -42,8 +41,9 @@ def static_bias_command(
     baseline = moco_evaluation(evaluation, moco) if moco else None
     trained, tested = evaluation.labelled_parts()
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
+    recipe = dataclasses.replace(LINEAR_RECIPES[PAPER], epochs=epochs)
     accuracies = [
-        probe_features(one, trained, tested, epochs, train_views).per_class for one in (evaluation, baseline) if one
+        probe_features(one, trained, tested, recipe, train_views).per_class for one in (evaluation, baseline) if one
     ]
     gains = class_gains(stills.per_class, accuracies[0], accuracies[1] if baseline else None, evaluation.seed)
     _, names = classes_in(trained, tested)
@@ -58,6 +58,7 @@ def static_bias_command(
         train_views=train_views,
         moco=moco or "",
         moco_weights=baseline.evaluated.weights if baseline else "",
+        **part_entry(tested.part),
     )
     plot_gains(stills.per_class, gains, path.with_suffix(".png"))
     print_gains(names, columns, gains, evaluation.console)
@@ -95,7 +96,7 @@ def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: Sequenc
     """Print a row for each class, the one that stills tell least first, and what was found of each gain."""
     table = Table("class", *(name.replace("_", " ") for name in columns))
     for i in np.argsort(columns["still"]):
-        table.add_row(escape(names[i]), *(f"{v[i]:{'+' * ('gain' in name)}.1%}" for name, v in columns.items()))
+        table.add_row(names[i], *(f"{v[i]:{'+' * ('gain' in name)}.1%}" for name, v in columns.items()))
     console.print(table)
     for gain in gains:
         found = gain.correlation

@@ -8,7 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.paper import DATASETS, SPLIT_VIDEOS, PaperRow, PaperTable, evaluation_settings, pretraining_settings
+from s2vc.eval.paper import (
+    DATASETS,
+    KINETICS_LEFT,
+    PRETRAINING_VIDEOS,
+    SPLIT_VIDEOS,
+    PaperRow,
+    PaperTable,
+    evaluation_settings,
+    pretraining_settings,
+)
 from s2vc.eval.report.result_files import Result
 from s2vc.training.settings import TrainingSettings, training_variants
 
@@ -18,6 +27,7 @@ EVALUATION_WORDS = {
     "dataset": "dataset",
     "gallery": "gallery",
     "gallery_videos": "videos in the gallery",
+    "train_videos": "training videos",
     "test_videos": "test videos",
     "stored": "stored frames",
     "frame_step": "frame step",
@@ -34,6 +44,7 @@ PRETRAINING_WORDS = {
     "size": "pre-training size",
     "clip_length": "pre-training clip length",
     "frame_step": "pre-training frame step",
+    "pair": "clips of a pair",
     "batch": "pre-training batch",
     "epochs": "pre-training epochs",
     "lr": "learning rate",
@@ -49,11 +60,14 @@ PRETRAINING_WORDS = {
 _CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_](\d+x\d+|cache))*")
 
 
-def dataset_of(cache: str) -> str | None:
-    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`); None where there is none."""
+def dataset_of(cache: str, train: object = None, test: object = None) -> str | None:
+    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`), else the one whose split 1
+    has so many training videos, and so many test videos if these are given; None where there is none."""
     name = Path(cache).name.lower().removeprefix("cache-")
-    match = _CACHE_NAME.fullmatch(name)
-    return match[1].replace("kinetics", "k") if match else None
+    if match := _CACHE_NAME.fullmatch(name):
+        return match[1].replace("kinetics", "k")
+    counted = [d for d, (many, others) in SPLIT_VIDEOS.items() if train == many and test in (None, others)]
+    return counted[0] if counted else None
 
 
 def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
@@ -67,7 +81,18 @@ def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
         # One sentence stands for all that only the run's folder could tell.
         wanted = {k: v for k, v in wanted.items() if k in trained}
         found.append("settings of its pre-training not found (its data, size, batch and the like)")
+    else:
+        found += _video_differences(result.content.get("trained_videos"), row.pretraining["dataset"])
     return found + _setting_differences(trained, wanted, PRETRAINING_WORDS)
+
+
+def _video_differences(videos: object, dataset: str) -> list[str]:
+    """Compare how many videos a backbone was trained on with the whole of a dataset."""
+    whole = PRETRAINING_VIDEOS[dataset]
+    if not isinstance(videos, int):
+        return ["videos of pre-training not recorded"]
+    enough = videos == whole if dataset in SPLIT_VIDEOS else videos >= KINETICS_LEFT * whole
+    return [] if enough else [f"videos of pre-training {_as_text(videos)} here, {_as_text(whole)} in the paper"]
 
 
 def _setting_differences(have: dict[str, Any], wanted: dict[str, Any], words: dict[str, str]) -> list[str]:
@@ -91,16 +116,19 @@ def _videos_wanted(table: PaperTable) -> dict[str, Any]:
     """Count what a whole dataset has: a cache may be named after one and hold a few videos of it."""
     train, test = SPLIT_VIDEOS[table.dataset]
     if table.task == "retrieval":
-        return {"gallery": table.dataset, "gallery_videos": train}
-    return {"test_videos": 2 * test if table.task == "order" else test}  # Each is shown in both orders.
+        return {"gallery": table.dataset, "gallery_videos": train, "test_videos": test}
+    if table.task == "order":
+        return {"test_videos": 2 * test}  # Each is shown in both orders.
+    return {"train_videos": train, "test_videos": test}
 
 
 def _evaluated(result: Result) -> dict[str, Any]:
     content = dict(result.content)
-    content["dataset"] = dataset_of(str(content.get("cache", "")))
-    content["gallery"] = dataset_of(str(content.get("gallery", "")))
-    videos = content.get("videos")
-    content["test_videos"] = len(videos) if isinstance(videos, list) else None
+    if isinstance(videos := content.get("videos"), list):
+        content.setdefault("test_videos", len(videos))
+    train = content.get("train_videos", content.get("gallery_videos"))
+    content["dataset"] = dataset_of(str(content.get("cache", "")), train, content.get("test_videos"))
+    content["gallery"] = dataset_of(str(content.get("gallery", "")), content.get("gallery_videos"))
     return content
 
 
@@ -109,7 +137,8 @@ def _pretraining_settings(result: Result) -> dict[str, Any]:
     if result.training_settings is None:
         return {k: result.content[k] for k in ("method", "head", "key_augment", "epochs") if k in result.content}
     settings = result.training_settings
-    made = dataclasses.asdict(settings) | {"dataset": dataset_of(settings.cache), "variant": _key_clips(settings)}
+    made = dataclasses.asdict(settings) | {"variant": _key_clips(settings)}
+    made["dataset"] = dataset_of(settings.cache, result.content.get("trained_videos"))
     made |= {"init": settings.init or "none", "split": settings.split or "the first", "epochs": result.epochs_done}
     if settings.method == "s2vc-online":
         made["method"] = "s2vc"

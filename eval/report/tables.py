@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.paper import DATASETS, REDRAWN, TABLES, PaperRow, PaperTable, evaluation_settings, pretraining_settings
+from s2vc.eval.defaults import REDRAWN
+from s2vc.eval.paper import DATASETS, TABLES, PaperRow, PaperTable, evaluation_settings, pretraining_settings
 from s2vc.eval.report.comparison import differences
 from s2vc.eval.report.result_files import Result
 from s2vc.training.settings import MAY_CHANGE

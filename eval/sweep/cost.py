@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from s2vc.eval.defaults import TRAIN_VIEWS
-from s2vc.eval.labelled import split_rows
+from s2vc.eval.labelled import find_test_part, split_rows
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.jobs.estimate import estimate_render
@@ -16,6 +16,7 @@ from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
+from s2vc.training.selection import TRAIN
 from s2vc.training.settings import TrainingSettings
 from s2vc.training.trainer import resolve_settings, total_steps
 
@@ -63,7 +64,7 @@ def cost_of_trial(
     passes = sum(
         crops * len(StoredWindows(cache, split_rows(cache, settings.split, part)[1], view))
         for task in tasks
-        for part, crops in zip(("train", "test"), TEST_PASSES[task], strict=True)
+        for part, crops in zip((TRAIN, find_test_part(cache, settings.split)), TEST_PASSES[task], strict=True)
     )
     render = [estimate_render(plan_render(cache.storage, list(missing)))] if missing else []
     return Cost(

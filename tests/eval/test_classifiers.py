@@ -11,6 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+from s2vc.eval.redrawn import redrawn_features
+from s2vc.eval.view import View
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.storage.hdf5 import read_array
 from s2vc.training.backbones import build_backbone
 from tests.eval.conftest import Evaluate
 
@@ -60,13 +65,59 @@ def test_finetune_trains_all_layers_and_goes_on(evaluate: Evaluate, labelled_cac
     assert sum(map(sum, numbers["confusion"])) == 4
     (run,) = (tmp_path / "runs").iterdir()
     settings = (run / "settings.yaml").read_text()
-    assert "dropout: 0.9" in settings and "backbone_lr: 0.1" in settings and "still: false" in settings
+    assert "dropout: 0.9" in settings and "still: false" in settings and "augment: light" in settings
+    assert "backbone_lr: 1.0" in settings  # random weights learn at the full rate
+    assert "regime: paper" in settings and "schedule: step" in settings  # whatever the size of the set
     again = evaluate(*arguments)
     assert again.exit_code == 0 and "16 of 16 steps" in again.output
     assert result(tmp_path, "finetune")["videos"] == numbers["videos"]
     # What was fine-tuned is a checkpoint like others, and can be started from.
     onward = evaluate("finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward")
     assert onward.exit_code == 0, onward.output
+    (run,) = (tmp_path / "onward" / "runs").iterdir()
+    assert "backbone_lr: 0.1" in (run / "settings.yaml").read_text()
+
+
+def test_linear_draws_views_anew_and_selects_on_validation_videos(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    how = ["--train-views", 0, "--select", "validation", "--epochs", 12, "--out", tmp_path]
+    done = evaluate("linear", labelled_cache, "random", *SMALL, *how)
+    assert done.exit_code == 0, done.output
+    numbers = result(tmp_path, "linear")
+    assert numbers["train_views"] == "drawn anew at every step" and numbers["select"] == "validation"
+    assert numbers["train_videos"] == 4 and 1 <= numbers["selected_epoch"] <= 12
+    assert numbers["top1"] >= 0.5
+    kept = {tuple(read_array(f, "offsets")[-1:]) for f in (tmp_path / "features").iterdir()}
+    assert kept == {(2 * 4,), (4 * 4,)}, "of validation and test videos; none of what is drawn anew"
+
+
+def test_redrawn_features_are_new_in_every_epoch_and_the_same_again(labelled_cache: Path) -> None:
+    backbone = load_evaluated_backbone("random", "s3d").backbone.eval()
+    view = View(32, 8, crops="augmented")
+    rows, targets = np.arange(3), np.array([0, 1, 2])
+    draw = redrawn_features(Cache(labelled_cache), rows, targets, backbone, view, 128, torch.device("cpu"), workers=0)
+    (one,), (again,), (other,) = list(draw(0)), list(draw(0)), list(draw(1))
+    assert one[0].shape == (3, 1024) and sorted(one[1].tolist()) == [0, 1, 2]
+    assert torch.equal(one[0], again[0]) and torch.equal(one[1], again[1])
+    by_video = [epoch[0][epoch[1].argsort()] for epoch in (one, other)]
+    assert (by_video[0] != by_video[1]).any(dim=1).all()
+
+
+def test_finetune_tests_the_epoch_that_is_best_on_validation_videos(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    how = ["--select", "validation", "--epochs", 3, "--batch", 2, "--out", tmp_path]
+    done = evaluate("finetune", labelled_cache, "random", *SMALL, *how)
+    assert done.exit_code == 0, done.output
+    numbers = result(tmp_path, "finetune")
+    (run,) = (tmp_path / "runs").iterdir()
+    kept = torch.load(run / "best.pt", weights_only=True)
+    assert numbers["selected_epoch"] == kept["epoch"] and 0 <= kept["share"] <= 1
+    assert numbers["train_videos"] == 4 and "6 of 6 steps" in done.output  # of 4 videos, 2 a step
+    # Done before, it trains nothing, and finds the same epoch.
+    assert evaluate("finetune", labelled_cache, "random", *SMALL, *how).exit_code == 0
+    assert result(tmp_path, "finetune") == numbers
 
 
 def test_other_weights_or_labels_under_the_same_path_are_trained_anew(

@@ -7,10 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from s2vc.eval.defaults import FINETUNE_RECIPES, LINEAR_RECIPES, Recipe
 from s2vc.eval.features import Features
-from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, scores_of_video
+from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, kept_features, scores_of_video
+from s2vc.eval.validation import BestEpoch
 from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
+from s2vc.training.backbones import build_backbone
+from s2vc.training.methods import Classifier
+from s2vc.training.settings import merge_settings
+from s2vc.training.trainer import learning_rate
 
 WIDTH, CROPS = 12, 3
 
@@ -41,7 +47,8 @@ def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float
 def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> LinearProbe:
     samples = [ProbeSample(features, row, int(target)) for row, target in enumerate(targets)]
     with no_progress(epochs) as advance:
-        return fit_probe(samples, classes, epochs, seed, advance)
+        recipe = Recipe(epochs, (0.6, 0.8), 128)
+        return fit_probe(kept_features(samples, 128, seed), WIDTH, classes, recipe, seed, advance)
 
 
 def test_a_separable_set_is_learned_whole_and_labels_without_a_trace_are_not(tmp_path: Path) -> None:
@@ -65,6 +72,43 @@ def test_what_comes_of_it_depends_on_the_seed_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one.linear.weight, again.linear.weight)
     assert not torch.equal(one.linear.weight, other.linear.weight)
+
+
+def test_classifiers_start_small_as_published() -> None:
+    torch.manual_seed(0)
+    of_layers = Classifier(build_backbone("s3d"), 101).encoder_q[-1]
+    for layer in (LinearProbe(1024, 101).linear, of_layers):
+        assert abs(float(layer.weight.detach().std()) - 0.01) < 1e-4 and not layer.bias.any()
+
+
+def test_the_first_of_the_best_epochs_is_kept() -> None:
+    shares = iter([0.2, 0.6, 0.6, 0.5])
+    best, layer = BestEpoch(lambda classifier: next(shares)), nn.Linear(1, 1)
+    for epoch in range(1, 5):
+        nn.init.constant_(layer.weight, epoch)
+        best(layer, epoch)
+    assert (best.epoch, best.share, float(best.weights["weight"])) == (2, 0.6, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "dataset", "drops"),
+    [
+        (LINEAR_RECIPES, "ucf101", (60, 80)),
+        (LINEAR_RECIPES, "hmdb51", (40, 60)),
+        (FINETUNE_RECIPES, "ucf101", (130, 180)),
+        (FINETUNE_RECIPES, "hmdb51", (100, 150)),
+    ],
+)
+def test_published_rates_fall_after_the_published_epochs(
+    recipes: dict[str, Recipe], dataset: str, drops: tuple[int, int]
+) -> None:
+    recipe = recipes[f"published-{dataset}"]
+    assert [round(share * recipe.epochs) for share in recipe.decays] == list(drops)  # as fit_probe counts
+    given = {"method": "supervised", "cache": "c", "epochs": recipe.epochs, "decays": list(recipe.decays)}
+    settings = merge_settings(given, {"warmup_epochs": 0, "schedule": "step", "lr": 1.0})
+    rates = np.array([learning_rate(settings, 7, done) for done in range(7 * recipe.epochs)])
+    assert (1 + np.flatnonzero(np.diff(rates) < 0)).tolist() == [7 * drop for drop in drops]
+    assert sorted(set(rates.round(6)), reverse=True) == [1.0, 0.1, 0.01]
 
 
 @pytest.mark.parametrize("videos", [17, 129])

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from s2vc.eval import retrieval
+from s2vc.eval.labelled import find_test_part
 from s2vc.eval.retrieval import recall_at_k
+from s2vc.pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
 
 
@@ -158,9 +160,16 @@ def test_a_cache_without_labels_is_reported(evaluate: Evaluate, labelled_cache: 
     assert result.exit_code == 2 and "of one class" in result.output
 
 
-@pytest.mark.parametrize(("renamed", "unseen"), [({"0": "5", "1": "6"}, "2 of 2"), ({"0": "5"}, "1 of 2"), ({}, "")])
+@pytest.mark.parametrize(
+    ("renamed", "unseen"),
+    [({"0": "5", "1": "6"}, ("2 of 2", "100.0%")), ({"0": "5"}, ("1 of 2", "50.0%")), ({}, None)],
+)
 def test_classes_that_nobody_can_recognise_are_told(
-    renamed: dict[str, str], unseen: str, evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+    renamed: dict[str, str],
+    unseen: tuple[str, str] | None,
+    evaluate: Evaluate,
+    labelled_cache: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = pd.read_csv(tmp_path / "cache" / "index.csv", dtype=str, keep_default_na=False)
@@ -171,5 +180,60 @@ def test_classes_that_nobody_can_recognise_are_told(
     index.to_csv(tmp_path / "cache" / "index.csv", index=False)
     result = evaluate("retrieval", tmp_path / "cache", "random", *SMALL, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    line = f"warning: {unseen} classes of the test videos have no training video"
-    assert (line in " ".join(result.output.split())) == bool(unseen)
+    printed = " ".join(result.output.split())
+    assert ("warning: " in printed) == (unseen is not None)
+    if unseen:
+        classes, share = unseen
+        line = f"warning: {classes} classes of the test videos, with {share} of these, have no training video"
+        assert line in printed
+
+
+def copied(cache: Path, folder: Path, change: dict[str, dict[str, str]]) -> Path:
+    """A copy of a cache in whose index some columns have other values."""
+    shutil.copytree(cache, folder)
+    index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+    for column, values in change.items():
+        index[column] = index[column].replace(values)
+    index.to_csv(folder / "index.csv", index=False)
+    return folder
+
+
+def test_classes_of_two_caches_are_matched_by_name(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    # The gallery numbers the same two classes the other way round.
+    turned = copied(labelled_cache, tmp_path / "turned", {"label": {"0": "1", "1": "0"}})
+    arguments = ["retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path / "out"]
+    assert evaluate(*arguments, "--gallery", turned).exit_code == 0
+    (path,) = (tmp_path / "out").glob("retrieval-*.json")
+    ranks = dict(json.loads(path.read_text())["ranks"])
+    assert set(ranks.values()) == {0}, "each finds its colour; by number it would be the other one"
+    nameless = copied(labelled_cache, tmp_path / "nameless", {"class_name": {"c1": ""}})
+    refused = evaluate(*arguments, "--gallery", nameless)
+    assert refused.exit_code == 2 and "3 train videos" in refused.output and "without name" in refused.output
+    others = copied(labelled_cache, tmp_path / "others", {"class_name": {"c0": "run", "c1": "walk"}})
+    refused = evaluate(*arguments, "--gallery", others)
+    assert refused.exit_code == 2 and "(c0, c1, …) is in the gallery (run, walk, …)" in refused.output
+
+
+def test_the_only_part_besides_training_is_tested(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    kinetics = copied(labelled_cache, tmp_path / "kinetics", {"split1": {"test": "val"}})
+    how = [*SMALL, "--out", tmp_path / "out"]
+    result = evaluate("retrieval", kinetics, "random", *how)
+    assert result.exit_code == 0 and "column split1 has no test videos: its val videos are tested" in result.output
+    (path,) = (tmp_path / "out").glob("retrieval-*.json")
+    numbers = json.loads(path.read_text())
+    assert (numbers["test_split"], numbers["queries"]) == ("val", 4)
+    again = evaluate("retrieval", kinetics, "random", *how, "--test-split", "val")
+    assert again.exit_code == 0 and "are tested" not in again.output
+    assert len(pd.read_csv(tmp_path / "out" / "results.csv")) == 1
+    refused = evaluate("retrieval", kinetics, "random", *how, "--test-split", "test")
+    assert refused.exit_code == 2 and "no test videos with frames in column split1; it has" in refused.output
+    assert "6 train, 4 val" in refused.output
+
+
+def test_parts_without_classes_are_no_candidates(labelled_cache: Path, tmp_path: Path) -> None:
+    copied(labelled_cache, tmp_path / "kinetics", {"split1": {"test": "val"}})
+    index = tmp_path / "kinetics" / "index.csv"
+    index.write_text(index.read_text().replace("02.mp4,0,c0,train", "02.mp4,,,test"))  # Kinetics' test videos
+    cache = Cache(tmp_path / "kinetics")
+    assert find_test_part(cache, None, "label") == "val"
+    assert find_test_part(cache, None) == "test" and find_test_part(Cache(labelled_cache), None, "label") == "test"

@@ -13,6 +13,7 @@ from s2vc.training.augment import (
     COLOUR_JITTER,
     DPCColour,
     DPCCrop,
+    LabelColour,
     Normalise,
     RandomColour,
     RandomCrop,
@@ -45,6 +46,17 @@ def test_clips_of_a_batch_get_draws_of_their_own() -> None:
         flat = augmentation(clips).flatten(1)
         distinct = len(torch.unique(flat.round(decimals=3), dim=0))
         assert distinct > 10
+
+
+def test_colours_for_learning_classes_change_three_clips_in_ten_and_none_to_grey() -> None:
+    torch.manual_seed(0)
+    clips = still_clips(400)
+    out = LabelColour()(clips)
+    assert not moves(out).any()
+    changed = (out - clips).flatten(1).abs().amax(dim=1) > 1e-3
+    assert abs(changed.float().mean() - 0.3) < 0.1  # four standard deviations of 400 draws are 0.09
+    grey = (out.amax(dim=1) - out.amin(dim=1)).flatten(1).amax(dim=1) < 1e-3
+    assert not grey.any()
 
 
 def test_a_clip_is_jittered_in_every_frame_or_in_none() -> None:

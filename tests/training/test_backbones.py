@@ -91,6 +91,15 @@ def test_features_have_the_promised_shape(name: str, shape: tuple[int, ...]) -> 
     assert backbone.feature_size == shape[1]
 
 
+def test_s3d_starts_from_the_published_deviation() -> None:
+    torch.manual_seed(0)
+    weights = [m.weight for m in build_backbone("s3d").modules() if isinstance(m, nn.Conv3d)]
+    assert len(weights) > 70
+    for weight in weights:
+        # The deviation of n draws is off by 1 / sqrt(2 n) of itself: five times that.
+        assert abs(float(weight.detach().std()) / 0.01 - 1) < 5 / (2 * weight.numel()) ** 0.5
+
+
 def test_an_unknown_backbone_is_refused() -> None:
     with pytest.raises(ValueError, match="r3d18, s3d"):
         build_backbone("c3d")

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+INITIAL_WEIGHTS = 0.01
+"""Convolutions start with weights of this deviation, as in the published code; S3D's own cuts them at twice that."""
+
 
 class BasicConv3d(nn.Module):
     """Applies a 1x1x1 convolution with batch norm."""
@@ -88,7 +91,7 @@ class S3D(nn.Module):
 
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.normal_(module.weight, std=INITIAL_WEIGHTS)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block5(self.block4(self.block3(self.block2(self.block1(x)))))

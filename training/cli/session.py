@@ -46,7 +46,7 @@ def train_with_progress(
 
             train_on_ray(settings, folder, ray_address, show, stop)
         else:
-            train(settings, clips, folder, device, show, stop)
+            train(settings, clips, folder, device, show, stop, run.on_epoch)
         stopped = stop()
     done = _print_end(folder, settings, steps, chance, time.monotonic() - started, console)
     if stopped and not done:
