@@ -11,6 +11,7 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.settings import SQUEEZE
 from s2vc.pipeline.console.commands import STORAGE_FAILS
 from s2vc.pipeline.storage import files
 
@@ -27,7 +28,7 @@ def describe_result(task: str, cache: Cache, split: str, **how: Any) -> dict[str
         "task": task,
         "cache": str(cache.storage),
         "split": split,
-        "stored": f"{height}x{width}",
+        "stored": f"{height}x{width}" + ("" if cache.settings.fit == SQUEEZE else f" {cache.settings.fit}"),
         **{key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in how.items()},
     }
 

@@ -21,6 +21,11 @@ for float16, so it has to refuse these caches."""
 MAX_ROWS = 10_000_000
 """No manifest has more rows; a forged cache.json must not fill the memory."""
 
+SQUEEZE, CROP, SHORT_SIDE = FITS = ("squeeze", "crop", "short-side")
+"""How frames of another shape than `frame_size` become such: stretched; scaled to fill it, the rest cut off evenly on
+both sides; or with their shorter side scaled to its shorter one, and the longer side cut evenly, or filled with black.
+"""
+
 PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 
 
@@ -32,7 +37,7 @@ class Settings:
     then of those added at each growth; shards are cut within a segment, so that appended rows become new shards.
     latents: one of cache.quantise.KINDS.
     stream: the index of the stream that is read of each file; None chooses as players do. follow_links: whether links
-    that lead out of the videos' root are read.
+    that lead out of the videos' root are read. fit: one of FITS.
     """
 
     frame_size: tuple[int, int]
@@ -46,6 +51,7 @@ class Settings:
     latents: str = FLOAT16
     stream: int | None = None
     follow_links: bool = False
+    fit: str = SQUEEZE
 
     @property
     def rows(self) -> int:
@@ -68,7 +74,7 @@ class Settings:
         return dataclasses.replace(self, segments=(*self.segments, rows - self.rows))
 
 
-_OPTIONAL: dict[str, Any] = {"stream": None, "follow_links": False}
+_OPTIONAL: dict[str, Any] = {"stream": None, "follow_links": False, "fit": SQUEEZE}
 
 _NUMBERS = ("jpeg_quality", "frame_step", "shard_size")
 
@@ -82,6 +88,7 @@ _NAMES = {
     "precision": "--precision",
     "latents": "--latents",
     "stream": "--stream",
+    "fit": "--fit",
 }
 
 
@@ -142,7 +149,7 @@ def read_settings(storage: CacheStorage) -> Settings:
             raise TypeError
         if fields["stream"] is not None and not (type(fields["stream"]) is int and fields["stream"] >= 0):
             raise TypeError
-        if not isinstance(fields["follow_links"], bool):
+        if not isinstance(fields["follow_links"], bool) or fields["fit"] not in FITS:
             raise TypeError
         return Settings(**fields)
     except (KeyError, TypeError):

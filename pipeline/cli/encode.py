@@ -9,6 +9,7 @@ from s2vc.manifests.table import root_of
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
+from s2vc.pipeline.cache.settings import FITS, SQUEEZE
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
     CACHE,
@@ -33,6 +34,12 @@ from s2vc.pipeline.stages.video import SILENCE_SECONDS
     click.option("--out", type=CACHE, required=True, help="The cache: a new folder or URL, or one to go on with.")
 )
 @click.option("--size", "frame_size", type=Size(), help=f"Stored frames.  [default: {FRAME_SIZE[0]}x{FRAME_SIZE[1]}]")
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    help="Frames of another shape than --size. squeeze: stretched; crop: their centre of that shape; short-side: the "
+    f"shorter side scaled to --size's shorter one, the longer cut, or filled with black.  [default: {SQUEEZE}]",
+)
 @click.option("--frame-step", type=click.IntRange(1), help="Store every n-th frame only.  [default: 1]")
 @click.option(
     "--stream",

@@ -14,12 +14,15 @@ from s2vc.manifests.errors import UserError, printable
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.reader import UNREADABLE
+from s2vc.pipeline.cache.settings import CROP, SHORT_SIDE, SQUEEZE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress, size
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.info.cache_facts import facts, survey
 from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
+
+FIT_WORDS = {SQUEEZE: "stretched to it", CROP: "cut to its shape", SHORT_SIDE: "shorter side scaled to it"}
 
 REASONS = 10
 """At most this many reasons of failures are shown, the most frequent first."""
@@ -74,6 +77,7 @@ def print_facts(known: dict[str, Any], console: Console) -> None:
         line(f"{column}: {', '.join(f'{n} {value}' for value, n in values.items())}")
     line(
         f"{known['frames']} frames of {height}x{width}, {f'one in {step} of the source, ' if step > 1 else ''}"
+        f"{FIT_WORDS[known['fit']]}, "
         f"JPEG quality {known['jpeg_quality']}"
     )
     flow = known["flow"]

@@ -108,6 +108,7 @@ def facts(found: Survey) -> dict[str, Any]:
         "videos": {name: int((index["status"] == status).sum()) for status, name in STATUSES.items()},
         "frames": int(index["frames"].sum()),
         "frame_size": list(settings.frame_size),
+        "fit": settings.fit,
         "frame_step": settings.frame_step,
         "latents": settings.latents,
         "jpeg_quality": settings.jpeg_quality,

@@ -22,6 +22,7 @@ from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.quantise import FLOAT16
 from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import (
+    SQUEEZE,
     Settings,
     read_settings,
     refuse_other_cache_settings,
@@ -58,6 +59,7 @@ class EncodeOptions:
     precision: str = "auto"
     latents: str | None = None
     stream: int | None = None
+    fit: str | None = None
     follow_links: bool = False
     retry: tuple[str, ...] = ()
     silence: float = SILENCE_SECONDS
@@ -161,6 +163,7 @@ def _open(storage: CacheStorage, manifest: pd.DataFrame, options: EncodeOptions)
         "precision": None if options.precision == "auto" else options.precision,
         "latents": options.latents,
         "stream": options.stream,
+        "fit": options.fit,
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
     refuse_other_cache_settings(settings, wanted, storage)
@@ -190,6 +193,7 @@ def _create(storage: CacheStorage, options: EncodeOptions, device: str, rows: in
         latents=options.latents or FLOAT16,
         stream=options.stream,
         follow_links=options.follow_links,
+        fit=options.fit or SQUEEZE,
     )
 
 

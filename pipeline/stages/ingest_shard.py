@@ -137,7 +137,8 @@ def decoded_in_two_tries(
     """
 
     def decode(spool: _VideoSpool) -> Decoded:
-        return decode_video(path, *settings.frame_size, spool.take, settings.frame_step, silence, settings.stream)
+        step, stream, fit = settings.frame_step, settings.stream, settings.fit
+        return decode_video(path, *settings.frame_size, spool.take, step, silence, stream, fit)
 
     with _VideoSpool(scratch, settings.jpeg_quality) as spool:
         try:

@@ -14,8 +14,10 @@ from typing import IO, Any
 import ffmpeg
 import numpy as np
 
+from s2vc.pipeline.cache.settings import SQUEEZE
 from s2vc.pipeline.stages.ffmpeg_log import FfmpegLog
 from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary, ffmpeg_process
+from s2vc.pipeline.stages.frame_fit import fit_filters
 from s2vc.pipeline.stages.video_streams import Stream, best_streams, video_streams
 from s2vc.pipeline.storage.prefetch import prefetch
 
@@ -66,13 +68,13 @@ class Decoded:
     refused: str = ""
 
 
-def decode_command(path: Path, height: int, width: int, stream: int | None = None) -> list[str]:
+def decode_command(path: Path, height: int, width: int, stream: int | None = None, fit: str = SQUEEZE) -> list[str]:
     """Return the ffmpeg command that writes all frames of a video stream, the first or one by its index, as raw
     planes."""
     output = ffmpeg.output(
         _source(path)["V:0" if stream is None else str(stream)],
         "pipe:1",
-        vf=f"scale={width}:{height}",
+        vf=fit_filters(height, width, fit, PLANES),
         format="rawvideo",
         # These are the values of rgb24, from a path of the scaler that takes two thirds of the time.
         pix_fmt=PLANES,
@@ -137,15 +139,16 @@ def decode_video(
     frame_step: int = 1,
     silence: float = SILENCE_SECONDS,
     stream: int | None = None,
+    fit: str = SQUEEZE,
 ) -> Decoded:
     """Decode a video, rotation applied, and pass every `frame_step`-th frame on: take((n, height, width, 3) uint8
     RGB), n <= 32.
 
-    stream: the index of a stream in the file; by default the one that players would show. Returns what came of it, even
-    of a broken file. Raises DecodeStalled if no byte came for `silence` seconds, and DecodeError if ffmpeg was killed.
-    No process is left behind.
+    stream: the index of a stream in the file; by default the one that players would show. fit: what becomes of frames
+    of another shape, one of cache.settings.FITS. Returns what came of it, even of a broken file. Raises DecodeStalled
+    if no byte came for `silence` seconds, and DecodeError if ffmpeg was killed. No process is left behind.
     """
-    with ffmpeg_process(decode_command(path, height, width, stream)) as process:
+    with ffmpeg_process(decode_command(path, height, width, stream, fit)) as process:
         assert process.stderr is not None
         log = FfmpegLog(process.stderr)
         if not log.wait_for_header(silence):
@@ -161,7 +164,7 @@ def decode_video(
             return Decoded(refused=str(error))
         if best in (None, stream, log.mapped):
             return _pass_on(process, log, (height, width), take, frame_step, silence)
-    return decode_video(path, height, width, take, frame_step, silence, best)
+    return decode_video(path, height, width, take, frame_step, silence, best, fit)
 
 
 def _pass_on(
