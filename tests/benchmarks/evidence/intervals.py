@@ -33,6 +33,17 @@ def difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], seed: i
     return interval([a.astype(np.float64) - b for a, b in zip(ours, theirs, strict=True)], seed)
 
 
+def gap(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], seed: int = 0) -> Interval:
+    """Return the interval of one test's outcomes minus another's, by the same seeds on other videos."""
+    a, b = np.stack(ours).astype(np.float64), np.stack(theirs).astype(np.float64)
+    others = _draws(b.shape, seed + 1)
+    drawn = [
+        a[rows][:, mine].mean() - b[rows][:, columns].mean()
+        for (rows, mine), (_, columns) in zip(_draws(a.shape, seed), others, strict=True)
+    ]
+    return _of_draws(a.mean() - b.mean(), drawn)
+
+
 def _draws(shape: tuple[int, ...], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(seed)
     return [(rng.integers(shape[0], size=shape[0]), rng.integers(shape[1], size=shape[1])) for _ in range(DRAWS)]

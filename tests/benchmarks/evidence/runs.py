@@ -1,18 +1,20 @@
-"""Do the runs of the study by the real commands: render the variant of the keys, train, and retrieve."""
+"""Do the runs of the study by the real commands: render the variant of the keys, train, and evaluate."""
 
 import json
 import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s2vc.eval.results import read_table
 from s2vc.pipeline.render_command import how_to_render
-from tests.benchmarks.evidence.arms import CLIP, TRAINING, Arm
-from tests.benchmarks.evidence.table import Row
+from tests.benchmarks.evidence.arms import ORACLE, OTHER_FLOWS, SIZE, TRAINING, Arm
+from tests.benchmarks.evidence.oracle import make_oracle
+from tests.benchmarks.evidence.table import Measure, Row
 
 COMMANDS = {
     "s2vc-prep": "s2vc.pipeline.cli",
@@ -20,8 +22,8 @@ COMMANDS = {
     "s2vc-eval": "s2vc.eval.cli",
 }
 
-WINDOW = ("--frames", CLIP[1], "--frame-step", CLIP[3], "--size", TRAINING[TRAINING.index("--size") + 1])
-"""Features are computed of windows that are as long as the training clips."""
+LABELS = {"motion": "label", "scene": "scene"}
+"""The labels are found in these columns of the manifest."""
 
 
 def call(command: str, *arguments: object) -> str:
@@ -44,7 +46,7 @@ def call(command: str, *arguments: object) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """Describes a study, its folder and its size, and does its runs.
+    """Describes a study on one set, its folder and its size, and does its runs.
 
     work: the folder. shift: RHO of the set. per_class, test_per_class: videos of each motion in training and in each
     test part. tests: the test parts. frames: of each video. epochs: of training. machine: a description for the rows.
@@ -60,8 +62,8 @@ class Study:
     machine: str
 
     @property
-    def cache(self) -> Path:
-        return self.work / f"cache-{self.shift:g}"
+    def videos(self) -> Path:
+        return self.work / f"set-{self.shift:g}"
 
     @property
     def steps(self) -> int:
@@ -69,52 +71,63 @@ class Study:
         batch = int(TRAINING[TRAINING.index("--batch") + 1])
         return self.per_class * 12 // batch * self.epochs
 
-    def prepare(self) -> None:
-        """Draw the set and encode it, unless that is done already."""
-        folder = self.work / f"set-{self.shift:g}"
+    def cache(self, source: str = "") -> Path:
+        """Return the path of the cache of a source, see Arm."""
+        return self.work / "-".join(["cache", f"{self.shift:g}", *filter(None, [source])])
+
+    def prepare(self, arm: Arm) -> None:
+        """Draw the set and encode it with what the arm needs; what is done already is not done again."""
         tests = [word for part in self.tests for word in ("--test", part)]
         counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
-        call("s2vc-prep", "sample", folder, *counts, "--frames", self.frames, "--shift", self.shift)
-        root = folder / "videos"
-        size = ("--size", "96x128", "--precision", "float32")
-        call("s2vc-prep", "encode", folder / "manifest.csv", "--root", root, "--out", self.cache, *size)
+        call("s2vc-prep", "sample", self.videos, *counts, "--frames", self.frames, "--shift", self.shift)
+        flow = arm.source if arm.source in OTHER_FLOWS else "default"
+        cache = self.cache(arm.source if arm.source in OTHER_FLOWS else "")
+        manifest = (self.videos / "manifest.csv", "--root", self.videos / "videos")
+        size = ("--size", "96x128", "--precision", "float32", "--flow", flow)
+        call("s2vc-prep", "encode", *manifest, "--out", cache, *size)
+        if arm.source == ORACLE:
+            assert arm.variant is not None
+            make_oracle(self.cache(), self.cache(ORACLE), arm.variant, self.videos / "masks")
+        elif arm.variant is not None:
+            call(*shlex.split(how_to_render(cache, arm.variant)))
 
-    def run(self, arm: Arm, seed: int, parts: Sequence[str]) -> list[Row]:
-        """Train an arm with a seed, and return its rows on these test parts of the set."""
+    def run(self, arm: Arm, seed: int, measures: Sequence[Measure]) -> list[Row]:
+        """Train an arm with a seed, and return a row for each measure."""
         checkpoint, seconds = "random", 0.0
         if arm.method != "random":
             checkpoint, seconds = self._train(arm, seed)
+        steps = self.steps if arm.method != "random" else 0
         rows = []
-        for part in parts:
-            for label in ("label", "scene"):
-                outcomes = self._retrieve(checkpoint, seed, part, label)
-                value = outcomes.count("1") / len(outcomes)
-                steps = self.steps if arm.method != "random" else 0
-                where = (steps, part, "motion" if label == "label" else label)
-                rows.append(Row(arm.name, self.shift, seed, *where, value, outcomes, round(seconds, 1), self.machine))
+        for measure in measures:
+            outcomes = self._evaluate(arm, checkpoint, seed, measure)
+            row = Row(arm.name, self.shift, seed, steps, *measure, 0.0, outcomes, round(seconds, 1), self.machine)
+            rows.append(replace(row, value=float(row.hits.mean())))
         return rows
 
     def _train(self, arm: Arm, seed: int) -> tuple[str, float]:
-        """Render the arm's variant and train; return the folder of the run and the seconds of training."""
-        keys: tuple[str, ...] = ()
-        if arm.variant:
-            call(*shlex.split(how_to_render(self.cache, arm.variant)))
-            keys = ("--variant", arm.variant.name)
-        name = "-".join(
-            [arm.method, *keys[1:], *(o.lstrip("-") for o in arm.options), f"{self.shift:g}", f"seed{seed}"]
-        )
-        folder = self.work / "runs" / name
+        """Train, unless the run has ended; return the folder of the run and the seconds that it took here."""
+        keys = ("--variant", arm.variant.name) if arm.variant else ()
+        words = [arm.method, arm.source, *keys[1:], *(o.lstrip("-") for o in arm.options), f"{self.shift:g}"]
+        folder = self.work / "runs" / "-".join(filter(None, [*words, f"seed{seed}"]))
         options = (*TRAINING, "--method", arm.method, *keys, *arm.options, "--epochs", self.epochs, "--seed", seed)
         started = time.perf_counter()
-        call("s2vc-train", self.cache, *options, "--out", folder)
+        call("s2vc-train", self.cache(arm.source), *options, "--out", folder)
         return str(folder), time.perf_counter() - started
 
-    def _retrieve(self, checkpoint: str, seed: int, part: str, label: str) -> str:
-        """Return a digit for each test video, in the order of their ids: 1 if its nearest training video has its class,
-        else 0."""
+    def _evaluate(self, arm: Arm, checkpoint: str, seed: int, measure: Measure) -> str:
+        """Return a digit for each test video, in the order of their ids: how many of its questions were answered
+        right."""
         results = self.work / "results"
-        where = ("--split", f"split_{part}", "--label", label, "--seed", seed, "--out", results)
-        call("s2vc-eval", "retrieval", self.cache, checkpoint, *WINDOW, *where)
+        window = ("--frames", arm.window[0], "--frame-step", arm.window[1], *SIZE)
+        label = ("--label", LABELS[measure.label]) if measure.label in LABELS else ()
+        where = ("--split", f"split_{measure.part}", *label, "--seed", seed, "--out", results)
+        call("s2vc-eval", measure.task, self.cache(), checkpoint, *window, *where)
         newest = read_table(results)["result"].iloc[-1]
-        ranks = json.loads((results / f"{newest}.json").read_text())["ranks"]
-        return "".join("1" if rank == 0 else "0" for _, rank in sorted(ranks))
+        details = json.loads((results / f"{newest}.json").read_text())
+        right: Counter[str] = Counter()
+        if measure.task == "retrieval":
+            right.update({video: int(rank == 0) for video, rank in details["ranks"]})
+        else:
+            for video in details["videos"]:
+                right[video["video_id"]] += video["class"] == video["taken_for"]
+        return "".join(str(right[video]) for video in sorted(right))

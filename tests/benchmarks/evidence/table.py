@@ -4,27 +4,40 @@ import csv
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from s2vc.pipeline.storage import files
 
+QUESTIONS = {"retrieval": 1, "linear": 1, "order": 2}
+"""A task asks so many questions of a test video: order asks for the natural and for the shuffled one."""
+
 ROWS = Path(__file__).parents[3] / "docs" / "evidence" / "rows.csv"
+
+
+class Measure(NamedTuple):
+    """Says what is asked of features: by which task, of which test part, and for which label."""
+
+    task: str
+    part: str
+    label: str
 
 
 @dataclass(frozen=True)
 class Row:
     """Holds a figure of one run.
 
-    shift: RHO of the set. steps: of training. part: the test part. label: what is retrieved, motion or scene.
-    outcomes: a digit for each test video, in the order of their ids, 1 if its nearest training video has its class,
-    else 0. value: their mean.
+    shift: RHO of the set. steps: of training. task: retrieval, linear or order. part: the test part. label: what the
+    features are asked for, motion, scene or order. outcomes: a digit for each test video, in the order of their ids:
+    how many of its questions were answered right. value: the share of right answers.
     """
 
     arm: str
     shift: float
     seed: int
     steps: int
+    task: str
     part: str
     label: str
     value: float
@@ -33,8 +46,13 @@ class Row:
     machine: str
 
     @property
+    def measure(self) -> "Measure":
+        return Measure(self.task, self.part, self.label)
+
+    @property
     def hits(self) -> np.ndarray:
-        return np.array([int(c) for c in self.outcomes])
+        """Return the share of right answers for each test video, (videos,) float64."""
+        return np.array([int(c) for c in self.outcomes]) / QUESTIONS[self.task]
 
 
 def read_rows(path: Path = ROWS) -> list[Row]:

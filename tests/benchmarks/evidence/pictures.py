@@ -1,0 +1,68 @@
+"""Plot the study: bars of all arms, and R@1 against alpha."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from s2vc.pipeline.storage.figures import save_figure
+from tests.benchmarks.evidence.arms import ARMS, BASELINE, OURS, WINDOWS
+from tests.benchmarks.evidence.intervals import Interval
+
+COLOURS = {"motion": "#c2410c", "scene": "#94a3b8"}
+INK = "#334155"
+
+Found = Mapping[str, Mapping[str, Interval]]
+"""R@1 by the name of an arm, and by label."""
+
+
+def plot_bars(found: Found, chance: float, path: Path) -> None:
+    """Plot R@1 on motion and on scene, with a bar and its interval for each arm."""
+    figure = Figure(figsize=(7, 1.4 + 0.45 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(found))
+    for (label, colour), shift in zip(COLOURS.items(), (-0.2, 0.2), strict=True):
+        means, errors = _bars([by_label[label] for by_label in found.values()])
+        axes.barh(places + shift, means, 0.38, color=colour, label=label, xerr=errors, ecolor=INK)
+    axes.axvline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
+    axes.set_yticks(places, [name + (" (ours)" if name == OURS else "") for name in found])
+    axes.invert_yaxis()
+    axes.set_xlabel("Recall@1 in %, test videos among training videos; bars: 95 % intervals")
+    _finish(figure, axes, path)
+
+
+def plot_alphas(found: Found, chance: float, path: Path) -> None:
+    """Plot R@1 against alpha, as the paper's Fig. 3 does, with MoCo beside it; nothing with fewer than two alphas."""
+    alphas = {
+        arm.variant.alpha: arm.name
+        for arm in ARMS
+        if arm.method == "s2vc" and arm.variant and arm.variant.rule == WINDOWS and arm.variant.alpha is not None
+    }
+    known = [(alpha, name) for alpha, name in sorted(alphas.items()) if name in found]
+    if len(known) < 2 or BASELINE not in found:
+        return
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for label, colour in COLOURS.items():
+        means, errors = _bars([found[name][label] for _, name in known])
+        axes.errorbar([a for a, _ in known], means, yerr=errors, color=colour, marker="o", capsize=3, label=label)
+        baseline = 100 * found[BASELINE][label].mean
+        axes.axhline(baseline, color=colour, linewidth=1, linestyle=":", label=f"{label}, MoCo")
+    axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
+    axes.set_xlabel("alpha")
+    axes.set_ylabel("Recall@1 in %")
+    _finish(figure, axes, path)
+
+
+def _bars(found: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """Return means (N,) and the lengths of error bars (2, N), in per cent."""
+    means = np.array([100 * i.mean for i in found])
+    return means, np.array([[100 * (i.mean - i.low) for i in found], [100 * (i.high - i.mean) for i in found]])
+
+
+def _finish(figure: Figure, axes: Axes, path: Path) -> None:
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
