@@ -34,8 +34,8 @@ class Arm:
     """Describes one method that the study compares.
 
     name: for people. method: that of `s2vc-train`, or `random`, which is not trained. options: further ones of
-    `s2vc-train`. variant: the variant that key clips are taken from. core: whether it has all seeds, is in the short
-    study, and is tested by a classifier and by the order of frames, too. moving_camera: whether it is tested with
+    `s2vc-train`. variant: the variant that key clips are taken from. core: whether it is compared at RHO 0 and in
+    the short study. moving_camera: whether it is tested with
     moving cameras. source: of the cache, `` as a rule, else one of OTHER_FLOWS, or ORACLE. window: frames and step of
     the windows whose features are computed.
     """
