@@ -12,6 +12,7 @@ from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.sweep.plan import SweepFolder, Trial
 from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.device import choose_device
+from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
 from s2vc.training.methods import chance_top1, open_cache
 from s2vc.training.prepare import prepare_run
@@ -40,7 +41,8 @@ def run_trial(root: Path, trial: Trial, shared: dict[str, Any], tasks: list[str]
         shared = {**shared, "loader_workers": cpus - 1}
     device = choose_device()
     run = prepare_run([trial.settings(shared)], folder.run(trial), device)
-    train(run.settings, run.clips, run.folder, device, should_stop=folder.stop.exists)
+    with held(run.folder.root):
+        train(run.settings, run.clips, run.folder, device, should_stop=folder.stop.exists)
     plot_curves(read_metrics(run.folder.metrics), chance_top1(run.settings, run.clips), run.folder.curves)
     settings = run.settings
     evaluation = Evaluation(

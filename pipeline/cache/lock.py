@@ -5,24 +5,18 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.storage.files import flocked
+from s2vc.pipeline.storage.held import held, in_use
 from s2vc.pipeline.storage.lease import leased, refuse_jobs
 
 
 @contextmanager
 def locked(storage: CacheStorage) -> Iterator[None]:
     """Hold the cache while the block runs; the lock ends with the process. Raises UserError if the cache is in use."""
-    storage.layout.root.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            handle = stack.enter_context(flocked(storage.layout.lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise _in_use(storage) from None
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        stack.enter_context(held(storage.layout.root, str(storage), storage.layout.lock))
         if isinstance(storage, RemoteStorage):
             stack.enter_context(leased(storage.store))
             storage.refresh()
@@ -43,14 +37,7 @@ def without_writers(storage: CacheStorage) -> Iterator[None]:
             try:
                 stack.enter_context(flocked(storage.layout.lock, fcntl.LOCK_SH | fcntl.LOCK_NB, os.O_RDONLY))
             except BlockingIOError:
-                raise _in_use(storage) from None
+                raise in_use(str(storage), storage.layout.lock) from None
             except OSError:
                 pass  # no job has ever run here, or we may not open the lock
         yield
-
-
-def _in_use(storage: CacheStorage) -> UserError:
-    """Return the error that another job holds the cache; the lock's file says which."""
-    with storage.layout.lock.open("rb") as file:
-        holder = file.read(100).decode(errors="replace").strip()
-    return UserError(f"{storage} is in use by another job ({holder or 'unknown'}); wait for it")

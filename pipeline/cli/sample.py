@@ -1,6 +1,5 @@
 """Define the command `s2vc-prep sample`."""
 
-import fcntl
 import shlex
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import click
 from rich.console import Console
 
 from s2vc.manifests.controlled import TEST_PARTS
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import progress
@@ -16,7 +14,7 @@ from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings, draw_missing, write_labels
 from s2vc.pipeline.demo.controlled_sheet import write_sheet
 from s2vc.pipeline.demo.drawn_videos import CRF
-from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import held
 
 MOST = 9999
 """There are at most this many videos of each motion, since their names have four digits."""
@@ -64,13 +62,9 @@ def sample_command(
     settings = SampleSettings(*counts, shift, frames, size, seed, crf, tests)
     settings.check()
     folder = SampleFolder(out)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with files.flocked(folder.lock, fcntl.LOCK_EX | fcntl.LOCK_NB), interruptible(console):
-            folder.open(settings)
-            draw(folder, settings, workers, console)
-    except BlockingIOError:
-        raise UserError(f"{out} is in use by another job; wait for it") from None
+    with held(out, lock=folder.lock), interruptible(console):
+        folder.open(settings)
+        draw(folder, settings, workers, console)
     words = ["s2vc-prep", "encode", str(folder.manifest), "--out", str(out / "cache")]
     console.print(f"Look at {folder.contact_sheet}. Next:")
     console.print(f"  {shlex.join(words)}")

@@ -2,6 +2,10 @@
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 import torch
 from click.testing import Result
 
+from s2vc.pipeline.storage.held import held
 from s2vc.training.backbones import build_backbone
 
 SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--epochs", 1]
@@ -69,6 +74,28 @@ def test_supervised_training_takes_its_classes_from_another_column(
     assert len(state["encoder_q.2.bias"]) == 4
     result = train_cli(tmp_path / "cache", *how, "--label", "place")
     assert result.exit_code == 2 and "no column 'place' of labels; it has label, class_name, scene" in result.output
+
+
+def test_a_second_training_on_a_folder_is_refused_while_the_first_runs(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    words = [cache_path, "--method", "moco", *SMALL, "--epochs", 500, "--loader-workers", 0, "--device", "cpu"]
+    words += ["--out", tmp_path / "run"]
+    command = [sys.executable, "-m", "s2vc.training.cli", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:
+        try:
+            until = time.monotonic() + 120
+            while not (tmp_path / "run" / "metrics.csv").exists():
+                assert first.poll() is None and time.monotonic() < until
+                time.sleep(0.1)
+            result = train_cli(*words)
+            assert result.exit_code == 2, result.output
+            assert f"{tmp_path / 'run'} is in use by another job (process {first.pid} on" in result.output
+        finally:
+            first.send_signal(signal.SIGTERM)
+    assert first.returncode == 130
+    with held(tmp_path / "run"):
+        pass  # The lock ended with the process.
 
 
 def test_no_cache_is_reported(tmp_path: Path, train_cli: Callable[..., Result]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
 from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, candidate_count, suggestions
 from s2vc.training.methods import chance_top1
@@ -40,7 +41,11 @@ def train_with_progress(
     )
     started = time.monotonic()
     chance = chance_top1(settings, clips)
-    with _progress_shown(folder, steps, settings, chance, console) as show, stopping(console) as stop:
+    with (
+        held(folder.root),
+        _progress_shown(folder, steps, settings, chance, console) as show,
+        stopping(console) as stop,
+    ):
         if settings.workers:
             from s2vc.training.distributed import train_on_ray
 

@@ -1,0 +1,38 @@
+"""Hold a folder, so that one job at a time writes into it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.storage.files import flocked
+
+LOCK = ".lock"
+
+
+@contextmanager
+def held(folder: Path, name: str = "", lock: Path | None = None) -> Iterator[None]:
+    """Hold a folder while the block runs; the folder is made if needed, and the lock ends with the process.
+
+    name: what people call the folder; by default its path. lock: the lock's file; by default FOLDER/.lock. It says who
+    holds it. Raises UserError, which says so too, if another job does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock or folder / LOCK
+    with ExitStack() as stack:
+        try:
+            handle = stack.enter_context(flocked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise in_use(name or str(folder), lock) from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        yield
+
+
+def in_use(name: str, lock: Path) -> UserError:
+    """Return the error that another job holds what is called `name`; the lock's file says which."""
+    with lock.open("rb") as file:
+        holder = file.read(100).decode(errors="replace").strip()
+    return UserError(f"{name} is in use by another job ({holder or 'unknown'}); wait for it")
