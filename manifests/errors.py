@@ -30,7 +30,7 @@ def refuse_other_settings(holder: object, what: str, before: Mapping[str, Any], 
         if old != new:
             raise UserError(
                 f"{holder} holds a {what} with other settings: {name} is {old!r} there, {new!r} here; "
-                "choose another --out, or the same settings to go on"
+                "choose another folder, or the same settings to go on"
             )
 
 

@@ -31,7 +31,7 @@ from s2vc.eval.sweep.table import main_numbers, markdown, write_tables
 from s2vc.eval.sweep.trial import TASKS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cluster.scheduler import cluster, gpus
+from s2vc.pipeline.cluster.connection import cluster, gpus
 from s2vc.pipeline.console.commands import OneCommand
 from s2vc.pipeline.console.endings import interruptible, stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit

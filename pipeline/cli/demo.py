@@ -9,7 +9,7 @@ from rich.table import Table
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cluster.scheduler import cluster
+from s2vc.pipeline.cluster.connection import cluster
 from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, workers_option
 from s2vc.pipeline.console.progress import clock, progress

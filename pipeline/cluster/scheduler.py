@@ -4,15 +4,10 @@ Tasks are given little more than a shard's number, and return receipts; frames a
 """
 
 import dataclasses
-import logging
 import os
-import signal
 import sys
-import tempfile
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,18 +15,12 @@ from typing import Any
 
 import ray
 import ray.exceptions
-import torch
 
-from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, refuse_unusable_gpus, require
+from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, require
 from s2vc.pipeline.storage.files import describe_os_error
 
 MAX_RETRIES = 2
 """A task whose worker died is tried again this many times."""
-
-MEMORY_RETRIES = 5
-"""A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
-never gives up."""
 
 PATIENCE = 20.0
 """If no step ends for this many seconds, the scheduler checks whether anything can run."""
@@ -73,113 +62,6 @@ class Outcome:
 
     unfinished: dict[int, str] = field(default_factory=dict)
     storage_error: str = ""
-
-
-@contextmanager
-def cluster(address: str | None, workers: int | None) -> Iterator[None]:
-    """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
-
-    Raises UserError if no cluster answers at the address, or if it wants a token.
-    """
-    # Ray's usage report would go to the network, and its dashboard is a server that nobody asked for.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
-    # By default Ray gives its workers a niceness of 15, so that a job would hardly progress on a machine that also
-    # trains.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    already = ray.is_initialized()
-    if not already:
-        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        if not address and (folder := folder_for_sockets()):
-            own["_temp_dir"] = folder
-        if not address and not torch.cuda.is_available():
-            own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
-        try:
-            with _own_handlers():
-                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
-            if address is None:
-                raise
-            if _wants_token(error):
-                raise UserError(
-                    f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and have the head's token "
-                    "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
-                ) from error
-            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
-    try:
-        yield
-    finally:
-        if not already:
-            ray.shutdown()
-
-
-LONGEST_FOR_SOCKETS = 40
-"""A Unix socket's path has at most 107 bytes, and Ray adds 65 to the folder that it is given."""
-
-
-def folder_for_sockets(short: str = "/tmp") -> str | None:
-    """Return a folder for Ray's files where its own choice cannot be used: where it is too long for its sockets, as
-    Slurm's TMPDIR often is, or no folder that can be written.
-
-    None where Ray's own choice will do. short: where the folder is made. Raises UserError if nothing can be written
-    there, or if RAY_TMPDIR, which the user has set, is too long itself.
-    """
-    given = os.environ.get("RAY_TMPDIR")
-    chosen = given or os.environ.get("TMPDIR") or tempfile.gettempdir()
-    fits = len(os.fsencode(chosen)) + len("/ray") <= LONGEST_FOR_SOCKETS
-    if fits and (given or (os.path.isabs(chosen) and _can_write_in(chosen))):
-        return None
-    if not given and _can_write_in(short):
-        return os.path.join(short, f"s2vc-ray-{os.getuid()}")
-    fault = "cannot be written" if fits else "is too long for the sockets of Ray"
-    most = LONGEST_FOR_SOCKETS - len("/ray")
-    raise UserError(
-        f"{chosen} {fault}: set RAY_TMPDIR to a folder on this machine's own disk with a path of {most} bytes at most"
-    )
-
-
-def _can_write_in(folder: str) -> bool:
-    try:
-        with tempfile.TemporaryDirectory(dir=folder):  # Root may write everywhere, but not in /proc.
-            return True
-    except OSError:
-        return False
-
-
-def _wants_token(error: BaseException | None) -> bool:
-    # Ray wraps the cluster's answer in errors that mention only the connection.
-    while error is not None:
-        if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Keep our signal handlers: Ray puts one of its own on SIGTERM, which aborts."""
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, handler)
-
-
-def gpus() -> int:
-    """Return the number of GPUs in the cluster."""
-    return int(ray.cluster_resources().get("GPU", 0))
-
-
-def flow_device() -> str:
-    """Return the device for the flow: "cuda" if the cluster has GPUs, else "cpu".
-
-    Raises UserError if a node was started with a GPU that PyTorch does not find.
-    """
-    if not gpus():
-        return "cpu"
-    refuse_unusable_gpus()
-    return "cuda"
 
 
 def run_chains(chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:

@@ -12,7 +12,8 @@ from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import Settings, read_settings
-from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, cluster, flow_device, run_chains
+from s2vc.pipeline.cluster.connection import cluster, flow_device
+from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, recording, render_step
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cluster.scheduler import MEMORY_RETRIES
+from s2vc.pipeline.cluster.connection import MEMORY_RETRIES
 from tests.support.hashes import tree
 from tests.support.nodes import Node, Nodes
 from tests.support.processes import Job, end, run, start, wait_for

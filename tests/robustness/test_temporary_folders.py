@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cluster.scheduler import folder_for_sockets
+from s2vc.pipeline.cluster.connection import folder_for_sockets
 from tests.support.clips import moving_square, write_clip
 
 

@@ -73,7 +73,7 @@ def train_halves(folder: str) -> None:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from s2vc.pipeline.cluster.scheduler import cluster
+    from s2vc.pipeline.cluster.connection import cluster
 
     with cluster(None, 2):
         TorchTrainer(

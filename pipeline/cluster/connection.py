@@ -1,0 +1,156 @@
+"""Connect to Ray: a cluster of our own on this machine, or one that runs at an address."""
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.exceptions
+import torch
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cluster.nodes import refuse_unusable_gpus
+
+MEMORY_RETRIES = 5
+"""A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
+never gives up."""
+
+HEAD_SECONDS = 30.0
+"""A head that was started just before has this time to answer."""
+
+LONGEST_FOR_SOCKETS = 40
+"""A Unix socket's path has at most 107 bytes, and Ray adds 65 to the folder that it is given."""
+
+
+@contextmanager
+def cluster(address: str | None, workers: int | None) -> Iterator[None]:
+    """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
+
+    Raises UserError if no cluster answers at the address, or if it wants a token.
+    """
+    # Ray's usage report would go to the network, and its dashboard is a server that nobody asked for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
+    # By default Ray gives its workers a niceness of 15, so that a job would hardly progress on a machine that also
+    # trains.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    already = ray.is_initialized()
+    if not already:
+        if address:
+            wait_for_head(address, HEAD_SECONDS)
+        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        if not address and (folder := folder_for_sockets()):
+            own["_temp_dir"] = folder
+        if not address and not torch.cuda.is_available():
+            own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
+        try:
+            with _own_handlers():
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+            if address is None:
+                raise
+            if _wants_token(error):
+                raise UserError(
+                    f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and have the head's token "
+                    "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+                ) from error
+            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        if not already:
+            ray.shutdown()
+
+
+def wait_for_head(address: str, seconds: float) -> None:
+    """Return once the head of a cluster takes connections: Ray by itself would try for minutes, and not say so.
+
+    address: HOST:PORT, with or without `ray://`; others (`auto`) are Ray's to find. Raises UserError after the time.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds):
+                return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() >= until or not isinstance(error, ConnectionRefusedError):
+                reason = getattr(error, "strerror", None) or error
+                raise UserError(
+                    f"no Ray cluster answers at {address} ({reason}): is its head running, and is this its address?"
+                ) from None
+        time.sleep(0.5)
+
+
+def folder_for_sockets(short: str = "/tmp") -> str | None:
+    """Return a folder for Ray's files where its own choice cannot be used: where it is too long for its sockets, as
+    Slurm's TMPDIR often is, or no folder that can be written.
+
+    None where Ray's own choice will do. short: where the folder is made. Raises UserError if nothing can be written
+    there, or if RAY_TMPDIR, which the user has set, is too long itself.
+    """
+    given = os.environ.get("RAY_TMPDIR")
+    chosen = given or os.environ.get("TMPDIR") or tempfile.gettempdir()
+    fits = len(os.fsencode(chosen)) + len("/ray") <= LONGEST_FOR_SOCKETS
+    if fits and (given or (os.path.isabs(chosen) and _can_write_in(chosen))):
+        return None
+    if not given and _can_write_in(short):
+        return os.path.join(short, f"s2vc-ray-{os.getuid()}")
+    fault = "cannot be written" if fits else "is too long for the sockets of Ray"
+    most = LONGEST_FOR_SOCKETS - len("/ray")
+    raise UserError(
+        f"{chosen} {fault}: set RAY_TMPDIR to a folder on this machine's own disk with a path of {most} bytes at most"
+    )
+
+
+def _can_write_in(folder: str) -> bool:
+    try:
+        with tempfile.TemporaryDirectory(dir=folder):  # Root may write everywhere, but not in /proc.
+            return True
+    except OSError:
+        return False
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    # Ray wraps the cluster's answer in errors that mention only the connection.
+    while error is not None:
+        if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep our signal handlers: Ray puts one of its own on SIGTERM, which aborts."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, handler)
+
+
+def gpus() -> int:
+    """Return the number of GPUs in the cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def flow_device() -> str:
+    """Return the device for the flow: "cuda" if the cluster has GPUs, else "cpu".
+
+    Raises UserError if a node was started with a GPU that PyTorch does not find.
+    """
+    if not gpus():
+        return "cpu"
+    refuse_unusable_gpus()
+    return "cuda"

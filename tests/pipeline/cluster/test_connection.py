@@ -1,0 +1,50 @@
+"""Where no cluster answers at an address, a command says so, and does not try for minutes."""
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cluster.connection import wait_for_head
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_head_that_takes_connections_is_waited_for_no_longer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        port = head.getsockname()[1]
+        wait_for_head(f"127.0.0.1:{port}", 60)
+        wait_for_head(f"ray://127.0.0.1:{port}", 60)
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "head", "head:name"])
+def test_addresses_without_a_port_are_for_ray_to_find(address: str) -> None:
+    wait_for_head(address, 60)
+
+
+def test_a_host_that_nobody_knows_is_told_at_once() -> None:
+    before = time.monotonic()
+    with pytest.raises(UserError, match=r"no Ray cluster answers at nowhere\.invalid:6379"):
+        wait_for_head("nowhere.invalid:6379", 600)
+    assert time.monotonic() - before < 300, "it is not tried again for the time that a starting head gets"
+
+
+def test_a_head_that_does_not_run_is_told_after_the_time() -> None:
+    with pytest.raises(UserError, match=r"Connection refused.*is its head running"):
+        wait_for_head(f"127.0.0.1:{free_port()}", 1.0)
+
+
+def test_a_head_that_is_just_starting_is_waited_for() -> None:
+    port = free_port()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for_head, f"127.0.0.1:{port}", 300)
+        time.sleep(1.0)
+        assert not waiting.done()
+        with socket.create_server(("127.0.0.1", port)):
+            waiting.result(timeout=300)
