@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS, REDRAWN
+from s2vc.training.backbones.clip_shapes import CLIP_LENGTHS, FRAME_STEPS, SIZES
 from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.regimes import PAPER, REGIMES
-from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, PRESETS, SIZES, TrainingSettings
+from s2vc.training.settings import PRESETS, TrainingSettings
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 

@@ -18,7 +18,7 @@ from s2vc.pipeline.storage.object_store import is_url
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
-from s2vc.training.backbones import BACKBONES
+from s2vc.training.backbones import BACKBONES, clip_shapes
 from s2vc.training.clips import PAIR_MODES
 from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_default, method_defaults
 from s2vc.training.labels import LABEL
@@ -33,17 +33,6 @@ KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 AUGMENTS = ("light", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
-
-CLIP_LENGTHS = {"r3d18": 16, "s3d": 32, "r2d3d18": 40, "r3d18a": 16}
-FRAME_STEPS = {"r3d18": 1, "s3d": 1, "r2d3d18": 3, "r3d18a": 1}
-SIZES = {"r3d18": 112, "s3d": 128, "r2d3d18": 128, "r3d18a": 112}
-"""These are the paper's, by backbone. Those of r2d3d18 are DPC's, whose classifier, too, takes 8 blocks of 5 frames."""
-
-SHORTEST_CLIPS = {"r3d18": 2, "s3d": 5, "r2d3d18": 5, "r3d18a": 2}
-"""S3D's pooling leaves nothing of shorter ones; r2d3d18 leaves one value of a small frame, which has no variance."""
-
-MIN_SIZE, MAX_SIZE = 32, 1024
-"""Both are in pixels."""
 
 MAX_SEED = 2**63 - 1
 """Torch takes no larger one."""
@@ -84,9 +73,7 @@ class TrainingSettings:
         "motion-preserved clips as augmentation.",
         METHODS,
     )
-    backbone: str = option(
-        "r3d18", "r3d18 or s3d; r2d3d18 is what dpc takes; r3d18a: r3d18 with shortcut A.", tuple(BACKBONES)
-    )
+    backbone: str = option("r3d18", "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A.", tuple(BACKBONES))
     head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
@@ -112,9 +99,7 @@ class TrainingSettings:
     label: str = option(LABEL, "supervised: column of the classes; another than label holds their names.")
     still: bool = option(False, "supervised: a clip is one frame throughout (what do static cues alone tell?).")
 
-    augment: str = option(
-        "light", "supervised: light: colours of 3 clips in 10, the code; full: colours, grey and blur.", AUGMENTS
-    )
+    augment: str = option("light", "supervised: light: jitter of 3 clips in 10, the code; full: as for moco.", AUGMENTS)
 
     # These are for blocks, in methods dpc and dpc-s2vc.
     blocks: int = option(8, "dpc: in a clip.", at_least=2)
@@ -131,8 +116,10 @@ class TrainingSettings:
     split: str | None = option(
         None, "Split column; all: all rows.  [default: the first, or all rows where there is none]", unset=AUTO
     )
-    clip_length: int = option(CLIP_LENGTHS["r3d18"], "Frames; of s3d 32, of dpc --blocks x --block-length.", unset=0)
-    frame_step: int = option(FRAME_STEPS["r3d18"], "Between the frames of a clip; of r2d3d18 3.", at_least=1, unset=0)
+    clip_length: int = option(
+        clip_shapes.CLIP_LENGTHS["r3d18"], "Frames; s3d 32, dpc --blocks x --block-length.", unset=0
+    )
+    frame_step: int = option(clip_shapes.FRAME_STEPS["r3d18"], "Between two frames; r2d3d18 3.", at_least=1, unset=0)
     shards_at_hand: int | None = option(
         None,
         "Shards are shuffled, and samples over this many shards at a time.  [default: over all, of a cache at a URL "
@@ -143,7 +130,7 @@ class TrainingSettings:
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
     # These say how clips are augmented.
-    size: int = option(SIZES["r3d18"], "Height and width in pixels; of s3d and r2d3d18 128.", unset=0)
+    size: int = option(clip_shapes.SIZES["r3d18"], "Height and width in pixels; of s3d and r2d3d18 128.", unset=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
@@ -230,9 +217,9 @@ def shape_of_clips(settings: TrainingSettings) -> dict[str, int]:
     """Return length, step and size of the clips that a backbone takes by default, and of DPC those of its blocks."""
     of_blocks = settings.blocks * settings.block_length if settings.method in DPC_METHODS else None
     return {
-        "clip_length": of_blocks or CLIP_LENGTHS[settings.backbone],
-        "frame_step": FRAME_STEPS[settings.backbone],
-        "size": SIZES[settings.backbone],
+        "clip_length": of_blocks or clip_shapes.CLIP_LENGTHS[settings.backbone],
+        "frame_step": clip_shapes.FRAME_STEPS[settings.backbone],
+        "size": clip_shapes.SIZES[settings.backbone],
     }
 
 
@@ -265,14 +252,14 @@ def _check_settings(settings: TrainingSettings) -> None:
         low, high = getattr(settings, name)
         if not 0 < low <= high <= 1:
             raise UserError(f"{name} is two shares with 0 < LO <= HI <= 1, not {low} {high}")
-    shortest = SHORTEST_CLIPS[settings.backbone]
+    shortest = clip_shapes.SHORTEST_CLIPS[settings.backbone]
     check_dpc_settings(settings, shortest)
     if not shortest <= settings.clip_length <= MAX_CLIP:
         raise UserError(f"clip_length with {settings.backbone} is {shortest} to {MAX_CLIP}, not {settings.clip_length}")
-    if not MIN_SIZE <= settings.size <= MAX_SIZE:
+    if not clip_shapes.MIN_SIZE <= settings.size <= clip_shapes.MAX_SIZE:
         raise UserError(
-            f"size is {MIN_SIZE} pixels or more (the backbones shrink it 32-fold), and {MAX_SIZE} at most, "
-            f"not {settings.size}"
+            f"size is {clip_shapes.MIN_SIZE} pixels or more (the backbones shrink it 32-fold), and "
+            f"{clip_shapes.MAX_SIZE} at most, not {settings.size}"
         )
     if settings.seed > MAX_SEED:
         raise UserError(f"seed is {MAX_SEED} at most")
@@ -282,10 +269,8 @@ def _check_settings(settings: TrainingSettings) -> None:
         raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
     if not 0 <= settings.warmup_share < 1:
         raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
-    if not all(0 < share <= 1 for share in settings.decays):
-        raise UserError(f"decays are shares of the epochs, above 0 to 1, not {' '.join(map(str, settings.decays))}")
-    if min(settings.std) <= 0:
-        raise UserError(f"std lies above 0, not {' '.join(map(str, settings.std))}")
+    if min(settings.std) <= 0 or not all(0 < share <= 1 for share in settings.decays):
+        raise UserError(f"std lies above 0, and decays above 0 to 1, not {settings.std} and {settings.decays}")
     bytes_of(settings.local_cache_size)
     if not 0 <= settings.dropout < 1:
         raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")

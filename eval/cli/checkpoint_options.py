@@ -20,8 +20,16 @@ from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import NORMALISATIONS, RGB
 from s2vc.training.backbones import BACKBONES
+from s2vc.training.backbones.clip_shapes import (
+    CLIP_LENGTHS,
+    FRAME_STEPS,
+    MAX_SIZE,
+    MIN_SIZE,
+    SHORTEST_CLIPS,
+    SIZES,
+)
 from s2vc.training.labels import LABEL
-from s2vc.training.settings import CLIP_LENGTHS, FRAME_STEPS, MAX_SEED, MAX_SIZE, MIN_SIZE, SHORTEST_CLIPS, SIZES
+from s2vc.training.settings import MAX_SEED
 
 LARGEST_ALPHA = 1e6
 
