@@ -47,7 +47,7 @@ def fit_probe(
     recipe: Recipe,
     seed: int,
     advance: Advance,
-    watch: Callable[[nn.Module, int], None] = lambda probe, epoch: None,
+    watch: Callable[[nn.Module, int], None] | None = None,
 ) -> LinearProbe:
     """Train a classifier of features (n, width), by Adam with the settings of s2vc.eval.defaults.
 
@@ -70,7 +70,8 @@ def fit_probe(
             optimizer.step()
             seen += len(features)
         schedule.step()
-        watch(probe.eval(), epoch + 1)
+        if watch is not None:
+            watch(probe.eval(), epoch + 1)
         advance(1, seen)
     return probe.eval()
 

@@ -100,7 +100,7 @@ def probe_features(
     best = None if held_out is None else BestEpoch(_share_recognised(evaluation, held_out, labels))
     with progress("classifier", recipe.epochs, "epochs", evaluation.console, counted="videos") as advance:
         width = int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
-        probe = fit_probe(draw, width, len(labels), recipe, evaluation.seed, advance, *filter(None, [best]))
+        probe = fit_probe(draw, width, len(labels), recipe, evaluation.seed, advance, best)
     if best:
         probe.load_state_dict(best.weights)
     test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")

@@ -12,7 +12,16 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB, LabelColour, Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LABEL_JITTER_SHARE,
+    RGB,
+    ClipJitter,
+    Normalise,
+    RandomColour,
+    RandomCrop,
+)
 from s2vc.training.clips import as_video
 
 CROP_SHARE = 0.875
@@ -110,7 +119,7 @@ class WindowCrops(nn.Module):
         super().__init__()
         self._view = view
         self._crop = RandomCrop(view.size, AUGMENTED_SCALE)
-        self._colour = LabelColour() if view.augment == "light" else RandomColour()
+        self._colour = ClipJitter(LABEL_JITTER_SHARE) if view.augment == "light" else RandomColour()
         self._normalise = Normalise(view.mean, view.std)
 
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:

@@ -26,7 +26,8 @@ COLOUR_JITTER = (0.4, 0.4, 0.4, 0.1)
 JITTERED_SHARE = 0.8
 """This share of clips gets a jitter of colours."""
 LABEL_JITTER_SHARE = 0.3
-"""So many clips are jittered where classes are learned, as the published code does."""
+"""Where classes are learned, this share of clips is jittered, and nothing else done to colours, as in the published
+code: colours tell some classes."""
 BLUR_KERNEL = 13
 """It is in pixels, and spans three standard deviations of the widest blur on either side."""
 DPC_CROP = 224 / 256
@@ -108,28 +109,23 @@ def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     return low + spread * adjust_hue(pure, turns.flatten() * (2 * math.pi))
 
 
-class RandomColour(nn.Module):
-    """Jitters colours (p 0.8), turns grey (p 0.2) and blurs (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same shape.
+class ClipJitter(nn.Module):
+    """Jitters the colours of a share of the clips, by COLOUR_JITTER: (N, 3, T, H, W) -> the same shape.
 
     per_frame: a clip is jittered or not as a whole, and if it is, by a new draw for every frame, as in the published
-    code. clamp: jittered clips are clamped to [0, 1], as images are by all libraries; others stay as they are. Without
-    it no value is clamped, for motion-preserved clips, many of whose values lie outside.
+    code. clamp: jittered clips are clamped to [0, 1], as images are by all libraries; others stay as they are.
     """
 
-    def __init__(self, per_frame: bool = False, clamp: bool = True):
+    def __init__(self, share: float, per_frame: bool = False, clamp: bool = True):
         super().__init__()
-        self._per_frame = per_frame
+        self._share, self._per_frame = share, per_frame
         jitter = kornia.ColorJitter if clamp else UnclampedJitter
-        self._jitter = jitter(*COLOUR_JITTER, p=1.0 if per_frame else JITTERED_SHARE)
-        self._grey = kornia.RandomGrayscale(p=0.2)
-        self._blur = kornia.RandomGaussianBlur((BLUR_KERNEL, BLUR_KERNEL), (0.1, 2.0), p=0.5)
+        self._jitter = jitter(*COLOUR_JITTER, p=1.0 if per_frame else share)
 
     def forward(self, clips: Tensor) -> Tensor:
-        clips = self._jitter_frames(clips) if self._per_frame else _frames_in_rows(clips, self._jitter)
-        return _frames_in_channels(_frames_in_rows(clips, self._grey), self._blur)
-
-    def _jitter_frames(self, clips: Tensor) -> Tensor:
-        chosen = (torch.rand(len(clips)) < JITTERED_SHARE).nonzero()[:, 0].to(clips.device)
+        if not self._per_frame:
+            return _frames_in_rows(clips, self._jitter)
+        chosen = (torch.rand(len(clips)) < self._share).nonzero()[:, 0].to(clips.device)
         if not len(chosen):
             return clips
         frames = clips[chosen].transpose(1, 2)
@@ -137,16 +133,21 @@ class RandomColour(nn.Module):
         return clips.index_copy(0, chosen, jittered)
 
 
-class LabelColour(nn.Module):
-    """Jitters the colours of some clips (p 0.3), with one draw per clip, and does no more: (N, 3, T, H, W) -> the same
-    shape. Published code learns classes so, since colours tell some of them."""
+class RandomColour(nn.Module):
+    """Jitters colours (p 0.8), turns grey (p 0.2) and blurs (p 0.5, sigma 0.1 to 2): (N, 3, T, H, W) -> the same shape.
 
-    def __init__(self) -> None:
+    per_frame, clamp: as in ClipJitter. Without clamp no value is clamped, for motion-preserved clips, many of whose
+    values lie outside.
+    """
+
+    def __init__(self, per_frame: bool = False, clamp: bool = True):
         super().__init__()
-        self._jitter = kornia.ColorJitter(*COLOUR_JITTER, p=LABEL_JITTER_SHARE)
+        self._jitter = ClipJitter(JITTERED_SHARE, per_frame, clamp)
+        self._grey = kornia.RandomGrayscale(p=0.2)
+        self._blur = kornia.RandomGaussianBlur((BLUR_KERNEL, BLUR_KERNEL), (0.1, 2.0), p=0.5)
 
     def forward(self, clips: Tensor) -> Tensor:
-        return _frames_in_rows(clips, self._jitter)
+        return _frames_in_channels(_frames_in_rows(self._jitter(clips), self._grey), self._blur)
 
 
 class DPCCrop(nn.Module):

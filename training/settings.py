@@ -280,8 +280,6 @@ def _check_settings(settings: TrainingSettings) -> None:
 def _check_variants_given(settings: TrainingSettings) -> None:
     """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
     rendered = settings.alpha or settings.keep or settings.variant
-    if settings.method == "supervised" and settings.augment == "light" and is_not_default(settings, "jitter"):
-        raise UserError(f"jitter {settings.jitter} wants --augment full: light jitters a clip as a whole")
     if settings.method != "supervised":
         for name in SUPERVISED_SETTINGS:
             if is_not_default(settings, name):

@@ -5,7 +5,15 @@ from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
 from s2vc.pipeline.static_cues import motion_preserved
-from s2vc.training.augment import DPCColour, DPCCrop, LabelColour, Normalise, RandomColour, RandomCrop
+from s2vc.training.augment import (
+    LABEL_JITTER_SHARE,
+    ClipJitter,
+    DPCColour,
+    DPCCrop,
+    Normalise,
+    RandomColour,
+    RandomCrop,
+)
 from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
 from s2vc.training.settings import TrainingSettings
 
@@ -24,7 +32,7 @@ class PairViews(nn.Module):
         self._key_crop = RandomCrop(settings.size, settings.key_scale)
         per_frame = settings.jitter == "per-frame"
         light = settings.method == "supervised" and settings.augment == "light"
-        self._colour = LabelColour() if light else RandomColour(per_frame)
+        self._colour = ClipJitter(LABEL_JITTER_SHARE, per_frame) if light else RandomColour(per_frame)
         self._key_colour = RandomColour(per_frame, clamp=settings.method != "s2vc")
         self._colour_key = settings.key_augment == "full"
         self._normalise = Normalise(settings.mean, settings.std)

@@ -29,6 +29,7 @@ from s2vc.training.backbones.clip_shapes import (
     SIZES,
 )
 from s2vc.training.labels import LABEL
+from s2vc.training.selection import TRAIN
 from s2vc.training.settings import MAX_SEED
 
 LARGEST_ALPHA = 1e6
@@ -117,6 +118,8 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
         label: str = LABEL,
         **own: Any,
     ) -> None:
+        if test_split == TRAIN:
+            raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
         opened = Cache(cache)
         evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
         size, frames = size or SIZES[evaluated.name], frames or CLIP_LENGTHS[evaluated.name]

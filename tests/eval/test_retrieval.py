@@ -109,6 +109,8 @@ def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path
     [
         (["nothing.pt"], "nothing.pt"),
         (["random", "--split", "split9"], "no split 'split9'"),
+        (["random", "--test-split", "train"], "these videos are learned from"),
+        (["random", "--std", "0.2", "0.2", "0"], "--std three above 0"),
         (["random", "--backbone", "s3d", "--frames", "4"], "windows for s3d have 5 frames or more, not 4"),
     ],
 )

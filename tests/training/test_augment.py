@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from s2vc.training.augment import (
     COLOUR_JITTER,
+    LABEL_JITTER_SHARE,
+    ClipJitter,
     DPCColour,
     DPCCrop,
-    LabelColour,
     Normalise,
     RandomColour,
     RandomCrop,
@@ -51,7 +52,7 @@ def test_clips_of_a_batch_get_draws_of_their_own() -> None:
 def test_colours_for_learning_classes_change_three_clips_in_ten_and_none_to_grey() -> None:
     torch.manual_seed(0)
     clips = still_clips(400)
-    out = LabelColour()(clips)
+    out = ClipJitter(LABEL_JITTER_SHARE)(clips)
     assert not moves(out).any()
     changed = (out - clips).flatten(1).abs().amax(dim=1) > 1e-3
     assert abs(changed.float().mean() - 0.3) < 0.1  # four standard deviations of 400 draws are 0.09

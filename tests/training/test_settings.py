@@ -77,6 +77,10 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"dropout": 0.5}, "dropout belongs to --method supervised"),
         ({"still": True}, "still belongs to --method supervised"),
         ({"label": "scene"}, "label belongs to --method supervised"),
+        ({"augment": "full"}, "augment belongs to --method supervised"),
+        ({"decays": [0.5, 1.5]}, "decays above 0 to 1"),
+        ({"std": [0.2, 0.2, 0.0]}, "std lies above 0"),
+        ({"mean": [0.5]}, "mean cannot be"),
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
     ],
 )
