@@ -320,7 +320,7 @@ def row_of(table: str, dataset: str, method: str, net: str, task: str = "") -> t
 
 
 @pytest.fixture
-def as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
+def as_the_paper(tmp_path: Path) -> dict[str, Any]:
     """A result that agrees with Table 2, R3D-18, in all that is recorded."""
     run = written_run(tmp_path / "run", 500, method="s2vc", variant=["alpha0.5-zero-clip16"])
     made = {"method": "s2vc", "head": "linear", "key_augment": "full", "epochs": 500, "seed": 0}
@@ -475,7 +475,7 @@ def test_a_run_that_is_not_at_hand_or_not_the_one_is_a_difference(as_the_paper: 
 
 
 @pytest.fixture
-def dpc_as_the_paper(labelled_cache: Path, tmp_path: Path) -> dict[str, Any]:
+def dpc_as_the_paper(tmp_path: Path) -> dict[str, Any]:
     """A result that agrees with the supplement's Table 1, DPC+S²VC, in all that is recorded or assumed."""
     chosen = {"method": "dpc-s2vc", "variant": ["alpha0.5-zero-clip40-step3"], "split": "split1"}
     run = tmp_path / "dpc"
