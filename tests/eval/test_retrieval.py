@@ -228,7 +228,7 @@ def test_the_only_part_besides_training_is_tested(evaluate: Evaluate, labelled_c
     assert again.exit_code == 0 and "are tested" not in again.output
     assert len(pd.read_csv(tmp_path / "out" / "results.csv")) == 1
     refused = evaluate("retrieval", kinetics, "random", *how, "--test-split", "test")
-    assert refused.exit_code == 2 and "no test videos with frames in column split1; it has" in refused.output
+    assert refused.exit_code == 2 and "no test videos with frames in column split1: it has" in refused.output
     assert "6 train, 4 val" in refused.output
 
 
