@@ -1,7 +1,12 @@
 """`s2vc-prep export` writes clips that any program reads, where their names say, and nothing else."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
+import tarfile
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +20,13 @@ from click.testing import Result
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.export import video_files as export
-from s2vc.pipeline.export.video_files import plan_export
+from s2vc.pipeline.export import video_files
+from s2vc.pipeline.export.export import plan_exports
 from s2vc.pipeline.stages.video import Decoded, decode_video, write_video
+from s2vc.pipeline.storage.held import held
 from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
 from tests.support.clips import moving_square, write_clip
+from tests.support.hashes import tree
 
 VIDEO, CLIP, _ = VARIANTS
 ODD_SIZE = (71, 97)
@@ -42,8 +49,13 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def below(folder: Path) -> set[str]:
-    """All files under a folder, relative to it."""
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    """All clips under a folder, relative to it."""
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return {path for path in files if path.endswith((".mp4", ".jpg", ".mov", ".txt", ".tar"))} - set(_lists(files))
+
+
+def _lists(files: set[str]) -> list[str]:
+    return [path for path in files if path.endswith(("_train.txt", "_test.txt", "_val.txt"))]
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +116,10 @@ def test_stored_frames_are_exported_as_original(cli: Callable[..., Result], cach
 
 
 def test_odd_sizes_are_made_even_and_rates_follow_the_frame_step(odd_cache: Path, tmp_path: Path) -> None:
-    plan = plan_export(Cache(odd_cache), ("original",), tmp_path, video_ids=(FILM,))
-    (path,) = [plan.write(clip) for clip in plan.clips]
-    assert path == tmp_path / "original/Ünïcode Ordner/日本 film.v2.mp4"
+    (export,) = plan_exports(Cache(odd_cache), ("original",), tmp_path, video_ids=(FILM,))
+    for part in export.parts:
+        export.write(part)
+    path = tmp_path / "original/Ünïcode Ordner/日本 film.v2.mp4"
     clip, said = decoded(path, 72, 98)
     assert len(clip) == 5
     assert float(Fraction(said.fps)) == pytest.approx(30000 / 1001 / 2, abs=0.01)
@@ -119,9 +132,10 @@ def test_the_same_export_gives_the_same_bytes_in_pieces_of_any_size(
 ) -> None:
     written = []
     for size in (64, 7):
-        monkeypatch.setattr(export, "PIECE_FRAMES", size)
-        plan = plan_export(Cache(cache_path), (VIDEO,), tmp_path / str(size), video_ids=("slide/a.mp4",))
-        written.append(plan.write(plan.clips[0]).read_bytes())
+        monkeypatch.setattr(video_files, "PIECE_FRAMES", size)
+        (export,) = plan_exports(Cache(cache_path), (VIDEO,), tmp_path / str(size), video_ids=("slide/a.mp4",))
+        export.write(export.parts[0])
+        written.append((export.folder / "slide/a.mp4").read_bytes())
     assert written[0] == written[1]
 
 
@@ -149,9 +163,9 @@ def test_windows_with_a_frame_step_play_in_time(cli: Callable[..., Result], cach
     copy = shutil.copytree(cache_path, tmp_path / "cache")
     rule = ["--scope", "clip", "--clip-length", 8, "--frame-step", 5]
     assert cli("render", copy, "--keep", 1, *rule).exit_code == 0
-    plan = plan_export(Cache(copy), ("keep1-zero-clip8-step5",), tmp_path / "out", video_ids=("slide/a.mp4",))
-    path = plan.write(plan.clips[0])
-    assert path.name == "a_w000.mp4"
+    (export,) = plan_exports(Cache(copy), ("keep1-zero-clip8-step5",), tmp_path / "out", video_ids=("slide/a.mp4",))
+    export.write(export.parts[0])
+    path = export.folder / "slide/a_w000.mp4"
     clip, said = decoded(path, *FRAME_SIZE)
     assert said.fps == "5"
     assert difference(clip, Cache(copy).frames("slide/a.mp4")[:36:5]) < 3
@@ -291,6 +305,101 @@ def test_what_cannot_be_written_is_one_line(cli: Callable[..., Result], cache_pa
     assert "cannot write" in refused(cli, cache_path, tmp_path, "--variant", "original")
 
 
+# Going on
+
+
+def test_an_export_that_was_killed_is_gone_on_with(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    whole = cli("export", cache_path, "--alpha", "0.5", "--out", tmp_path / "whole")
+    assert whole.exit_code == 0, whole.output
+    words = ["export", str(cache_path), "--alpha", "0.5", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "s2vc.pipeline.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:
+        while first.poll() is None and not list((tmp_path / "out").rglob("*.mp4")):
+            time.sleep(0.01)
+        first.kill()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*/*/*.mp4")}
+    again = cli(*words)
+    assert again.exit_code == 0, again.output
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items() if path.suffix == ".mp4")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert "0 clips of 0 videos, 0 frames, 5 clips done before" in cli(*words).output
+
+
+def test_what_was_rendered_anew_is_exported_anew(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(cache_path, tmp_path / "cache")
+    words = ["export", copy, "--alpha", "0.5", "--out", tmp_path / "out", "--video", "slide/a.mp4", "--video"]
+    words.append("orbit/still.mp4")
+    assert cli(*words).exit_code == 0
+    shard = int(Cache(copy).index.set_index("video_id").loc["slide/a.mp4", "shard"])
+    other = int(Cache(copy).index.set_index("video_id").loc["orbit/still.mp4", "shard"])
+    receipt = copy / f"receipts/motion/{VIDEO}/{shard:05d}.json"
+    content = json.loads(receipt.read_text())
+    content["files"] = {path: digest[::-1] for path, digest in content["files"].items()}
+    receipt.write_text(json.dumps(content))
+    wanted = 1 + (other == shard)
+    assert f"{wanted} clip" in cli(*words).output.splitlines()[-2]
+
+
+def test_another_format_in_one_folder_is_refused(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    call = ["--variant", "original", "--video", "orbit/still.mp4"]
+    assert cli("export", cache_path, "--out", tmp_path, *call).exit_code == 0
+    assert "format mp4, not frames" in refused(cli, cache_path, tmp_path, *call, "--format", "frames")
+
+
+def test_two_exports_into_one_folder_are_refused(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    with held(tmp_path):
+        assert f"{tmp_path} is in use by another job" in refused(cli, cache_path, tmp_path, "--variant", "original")
+
+
+# Labels
+
+
+def test_labels_are_read_by_other_toolboxes(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    result = cli("export", cache_path, "--variant", CLIP, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    index = Cache(cache_path).index.set_index("video_id")
+    table = pd.read_csv(tmp_path / CLIP / "metadata.csv")
+    assert set(table["file_name"]) == {path.removeprefix(f"{CLIP}/") for path in below(tmp_path)}
+    for row in table.itertuples():
+        known = index.loc[row.video_id]
+        assert (row.label, row.class_name, row.split1) == (known["label"], known["class_name"], known["split1"])
+        assert (row.frames, row.fps) == (16, 25)
+    lists = {part: tmp_path / CLIP / f"split1_{part}.txt" for part in ("train", "test", "val")}
+    for part, path in lists.items():
+        lines = dict(line.split(" ") for line in path.read_text().splitlines()) if path.exists() else {}
+        chosen = table[(table["split1"] == part) & ~table["file_name"].str.contains(" ")]
+        assert lines == dict(zip(chosen["file_name"], chosen["label"].map("{:.0f}".format), strict=True))
+    assert any(path.exists() for path in lists.values())
+    blank = sum(" " in name for name in table["file_name"])
+    assert blank and f"{blank} clips have no class, or blanks in their names" in result.output
+
+
+def test_tars_hold_pairs_of_a_clip_and_its_labels(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
+    result = cli("export", cache_path, "--alpha", "0.5", "--out", tmp_path, "--format", "webdataset")
+    assert result.exit_code == 0, result.output
+    found: dict[str, dict[str, bytes]] = {}
+    for path in sorted((tmp_path / VIDEO).glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key, _, ending = member.name.partition(".")  # as WebDataset groups them
+                found.setdefault(key, {})[ending] = tar.extractfile(member).read()  # type: ignore[union-attr]
+    assert len(found) == len(CLIPS)
+    cache = Cache(cache_path)
+    for sample in found.values():
+        said = json.loads(sample["json"])
+        (tmp_path / "clip.mp4").write_bytes(sample["mp4"])
+        clip, _ = decoded(tmp_path / "clip.mp4", *FRAME_SIZE)
+        assert difference(clip, cache.motion_preserved(said["video_id"], VIDEO)) < 3
+        assert said["class_name"] == said["video_id"].split("/")[0]
+    assert (
+        "done before" in cli("export", cache_path, "--alpha", "0.5", "--out", tmp_path, "--format", "webdataset").output
+    )
+    some = ["--alpha", "0.5", "--format", "webdataset", "--video", "slide/a.mp4"]
+    assert "--video" in refused(cli, cache_path, tmp_path, *some)
+
+
 # Hostile names and damaged caches
 
 
@@ -335,9 +444,9 @@ def test_a_damaged_cache_ends_in_one_line_and_leaves_nothing_half_written(
 
 
 def test_planning_alone_writes_nothing(cache_path: Path, tmp_path: Path) -> None:
-    plan = plan_export(Cache(cache_path), ("original", VIDEO, CLIP, VIDEO), tmp_path / "out")
+    exports = plan_exports(Cache(cache_path), ("original", VIDEO, CLIP, VIDEO), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     windows = {"slide/a.mp4": 3, "slide/b c.mp4": 2, "orbit/a.mp4": 3, "orbit/short.mp4": 1, "orbit/still.mp4": 1}
-    assert len(plan.clips) == 2 * len(CLIPS) + sum(windows.values())
+    assert [len(export.parts) for export in exports] == [len(CLIPS), len(CLIPS), sum(windows.values())]
     with pytest.raises(UserError):
-        plan_export(Cache(cache_path), ("nothing",), tmp_path / "out")
+        plan_exports(Cache(cache_path), ("nothing",), tmp_path / "out")
