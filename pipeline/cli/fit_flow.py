@@ -103,7 +103,8 @@ def fit_flow_command(
     if minutes:
         steps = folder.planned_steps() or _steps_in(minutes, fit, images, on, max(workers, 1))
         fit = dataclasses.replace(fit, settings=dataclasses.replace(settings, steps=steps))
-    if not run_fit_with_progress(fit, images, held, folder, on, workers, ray_address, console):
+    on_cpus = device is not None and on.type == "cpu"
+    if not run_fit_with_progress(fit, images, held, folder, on, workers, ray_address, console, on_cpus):
         raise Exit(EXIT_INTERRUPTED)
     average, skipped = folder.average(fit)
     average.for_inference(on, "float32")

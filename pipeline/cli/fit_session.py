@@ -30,8 +30,12 @@ def run_fit_with_progress(
     workers: int,
     ray_address: str | None,
     console: Console,
+    on_cpus: bool,
 ) -> bool:
-    """Begin or resume a fit, in this process or in several workers; return whether all its steps are done."""
+    """Begin or resume a fit, in this process or in several workers; return whether all its steps are done.
+
+    on_cpus: workers leave GPUs alone.
+    """
     settings = fit.settings
     fitting = fit.start(images, held, device)
     if state := folder.load(fit):
@@ -46,7 +50,7 @@ def run_fit_with_progress(
         with _shown(fit, console) as show, stopping(console) as stop:
             if workers:
                 del fitting
-                fit_on_ray(fit, images, held, folder, workers, ray_address, show, stop)
+                fit_on_ray(fit, images, held, folder, workers, ray_address, show, stop, on_cpus)
             else:
                 run_fit(fit, fitting, folder, show, stop)
     records = StepReader(folder.steps, FitRecord).new()

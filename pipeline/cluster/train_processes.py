@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +28,26 @@ def run_processes(
     storage: Path,
     address: str | None,
     poll: Callable[[], None],
+    on_cpus: bool = False,
 ) -> None:
-    """Run worker(config) in processes under torch.distributed, each with a GPU if the cluster has enough.
+    """Run worker(config) in processes under torch.distributed, each with a GPU if the cluster has any.
 
     poll is called every POLL_SECONDS. A process that dies takes the others with it; all are then started again, and the
-    worker goes on from its checkpoint. storage: a folder for Ray's notes, removed at the end. Raises UserError if a
-    worker raises it or the cluster is too small, and Stopped if processes keep dying.
+    worker goes on from its checkpoint. storage: a folder for Ray's notes, removed at the end. on_cpus: GPUs are left
+    alone. Raises UserError if a worker raises it or the cluster is too small, and Stopped if processes keep dying.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     with cluster(address, None if address else max(workers, os.cpu_count() or 1)):
+        import ray
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
+        use_gpus = gpu_for_each(workers, ray.cluster_resources(), on_cpus)
         logging.getLogger("ray.train").setLevel(logging.ERROR)
         trainer = TorchTrainer(
             worker,
             train_loop_config=config,
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=_gpu_for_each(workers)),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpus),
             run_config=RunConfig(
                 name=storage.name,
                 storage_path=str(storage.parent.absolute()),
@@ -110,14 +113,23 @@ def run_in_thread(work: Callable[[], None], poll: Callable[[], None]) -> None:
         raise failure[0]
 
 
-def _gpu_for_each(workers: int) -> bool:
-    """Return whether there is a GPU for each worker. Raises UserError if there is not even a CPU for each."""
-    import ray
+def gpu_for_each(workers: int, resources: Mapping[str, float], on_cpus: bool) -> bool:
+    """Return whether each worker gets a GPU: where the cluster has any, but on_cpus.
 
-    resources = ray.cluster_resources()
-    if resources.get("CPU", 0) < workers:
-        raise UserError(f"{workers} workers need as many CPUs; the cluster has {resources.get('CPU', 0):.0f}")
-    return bool(resources.get("GPU", 0) >= workers)
+    resources: what Ray calls CPU and GPU, over the cluster. Raises UserError where there is no CPU for each worker, and
+    where there are GPUs, but not for each: nobody means to train on CPUs then.
+    """
+    cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
+    if cpus < workers:
+        raise UserError(f"{workers} workers need as many CPUs; the cluster has {cpus}")
+    if on_cpus or not gpus:
+        return False
+    if gpus < workers:
+        raise UserError(
+            f"{workers} workers need as many GPUs; the cluster has {gpus}: --workers {gpus} takes these, and "
+            "--device cpu leaves them alone"
+        )
+    return True
 
 
 def _fit(trainer: Any) -> None:

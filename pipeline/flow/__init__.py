@@ -6,6 +6,7 @@ from s2vc.pipeline.flow.checkpoints import (
     choose_precision,
     fingerprint,
     load_flow,
+    multiplies_bfloat16,
     save_flow,
 )
 from s2vc.pipeline.flow.model import LATENTS, Architecture, Flow
@@ -19,5 +20,6 @@ __all__ = [
     "choose_precision",
     "fingerprint",
     "load_flow",
+    "multiplies_bfloat16",
     "save_flow",
 ]

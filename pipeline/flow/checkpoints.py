@@ -113,14 +113,27 @@ def choose_precision(precision: str, device: str | torch.device = "cpu") -> str:
 
 
 def choose_dtype(dtype: str, device: str | torch.device = "cpu") -> str:
-    """Return the dtype to train in: "auto" becomes bfloat16 where the hardware multiplies it, else float32.
-
-    GPUs and CPUs with AMX multiply it in hardware.
-    """
+    """Return the dtype to fit a flow in: "auto" becomes bfloat16 where the hardware multiplies it, else float32."""
     if dtype != "auto":
         return dtype
-    fast = torch.device(device).type != "cpu" or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if multiplies_bfloat16(device) else "float32"
+
+
+def multiplies_bfloat16(device: str | torch.device) -> bool:
+    """Say whether a device of this machine multiplies bfloat16 in hardware, where it is fast.
+
+    CPUs with AMX do, and NVIDIA's GPUs of compute capability 8.0 and more, so no V100 (7.0) and no T4 (7.5), on which
+    PyTorch emulates it.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return bool(torch.cpu._is_amx_tile_supported())
+    if device.type != "cuda":
+        return True
+    if not torch.cuda.is_available():
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _fill(flow: Flow, state: dict[str, Tensor], path: Path) -> None:

@@ -15,6 +15,7 @@ from s2vc.pipeline.flow.couplings import (
     Subnet,
     convolutional,
     fully_connected,
+    without_tf32,
 )
 
 IMAGE_SHAPE = (3, 64, 64)
@@ -78,7 +79,8 @@ class Flow(nn.Module):
     """The flow is an invertible map between images (N, 3, 64, 64) in [0, 1] and latents (N, 12288).
 
     `forward` and `inverse` are differentiable and run in whatever dtype x has. `encode` and `decode` do the same
-    without gradients, on the flow's device, in slices of the batch that fit its caches.
+    without gradients, on the flow's device, in slices of the batch that fit its caches. What is in float32 is so on
+    GPUs, too: TF32 is off meanwhile.
     """
 
     def __init__(self, architecture: Architecture = Architecture()):
@@ -105,6 +107,7 @@ class Flow(nn.Module):
             ]
         )
 
+    @without_tf32()
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (N, 3, 64, 64) to latents (N, 12288) and log |det Df(x)| (N,), in nats (eq. 1).
 
@@ -121,6 +124,7 @@ class Flow(nn.Module):
         deep, change = self.deep(deep)
         return torch.cat([deep, shallow], dim=1), log_det + change
 
+    @without_tf32()
     def inverse(self, z: Tensor) -> Tensor:
         """Map latents (N, 12288) to images (N, 3, 64, 64), which are not clamped (eq. 5).
 

@@ -26,8 +26,9 @@ def fit_on_ray(
     address: str | None,
     show: Show,
     stop: Callable[[], bool],
+    on_cpus: bool,
 ) -> None:
-    """Call `run_fit` in `workers` processes under Ray Train (cluster.train_processes).
+    """Call `run_fit` in `workers` processes under Ray Train (cluster.train_processes, which says what on_cpus is).
 
     The processes share the fit's folder, where the images are stored until the fit ends. Raises UserError if the
     cluster is too small, and Stopped if processes keep dying.
@@ -44,7 +45,7 @@ def fit_on_ray(
     }
     poll = follower(StepReader(folder.steps, FitRecord), show, stop, folder.stop)
     try:
-        run_processes(_worker, config, workers, folder.flow.with_suffix(".ray"), address, poll)
+        run_processes(_worker, config, workers, folder.flow.with_suffix(".ray"), address, poll, on_cpus)
     finally:
         folder.images.unlink(missing_ok=True)
         folder.stop.unlink(missing_ok=True)

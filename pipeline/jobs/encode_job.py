@@ -29,10 +29,9 @@ from s2vc.pipeline.cache.settings import (
     software_versions,
     write_settings,
 )
-from s2vc.pipeline.cluster.connection import cluster, flow_device
+from s2vc.pipeline.cluster.connection import cluster, flow_device, flow_precision
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
 from s2vc.pipeline.flow import (
-    choose_precision,
     fingerprint,
     load_flow,
     save_flow,
@@ -189,7 +188,7 @@ def _create(storage: CacheStorage, options: EncodeOptions, device: str, rows: in
         shard_size=options.shard_size or SHARD_SIZE,
         flow_name=Path(name).stem,
         flow_fingerprint=fingerprint(flow),
-        precision=choose_precision(options.precision, device),
+        precision=flow_precision(options.precision, device),
         segments=(rows,),
         latents=options.latents or FLOAT16,
         stream=options.stream,

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from s2vc.pipeline.flow import (
     Architecture,
     Flow,
     FlowFileError,
+    choose_dtype,
     choose_precision,
     fingerprint,
     load_flow,
@@ -147,8 +150,21 @@ def test_a_flow_that_is_not_there_is_told(tmp_path: Path) -> None:
         load_flow(tmp_path / "nothing.pt")
 
 
-def test_auto_precision_is_bfloat16_on_a_gpu_only_or_with_amx() -> None:
-    assert choose_precision("auto", "cuda") == "bfloat16-centred"
+@pytest.mark.parametrize(("major", "fast"), [(7, False), (8, True), (9, True)], ids=["V100 and T4", "A100", "H100"])
+def test_auto_precision_on_a_gpu_goes_by_its_compute_capability(
+    major: int, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PyTorch reads of a GPU is set here; what it makes of it, and what we do, is as where there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(major=major, minor=5))
+    assert choose_precision("auto", "cuda") == ("bfloat16-centred" if fast else "float32")
+    assert choose_dtype("auto", "cuda") == ("bfloat16" if fast else "float32")
+    assert choose_precision("bfloat16", "cuda") == "bfloat16", "whoever asks for it gets it"
+
+
+def test_auto_precision_on_a_cpu_is_bfloat16_only_with_amx() -> None:
     assert choose_precision("float32", "cuda") == "float32"
     with open("/proc/cpuinfo") as cpu:
         amx = "amx_bf16" in cpu.read()

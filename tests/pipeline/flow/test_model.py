@@ -211,3 +211,17 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 def test_latents_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="12288"):
         load_flow("default").decode(torch.zeros(2, 100))
+
+
+def test_float32_of_the_flow_is_not_rounded_to_tf32() -> None:
+    """cuDNN's convolutions are by default; what it is told while the flow computes holds on any machine."""
+    operations = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    flow, before, seen = load_flow("default"), [o.fp32_precision for o in operations], []
+    for part in flow.low:
+        inverse = part.inverse
+        part.register_forward_hook(lambda *_: seen.append([o.fp32_precision for o in operations]))
+        part.inverse = lambda y, inverse=inverse: (seen.append([o.fp32_precision for o in operations]), inverse(y))[1]
+    assert "ieee" not in before
+    flow.decode(flow.encode(torch.rand(1, 3, 64, 64))[0])
+    assert len(seen) == 2 * len(flow.low) and seen == [["ieee", "ieee"]] * len(seen)
+    assert [o.fp32_precision for o in operations] == before
