@@ -27,7 +27,11 @@ ORIGIN_SETTINGS = ("method", "head", "key_augment", "alpha", "variant", "epochs"
 @dataclass(frozen=True)
 class EvaluatedBackbone:
     """Holds a backbone with its weights, its name (one of BACKBONES), what is known of its training, and the first
-    digits of its weights' hash, as they were loaded. mean, std: of the channels, by which its clips are normalised."""
+    digits of its weights' hash, as they were loaded.
+
+    mean, std: of the channels, by which its clips are normalised. clip: size, frames and frame step of the clips that a
+    run of ours was trained on; None of others.
+    """
 
     backbone: nn.Module
     name: str
@@ -35,14 +39,15 @@ class EvaluatedBackbone:
     weights: str
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
+    clip: tuple[int, int, int] | None = None
 
 
 def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: int = 0) -> EvaluatedBackbone:
     """Load a run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
 
     backbone: asks for a certain one; None takes the one in the file (r3d18 for `random`). Raises UserError where
-    there is none. A run of ours says how its clips were normalised; of any other checkpoint ImageNet's numbers are
-    taken.
+    there is none. A run of ours says what its clips were, and how they were normalised; of any other checkpoint
+    ImageNet's numbers are taken.
     """
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
@@ -56,7 +61,8 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     settings = _run_settings(content)
     counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
-    return dataclasses.replace(_evaluated(built, name, _origin(settings) | counted), mean=mean, std=std)
+    evaluated = _evaluated(built, name, _origin(settings) | counted)
+    return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
@@ -70,6 +76,11 @@ def _run_settings(content: dict[str, object]) -> dict[str, Any]:
     except yaml.YAMLError:
         return {}
     return settings if isinstance(settings, dict) else {}
+
+
+def _clip(settings: dict[str, Any]) -> tuple[int, int, int] | None:
+    size, frames, step = (settings.get(key) for key in ("size", "clip_length", "frame_step"))
+    return (size, frames, step) if isinstance(size, int) and isinstance(frames, int) and isinstance(step, int) else None
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

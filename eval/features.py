@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.reporting import ShowProgress, no_progress
+from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
 from s2vc.training.backbones.checkpoints import weights_hash
 from s2vc.training.loader import batches_of, data_loader
 
 BATCH = 16
+PART_BATCHES = 32
+"""Features of so many batches are kept in a file while the others are computed."""
 CHUNK_WINDOWS = 4
 """An HDF5 chunk has few windows, since a classifier reads single ones in random order."""
 
@@ -101,24 +105,66 @@ def extract_features(
     path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view, device)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
-        with write_shard(path) as file, show_progress(len(windows)) as advance:
-            row = (view.crop_count, int(backbone.feature_size))  # type: ignore[arg-type]
-            stored = file.growing("features", row, np.float32, CHUNK_WINDOWS)
-            for batch in embed_windows(windows, backbone.to(device).eval(), view, device, workers):
-                stored.append(batch)
+        kept = _KeptBatches(path.with_suffix(".parts"))
+        with show_progress(len(windows)) as advance:
+            begin = min(kept.windows, len(windows))
+            advance(0, 0, at=begin)
+            for batch in embed_windows(windows, backbone.to(device).eval(), view, device, workers, begin):
+                kept.add(batch)
                 advance(len(batch), len(batch) * view.frames)
+        row = (view.crop_count, int(backbone.feature_size))  # type: ignore[arg-type]
+        with write_shard(path) as file:
+            stored = file.growing("features", row, np.float32, CHUNK_WINDOWS)
+            for part in kept.parts():
+                stored.append(part)
             file.put("offsets", windows.offsets)
+        kept.remove()
     return Features(path)
+
+
+class _KeptBatches:
+    """Keeps features on disk while they are computed, a file for every PART_BATCHES batches, so that whoever stops the
+    work loses little."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._paths = sorted(folder.glob("*.npy"))
+        self._waiting: list[np.ndarray] = []
+
+    @property
+    def windows(self) -> int:
+        """Return how many windows were kept before; only the last file may be short."""
+        return len(self._paths) * PART_BATCHES * BATCH
+
+    def add(self, batch: np.ndarray) -> None:
+        self._waiting.append(batch)
+        if len(self._waiting) == PART_BATCHES:
+            path = self._folder / f"{len(self._paths):06d}.npy"
+            with files.attempt(path) as aside, aside.open("wb") as file:
+                np.save(file, np.concatenate(self._waiting))
+            self._paths.append(path)
+            self._waiting = []
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """Yield all features in order: those of the files, and those that wait for one."""
+        for path in self._paths:
+            yield np.load(path)
+        yield from self._waiting
+
+    def remove(self) -> None:
+        files.remove(self._folder)
 
 
 @torch.no_grad()
 def embed_windows(
-    windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int
+    windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int, begin: int = 0
 ) -> Iterator[np.ndarray]:
-    """Compute features (n, V, C) float32 of all windows, in order, by batches. Raises UserError for damaged frames."""
+    """Compute features (n, V, C) float32 of the windows from number `begin` on, a multiple of BATCH, in order, by
+    batches. Raises UserError for damaged frames."""
     crops = WindowCrops(view).to(device)
-    loader = data_loader(windows, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
-    for batch, stored in enumerate(batches_of(loader)):
+    rest = Subset(windows, range(begin, len(windows)))
+    loader = data_loader(rest, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
+    for batch, stored in enumerate(batches_of(loader), begin // BATCH):
         frames = stored.to(device, non_blocking=True)
         crops_features = []
         for number in range(view.crop_count):

@@ -77,12 +77,12 @@ _OPTIONS = (
     ),
     click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in the checkpoint]"),
     click.option(
-        "--size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels.  [default: the paper's for the backbone]"
+        "--size",
+        type=click.IntRange(MIN_SIZE, MAX_SIZE),
+        help="Pixels.  [default: as its run; of others' checkpoints the paper's]",
     ),
-    click.option(
-        "--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: the paper's for the backbone]"
-    ),
-    click.option("--frame-step", type=click.IntRange(1), help="[default: 1, with r2d3d18 3]"),
+    click.option("--frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: likewise]"),
+    click.option("--frame-step", type=click.IntRange(1), help="Between its frames.  [default: likewise]"),
     click.option(
         "--normalise",
         type=click.Choice(list(NORMALISATIONS)),
@@ -122,13 +122,14 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
             raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
         opened = Cache(cache)
         evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
-        size, frames = size or SIZES[evaluated.name], frames or CLIP_LENGTHS[evaluated.name]
-        frame_step = frame_step or FRAME_STEPS[evaluated.name]
+        console = make_console()
+        usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
+        size, frames, frame_step = size or usual[0], frames or usual[1], frame_step or usual[2]
+        console.print(describe_windows(evaluated, size, frames, frame_step))
         if frames < SHORTEST_CLIPS[evaluated.name]:
             raise UserError(
                 f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
-        console = make_console()
         asked = Evaluation(
             opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label, test_split
         )
@@ -137,6 +138,19 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         with_evaluation = option(with_evaluation)
     return with_evaluation
+
+
+def describe_windows(evaluated: EvaluatedBackbone, size: int, frames: int, frame_step: int) -> str:
+    """Say in one line what windows are looked at, and whether the checkpoint was trained on such."""
+    apart = f", {frame_step} apart," if frame_step > 1 else ""
+    line = f"windows of {frames} frames{apart} of {size}x{size}"
+    if evaluated.clip is None:
+        paper = (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
+        return line + (f", the paper's for {evaluated.name}" if (size, frames, frame_step) == paper else "")
+    if evaluated.clip == (size, frames, frame_step):
+        return line + ", as the run was trained on"
+    trained = "{}x{}, {} frames, {} apart".format(evaluated.clip[0], *evaluated.clip)
+    return f"{line}; the run was trained on other clips ({trained})"
 
 
 def normalised_by(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from s2vc.pipeline.console.exit_codes import EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
 from s2vc.pipeline.console.other_words import in_our_words
 
@@ -92,6 +92,9 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
             yield
     except Exit:
         raise
+    except KeyboardInterrupt:
+        click.echo("\nStopped. What is finished is kept: run the same command again to go on.", err=True)
+        raise Exit(EXIT_INTERRUPTED) from None
     except Exception as error:
         number = getattr(error, "errno", None)
         if not is_user_error(error) and number not in STORAGE_FAILS:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from s2vc.eval import features
 from s2vc.eval.features import extract_features, features_hash
 from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.pipeline.cache import Cache
@@ -136,3 +137,34 @@ def test_features_are_distinguished_by_weights_view_and_device(cache_path: Path)
     with torch.no_grad():
         backbone.scale.add_(1e-6)
     assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16), here)
+
+
+@pytest.mark.parametrize("crops", ["centre", "augmented"])
+def test_features_that_were_interrupted_are_gone_on_with(
+    cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: str
+) -> None:
+    """What is computed after a stop is what one go gives, byte by byte, and nothing is computed twice."""
+    monkeypatch.setattr(features, "BATCH", 2)
+    monkeypatch.setattr(features, "PART_BATCHES", 2)
+    cache, view = Cache(cache_path), View(32, 4, crops=crops, draws=2)
+    rows = np.flatnonzero(cache.index["frames"] > 0)
+    whole = extract_features(cache, rows, Brightness(), view, tmp_path / "whole", torch.device("cpu"), 0)
+
+    class Stopping(Brightness):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls > 5 * view.crop_count:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(cache, rows, Stopping(), view, tmp_path / "parts", torch.device("cpu"), 0)
+    counted = Stopping()
+    counted.calls = -1000
+    resumed = extract_features(cache, rows, counted, view, tmp_path / "parts", torch.device("cpu"), 0)
+    batches = -(-int(whole.offsets[-1]) // 2)
+    assert counted.calls == -1000 + (batches - 4) * view.crop_count, "four batches were kept"
+    assert resumed.path.read_bytes() == whole.path.read_bytes()
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == [resumed.path.name]
