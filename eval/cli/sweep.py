@@ -33,7 +33,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cluster.connection import cluster, gpus
 from s2vc.pipeline.console.commands import OneCommand
-from s2vc.pipeline.console.endings import interruptible, stopping
+from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
 from s2vc.pipeline.console.progress import clock, progress, size
@@ -120,7 +120,7 @@ def main(
         print_end(folder, trials, variants, {}, console)
         return
     folder.check(opened, shared)
-    with interruptible(console), cluster(ray_address, None), stopping(console) as stop:
+    with cluster(ray_address, None), stopping(console) as stop:
         resources = share_resources(cpus_of_nodes(), gpus(), len(remaining), cpus_per_trial)
         print_cost(opened, variants, trials, remaining, shared, tasks, resources, evict_used, console)
         if dry_run:

@@ -10,7 +10,6 @@ from rich.table import Table
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cluster.connection import cluster
-from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, workers_option
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.run_jobs import run_encode, run_render
@@ -37,7 +36,7 @@ def demo_command(out: Path, workers: int | None) -> None:
     paths = DemoPaths(out)
     if out.exists() and any(out.iterdir()) and not paths.videos.exists():
         raise UserError(f"{out} holds something else; choose another --out")
-    with interruptible(console), cluster(None, workers):
+    with cluster(None, workers):
         if not paths.manifest.exists():
             draw(paths, console)
         options = EncodeOptions(shard_size=SHARD_SIZE)

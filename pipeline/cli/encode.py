@@ -10,7 +10,6 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
 from s2vc.pipeline.cache.settings import FITS, SQUEEZE
-from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import (
     CACHE,
     EXISTING_FILE,
@@ -97,6 +96,5 @@ def encode_command(
     Exit code 3: some videos failed (they are listed); 1: some shards are not done; 2: a mistake in the call.
     """
     console = make_console()
-    with interruptible(console):
-        asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
-        run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console)
+    asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
+    run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console)

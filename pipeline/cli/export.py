@@ -8,7 +8,6 @@ from rich.console import Console
 
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, count, progress
@@ -69,7 +68,7 @@ def export_command(
         chosen = wanted_variants(alphas, keeps, ("zero",), 1, 0, WindowRule())
         variants = (*(variant.name for variant in chosen), *variants)
     exports = plan_exports(Cache(cache), variants, out, form, video_ids, overwrite)
-    with interruptible(console), held(out):
+    with held(out):
         if form != "frames" and (refused := choose_ffmpeg(encoder=True)[1]):
             console.print(refused)
         for export in exports:

@@ -6,7 +6,6 @@ import click
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
-from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
 from s2vc.pipeline.console.run_jobs import print_estimate, run_render
 from s2vc.pipeline.console.terminal import make_console
@@ -57,8 +56,7 @@ def render_command(
     console = make_console()
     rule = window_rule(scope, clip_length, frame_step, window_stride)
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
-    with interruptible(console):
-        if dry_run:
-            print_estimate(open_storage(cache), variants, console)
-        else:
-            run_render(cache, variants, ray_address, workers, console)
+    if dry_run:
+        print_estimate(open_storage(cache), variants, console)
+    else:
+        run_render(cache, variants, ray_address, workers, console)

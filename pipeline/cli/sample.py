@@ -7,7 +7,6 @@ import click
 from rich.console import Console
 
 from s2vc.manifests.controlled import TEST_PARTS
-from s2vc.pipeline.console.endings import interruptible
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console
@@ -62,7 +61,7 @@ def sample_command(
     settings = SampleSettings(*counts, shift, frames, size, seed, crf, tests)
     settings.check()
     folder = SampleFolder(out)
-    with held(out, lock=folder.lock), interruptible(console):
+    with held(out, lock=folder.lock):
         folder.open(settings)
         draw(folder, settings, workers, console)
     words = ["s2vc-prep", "encode", str(folder.manifest), "--out", str(out / "cache")]

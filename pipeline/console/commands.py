@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -88,12 +90,12 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
     The exit code is the error's own if it has one, else 2 for a mistake and 1 for failing storage. Other errors pass.
     """
     try:
-        with extras_named():
+        with extras_named(), sigterm_as_interrupt():
             yield
     except Exit:
         raise
     except KeyboardInterrupt:
-        click.echo("\nStopped. What is finished is kept: run the same command again to go on.", err=True)
+        click.echo("Stopped. What is finished is kept: run the same command again to go on.", err=True)
         raise Exit(EXIT_INTERRUPTED) from None
     except Exception as error:
         number = getattr(error, "errno", None)
@@ -102,6 +104,23 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
         click.echo(f"{ctx.info_name}: {_describe(error)}", err=True)
         code = EXIT_STORAGE_FAILS if number in STORAGE_FAILS else EXIT_USER_ERROR
         raise Exit(getattr(error, "exit_code", code)) from None
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Take SIGTERM, which schedulers send, for Ctrl-C while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _describe(error: Exception) -> str:

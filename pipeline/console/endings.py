@@ -19,26 +19,6 @@ SHOWN = 20
 
 
 @contextmanager
-def interruptible(console: Console) -> Iterator[None]:
-    """End the job on Ctrl-C, or on SIGTERM, which schedulers send, with a sentence on how to resume it.
-
-    The exit code is then EXIT_INTERRUPTED.
-    """
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("Stopped. What is finished is kept: run the same command again to go on.")
-        raise Exit(EXIT_INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
 def stopping(console: Console) -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C was pressed or SIGTERM came; a second signal stops the job at once."""
     asked = threading.Event()

@@ -1,7 +1,9 @@
 """Recall@k against a plain count, with ties and absent classes; the command on real clips."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from s2vc.eval import retrieval
+from s2vc.eval import retrieval, tasks
 from s2vc.eval.labelled import find_test_part
 from s2vc.eval.retrieval import recall_at_k
 from s2vc.pipeline.cache import Cache
@@ -95,6 +97,21 @@ def test_the_command_retrieves_by_features_and_keeps_them(
     assert evaluate(*arguments, "--seed", 1).exit_code == 0
     assert len(list((tmp_path / "features").iterdir())) == 4  # other weights are never served old features
     assert len(pd.read_csv(tmp_path / "results.csv")) == 2
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_says_so_and_has_another_code_than_a_mistake(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals
+) -> None:
+    def stopped(*arguments: object) -> torch.Tensor:
+        os.kill(os.getpid(), sign)
+        return torch.zeros(4)
+
+    monkeypatch.setattr(tasks, "hit_ranks", stopped)
+    result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path)
+    assert result.exit_code == 130, result.output
+    assert "Stopped. What is finished is kept: run the same command again to go on." in result.output
+    assert list((tmp_path / "features").glob("*.h5")), "the features are not computed again"
 
 
 def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
