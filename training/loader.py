@@ -168,9 +168,10 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BYTES // 4)
 
 
-def spare_cpus() -> int:
-    """Count the CPUs for reading, beside the one that trains."""
-    return max(1, min(MAX_LOADER_WORKERS, available_cpus() - 1))
+def spare_cpus(processes: int = 1) -> int:
+    """Count the CPUs of this machine that read for each of `processes` that train on it: those that do not train, 1 at
+    least and MAX_LOADER_WORKERS at most."""
+    return max(1, min(MAX_LOADER_WORKERS, available_cpus() // processes - 1))
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.flow import Flow, load_flow
+from s2vc.pipeline.flow import Flow, load_flow, multiplies_bfloat16
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone
 from s2vc.training.clips import ClipDataset, LabelledClips, PairClips, SingleClips
@@ -98,6 +98,7 @@ def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: 
     so."""
     torch.manual_seed(settings.seed)
     backbone = build_backbone(settings.backbone)
+    backbone.activation_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
     if settings.init:
         backbone.load_state_dict(find_backbone(Path(settings.init), settings.backbone)[1])
     if isinstance(clips, SingleClips):
@@ -146,10 +147,12 @@ def norm_group_count(settings: TrainingSettings) -> int:
 
 
 def load_online_flow(settings: TrainingSettings, device: torch.device) -> Flow:
-    """Load the flow that s2vc-online runs: the cache's own, in the precision that the cache has, or another."""
+    """Load the flow that s2vc-online runs: the cache's own, in the precision that the cache has, but in float32 where
+    the device does not multiply bfloat16; or another."""
     if settings.flow == "cache":
         cache = open_cache(settings)
-        return load_flow(cache.storage.fetch(cache.layout.flow), device, cache.settings.precision)
+        precision = cache.settings.precision if multiplies_bfloat16(device) else "float32"
+        return load_flow(cache.storage.fetch(cache.layout.flow), device, precision)
     return load_flow(settings.flow, device, "auto")
 
 

@@ -5,6 +5,7 @@ A process has N clips, all processes have N'; features have C channels, and the 
 """
 
 import copy
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -78,26 +79,44 @@ class MoCo(nn.Module):
         self.register_buffer("queue", functional.normalize(torch.randn(dim, queue), dim=0) if queue else None)
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long) if queue else None)
 
-    def forward(self, query: Tensor, key: Tensor) -> Scores:
-        """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns that are right."""
-        q = self._embed(self.encoder_q, query)  # N x dim
-        with torch.no_grad():
-            self._update_key_encoder()
-            keys = self._embed_keys(key)  # N' x dim
-        own = _process_rank() * len(q) + torch.arange(len(q), device=q.device)  # N; where a query's key lies in keys
+    def forward(self, query: Tensor, key: Tensor, first: int | None = None, groups: int | None = None) -> Scores:
+        """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns that are right.
+
+        first, groups: only a part of a step's queries is scored, for gradient accumulation, the one from the `first` of
+        this process's clips on, in as many groups (see `query_parts`). Then key has the keys that `embed_keys` gave,
+        (N', dim), and the queue is left to `enqueue`.
+        """
+        if first is not None:
+            return self._score(query, key, first, groups or 1)
+        keys = self.embed_keys(key)
+        scores = self._score(query, keys, 0, self.groups)
+        self.enqueue(keys)
+        return scores
+
+    def query_parts(self, clips: int, count: int) -> list[tuple[slice, int]]:
+        """Divide a process's `clips` into `count` parts, as even as whole groups allow: each part, and its groups."""
+        bounds = [0, *(len(part) for part in torch.arange(clips).tensor_split(self.groups))]
+        starts = torch.tensor(bounds).cumsum(0)
+        parts = torch.arange(self.groups).tensor_split(count)
+        return [(slice(int(starts[p[0]]), int(starts[p[-1] + 1])), len(p)) for p in parts]
+
+    def _score(self, query: Tensor, keys: Tensor, first: int, groups: int) -> Scores:
+        """Score query clips, of which the process's own begin with number `first`, by the keys (N', dim) of a step."""
+        q = self._embed(self.encoder_q, query.tensor_split(groups))
+        start = _process_rank() * (len(keys) // _process_count()) + first
+        own = start + torch.arange(len(q), device=q.device)  # This is where a query's key lies in keys.
         with torch.autocast(query.device.type, enabled=False):
             similarity = q @ keys.T  # N x N'
             found = (similarity.argmax(dim=1) == own).float().mean()
             if self.queue is None:
                 return Scores(similarity / self.temperature, own, found)
             positive = (q * keys[own]).sum(dim=1, keepdim=True)  # N x 1
-            negative = q @ self.queue.clone()  # N x K; the queue changes below, before the backward pass
-        self._enqueue(self.queue, keys)
+            negative = q @ self.queue.clone()  # N x K; the queue may change before the backward pass
         return Scores(torch.cat([positive, negative], dim=1) / self.temperature, torch.zeros_like(own), found)
 
-    def _embed(self, encoder: nn.Module, clips: Tensor) -> Tensor:
-        parts = [encoder(part).flatten(1).float() for part in clips.tensor_split(self.groups)]
-        return functional.normalize(torch.cat(parts), dim=1)
+    def _embed(self, encoder: nn.Module, groups: Iterable[Tensor]) -> Tensor:
+        """Embed clips that come in groups, each of which is normalised by itself."""
+        return functional.normalize(torch.cat([encoder(group).flatten(1).float() for group in groups]), dim=1)
 
     @torch.no_grad()
     def _update_key_encoder(self) -> None:
@@ -105,32 +124,39 @@ class MoCo(nn.Module):
             k.lerp_(q.detach(), 1 - self.momentum)
 
     @torch.no_grad()
-    def _embed_keys(self, key: Tensor) -> Tensor:
-        """Embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
+    def embed_keys(self, key: Tensor) -> Tensor:
+        """Let the key encoder follow, and embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
 
         Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away.
         """
+        self._update_key_encoder()
         count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
         if _is_distributed():
             distributed.broadcast(order, src=0)
-        mine = slice(rank * count, (rank + 1) * count)
-        k = _gather(self._embed(self.encoder_k, everyone[order[mine]]))
+        mine = order[rank * count : (rank + 1) * count]
+        k = _gather(self._embed(self.encoder_k, (everyone[group] for group in mine.tensor_split(self.groups))))
         return k[order.argsort()]
 
     @torch.no_grad()
-    def _enqueue(self, queue: Tensor, keys: Tensor) -> None:
-        """Put keys (N', dim) in the place of the oldest of queue (dim, K), which wraps, whatever the batch size."""
-        size = queue.shape[1]
+    def enqueue(self, keys: Tensor) -> None:
+        """Put keys (N', dim) in the place of the oldest of the queue, which wraps, whatever the batch size."""
+        if self.queue is None:
+            return
+        size = self.queue.shape[1]
         keys = keys[-size:]
         places = (self.pointer + torch.arange(len(keys), device=keys.device)) % size
-        queue[:, places] = keys.T
+        self.queue[:, places] = keys.T
         self.pointer.copy_((self.pointer + len(keys)) % size)
 
 
 def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def _process_count() -> int:
+    return distributed.get_world_size() if _is_distributed() else 1
 
 
 def _process_rank() -> int:

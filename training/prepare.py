@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_storage
-from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import method_defaults
 from s2vc.training.methods import check_starting_weights, open_clips
+from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
 from s2vc.training.run_folder import RunFolder
 from s2vc.training.settings import (
@@ -54,21 +53,20 @@ def prepare_run(
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     check_starting_weights(settings, device)
-    check_precision(settings, device)
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
+    precision = resolve_precision(settings.precision, folder, None if settings.workers else device)
+    settings = dataclasses.replace(settings, precision=precision)
     folder.open(settings)
     return PreparedRun(settings, clips, folder, [regime, *notes])
 
 
-def check_precision(settings: TrainingSettings, device: torch.device) -> None:
-    """Raise UserError for bfloat16 on a processor that does not multiply it in hardware.
-
-    It would be slow, and wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D convolutions in bfloat16
-    differed from run to run, and losses became NaN.
-    """
-    on_driver = not settings.workers  # A cluster has processors of its own.
-    if on_driver and settings.precision == "bfloat16" and choose_dtype(AUTO, device) != "bfloat16":
-        raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")
+def resolve_precision(precision: str, folder: RunFolder, device: torch.device | None) -> str:
+    """Choose the precision of a run: what is asked for; else what the run in the folder was begun in; else what the
+    device has. device: None where other processes train, which have the last word (training.precision). Raises
+    UserError for a precision that the device does not have."""
+    if precision == AUTO:
+        precision = folder.precision()
+    return precision if device is None else agree_on_precision(precision, device)
 
 
 def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 
 from s2vc.manifests.errors import UserError, refuse_other_settings
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.settings import MAY_CHANGE, TrainingSettings, merge_settings, read_settings_file, settings_yaml
+from s2vc.training.settings import AUTO, MAY_CHANGE, TrainingSettings, merge_settings, read_settings_file, settings_yaml
 
 CHECKPOINT_FORMAT = 1
 
@@ -65,14 +66,21 @@ class RunFolder:
             files.write_text(self.settings, settings_yaml(settings))
             return
         before = merge_settings(read_settings_file(self.settings))
-        compared = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in MAY_CHANGE]
-        old, new = ({name: getattr(of, name) for name in compared} for of in (before, settings))
-        refuse_other_settings(self.root, "run", old, new)
+        # Earlier versions wrote auto, and chose anew on every machine.
+        if before.precision == AUTO != settings.precision:
+            before = dataclasses.replace(before, precision=settings.precision)
+            files.write_text(self.settings, settings_yaml(before))
+        refuse_other_settings(self.root, "run", _compared(before), _compared(settings))
+
+    def precision(self) -> str:
+        """Read the precision that the run here was begun in: AUTO where there is none, or it does not say."""
+        return merge_settings(read_settings_file(self.settings)).precision if self.settings.exists() else AUTO
 
     def save(
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
+        scaler: GradScaler,
         settings: TrainingSettings,
         position: Position,
         videos: int,
@@ -86,13 +94,14 @@ class RunFolder:
             "format": CHECKPOINT_FORMAT,
             "state_dict": model.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
             "position": dataclasses.asdict(position),
             "settings": settings_yaml(settings),
             "videos": videos,
         }
         write_checkpoint(self.checkpoint, content, position.total)
 
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> Position:
         """Load the checkpoint; where there is none, the position is the start. Raises UserError for one of another
         run."""
         if not self.checkpoint.exists():
@@ -101,9 +110,17 @@ class RunFolder:
         try:
             model.load_state_dict(content["state_dict"])
             optimizer.load_state_dict(content["optimizer"])
+            if content.get("scaler"):
+                scaler.load_state_dict(content["scaler"])
             return Position(**content["position"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.checkpoint} is no checkpoint of this run: choose another --out") from error
+
+
+def _compared(settings: TrainingSettings) -> dict[str, Any]:
+    """Take the settings that a run keeps. One worker under Ray Train is one process, as none is."""
+    names = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in MAY_CHANGE]
+    return {name: getattr(settings, name) for name in names} | {"workers": max(settings.workers, 1)}
 
 
 def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:

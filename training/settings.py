@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.opening import LOCAL_CACHE_SIZE, bytes_of
+from s2vc.pipeline.cache.opening import LOCAL_CACHE_SIZE
 from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
 from s2vc.pipeline.storage.object_store import is_url
 from s2vc.pipeline.variants import Variant
@@ -20,10 +20,11 @@ from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.backbones import BACKBONES, clip_shapes
 from s2vc.training.clips import PAIR_MODES
-from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, is_not_default, method_defaults
+from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, method_defaults
 from s2vc.training.labels import LABEL
 from s2vc.training.moco import HEADS
 from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
+from s2vc.training.setting_checks import check_combinations, check_scales, check_variants_given
 from s2vc.training.setting_fields import check_fields, convert, option, without_unset
 
 METHODS = ("s2vc", "moco", "s2vc-online", "supervised", "dpc", "dpc-s2vc")
@@ -32,7 +33,7 @@ SCHEDULES = ("step", "cosine", "constant")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 AUGMENTS = ("light", "full")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 MAX_SEED = 2**63 - 1
 """Torch takes no larger one."""
@@ -152,16 +153,33 @@ class TrainingSettings:
     warmup_epochs: int = option(10, "Linear warm-up; a tenth of the epochs at most.", at_least=0)
     warmup_share: float = by_regime("warmup_share", "Linear warm-up by share of the steps; 0: by --warmup-epochs.")
     seed: int = option(0, "Of weights, order, pairs and augmentation.", at_least=0)
+    workers: int = option(
+        0,
+        "Processes under Ray Train, each with a GPU where there are some; 0: this one. Their number changes groups of "
+        "norm_group and random numbers, so that a run keeps it.",
+        at_least=0,
+    )
+    precision: str = option(
+        "auto",
+        "auto: bfloat16 autocast on a GPU or CPU that multiplies it, float16 on other GPUs, else float32; a run keeps "
+        "what was chosen.",
+        PRECISIONS,
+    )
 
     # These say how it is run; none of them changes what is learned but for rounding.
-    precision: str = option("auto", "auto: bfloat16 autocast on a GPU or with AMX, else float32.", PRECISIONS)
     compile: bool = option(False, "torch.compile the encoders.")
-    workers: int = option(
-        0, "Processes under Ray Train, each with a GPU where there are some; 0: this one.", at_least=0
+    activation_checkpointing: bool = option(
+        False, "Compute activations again in the backward pass: less memory, more time, the same gradients."
+    )
+    accumulate: int = option(
+        1,
+        "A step's queries go through the encoder in so many parts, of whole groups of norm_group: less memory, the "
+        "same gradients.",
+        at_least=1,
     )
     loader_workers: int | None = option(
         None,
-        "Processes that read, for each.  [default: as many as there are spare CPUs, 8 at most]",
+        "Processes that read, for each.  [default: its share of the spare CPUs of its machine, 1 to 8]",
         at_least=0,
         unset=-1,
     )
@@ -172,11 +190,11 @@ class TrainingSettings:
     local_cache_size: str = option(LOCAL_CACHE_SIZE, "What they may take; the least recently used go first.")
 
 
-MAY_CHANGE = ("regime", "compile", "workers", "loader_workers", "checkpoint_minutes", "local_cache", "local_cache_size")
+MAY_CHANGE = (
+    "regime", "compile", "activation_checkpointing", "accumulate", "loader_workers", "checkpoint_minutes",
+    "local_cache", "local_cache_size",
+)  # fmt: skip
 """These may differ when a run is resumed. Of the regime, all that it stands for is compared."""
-
-SUPERVISED_SETTINGS = ("dropout", "backbone_lr", "still", "label", "augment")
-"""Only the method supervised takes these."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ucf101": {"regime": PAPER, "epochs": 500},
@@ -209,7 +227,11 @@ def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
     values |= {name: value for name, value in shape_of_clips(settings).items() if name not in given}
     values["warmup_epochs"] = min(settings.warmup_epochs, settings.epochs // 10)
     settings = TrainingSettings(**values)
-    _check_settings(settings)
+    check_scales(settings)
+    _check_sizes(settings)
+    check_combinations(settings)
+    check_variants_given(settings)
+    training_variants(settings)
     return settings
 
 
@@ -247,11 +269,8 @@ def settings_yaml(settings: TrainingSettings) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _check_settings(settings: TrainingSettings) -> None:
-    for name in ("query_scale", "key_scale"):
-        low, high = getattr(settings, name)
-        if not 0 < low <= high <= 1:
-            raise UserError(f"{name} is two shares with 0 < LO <= HI <= 1, not {low} {high}")
+def _check_sizes(settings: TrainingSettings) -> None:
+    """Raise UserError for clips that are too short or long, small or large, and for a seed that torch does not take."""
     shortest = clip_shapes.SHORTEST_CLIPS[settings.backbone]
     check_dpc_settings(settings, shortest)
     if not shortest <= settings.clip_length <= MAX_CLIP:
@@ -263,35 +282,3 @@ def _check_settings(settings: TrainingSettings) -> None:
         )
     if settings.seed > MAX_SEED:
         raise UserError(f"seed is {MAX_SEED} at most")
-    if not 0 <= settings.momentum <= 1 or settings.temperature <= 0:
-        raise UserError("momentum lies in 0 to 1, and temperature above 0")
-    if settings.queue and settings.negatives != "queue":
-        raise UserError(f"queue {settings.queue}, but negatives from the {settings.negatives}: add --negatives queue")
-    if not 0 <= settings.warmup_share < 1:
-        raise UserError(f"warmup_share lies in 0 to 1, below 1, not {settings.warmup_share}")
-    if min(settings.std) <= 0 or not all(0 < share <= 1 for share in settings.decays):
-        raise UserError(f"std lies above 0, and decays above 0 to 1, not {settings.std} and {settings.decays}")
-    bytes_of(settings.local_cache_size)
-    if not 0 <= settings.dropout < 1:
-        raise UserError(f"dropout lies in 0 to 1, below 1, not {settings.dropout}")
-    _check_variants_given(settings)
-
-
-def _check_variants_given(settings: TrainingSettings) -> None:
-    """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
-    rendered = settings.alpha or settings.keep or settings.variant
-    if settings.method != "supervised":
-        for name in SUPERVISED_SETTINGS:
-            if is_not_default(settings, name):
-                raise UserError(f"{name} belongs to --method supervised")
-    if settings.method == "s2vc" and not rendered:
-        raise UserError("say which key clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method moco takes none)")
-    if settings.method == "dpc-s2vc" and not rendered:
-        raise UserError(
-            "say which motion-preserved clips: --alpha 0.5, --keep 0.2 or --variant NAME (--method dpc takes none)"
-        )
-    if settings.method in ("moco", "supervised", "dpc") and rendered:
-        raise UserError(f"--method {settings.method} takes no motion-preserved clips: leave out --alpha and the like")
-    if settings.method == "s2vc-online" and (not settings.alpha or settings.keep or settings.variant):
-        raise UserError("--method s2vc-online runs the flow itself: it takes --alpha only")
-    training_variants(settings)

@@ -4,23 +4,25 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn import functional
+from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from s2vc.manifests.errors import Stopped, UserError
 from s2vc.pipeline.device import rank_and_world_size
-from s2vc.pipeline.flow import choose_dtype
 from s2vc.pipeline.storage.step_log import StepLog
 from s2vc.training.backbones.checkpoints import ENCODER_PREFIX
 from s2vc.training.clips import ClipDataset
+from s2vc.training.gradients import add_gradients
 from s2vc.training.loader import EpochBatches, Loader, spare_cpus
-from s2vc.training.methods import TrainingTask, build_training_task
+from s2vc.training.methods import TrainingTask, build_training_task, norm_group_count
+from s2vc.training.precision import agree_on_precision
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
 from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
 
@@ -52,6 +54,8 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
         raise UserError(f"{processes} workers need a batch of {2 * processes} clips or more, and as many videos")
     if batch != settings.batch:
         notes.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
+    resolved = dataclasses.replace(settings, batch=batch)
+    check_accumulation(resolved)
     queue = settings.queue
     if settings.negatives == "batch":
         if contrastive and batch <= FEW_NEGATIVES:
@@ -61,7 +65,19 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
         queue = room // batch * batch or room
         if contrastive and queue < settings.queue_limit:
             notes.append(f"queue {queue}: at most a quarter of {videos} training videos")
-    return dataclasses.replace(settings, batch=batch, queue=queue), notes
+    return dataclasses.replace(resolved, queue=queue), notes
+
+
+def check_accumulation(settings: TrainingSettings) -> None:
+    """Raise UserError where a process's clips, of a batch that is resolved, do not make a group for each part."""
+    clips, groups = settings.batch // max(settings.workers, 1), norm_group_count(settings)
+    if settings.accumulate > groups:
+        fits = clips // settings.accumulate
+        raise UserError(
+            f"accumulate {settings.accumulate} needs as many groups of clips that are normalised together; norm_group "
+            f"{settings.norm_group} makes {groups} of the {clips} clips of a process: "
+            + (f"--norm-group {fits} makes enough" if fits >= 2 else f"accumulate is {clips // 2} at most")
+        )
 
 
 def total_steps(settings: TrainingSettings, videos: int) -> int:
@@ -101,15 +117,23 @@ def train(
     on_step: OnStep = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: OnEpoch = nothing_after_epochs,
+    announce: Callable[[str], None] = lambda sentence: None,
+    processes_here: int = 1,
 ) -> Position:
     """Train with resolved settings, or resume training, until all epochs are done.
 
     Under torch.distributed every process calls this, with the batch shared among them; the first one writes. on_step is
     called after every step, on_epoch after every epoch, before its checkpoint. Where should_stop() says so (asked in
-    the first process), the run ends after the step. Returns how far the run is, as its checkpoint says. Raises Stopped
-    where it cannot go on for a cause outside, and UserError for clips that cannot be read.
+    the first process), the run ends after the step. announce: called by the first process with a sentence on devices,
+    precision and readers. processes_here: how many of the processes share this machine and its CPUs. Returns how far
+    the run is, as its checkpoint says. Raises Stopped where it cannot go on for a cause outside, and UserError for
+    clips that cannot be read.
     """
-    return _Training(settings, clips, folder, device, should_stop).run(on_step, on_epoch)
+    training = _Training(settings, clips, folder, device, should_stop, processes_here)
+    sentence = training.describe()
+    if training.rank == 0:
+        announce(sentence)
+    return training.run(on_step, on_epoch)
 
 
 class _Training:
@@ -122,21 +146,25 @@ class _Training:
         folder: RunFolder,
         device: torch.device,
         should_stop: Callable[[], bool],
+        processes_here: int,
     ):
-        self.settings, self.folder, self.device, self._should_stop = settings, folder, device, should_stop
+        self.folder, self.device, self._should_stop = folder, device, should_stop
         self.rank, self.processes = rank_and_world_size()
         self.videos = len(clips)
+        self.settings = settings = replace(settings, precision=agree_on_precision(settings.precision, device))
+        if self.rank == 0:
+            folder.open(settings)
+        self.scaler = GradScaler(device.type, enabled=settings.precision == "float16")
         self.task: TrainingTask = build_training_task(settings, clips, device)
         groups, self.lr_factors = parameter_groups(self.task.model, settings.backbone_lr)
         self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-        self.position = folder.load(self.task.model, self.optimizer)
+        self.position = folder.load(self.task.model, self.optimizer, self.scaler)
         at_hand = resolve_shards_at_hand(settings)
         batches = EpochBatches(clips.shards, settings.batch, settings.seed, self.rank, self.processes, at_hand)
         readers = settings.loader_workers
-        workers = spare_cpus() // self.processes if readers is None else readers
+        self.readers = spare_cpus(processes_here) if readers is None else readers
         self.steps = batches.steps
-        self.loader = Loader(clips, batches, device, workers)
-        self.use_bfloat16 = choose_dtype(settings.precision, device) == "bfloat16"
+        self.loader = Loader(clips, batches, device, self.readers)
         self.model: nn.Module = self._wrapped_model()
         self.saved_at = time.monotonic()
         self.stopping = False
@@ -150,6 +178,18 @@ class _Training:
         if self.processes == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def describe(self) -> str:
+        """Say what the run computes on, and how many processes read for each that trains: all of them call this."""
+        counts = torch.tensor([self.readers, -self.readers], device=self.device)
+        if self.processes > 1:
+            distributed.all_reduce(counts, distributed.ReduceOp.MIN)
+        least, most = int(counts[0]), -int(counts[1])
+        readers = f"{least}" if least == most else f"{least} to {most}"
+        several = self.processes > 1
+        where = f"in {self.processes} processes on {self.device.type}" if several else f"on {self.device.type}"
+        reading = f"{readers} process{'es' * (most != 1)} reading clips{' for each' * several}"
+        return f"training {where} in {self.settings.precision}, {reading}"
 
     def run(self, on_step: OnStep, on_epoch: OnEpoch) -> Position:
         with self._step_recorder() as record:
@@ -197,14 +237,12 @@ class _Training:
             group["lr"] = rate * share
         inputs = self.task.inputs(batch)
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16) if self.use_bfloat16 else nullcontext():
-            logits, targets, batch_top1 = self.model(*inputs)
-        loss = functional.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        loss, scores = add_gradients(self.model, inputs, self.settings, self.scaler)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         stopping = torch.tensor(float(self.rank == 0 and self._should_stop()), device=self.device)
-        measured = torch.stack([loss.detach(), *accuracy(logits.detach(), targets), batch_top1, stopping])
+        measured = torch.stack([loss, *accuracy(scores.logits, scores.targets), scores.batch_top1, stopping])
         if self.processes > 1:
             distributed.all_reduce(measured)
             measured /= self.processes
@@ -212,7 +250,7 @@ class _Training:
 
     def _save(self) -> None:
         if self.rank == 0:
-            self.folder.save(self.task.model, self.optimizer, self.settings, self.position, self.videos)
+            self.folder.save(self.task.model, self.optimizer, self.scaler, self.settings, self.position, self.videos)
         self.saved_at = time.monotonic()
 
     @contextmanager

@@ -46,7 +46,8 @@ from s2vc.pipeline.variants import Variant
 from s2vc.training.cli.run import settings_layers, settings_options
 from s2vc.training.dpc_settings import DPC_SETTINGS
 from s2vc.training.prepare import describe_regime
-from s2vc.training.settings import PRESETS, SUPERVISED_SETTINGS
+from s2vc.training.setting_checks import SUPERVISED_SETTINGS
+from s2vc.training.settings import PRESETS
 
 
 def comma_separated(kind: type) -> Any:

@@ -16,8 +16,7 @@ import ray.exceptions
 import torch
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cluster.nodes import GPU_LIMIT, refuse_unusable_gpus
-from s2vc.pipeline.flow import choose_precision
+from s2vc.pipeline.cluster.nodes import refuse_unusable_gpus
 
 MEMORY_RETRIES = 5
 """A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
@@ -155,17 +154,3 @@ def flow_device() -> str:
         return "cpu"
     refuse_unusable_gpus()
     return "cuda"
-
-
-def flow_precision(precision: str, device: str) -> str:
-    """Return the precision to encode in on the cluster's device; "auto" asks a node with a GPU where this one has none.
-
-    Raises UserError if such a node does not answer.
-    """
-    if precision != "auto" or device == "cpu" or torch.cuda.is_available():
-        return choose_precision(precision, device)
-    choose: Any = ray.remote(num_cpus=0, num_gpus=1)(choose_precision)
-    try:
-        return str(ray.get(choose.remote(precision, device), timeout=GPU_LIMIT))
-    except ray.exceptions.GetTimeoutError:
-        raise UserError("the cluster's GPUs are busy, so that auto cannot choose: give a --precision") from None

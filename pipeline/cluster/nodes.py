@@ -1,4 +1,4 @@
-"""This module checks what nodes of a cluster must have: shared storage, a free CPU, and a GPU if they claim one."""
+"""Check what nodes of a cluster must have: shared storage, a free CPU, and if they claim one a GPU, of some precision."""
 
 import os
 from collections.abc import Iterable
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.flow import choose_precision
 
 GPU_LIMIT = 60.0
 """A node with a GPU has this many seconds to answer whether PyTorch finds it; if it is too busy, the first step finds
@@ -74,9 +76,21 @@ def refuse_unusable_gpus() -> None:
             )
 
 
-def _gpu_found() -> tuple[str, bool]:
-    import torch
+def flow_precision(precision: str, device: str) -> str:
+    """Return the precision to encode in on the cluster's device; "auto" asks a node with a GPU where this one has none.
 
+    Raises UserError if such a node does not answer.
+    """
+    if precision != "auto" or device == "cpu" or torch.cuda.is_available():
+        return choose_precision(precision, device)
+    choose: Any = ray.remote(num_cpus=0, num_gpus=1)(choose_precision)
+    try:
+        return str(ray.get(choose.remote(precision, device), timeout=GPU_LIMIT))
+    except ray.exceptions.GetTimeoutError:
+        raise UserError("the cluster's GPUs are busy, so that auto cannot choose: give a --precision") from None
+
+
+def _gpu_found() -> tuple[str, bool]:
     return this_node(), torch.cuda.is_available()
 
 

@@ -29,7 +29,8 @@ from s2vc.pipeline.cache.settings import (
     software_versions,
     write_settings,
 )
-from s2vc.pipeline.cluster.connection import cluster, flow_device, flow_precision
+from s2vc.pipeline.cluster.connection import cluster, flow_device
+from s2vc.pipeline.cluster.nodes import flow_precision
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
 from s2vc.pipeline.flow import (
     fingerprint,

@@ -19,7 +19,7 @@ from s2vc.pipeline.flow.model import CENTRED
 from s2vc.pipeline.static_cues import upsample
 from s2vc.pipeline.variants import Variant
 from s2vc.training.clips import LabelledClips, MotionClip, PairClips, SingleClips, as_video, motion_preserved_video
-from s2vc.training.loader import EpochBatches, Loader
+from s2vc.training.loader import EpochBatches, Loader, spare_cpus
 from tests.support.rounding import MARGIN, perturbed, rms
 
 LENGTH = 8
@@ -308,6 +308,17 @@ def test_a_damaged_shard_is_reported_in_one_line(part: str, workers: int, cache_
     with pytest.raises(UserError, match=r"cannot be read .*s2vc-prep verify") as caught:
         loaded(pairs, workers)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpus", "processes", "readers"),
+    [(1, 1, 1), (4, 1, 3), (64, 1, 8), (64, 8, 7), (64, 16, 3), (16, 16, 1), (256, 8, 8), (8, 16, 1)],
+)
+def test_spare_cpus_of_a_machine_are_divided_among_its_processes(
+    cpus: int, processes: int, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2vc.training.loader.available_cpus", lambda: cpus)
+    assert spare_cpus(processes) == readers
 
 
 def test_batches_of_all_processes_together_are_the_batches_of_one() -> None:

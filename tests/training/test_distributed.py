@@ -13,13 +13,15 @@ import psutil
 import pytest
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from s2vc.training.gradients import add_gradients
 from s2vc.training.moco import MoCo
 from s2vc.training.regimes import REGIMES
 from s2vc.training.run_folder import RunFolder, read_metrics
-from s2vc.training.settings import merge_settings
+from s2vc.training.settings import TrainingSettings, merge_settings
 from s2vc.training.trainer import learning_rate
 from tests.support.processes import below
 
@@ -30,7 +32,7 @@ QUEUES = (6, 0)
 EPOCHS = 16
 
 
-def small_moco(queue: int) -> nn.Module:
+def small_moco(queue: int, groups: int = 1) -> MoCo:
     """MoCo over a backbone of two layers, batch norm in evaluation mode."""
 
     class Backbone(nn.Sequential):
@@ -38,7 +40,7 @@ def small_moco(queue: int) -> nn.Module:
 
     torch.manual_seed(0)
     backbone = Backbone(nn.Conv3d(3, 5, 3), nn.BatchNorm3d(5), nn.ReLU())
-    return MoCo(backbone, dim=7, queue=queue).eval()
+    return MoCo(backbone, dim=7, queue=queue, groups=groups).eval()
 
 
 def pairs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,6 +67,11 @@ def half(config: dict[str, Any]) -> None:
         model = small_moco(queue)
         found = gradients(DistributedDataParallel(model), query[mine], key[mine])
         torch.save((found, model.queue), Path(config["folder"]) / f"{queue}-{rank}.pt")
+        model = small_moco(queue, groups=2)
+        wrapped, in_parts = DistributedDataParallel(model), TrainingSettings(accumulate=2, precision="float32")
+        add_gradients(wrapped, (query[mine], key[mine]), in_parts, GradScaler("cpu", enabled=False))
+        found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        torch.save((found, model.queue), Path(config["folder"]) / f"{queue}-{rank}-parts.pt")
 
 
 def train_halves(folder: str) -> None:
@@ -91,8 +98,8 @@ def test_two_ray_workers_have_the_gradients_of_one_process_with_both_halves(tmp_
     for size in QUEUES:
         alone = small_moco(size)
         expected = gradients(alone, *pairs())
-        for rank in range(2):
-            found, queue = torch.load(tmp_path / f"{size}-{rank}.pt")
+        for name in ("0", "1", "0-parts", "1-parts"):
+            found, queue = torch.load(tmp_path / f"{size}-{name}.pt")
             assert found.keys() == expected.keys()
             for name, gradient in expected.items():
                 torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-4)

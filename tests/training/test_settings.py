@@ -82,6 +82,10 @@ def test_saved_settings_are_read_back_as_they_were(tmp_path: Path) -> None:
         ({"std": [0.2, 0.2, 0.0]}, "std lies above 0"),
         ({"mean": [0.5]}, "mean cannot be"),
         ({"method": "supervised", "alpha": [], "dropout": 1.0}, "dropout lies in 0 to 1"),
+        ({"method": "supervised", "alpha": [], "accumulate": 2}, "accumulate would change the loss of --method superv"),
+        ({"method": "dpc", "alpha": [], "accumulate": 2}, "accumulate would change the loss of --method dpc"),
+        ({"accumulate": 0}, "accumulate is 1 or more"),
+        ({"compile": True, "activation_checkpointing": True}, "do not go together"),
     ],
 )
 def test_nonsense_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:

@@ -21,7 +21,7 @@ from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import read_backbone
 from s2vc.training.methods import Classifier, norm_group_count
 from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
-from s2vc.training.settings import merge_settings
+from s2vc.training.settings import merge_settings, read_settings_file
 from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve_settings
 
 SMALL = [
@@ -65,6 +65,16 @@ def test_no_clip_is_normalised_alone(norm_group: int) -> None:
     for batch in range(2, 80):
         groups = norm_group_count(merge_settings({"alpha": [0.5], "batch": batch, "norm_group": norm_group}))
         assert min(len(part) for part in torch.empty(batch, 1).tensor_split(groups)) >= 2
+
+
+def test_parts_of_a_step_are_whole_groups_or_refused_with_what_would_do() -> None:
+    asked = {"alpha": [0.5], "batch": 64, "norm_group": 16}
+    assert resolve_settings(merge_settings({**asked, "accumulate": 4}), 500)[0].accumulate == 4
+    with pytest.raises(UserError, match=r"makes 4 of the 64 clips of a process: --norm-group 8 makes enough"):
+        resolve_settings(merge_settings({**asked, "accumulate": 8}), 500)
+    assert resolve_settings(merge_settings({**asked, "accumulate": 8, "norm_group": 8}), 500)[0].accumulate == 8
+    with pytest.raises(UserError, match="accumulate is 8 at most"):
+        resolve_settings(merge_settings({**asked, "accumulate": 9, "workers": 4, "norm_group": 2}), 500)
 
 
 def test_the_rate_warms_up_and_falls_twice() -> None:
@@ -143,7 +153,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
         ["--alpha", 0.5],
         ["--method", "moco", "--pair", "same", "--head", "linear"],
         ["--method", "s2vc-online", "--alpha", 0.5, "--key-augment", "full"],
-        ["--method", "supervised", "--jitter", "per-frame"],
+        ["--method", "supervised", "--jitter", "per-frame", "--activation-checkpointing"],
     ],
     ids=["s2vc", "moco", "s2vc-online", "supervised"],
 )
@@ -153,6 +163,11 @@ def test_every_method_trains(
     result = train_cli(cache_path, *SMALL, *method, "--epochs", 1, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "2 of 2 steps done" in result.output
+    precision = merge_settings(read_settings_file(tmp_path / "run" / "settings.yaml")).precision
+    assert (
+        precision in ("float32", "bfloat16")
+        and f"training on cpu in {precision}, 1 process reading clips" in result.output
+    )
     assert np.isfinite(losses(tmp_path / "run")).all()
     files = {p.name for p in (tmp_path / "run").iterdir()}
     assert files == {"checkpoint.pt", "metrics.csv", "curves.png", "settings.yaml", "tensorboard"}

@@ -14,7 +14,8 @@ def build_backbone(name: str) -> nn.Module:
 
     name: "r3d18" (C = 512, the last layer is res4), "s3d" (C = 1024, block5), "r2d3d18" (C = 256, layer4 before its
     last ReLU; its batch norm has no running statistics), or "r3d18a" (r3d18 with shortcuts without weights, as Hara's
-    first checkpoints). C is the attribute `feature_size`. Raises ValueError for another name.
+    first checkpoints). C is the attribute `feature_size`. Where the attribute `activation_checkpointing` is set,
+    training takes less memory and more time (see `recompute`). Raises ValueError for another name.
     """
     if name not in BACKBONES:
         raise ValueError(f"a backbone is one of {', '.join(BACKBONES)}, not {name!r}")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from s2vc.training.backbones.recompute import run_stages
+
 BLOCK_LENGTH = 5
 """Blocks had this many frames in pre-training."""
 
@@ -53,6 +55,7 @@ class R2D3D18(nn.Module):
     """
 
     feature_size = 256
+    activation_checkpointing = False
 
     def __init__(self, block_length: int = BLOCK_LENGTH) -> None:
         super().__init__()
@@ -78,5 +81,7 @@ class R2D3D18(nn.Module):
         return features.unflatten(0, (n, -1)).transpose(1, 2).flatten(2, 3)
 
     def _features(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return run_stages(self, x, self._stem, self.layer1, self.layer2, self.layer3, self.layer4)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s2vc.training.backbones.recompute import run_stages
+
 
 def _conv3x3x3(inputs: int, outputs: int, stride: int) -> nn.Conv3d:
     return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
@@ -52,6 +54,7 @@ class R3D18(nn.Module):
     """
 
     feature_size = 512
+    activation_checkpointing = False
 
     def __init__(self, padded: bool = False) -> None:
         super().__init__()
@@ -68,8 +71,10 @@ class R3D18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return run_stages(self, x, self._stem, self.layer1, self.layer2, self.layer3, self.layer4)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
 
 
 class R3D18A(R3D18):

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from s2vc.training.backbones.recompute import run_stages
+
 INITIAL_WEIGHTS = 0.01
 """Convolutions start with weights of this deviation, as in the published code; S3D's own cuts them at twice that."""
 
@@ -59,6 +61,7 @@ class S3D(nn.Module):
     """
 
     feature_size = 1024
+    activation_checkpointing = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,4 +97,4 @@ class S3D(nn.Module):
                 nn.init.normal_(module.weight, std=INITIAL_WEIGHTS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block5(self.block4(self.block3(self.block2(self.block1(x)))))
+        return run_stages(self, x, self.block1, self.block2, self.block3, self.block4, self.block5)

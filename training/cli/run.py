@@ -93,5 +93,6 @@ def run_command(
     layers = [*settings_layers(preset, config, given), {"cache": cache}]
     torch_device = choose_device(device)
     run = prepare_run(layers, out, torch_device)
-    if not train_with_progress(run, torch_device, console, ray_address):
+    on_cpus = device is not None and torch_device.type == "cpu"
+    if not train_with_progress(run, torch_device, console, ray_address, on_cpus):
         raise Exit(EXIT_INTERRUPTED)

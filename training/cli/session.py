@@ -27,9 +27,10 @@ SHOWN_DATA_WAIT = 0.05
 
 
 def train_with_progress(
-    run: PreparedRun, device: torch.device, console: Console, ray_address: str | None = None
+    run: PreparedRun, device: torch.device, console: Console, ray_address: str | None = None, on_cpus: bool = False
 ) -> bool:
-    """Train a prepared run, or resume its training; True where all its epochs are done."""
+    """Train a prepared run, or resume its training; True where all its epochs are done. on_cpus: workers leave GPUs
+    alone."""
     settings, clips, folder = run.settings, run.clips, run.folder
     for sentence in run.notes:
         console.print(sentence)
@@ -49,9 +50,9 @@ def train_with_progress(
         if settings.workers:
             from s2vc.training.distributed import train_on_ray
 
-            train_on_ray(settings, folder, ray_address, show, stop)
+            train_on_ray(settings, folder, ray_address, show, stop, console.print, on_cpus)
         else:
-            train(settings, clips, folder, device, show, stop, run.on_epoch)
+            train(settings, clips, folder, device, show, stop, run.on_epoch, console.print)
         stopped = stop()
     done = _print_end(folder, settings, steps, chance, time.monotonic() - started, console)
     if stopped and not done:
