@@ -1,4 +1,4 @@
-"""Check what nodes of a cluster must have: shared storage, a free CPU, and if they claim one a GPU, of some precision."""
+"""This module checks what nodes of a cluster must have: shared storage, a free CPU, and a GPU if they claim one."""
 
 import os
 from collections.abc import Iterable
