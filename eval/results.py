@@ -73,7 +73,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         if error.errno in STORAGE_FAILS:
             raise
-        raise UserError(f"nothing can be written into {folder}: {files.describe_os_error(error)}") from None
+        raise UserError(f"{folder} cannot be written into: {files.describe_os_error(error)}") from None
     finally:
         with suppress(OSError):  # Another command may have begun to write there.
             for path in absent:

@@ -207,7 +207,7 @@ def test_a_folder_that_takes_no_results_is_refused_at_once(
     (damaged / "results.csv").write_text("no,table\n")
     arguments = [task, labelled_cache, *(["random", *SMALL] if task in ON_CHECKPOINTS else [])]
     for out, message in (
-        (tmp_path / "file" / "out", "nothing can be written into"),
+        (tmp_path / "file" / "out", "cannot be written into"),
         (damaged, "results.csv is damaged"),
     ):
         done = evaluate(*arguments, "--out", out)
