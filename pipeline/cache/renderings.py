@@ -1,14 +1,31 @@
 """These functions find the renderings of a cache, and remove those that its latents no longer give."""
 
+import numpy as np
+
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.layout import motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, is_done
+from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant, variants_named
 
 
 def traced_variants(storage: CacheStorage) -> list[Variant]:
     """Return the variants whose folder or receipts are there, in the order of their names."""
     return variants_named(sorted({*storage.names("motion"), *storage.names("receipts/motion")}))
+
+
+SAMPLED_SHARDS = 200
+"""The share kept is read from so many shards at most, evenly spaced: a large cache has 15,000."""
+
+
+def kept_share(storage: CacheStorage, variant: Variant) -> float | None:
+    """Return the share of the latents that a rendered variant keeps, 0 to 1, a mean over windows; None without any."""
+    shards = sorted(storage.finished(motion_stage(variant)))
+    parts = []
+    for shard in shards[:: max(1, -(-len(shards) // SAMPLED_SHARDS))]:
+        with storage.open_motion(variant, shard) as file:
+            parts.append(read_part(file, "kept"))
+    return float(np.concatenate(parts).mean()) if sum(map(len, parts)) else None
 
 
 def remove_stale_renderings(storage: CacheStorage, shard: int, encoded: Receipt) -> None:

@@ -11,6 +11,7 @@ COMMANDS = {
     "render": "Write motion-preserved clips, per alpha, from the cached latents.",
     "preview": "Picture or animation of originals and variants, side by side.",
     "info": "What is in a cache, and which share of the latents each alpha keeps.",
+    "drop": "Remove renderings, or what killed jobs left behind.",
     "export": "Write motion-preserved clips as files that play anywhere.",
     "verify": "Check every invariant of a cache's format.",
     "fit-flow": "Fit a normalizing flow to images, or to the frames of a cache.",

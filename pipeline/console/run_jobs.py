@@ -10,13 +10,17 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.layout import ENCODE
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.receipts import Receipt
+from s2vc.pipeline.cache.renderings import kept_share
 from s2vc.pipeline.cluster.scheduler import Step
 from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
-from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.console.progress import clock, count, progress, size
 from s2vc.pipeline.jobs.encode_job import EncodeOptions, encode_job
 from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render, render_job
 from s2vc.pipeline.variants import Variant
+
+NEARLY_NOTHING = 0.005
+"""Where a variant keeps less than this share of the latents, a line says so."""
 
 
 def run_encode(
@@ -35,8 +39,8 @@ def run_encode(
     started = time.monotonic()
     with encode_job(manifest, root, out, options, address, workers) as job:
         console.print(
-            f"{job.videos_left} videos to do in {len(job.chains)} shards, {job.videos_done} done before "
-            f"(started in {clock(time.monotonic() - started)})",
+            f"{count(job.videos_left, 'video')} to do in {count(len(job.chains), 'shard')}, "
+            f"{job.videos_done} done before (started in {clock(time.monotonic() - started)})",
         )
         with progress("encode", job.videos_left, "videos", console) as advance:
 
@@ -92,8 +96,8 @@ def run_render(
     storage = open_storage(cache)
     with render_job(storage, variants, address, workers) as job:
         console.print(
-            f"{len(variants)} variants, {job.frames_left} frames to render in {len(job.shards_left)} shards, "
-            f"{job.shards_done} shards done before",
+            f"{count(len(variants), 'variant')}, {count(job.frames_left, 'frame')} to render in "
+            f"{count(len(job.shards_left), 'shard')}, {count(job.shards_done, 'shard')} done before",
         )
         with progress("render", len(job.shards_left), "shards", console) as advance:
 
@@ -106,6 +110,12 @@ def run_render(
         print_unfinished(outcome, console)
     sizes = storage.sizes("motion")
     for variant in variants:
-        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}")
+        share = kept_share(storage, variant)
+        kept = "" if share is None else f", keeps {share:.1%} of the latents"
+        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}{kept}")
+        if share is not None and share < NEARLY_NOTHING:
+            console.print(
+                f"  nearly nothing is left of a clip; `s2vc-prep info {storage}` shows what other alphas keep"
+            )
     console.print(f"rendered in {clock(time.monotonic() - started)}")
     print_unfinished(outcome, console)

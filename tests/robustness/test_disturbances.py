@@ -179,6 +179,6 @@ def test_labels_may_be_edited_and_rows_added(folder: Path, tmp_path: Path) -> No
     (tmp_path / "m.csv").write_text("\n".join(["video_id,label,class_name", *rows, "6.mp4,1,class1"]) + "\n")
     code, output = run(encode_command(tmp_path, out))
     assert code == 0
-    assert "1 videos to do in 1 shards, 6 done before" in output
+    assert "1 video to do in 1 shard, 6 done before" in output
     assert made.items() <= tree(out).items()
     assert Cache(out).latents("6.mp4").shape[0] == 30

@@ -161,7 +161,7 @@ def test_rows_appended_become_new_shards_and_old_ones_stay(few: Path, cli: Prep,
     manifest(few, table, rows=5)
     result = encode(cli, table, few, cache)
     assert result.exit_code == 0
-    assert "2 videos to do in 1 shards, 3 done before" in result.output
+    assert "2 videos to do in 1 shard, 3 done before" in result.output
     after = tree(cache)
     assert {k: after[k] for k in before} == before
     assert Cache(cache).index["shard"].tolist() == [0, 0, 1, 2, 2]
@@ -186,7 +186,7 @@ def test_retry_failed_redoes_only_shards_with_failed_rows(few: Path, cli: Prep, 
     write_clip(root / "class0" / "late.mp4", moving_square(7))
     result = encode(cli, table, root, cache, "--retry-failed")
     assert result.exit_code == 0, result.output
-    assert "2 videos to do in 1 shards" in result.output
+    assert "2 videos to do in 1 shard" in result.output
     index = Cache(cache).index
     assert index["status"].tolist() == ["ok"] * 6
     after = tree(cache)
@@ -206,7 +206,7 @@ def test_a_file_that_has_appeared_is_done_without_being_asked_for(few: Path, cli
     write_clip(root / "class0" / "late.mp4", moving_square(7))
     result = encode(cli, table, root, cache)
     assert result.exit_code == 0, result.output
-    assert "2 videos to do in 1 shards, 4 done before" in result.output
+    assert "2 videos to do in 1 shard, 4 done before" in result.output
     assert Cache(cache).index["status"].tolist() == ["ok"] * 6
 
 
