@@ -57,7 +57,16 @@ def prepare_run(
     precision = resolve_precision(settings.precision, folder, None if settings.workers else device)
     settings = dataclasses.replace(settings, precision=precision)
     folder.open(settings)
-    return PreparedRun(settings, clips, folder, [regime, *notes])
+    return PreparedRun(settings, clips, folder, [regime, *notes, *padding_notes(clips)])
+
+
+def padding_notes(clips: ClipDataset) -> list[str]:
+    """Describe in a line how many training videos are shorter than a clip; no line where none is."""
+    span = (clips.clip_length - 1) * clips.frame_step + 1
+    short = int((clips.videos.index["frames"] < span).sum())
+    apart = f", {clips.frame_step} apart" if clips.frame_step > 1 else ""
+    line = f"{short:,} of {len(clips):,} videos are shorter than a clip ({clips.clip_length} frames{apart}): "
+    return [line + "they are padded on the left by their first frame"] if short else []
 
 
 def resolve_precision(precision: str, folder: RunFolder, device: torch.device | None) -> str:

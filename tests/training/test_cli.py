@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import Result
 
+from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage.held import held
 from s2vc.training.backbones import build_backbone
 
@@ -96,6 +97,20 @@ def test_a_second_training_on_a_folder_is_refused_while_the_first_runs(
     assert first.returncode == 130
     with held(tmp_path / "run"):
         pass  # The lock ended with the process.
+
+
+def test_videos_that_are_shorter_than_a_clip_are_counted(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    """12 frames 2 apart span 23."""
+    clip = ["--clip-length", 12, "--frame-step", 2, "--loader-workers", 0, "--device", "cpu"]
+    result = train_cli(cache_path, *SMALL, "--method", "moco", *clip, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    frames = Cache(cache_path).index.query("frames > 0")["frames"]
+    short = int((frames < 23).sum())
+    assert 0 < short < len(frames)
+    line = f"{short} of {len(frames)} videos are shorter than a clip (12 frames, 2 apart): they are padded"
+    assert line in result.output
 
 
 def test_no_cache_is_reported(tmp_path: Path, train_cli: Callable[..., Result]) -> None:
