@@ -17,6 +17,9 @@ DPC_SETTINGS = ("blocks", "block_length", "predicted", "preserved")
 PAIR_SETTINGS = ("head", "dim", "pair", "key_augment", "jitter")
 """These mean nothing to DPC, which has one clip, augmented in its own way, and no embedding."""
 
+EARLIER_DEFAULTS = {"head": "mlp", "key_augment": "crop"}
+"""Settings files of earlier versions have these values where nobody gave any."""
+
 DPC_BACKBONE = "r2d3d18"
 
 DPC_DEFAULTS: dict[str, Any] = {
@@ -41,7 +44,7 @@ def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """
     of_blocks = settings.method in DPC_METHODS
     for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
-        if is_not_default(settings, name):
+        if is_not_default(settings, name) and getattr(settings, name) != EARLIER_DEFAULTS.get(name):
             raise UserError(f"{name} {'means nothing to' if of_blocks else 'belongs to'} --method dpc")
     if not of_blocks:
         return

@@ -14,7 +14,16 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.settings import AUTO, MAY_CHANGE, TrainingSettings, merge_settings, read_settings_file, settings_yaml
+from s2vc.training.dpc_settings import EARLIER_DEFAULTS
+from s2vc.training.settings import (
+    AUTO,
+    MAY_CHANGE,
+    TrainingSettings,
+    is_contrastive,
+    merge_settings,
+    read_settings_file,
+    settings_yaml,
+)
 
 CHECKPOINT_FORMAT = 1
 
@@ -118,8 +127,10 @@ class RunFolder:
 
 
 def _compared(settings: TrainingSettings) -> dict[str, Any]:
-    """Take the settings that a run keeps. One worker under Ray Train is one process, as none is."""
-    names = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in MAY_CHANGE]
+    """Take the settings that a run keeps, of those that mean something to its method. One worker under Ray Train is one
+    process, as none is."""
+    free = MAY_CHANGE if is_contrastive(settings.method) else (*MAY_CHANGE, *EARLIER_DEFAULTS)
+    names = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in free]
     return {name: getattr(settings, name) for name in names} | {"workers": max(settings.workers, 1)}
 
 

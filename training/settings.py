@@ -75,7 +75,7 @@ class TrainingSettings:
         METHODS,
     )
     backbone: str = option("r3d18", "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A.", tuple(BACKBONES))
-    head: str = option("mlp", "mlp: the code; linear: the paper.", HEADS)
+    head: str = option("linear", "linear: the paper; mlp: the code.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
     queue: int | None = option(
@@ -134,7 +134,9 @@ class TrainingSettings:
     size: int = option(clip_shapes.SIZES["r3d18"], "Height and width in pixels; of s3d and r2d3d18 128.", unset=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
-    key_augment: str = option("crop", "crop: crop and flip only, the code; full: the paper.", KEY_AUGMENTS)
+    key_augment: str = option(
+        "full", "full: as the query, the paper; crop: crop and flip only, the code.", KEY_AUGMENTS
+    )
     jitter: str = option(
         "per-clip",
         f"per-frame: a jittered clip's colours {COLOUR_JITTER} are drawn anew for each frame, as the code does.",

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from s2vc.manifests.errors import UserError
+from s2vc.training.run_folder import RunFolder
 from s2vc.training.settings import (
     METHODS,
     PRESETS,
@@ -111,6 +112,18 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
     assert merge_settings(ALPHA).frame_step == 1
 
 
+@pytest.mark.parametrize("method", ["dpc", "supervised"])
+def test_runs_of_earlier_versions_go_on_where_a_default_has_changed_that_they_do_not_use(
+    tmp_path: Path, method: str
+) -> None:
+    earlier = merge_settings({"method": method, "head": "mlp", "key_augment": "crop"})
+    RunFolder(tmp_path / "run").open(earlier)
+    RunFolder(tmp_path / "run").open(merge_settings({"method": method}))
+    with pytest.raises(UserError, match="head is 'mlp' there, 'linear' here"):
+        RunFolder(tmp_path / "moco").open(merge_settings({"method": "moco", "head": "mlp"}))
+        RunFolder(tmp_path / "moco").open(merge_settings({"method": "moco"}))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -124,7 +137,7 @@ def test_dpc_has_defaults_of_its_own_under_whatever_is_given() -> None:
         ({"preserved": 1.0}, "preserved belongs to --method dpc-s2vc"),
         ({"method": "dpc-s2vc"}, "say which motion-preserved clips"),
         ({"method": "dpc-s2vc", "alpha": [0.5], "preserved": 0}, "preserved lies in 0 to 1, above 0"),
-        ({"head": "linear"}, "head means nothing to --method dpc"),
+        ({"pair": "same"}, "pair means nothing to --method dpc"),
         ({"method": "moco", "blocks": 4}, "blocks belongs to --method dpc"),
     ],
 )

@@ -11,10 +11,13 @@ SIZE = ("--size", "48")
 CLIP = ("--clip-length", "8", "--frame-step", "2")
 """Training and rendering use clips of this length and step, except those of dense predictive coding."""
 
-TRAINING = ("--regime", "small", *SIZE, "--batch", "40", "--pair", "same", "--precision", "float32")
+TRAINING = ("--regime", "small", *SIZE, "--batch", "40", "--precision", "float32")
 """All arms train with these options; docs/training.md describes the small regime."""
 
-FULL = ("--key-augment", "full")
+PAIR = (*CLIP, "--pair", "same", "--head", "mlp")
+"""Query and key have the same frames."""
+
+FULL = (*PAIR, "--key-augment", "full")
 """The colours of keys are changed as those of queries are; otherwise colour alone would identify a pair."""
 
 DPC_CLIP = ("--blocks", "4", "--predicted", "1", "--frame-step", "1")
@@ -64,12 +67,12 @@ def preserved(
     name += "" if strategy == "zero" else f", {strategy}"
     name += ", one mask per video" if rule.scope == "video" else ""
     name += f", {source} flow" if source in OTHER_FLOWS else ""
-    return Arm(name, "s2vc", (*FULL, *CLIP), variant, core, moving_camera, source)
+    return Arm(name, "s2vc", FULL, variant, core, moving_camera, source)
 
 
 ARMS = (
     Arm("random weights", "random", core=True),
-    Arm("MoCo", "moco", (*FULL, *CLIP), core=True),
+    Arm("MoCo", "moco", FULL, core=True),
     preserved(alpha=0.5, core=True),
     Arm("supervised on motion", "supervised", CLIP),
     preserved(alpha=0.1),
@@ -83,11 +86,11 @@ ARMS = (
     preserved("shuffle-clip", keep=0.1),
     preserved("shuffle-frame", keep=0.1),
     preserved("noise", keep=0.1),
-    Arm("oracle, background removed", "s2vc", (*FULL, *CLIP), Variant(keep=1.0), source=ORACLE),
+    Arm("oracle, background removed", "s2vc", FULL, Variant(keep=1.0), source=ORACLE),
     preserved(keep=0.1, source="untrained"),
     preserved(keep=0.1, source="steady"),
     preserved(alpha=0.5, rule=WindowRule("video")),
-    Arm("MoCo, key cropped only", "moco", ("--key-augment", "crop", *CLIP)),
+    Arm("MoCo, key cropped only", "moco", (*PAIR, "--key-augment", "crop")),
     Arm("DPC", "dpc", DPC_CLIP, window=("20", "1")),
     Arm(
         "DPC + S²VC, alpha 0.5",
@@ -96,7 +99,7 @@ ARMS = (
         Variant(alpha=0.5, rule=DPC_WINDOWS),
         window=("20", "1"),
     ),
-    Arm("S²VC online, alpha 0.5", "s2vc-online", ("--alpha", "0.5", *FULL, *CLIP)),
+    Arm("S²VC online, alpha 0.5", "s2vc-online", ("--alpha", "0.5", *FULL)),
 )
 
 BASELINE, OURS = "MoCo", "S²VC, alpha 0.5"
