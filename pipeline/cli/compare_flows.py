@@ -15,7 +15,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE, FOLDER, threads_option, with_local_cache
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.model import PRECISIONS
@@ -70,7 +70,7 @@ def compare_flows_command(
         table_of(reports).to_csv(aside, index=False, float_format="%.6g")
     write_png(out / "flows.png", comparison_strips(clips, loaded))
     print_reports(reports, console)
-    console.print(f"{out / 'flows.csv'}, {out / 'flows.png'}")
+    print_paths(console, out / "flows.csv", out / "flows.png")
 
 
 def _names(flows: Sequence[str]) -> dict[str, str]:

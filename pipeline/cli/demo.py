@@ -13,7 +13,7 @@ from s2vc.pipeline.cluster.connection import cluster
 from s2vc.pipeline.console.options import FOLDER, workers_option
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.run_jobs import run_encode, run_render
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.demo.sample_files import DemoPaths, contrast_left, sample_size, write_sample
 from s2vc.pipeline.jobs.encode_job import EncodeOptions
 from s2vc.pipeline.preview.pictures import write_preview
@@ -53,7 +53,8 @@ def draw(paths: DemoPaths, console: Console) -> None:
     with progress("draw", sample_size(), "videos", console) as advance:
         for _ in write_sample(paths):
             advance(1, 0)
-    console.print(f"{sample_size()} videos in {paths.videos}, masks beside them, {paths.manifest}")
+    console.print(f"{sample_size()} videos, with masks beside them:")
+    print_paths(console, paths.videos, paths.manifest)
 
 
 def show_contrast(cache: Cache, paths: DemoPaths, console: Console) -> None:

@@ -15,7 +15,7 @@ from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
 from s2vc.pipeline.flow.checkpoints import NAMES
@@ -113,7 +113,7 @@ def fit_flow_command(
     sample_sheet(average, held, folder.samples)
     folder.finish(fit, average, skipped, figures)
     print_figures(figures, console)
-    console.print(f"{out}, {folder.steps.name}, {folder.curve.name}, {folder.samples.name}")
+    print_paths(console, out, folder.steps, folder.curve, folder.samples)
 
 
 def _read(

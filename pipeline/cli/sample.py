@@ -9,7 +9,7 @@ from rich.console import Console
 from s2vc.manifests.controlled import TEST_PARTS
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings, draw_missing, write_labels
 from s2vc.pipeline.demo.controlled_sheet import write_sheet
 from s2vc.pipeline.demo.drawn_videos import CRF
@@ -80,4 +80,5 @@ def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, co
         write_sheet(folder, settings)
     write_labels(folder, videos)
     counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
-    console.print(f"{counted}, {folder.manifest}")
+    console.print(counted)
+    print_paths(console, folder.manifest)

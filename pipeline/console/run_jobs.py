@@ -68,12 +68,10 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
     parts = [f"{counts.get(s, 0)} {s}" for s in ("ok", "partial", "failed")]
     if counts.get("", 0):
         parts.append(f"{counts['']} not done")
-    where = str(cache.storage)
-    if changed:
-        where = f"{size(sum(cache.storage.sizes().values()))} in {where}"
-    console.print(
-        f"{len(index)} videos: {', '.join(parts)}; {index['frames'].sum()} frames; {where}; {clock(seconds)}",
-    )
+    stored = f"; {size(sum(cache.storage.sizes().values()))}" if changed else ""
+    videos, frames = count(len(index), "video"), count(int(index["frames"].sum()), "frame")
+    console.print(f"{videos}: {', '.join(parts)}; {frames}{stored}; {clock(seconds)}")
+    console.print(str(cache.storage))
 
 
 def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console) -> None:

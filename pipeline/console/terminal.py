@@ -1,6 +1,7 @@
 """Make the consoles that commands print on."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +22,12 @@ class PlainConsole(Console):
         if any(isinstance(item, Table) for item in objects):
             options.setdefault("soft_wrap", False)
         super().print(*objects, **options)
+
+
+def print_paths(console: Console, *paths: Path) -> None:
+    """Print each path on a line of its own, from which it can be copied."""
+    for path in paths:
+        console.print(str(path))
 
 
 def make_console(stderr: bool = False) -> Console:

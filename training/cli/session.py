@@ -10,6 +10,7 @@ from rich.console import Console
 
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.terminal import print_paths
 from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
 from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, candidate_count, suggestions
@@ -37,9 +38,9 @@ def train_with_progress(
     steps = total_steps(settings, len(clips))
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
-        f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips; "
-        f"{folder.root}",
+        f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips",
     )
+    print_paths(console, folder.root)
     started = time.monotonic()
     chance = chance_top1(settings, clips)
     with (
@@ -120,7 +121,7 @@ def _print_end(
     )
     if done and at_chance([r.batch_top1 for r in last], candidate_count(settings)):
         console.print(f"Guessing may reach that as well. Try {suggestions(settings)}")
-    console.print(f"{folder.checkpoint}, {folder.metrics.name}, {folder.curves.name}")
+    print_paths(console, folder.checkpoint, folder.metrics, folder.curves)
     return done
 
 
