@@ -1,7 +1,7 @@
 """A checkpoint on a cache: its features, computed once, and where its results go."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,24 @@ from torch import nn
 from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
-from s2vc.eval.labelled import TEST, LabelledRows, find_test_part, label_entry, labelled_rows, match_by_name
+from s2vc.eval.labelled import (
+    TEST,
+    LabelledRows,
+    find_test_part,
+    label_entry,
+    labelled_rows,
+    match_by_name,
+    split_rows,
+)
 from s2vc.eval.results import describe_result, save_result
+from s2vc.eval.validation import VALIDATION, cut_validation
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.reporting import Advance
 from s2vc.training.augment import NORMALISATIONS
-from s2vc.training.labels import LABEL
+from s2vc.training.labels import LABEL, read_labels
 from s2vc.training.loader import spare_cpus
 from s2vc.training.selection import TRAIN, split_column
 
@@ -29,7 +38,8 @@ from s2vc.training.selection import TRAIN, split_column
 @dataclass(frozen=True)
 class Evaluation:
     """Describes which checkpoint is evaluated on which cache, and how. test_split: the part of the split that is tested
-    on, None for the one that `find_test_part` finds."""
+    on, None for the one that `find_test_part` finds. tested: TEST for these videos, or VALIDATION for such as are cut
+    from the training videos in their place (eval.validation)."""
 
     cache: Cache
     checkpoint: str
@@ -43,6 +53,7 @@ class Evaluation:
     console: Console
     label: str = LABEL
     test_split: str | None = None
+    tested: str = TEST
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +90,8 @@ class Evaluation:
         gallery: another cache, whose training videos are taken; classes are then matched by name. Raises UserError
         where that is not possible.
         """
+        if self.tested == VALIDATION:
+            return _cut(labelled_rows(self.cache, self.split, TRAIN, self.label))
         tested = labelled_rows(self.cache, self.split, self.find_test_part(self.label), self.label)
         trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, TRAIN, self.label)
         if gallery:
@@ -91,6 +104,17 @@ class Evaluation:
                 f"{share:.1%} of these, have no training video: none of them can be recognised",
             )
         return trained, tested
+
+    def split_parts(self) -> tuple[LabelledRows, LabelledRows]:
+        """Select training and test videos of a task that needs no classes; those without one have the number -1."""
+        numbers = read_labels(self.cache, self.label).numbers
+
+        def part(name: str) -> LabelledRows:
+            column, rows = split_rows(self.cache, self.split, name)
+            return LabelledRows(self.cache, column, rows, numbers[rows], self.label, name)
+
+        trained = part(TRAIN)
+        return _cut(trained) if self.tested == VALIDATION else (trained, part(self.find_test_part()))
 
     def find_test_part(self, label: str | None = None) -> str:
         """Give the part of the split that is tested on, and print a line where that is another than `test` and nobody
@@ -130,3 +154,9 @@ class Evaluation:
         """Give what the description of a result says of the channels: nothing where ImageNet's numbers are used."""
         mean, std = self.evaluated.mean, self.evaluated.std
         return {} if (mean, std) == NORMALISATIONS["imagenet"] else {"mean": list(mean), "std": list(std)}
+
+
+def _cut(trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
+    """Cut validation videos from training videos; results name them as the part that is tested."""
+    kept, held_out = cut_validation(trained)
+    return kept, replace(held_out, part=VALIDATION)

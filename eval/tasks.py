@@ -12,7 +12,7 @@ from s2vc.eval.classification import Classification
 from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, Recipe
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
-from s2vc.eval.labelled import LabelledRows, classes_in, part_entry, split_rows
+from s2vc.eval.labelled import LabelledRows, classes_in, part_entry
 from s2vc.eval.probe import DrawEpoch, ProbeSample, fit_probe, kept_features, scores_of_video, scores_of_videos
 from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
@@ -20,7 +20,6 @@ from s2vc.eval.validation import LAST, BestEpoch, cut_validation
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.training.loader import spare_cpus
-from s2vc.training.selection import TRAIN
 
 ORDER_CLASSES = ["natural", "shuffled"]
 
@@ -145,21 +144,19 @@ def recipe_entries(recipe: Recipe, task: str) -> dict[str, Any]:
 def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
     """Train a linear classifier on natural and shuffled windows; each test video scores in both orders."""
     views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDER_CLASSES]
-    test_part = evaluation.find_test_part()
-    parts = {part: split_rows(evaluation.cache, evaluation.split, part) for part in (TRAIN, test_part)}
-    samples: dict[str, list[ProbeSample]] = {part: [] for part in parts}
+    parts = evaluation.split_parts()
+    samples: tuple[list[ProbeSample], list[ProbeSample]] = ([], [])
     for target, view in enumerate(views):
-        for part, (_, rows) in parts.items():
-            features = evaluation.features(rows, view, f"{part} clips, {ORDER_CLASSES[target]}")
-            samples[part] += [ProbeSample(features, row, target) for row in rows.tolist()]
+        for part, of_part in zip(parts, samples, strict=True):
+            features = evaluation.features(part.rows, view, f"{part.part} clips, {ORDER_CLASSES[target]}")
+            of_part += [ProbeSample(features, row, target) for row in part.rows.tolist()]
     recipe, width = replace(LINEAR_RECIPES[PAPER], epochs=epochs), int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
-    draw = kept_features(samples[TRAIN], recipe.batch, evaluation.seed)
+    draw = kept_features(samples[0], recipe.batch, evaluation.seed)
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
         probe = fit_probe(draw, width, len(ORDER_CLASSES), recipe, evaluation.seed, advance)
-    scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples[test_part]])
-    targets = np.array([s.target for s in samples[test_part]])
-    split, rows = parts[test_part]
-    tested = LabelledRows(evaluation.cache, split, np.tile(rows, len(ORDER_CLASSES)), targets, part=test_part)
+    scores = np.stack([scores_of_video(probe, s.features, s.row) for s in samples[1]])
+    targets = np.array([s.target for s in samples[1]])
+    tested = replace(parts[1], rows=np.tile(parts[1].rows, len(ORDER_CLASSES)), labels=targets)
     result = Classification(scores, targets, ORDER_CLASSES)
     return save_classification(evaluation, "order", tested, result, epochs_linear=epochs), result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "manifests", "pipeline", "training", "eval")
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "manifests", "pipeline", "training", "eval", "recipes")
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -35,9 +35,9 @@ def test_the_wheel_holds_s2vc_alone(wheel: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"s2vc", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
     packaged = {
         f"s2vc/{path.relative_to(ROOT)}"
-        for package in ("manifests", "pipeline", "training", "eval")
+        for package in ("manifests", "pipeline", "training", "eval", "recipes")
         for path in (ROOT / package).rglob("*")
-        if path.suffix in (".py", ".safetensors", ".html", ".css")
+        if path.suffix in (".py", ".safetensors", ".html", ".css", ".yaml")
     }
     assert {name for name in names if name.startswith("s2vc/")} == packaged | {"s2vc/__init__.py", "s2vc/py.typed"}
 
@@ -58,6 +58,8 @@ def test_it_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path)
 
     where = run("-c", "import s2vc.training.clips, s2vc.eval.retrieval; print(s2vc.training.clips.__file__)")
     assert Path(where.strip()) == installed / "s2vc" / "training" / "clips.py"
+    recipes = run("-c", "from s2vc.eval.sweep.recipe import read_recipe; print(read_recipe('ucf101').reader)")
+    assert recipes.strip() == "ucf101", "recipes are found by their names"
     assert "encode" in run("-m", "s2vc.pipeline.cli", "--help")
 
 

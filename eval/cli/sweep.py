@@ -1,51 +1,40 @@
 """`s2vc-sweep`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
-from rich.console import Console
 
-from s2vc.eval.sweep.cost import cost_of_trial, plan_run
-from s2vc.eval.sweep.plan import (
-    PER_TRIAL_SETTINGS,
-    SweepFolder,
-    Trial,
-    example_settings,
-    plan_trials,
-    shared_settings,
-    unfinished_trials,
+from s2vc.eval.cli.sweep_recipe import recipe_options, run_recipe
+from s2vc.eval.cli.sweep_session import Sweep, print_end
+from s2vc.eval.defaults import FINETUNE_EPOCHS, LINEAR_EPOCHS
+from s2vc.eval.sweep.plan import PER_TRIAL_SETTINGS, SweepFolder, plan_trials, shared_settings, unfinished_trials
+from s2vc.eval.sweep.protocol import (
+    ALL_SPLITS,
+    SELECTIONS,
+    TASKS,
+    Protocol,
+    choose_selection,
+    evaluated_splits,
+    training_splits,
 )
-from s2vc.eval.sweep.run import (
-    TrialResources,
-    cpus_of_nodes,
-    record_kept_shares,
-    remove_variant,
-    run_trials,
-    share_resources,
-)
-from s2vc.eval.sweep.table import main_numbers, markdown, write_tables
-from s2vc.eval.sweep.trial import TASKS
+from s2vc.eval.sweep.run import cpus_of_nodes, share_resources
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cluster.connection import cluster, gpus
 from s2vc.pipeline.console.commands import OneCommand
 from s2vc.pipeline.console.endings import stopping
-from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
+from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
-from s2vc.pipeline.console.progress import clock, progress, size
-from s2vc.pipeline.console.run_jobs import run_render
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
-from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.static_cues import STRATEGIES
+from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
+from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.cli.run import settings_layers, settings_options
 from s2vc.training.dpc_settings import DPC_SETTINGS
-from s2vc.training.prepare import describe_regime
 from s2vc.training.setting_checks import SUPERVISED_SETTINGS
 from s2vc.training.settings import PRESETS
 
@@ -65,7 +54,7 @@ def comma_separated(kind: type) -> Any:
 
 
 @click.command("s2vc-sweep", cls=OneCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("cache")
+@click.argument("cache", required=False)
 @click.option("--alphas", callback=comma_separated(float), metavar="A,B,…", help="Such as 0.1,0.3,0.5,0.7,0.9.")
 @click.option(
     "--keeps", callback=comma_separated(float), metavar="Q,R,…", help="Shares of latents to keep, such as 0.1,0.2."
@@ -73,24 +62,61 @@ def comma_separated(kind: type) -> Any:
 @click.option("--strategies", callback=comma_separated(str), default="zero", help=f"Of {', '.join(STRATEGIES)}.")
 @click.option("--scope", type=click.Choice(["video", "clip"]), default="video", help="As `s2vc-prep render` has it.")
 @click.option("--seeds", type=click.IntRange(1), default=3, help="Runs of each, with seeds 0 to N-1.  [default: 3]")
+@click.option("--split", help=f"Split column; {ALL_SPLITS}: each in turn, and their mean.  [default: the first]")
 @click.option("--eval", "tasks", callback=comma_separated(str), default="retrieval", help=f"Of {', '.join(TASKS)}.")
+@click.option(
+    "--select",
+    type=click.Choice(SELECTIONS),
+    help="Videos by which arms are ranked. validation: cut from the training rows by whole recordings; test videos are "
+    "then reported, and choose nothing.  [default: validation where it can be cut]",
+)
+@click.option("--eval-cache", metavar="CACHE", help="Evaluate on another cache.  [default: the one trained on]")
+@click.option("--eval-split", help=f"Its split column, or {ALL_SPLITS}.  [default: the first]")
+@click.option("--retrieval-frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: those of clips]")
+@click.option("--per", type=click.Choice(["video", "clip"]), default="video", help="What a query of retrieval is.")
+@click.option("--linear-epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of linear and order.")
+@click.option("--finetune-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
 @click.option("--out", type=FOLDER, default=None, help="Folder of the sweep.  [default: sweeps/CACHE]")
+@click.option("--runs", type=FOLDER, help="Folder of its runs, which several sweeps may share.  [default: OUT/runs]")
 @click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: CPUs over the trials that fit at a time]")
 @click.option("--evict", "evict_used", is_flag=True, help="Render one variant at a time, and drop it once it is used.")
 @click.option("--dry-run", is_flag=True, help="Print bytes and hours, and stop there.")
+@recipe_options
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
 @address_option
-@settings_options(without=(*PER_TRIAL_SETTINGS, *SUPERVISED_SETTINGS, *DPC_SETTINGS, "flow"))
-def main(
+@settings_options(without=(*PER_TRIAL_SETTINGS, *SUPERVISED_SETTINGS, *DPC_SETTINGS, "flow", "split"))
+@click.pass_context
+def main(ctx: click.Context, /, cache: str | None, recipe: str | None, videos: Path | None, **given: Any) -> None:
+    """Which alpha is worth most on CACHE? Trains on every variant, and MoCo without S²VC, with several seeds each,
+    evaluates all, and writes one table (CSV, Markdown) and the paper's Fig. 3 curve.
+
+    Bytes and hours are printed first. What is missing is rendered. Stopped and run again, it goes on where it was. The
+    options below --ray-address are those of `s2vc-train`, for all runs. With --recipe in place of CACHE, a file says
+    all of it, from the videos on.
+    """
+    lists = given.pop("lists")
+    if recipe is not None:
+        run_recipe(ctx, recipe, cache, videos, lists, given["out"], given["dry_run"])
+        return
+    if cache is None:
+        raise UserError("say which CACHE, or which --recipe")
+    if videos or lists:
+        raise UserError("--videos and --lists belong to --recipe")
+    sweep(cache, **given)
+
+
+def sweep(
     cache: str,
     alphas: tuple[float, ...],
     keeps: tuple[float, ...],
     strategies: tuple[str, ...],
     scope: str,
     seeds: int,
+    split: str | None,
     tasks: tuple[str, ...],
     out: Path | None,
+    runs: Path | None,
     cpus_per_trial: int | None,
     evict_used: bool,
     dry_run: bool,
@@ -99,146 +125,85 @@ def main(
     ray_address: str | None,
     **given: Any,
 ) -> None:
-    """Which alpha is worth most on CACHE? Trains on every variant, and MoCo without S²VC, with several seeds each,
-    evaluates all, and writes one table (CSV, Markdown) and the paper's Fig. 3 curve.
-
-    Bytes and hours are printed first. What is missing is rendered. Stopped and run again, it goes on where it was. The
-    options below --ray-address are those of `s2vc-train`, for all runs.
-    """
+    """Plan a sweep by the options of its command line, print what it will cost, and run it."""
     console = make_console()
     for name, wanted, known in (("strategy", strategies, STRATEGIES), ("task", tasks, tuple(TASKS))):
         if wrong := [w for w in wanted if w not in known]:
             raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
     opened = Cache(cache, given["local_cache"] or "", given["local_cache_size"] or "")
-    shared = shared_settings(settings_layers(preset, config, given), opened)
-    clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
-    variants = wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
-    folder = SweepFolder(out or Path("sweeps") / Path(opened.storage.location).name)
-    trials = plan_trials(variants, seeds)
-    remaining = unfinished_trials(folder, trials, tasks)
+    evaluation = {k: given.pop(k) for k in EVALUATION_OPTIONS}
+    layers = settings_layers(preset, config, {**given, "split": split})
+    shared = shared_settings(layers, opened)
+    split = {name: value for layer in layers for name, value in layer.items()}.get("split")
+    protocol, note = make_protocol(opened, tasks, split, shared, **evaluation)
+    variants = planned_variants(shared, alphas, keeps, strategies, scope)
+    folder = SweepFolder(out or Path("sweeps") / Path(opened.storage.location).name, runs)
+    trials = plan_trials(variants, seeds, training_splits(opened, split, not protocol.cache))
+    remaining = unfinished_trials(folder, trials, protocol)
+    folder.check(opened, shared, protocol)
+    if note:
+        console.print(note)
+    hold = nullcontext() if dry_run else held(folder.root)
     if not remaining:
         console.print(f"{len(trials)} runs, all done before")
-        print_end(folder, trials, variants, {}, console)
+        with hold:
+            print_end(folder, trials, variants, protocol, {}, console)
         return
-    folder.check(opened, shared)
-    with cluster(ray_address, None), stopping(console) as stop:
+    with hold, cluster(ray_address, None), stopping(console) as stop:
         resources = share_resources(cpus_of_nodes(), gpus(), len(remaining), cpus_per_trial)
-        print_cost(opened, variants, trials, remaining, shared, tasks, resources, evict_used, console)
+        planned = Sweep(folder, opened, variants, trials, shared, protocol, resources, ray_address, console, stop)
+        planned.print_cost(remaining, evict_used)
         if dry_run:
             return
-        folder.open(opened, shared)
-        sweep = Sweep(folder, opened, variants, trials, shared, tasks, resources, ray_address, console, stop)
-        failed = sweep.run(remaining, evict_used)
-        stopped = stop() and unfinished_trials(folder, trials, tasks)
-    print_end(folder, trials, variants, failed, console)
+        folder.open(opened, shared, protocol)
+        failed = planned.run(remaining, evict_used)
+        print_end(folder, trials, variants, protocol, failed, console)
+        stopped = stop() and unfinished_trials(folder, trials, protocol)
     if stopped:
         console.print("Stopped. What is finished is kept: run the same command again to go on.")
         raise Exit(EXIT_INTERRUPTED)
 
 
-def print_cost(
+EVALUATION_OPTIONS = (
+    "select", "eval_cache", "eval_split", "retrieval_frames", "per", "linear_epochs", "finetune_epochs",
+)  # fmt: skip
+
+
+def make_protocol(
     cache: Cache,
-    variants: Sequence[Variant],
-    trials: Sequence[Trial],
-    remaining: Sequence[Trial],
+    tasks: tuple[str, ...],
+    split: str | None,
     shared: dict[str, Any],
-    tasks: Sequence[str],
-    resources: TrialResources,
-    evict_used: bool,
-    console: Console,
-) -> None:
-    """Print the regime of the runs, and bytes and hours of what remains, from what this machine did just now."""
-    needed = {t.variant for t in remaining}
-    missing = [v for v in variants if v.name in needed and cache.unrendered_shards(v)]
-    console.print(
-        f"{len(trials)} runs: {len(variants)} variants and MoCo, {len(trials) - len(remaining)} done before; "
-        f"{resources.parallel_trials} at a time, each with {resources.cpus} CPUs"
-        + (", 1 GPU" if resources.gpus else ""),
-    )
-    resolved, videos, _ = plan_run(example_settings(shared))
-    console.print(describe_regime(resolved, videos, automatic=False))
-    torch.set_num_threads(resources.cpus)
-    cost = cost_of_trial(cache, missing, example_settings(shared), tasks, choose_device())
-    rendered = cost.variant_bytes // max(len(missing), 1) if evict_used else cost.variant_bytes
-    rounds = len(remaining) / resources.parallel_trials
-    seconds = cost.render_seconds + rounds * (cost.train_seconds + cost.test_seconds)
-    console.print(
-        f"about {size(rendered)} for {len(missing)} variants to render"
-        + (", one at a time" if evict_used and missing else "")
-        + f", {size(cost.run_bytes * len(remaining))} for checkpoints; {clock(seconds)} in all: "
-        f"{clock(cost.train_seconds)} to train and {clock(cost.test_seconds)} to evaluate each (measured just now, on "
-        "one trial's part of this machine)",
-    )
+    select: str | None,
+    eval_cache: str | None,
+    eval_split: str | None,
+    **how: Any,
+) -> tuple[Protocol, str]:
+    """Make the protocol that options mean, with a sentence where only test videos can rank the arms.
+
+    split: as asked, ALL_SPLITS among others. Raises UserError where the videos to evaluate on are not there.
+    """
+    if eval_split and not eval_cache:
+        raise UserError("--eval-split belongs to --eval-cache; of CACHE itself, --split says it")
+    if not eval_cache:
+        chosen, note = choose_selection(select, tasks, cache, shared["split"])
+        return Protocol(tasks, chosen, **how), note
+    other = Cache(eval_cache, shared["local_cache"] or "", shared["local_cache_size"] or "")
+    splits = evaluated_splits(other, eval_split)
+    if split == ALL_SPLITS and len(splits) > 1:
+        raise UserError(f"--split {ALL_SPLITS} trains on each split, --eval-split {ALL_SPLITS} tests on each: take one")
+    chosen, note = choose_selection(select, tasks, other, splits[0])
+    return Protocol(tasks, chosen, other.storage.location, splits, **how), note
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Runs the trials of a sweep, variant by variant where space is short, else all together."""
-
-    folder: SweepFolder
-    cache: Cache
-    variants: Sequence[Variant]
-    trials: Sequence[Trial]
-    shared: dict[str, Any]
-    tasks: Sequence[str]
-    resources: TrialResources
-    address: str | None
-    console: Console
-    stop: Callable[[], bool]
-
-    def run(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, str]:
-        """Run what remains, and give the reasons of the trials that failed, by name."""
-        if not evict_used:
-            return self._trials([v for v in self.variants if v.name in {t.variant for t in remaining}], remaining)
-        failed = self._trials([], [t for t in remaining if t.variant is None])
-        for variant in self.variants:
-            mine = [t for t in remaining if t.variant == variant.name]
-            if mine:
-                failed |= self._trials([variant], mine)
-            done = not unfinished_trials(self.folder, [t for t in self.trials if t.variant == variant.name], self.tasks)
-            if done and variant.name in self.cache.storage.variant_names():
-                remove_variant(self.cache, variant)
-                self.console.print(f"{variant.name} is used, and dropped from the cache")
-        return failed
-
-    def _trials(self, variants: Sequence[Variant], remaining: Sequence[Trial]) -> dict[str, str]:
-        """Render what these trials need and is not there, and run them."""
-        if not remaining or self.stop():
-            return {}
-        missing = [v for v in variants if self.cache.unrendered_shards(v)]
-        if missing:
-            run_render(self.cache.storage, missing, self.address, None, self.console)
-        if self.stop():
-            return {}
-        record_kept_shares(self.folder, self.cache, variants)
-        settings, _, steps = plan_run(example_settings(self.shared))
-        done = dict.fromkeys(remaining, 0)
-        with progress("sweep", steps * len(remaining), "steps", self.console, counted="clips") as advance:
-
-            def show(trial: Trial, at: int, evaluated: bool) -> None:
-                new, done[trial] = at - done[trial], at
-                trained = sum(n >= steps for n in done.values())
-                advance(new, new * settings.batch, f"{trained} of {len(remaining)} runs trained, latest {trial.name}")
-                if evaluated:
-                    write_tables(self.folder, self.trials, self.variants)
-
-            return run_trials(self.folder, remaining, self.shared, self.tasks, self.resources, show, self.stop)
-
-
-def print_end(
-    folder: SweepFolder, trials: Sequence[Trial], variants: Sequence[Variant], failed: dict[str, str], console: Console
-) -> None:
-    """Print the table, what was written, and which trials failed; leave with exit code 1 where one did."""
-    means = write_tables(folder, trials, variants)
-    if not means.empty:
-        text = markdown(means, main_numbers(means))
-        console.print(text)
-    for name, reason in failed.items():
-        console.print(f"{name} failed: {reason}")
-    console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}")
-    if failed:
-        console.print("Run the same command again to try those that failed once more.")
-        raise Exit(EXIT_UNFINISHED)
+def planned_variants(
+    shared: dict[str, Any], alphas: tuple[float, ...], keeps: tuple[float, ...], strategies: tuple[str, ...], scope: str
+) -> list[Variant]:
+    """List the variants that options mean; of scope clip, windows are the clips that are trained on."""
+    if not alphas and not keeps and set(strategies) != {"tfd"}:
+        raise UserError("say how much to suppress: --alphas 0.3,0.5,0.7, or --keeps 0.1,0.2")
+    clip = (shared["clip_length"], shared["frame_step"], None) if scope == "clip" else (None, None, None)
+    return wanted_variants(alphas, keeps, strategies, 1, 0, window_rule(scope, *clip))
 
 
 if __name__ == "__main__":

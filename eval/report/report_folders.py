@@ -14,8 +14,8 @@ PICTURES = (".png", ".gif", ".jpg", ".jpeg")
 MAX_DEPTH = 2
 """So many levels of folders below a given one are looked into: those of SWEEP/runs/NAME."""
 
-SKIPPED_FOLDERS = ("features", "tensorboard")
-"""These hold much and nothing to show."""
+SKIPPED_FOLDERS = ("features", "tensorboard", "validation")
+"""These hold much and nothing to show; of a sweep's validation, its table has the numbers."""
 
 
 @dataclass

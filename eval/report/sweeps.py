@@ -47,7 +47,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
         described = table[["arm", "seed", "kept"]]
-        numbers = table.drop(columns=described.columns)
+        numbers = table.drop(columns=[*described.columns, *(["split"] if "split" in table else [])])
         if not all(pd.api.types.is_numeric_dtype(table[c]) for c in ("seed", "kept", *numbers)):
             raise ValueError("a number is none")
     except (OSError, ValueError, KeyError) as error:  # Pandas' own errors are ValueErrors.
@@ -72,11 +72,12 @@ def _means(trials: pd.DataFrame, numbers: Sequence[str]) -> SweepTable:
 
 
 def _trials(trials: pd.DataFrame, numbers: Sequence[str]) -> SweepTable:
+    texts = ["arm", *(["split"] if "split" in trials else []), "seed"]
     rows = [
-        ([str(row["arm"]), str(row["seed"])], [_cell(n, row[n]) for n in ("kept", *numbers)])
+        ([str(row[text]) for text in texts], [_cell(n, row[n]) for n in ("kept", *numbers)])
         for row in trials.to_dict("records")
     ]
-    return SweepTable(["arm", "seed"], [heading(n) for n in ("kept", *numbers)], rows)
+    return SweepTable(texts, [heading(n) for n in ("kept", *numbers)], rows)
 
 
 def _cell(name: str, value: Any) -> Cell:

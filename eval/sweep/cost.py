@@ -8,6 +8,8 @@ import torch
 
 from s2vc.eval.defaults import TRAIN_VIEWS
 from s2vc.eval.labelled import find_test_part, split_rows
+from s2vc.eval.sweep.protocol import Protocol
+from s2vc.eval.validation import VALIDATION, VALIDATION_SHARE
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.jobs.estimate import estimate_render
@@ -26,8 +28,11 @@ PASSES_PER_STEP = 4
 """A training step of a clip takes as long as so many forward passes: the query forward and backward, the key
 forward."""
 
-TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2)}
+TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2), "finetune": (0, 10)}
 """Each task puts so many crops of a window through the backbone, of training and of test videos."""
+
+PASSES_OF_LABELS = 3
+"""A training step on labels takes as long as so many forward passes: one forward, and backward twice as much."""
 
 FLOAT_BYTES = 4
 
@@ -52,31 +57,46 @@ def plan_run(settings: TrainingSettings) -> tuple[TrainingSettings, int, int]:
 
 
 def cost_of_trial(
-    cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, tasks: Sequence[str], device: torch.device
+    cache: Cache, missing: Sequence[Variant], settings: TrainingSettings, protocol: Protocol, device: torch.device
 ) -> Cost:
     """Time, here and now, some frames through the flow, and some steps of training on random clips.
 
     missing: variants of one window rule, to be rendered. settings: of one run, those that all have in common.
     """
     resolved, _, steps = plan_run(settings)
-    view = View(resolved.size, resolved.clip_length, resolved.frame_step)
-    clip_seconds = _seconds_of_clip(resolved, device)
-    passes = sum(
-        crops * len(StoredWindows(cache, split_rows(cache, settings.split, part)[1], view))
-        for task in tasks
-        for part, crops in zip((TRAIN, find_test_part(cache, settings.split)), TEST_PASSES[task], strict=True)
-    )
+    clip_seconds = seconds_of_clip(resolved, device)
+    passes = evaluation_passes(cache, resolved, protocol)
     render = [estimate_render(plan_render(cache.storage, list(missing)))] if missing else []
     return Cost(
         variant_bytes=sum(r.bytes for r in render),
-        run_bytes=_checkpoint_bytes(resolved),
+        run_bytes=checkpoint_bytes(resolved),
         render_seconds=sum(r.seconds for r in render),
         train_seconds=steps * resolved.batch * clip_seconds,
         test_seconds=passes * clip_seconds / PASSES_PER_STEP,
     )
 
 
-def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
+def evaluation_passes(cache: Cache, settings: TrainingSettings, protocol: Protocol) -> float:
+    """Count the windows that the evaluation of a trial puts through the backbone, forward. settings: resolved."""
+    other = Cache(protocol.cache, settings.local_cache or "", settings.local_cache_size) if protocol.cache else None
+    passes = 0.0
+    for part in protocol.parts:
+        frames = protocol.frames_of(part.task, settings.clip_length)
+        view = View(settings.size, frames, settings.frame_step)
+        split = (part.split or protocol.splits[0]) if other else settings.split
+        tested_part = find_test_part(other or cache, split)
+        rows = [split_rows(other or cache, split, name)[1] for name in (TRAIN, tested_part)]
+        train, test = (len(StoredWindows(other or cache, chosen, view)) for chosen in rows)
+        if part.tested == VALIDATION:
+            train, test = round(train * (1 - VALIDATION_SHARE)), round(train * VALIDATION_SHARE)
+        crops = TEST_PASSES[part.task]
+        passes += (crops[0] * train + crops[1] * test) * frames / settings.clip_length
+        if part.task == "finetune":
+            passes += PASSES_OF_LABELS * protocol.finetune_epochs * len(rows[0])
+    return passes
+
+
+def seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
     """Time a training step on random clips, for each of them; the first step warms up."""
     model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
     model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -91,7 +111,7 @@ def _seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
     return (time.perf_counter() - started) / TIMED_STEPS / TIMED_CLIPS
 
 
-def _checkpoint_bytes(settings: TrainingSettings) -> int:
+def checkpoint_bytes(settings: TrainingSettings) -> int:
     """Count the bytes of query and key encoder, and of Adam's two moments of the query encoder."""
     with torch.device("meta"):
         encoder = build_encoder(build_backbone(settings.backbone), settings.head, settings.dim)

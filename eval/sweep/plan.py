@@ -7,28 +7,45 @@ from typing import Any
 
 import yaml
 
+from s2vc.eval.sweep.protocol import ALL_SPLITS, Protocol
 from s2vc.manifests.errors import UserError, refuse_other_settings
+from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import LOCK
 from s2vc.pipeline.variants import Variant
 from s2vc.training.methods import open_clips
 from s2vc.training.prepare import with_regime
 from s2vc.training.setting_fields import without_unset
 from s2vc.training.settings import TrainingSettings, merge_settings, settings_yaml
 
+EVALUATION = "evaluation"
+"""Under this name sweep.yaml has how trials are evaluated, beside the settings of the runs."""
+
 BASELINE = "moco"
 """Every variant is compared, seed by seed, with MoCo without S²VC."""
 
-PER_TRIAL_SETTINGS = ("method", "alpha", "keep", "variant", "draws", "seed", "workers", "cache")
-"""A sweep gives each trial these settings itself."""
+PER_TRIAL_SETTINGS = {
+    "method": "--alphas and --keeps, and MoCo beside them",
+    "alpha": "--alphas",
+    "keep": "--keeps",
+    "variant": "--alphas, --keeps, --strategies and --scope",
+    "draws": "--strategies, with one draw of each",
+    "seed": "--seeds",
+    "workers": "--cpus-per-trial",
+    "cache": "the argument CACHE",
+}
+"""A sweep gives each trial these settings itself, by options of its own."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Names one training run and its evaluation. variant: the one that its keys come from; None for MoCo."""
+    """Names one training run and its evaluation. variant: the one that its keys come from; None for MoCo. split: the
+    column it is trained on, where there are several; None for the one that all trials share."""
 
     variant: str | None
     seed: int
+    split: str | None = None
 
     @property
     def arm(self) -> str:
@@ -37,22 +54,25 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.arm}-seed{self.seed}"
+        return "-".join([self.arm, *([self.split] if self.split else []), f"seed{self.seed}"])
 
     def settings(self, shared: dict[str, Any]) -> dict[str, Any]:
         """Put the settings of its run over those that all trials share."""
         source = {"method": "s2vc", "variant": [self.variant]} if self.variant else {"method": BASELINE}
-        return {**shared, **source, "seed": self.seed}
+        return {**shared, **source, "seed": self.seed, **({"split": self.split} if self.split else {})}
 
 
 class SweepFolder:
-    """Names the files of a sweep, and reads and writes them."""
+    """Names the files of a sweep, and reads and writes them. runs: where its runs lie, which another sweep may have
+    trained and evaluated in its own way; None: in a folder of its own."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, runs: Path | None = None):
         self.root = root
+        self.shared_runs = runs
         self.plan = root / "sweep.yaml"
-        self.runs = root / "runs"
+        self.runs = runs or root / "runs"
         self.results = root / "results"
+        self.validation = root / "validation"
         self.kept = root / "kept.json"
         self.table = root / "sweep.csv"
         self.summary = root / "sweep.md"
@@ -63,35 +83,43 @@ class SweepFolder:
         return self.runs / trial.name
 
     def numbers(self, trial: Trial) -> dict[str, dict[str, float]]:
-        """Read what a trial reached, by task; tasks that are not evaluated yet are not there."""
-        path = self.run(trial) / "evaluated.json"
+        """Read what a trial reached, by the key of each part; parts that are not evaluated yet are not there."""
+        path = self._evaluated(trial)
         return dict(files.read_json(path)) if path.exists() else {}
 
     def write_numbers(self, trial: Trial, numbers: dict[str, dict[str, float]]) -> None:
-        files.write_json(self.run(trial) / "evaluated.json", numbers)
+        files.write_json(self._evaluated(trial), numbers)
+
+    def _evaluated(self, trial: Trial) -> Path:
+        if self.shared_runs:
+            return self.root / "evaluated" / f"{trial.name}.json"
+        return self.run(trial) / "evaluated.json"
 
     def kept_shares(self) -> dict[str, float]:
         """Read the share of the latents that each variant keeps, mean over windows."""
         return dict(files.read_json(self.kept)) if self.kept.exists() else {}
 
-    def open(self, cache: Cache, shared: dict[str, Any]) -> None:
+    def open(self, cache: Cache, shared: dict[str, Any], protocol: Protocol) -> None:
         """Begin a sweep here, or resume it."""
-        self.check(cache, shared)
+        self.check(cache, shared, protocol)
         if not self.plan.exists():
-            files.write_text(
-                self.plan, yaml.safe_dump(_sweep_settings(cache, shared), sort_keys=False, allow_unicode=True)
-            )
+            content = _sweep_settings(cache, shared) | ({EVALUATION: how} if (how := protocol.how) else {})
+            files.write_text(self.plan, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
-    def check(self, cache: Cache, shared: dict[str, Any]) -> None:
+    def check(self, cache: Cache, shared: dict[str, Any], protocol: Protocol) -> None:
         """Raise UserError for a folder of something else, or of a sweep with other settings."""
         wanted = _sweep_settings(cache, shared)
         if not self.plan.exists():
-            if self.root.exists() and any(self.root.iterdir()):
+            if self.root.exists() and any(path.name != LOCK for path in self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
             return
         before = yaml.safe_load(self.plan.read_text(encoding="utf-8"))
         if not isinstance(before, dict):
             raise UserError(f"{self.plan} is damaged; choose another --out")
+        evaluated = before.pop(EVALUATION, {})
+        if not isinstance(evaluated, dict):
+            raise UserError(f"{self.plan} is damaged; choose another --out")
+        refuse_other_settings(self.root, "sweep", evaluated, protocol.how)
         old, new = (without_unset(TrainingSettings, values) for values in (before, wanted))
         refuse_other_settings(self.root, "sweep", old, new)
 
@@ -106,8 +134,11 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     arm's. Raises UserError for settings that a sweep decides, and for invalid ones."""
     given = {name: value for layer in layers for name, value in layer.items()}
     if wrong := [name for name in given if name in PER_TRIAL_SETTINGS]:
-        raise UserError(f"{wrong[0]} is what a sweep decides for each run: leave it out")
+        asked = PER_TRIAL_SETTINGS[wrong[0]]
+        raise UserError(f"{wrong[0]} is what a sweep decides for each run, by {asked}: leave it out")
     layers = [*layers, {"method": BASELINE, "cache": cache.storage.location}]
+    if given.get("split") == ALL_SPLITS:  # Splits of one dataset are of about one size.
+        layers.append({"split": split_columns(cache.index)[0]})
     settings = with_regime(layers, len(open_clips(merge_settings(*layers))))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}
@@ -118,13 +149,15 @@ def example_settings(shared: dict[str, Any]) -> TrainingSettings:
     return merge_settings(Trial(None, 0).settings(shared))
 
 
-def plan_trials(variants: Sequence[Variant], seeds: int) -> list[Trial]:
-    """Plan every variant and the baseline with every seed; seed by seed, so that an early table compares all of
-    them."""
+def plan_trials(variants: Sequence[Variant], seeds: int, splits: Sequence[str] = ()) -> list[Trial]:
+    """Plan every variant and the baseline with every seed, and on each of the splits where there are several; seed by
+    seed, and split by split, so that an early table compares all of them."""
     arms: list[str | None] = [None, *(v.name for v in variants)]
-    return [Trial(arm, seed) for seed in range(seeds) for arm in arms]
+    columns: Sequence[str | None] = splits or [None]
+    return [Trial(arm, seed, split) for seed in range(seeds) for split in columns for arm in arms]
 
 
-def unfinished_trials(folder: SweepFolder, trials: Sequence[Trial], tasks: Sequence[str]) -> list[Trial]:
-    """Select the trials with a task that is not evaluated yet."""
-    return [t for t in trials if not set(tasks) <= set(folder.numbers(t))]
+def unfinished_trials(folder: SweepFolder, trials: Sequence[Trial], protocol: Protocol) -> list[Trial]:
+    """Select the trials with a part that is not evaluated yet."""
+    keys = {part.key for part in protocol.parts}
+    return [t for t in trials if not keys <= set(folder.numbers(t))]

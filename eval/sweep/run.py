@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished_trials
+from s2vc.eval.sweep.protocol import Protocol, as_protocol
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -48,7 +49,9 @@ def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | N
     slots = max(1, min(trials, gpus or sum(nodes)))
     each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
     if each > max(nodes):
-        raise UserError(f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}")
+        raise UserError(
+            f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}; lower --cpus-per-trial"
+        )
     fit = sum(node // each for node in nodes)
     return TrialResources(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
 
@@ -57,7 +60,7 @@ def run_trials(
     folder: SweepFolder,
     trials: Sequence[Trial],
     shared: dict[str, Any],
-    tasks: Sequence[str],
+    protocol: Protocol,
     resources: TrialResources,
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
@@ -68,14 +71,15 @@ def run_trials(
     end after the step they are in, with a checkpoint. Returns the reasons of those that failed, by name.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Its new reporter prints even where it is to be silent.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     folder.stop.unlink(missing_ok=True)
     failed: dict[str, str] = {}
     try:
         # Tune runs in another thread, since in this one it would take Ctrl-C for itself.
         run_in_thread(
-            lambda: failed.update(_run_on_tune(folder, trials, shared, tasks, resources)),
-            _follower(folder, trials, tasks, show, stop),
+            lambda: failed.update(_run_on_tune(folder, trials, shared, protocol, resources)),
+            _follower(folder, trials, protocol, show, stop),
         )
     finally:
         folder.stop.unlink(missing_ok=True)
@@ -86,12 +90,14 @@ def _run_on_tune(
     folder: SweepFolder,
     trials: Sequence[Trial],
     shared: dict[str, Any],
-    tasks: Sequence[str],
+    protocol: Protocol,
     resources: TrialResources,
 ) -> dict[str, str]:
     from ray import tune
 
-    config = {"root": str(folder.root.absolute()), "shared": shared, "tasks": list(tasks), "cpus": resources.cpus}
+    runs = str(folder.shared_runs.absolute()) if folder.shared_runs else None
+    config = {"root": str(folder.root.absolute()), "runs": runs, "shared": shared, "cpus": resources.cpus}
+    config["protocol"] = asdict(protocol)
     tuner = tune.Tuner(
         tune.with_resources(_trainable, {"cpu": float(resources.cpus), "gpu": float(resources.gpus)}),
         param_space={**config, "trial": tune.grid_search([asdict(t) for t in trials])},
@@ -99,6 +105,7 @@ def _run_on_tune(
             name="tune",
             storage_path=str(folder.root.absolute()),
             verbose=0,
+            callbacks=[_silent_progress()],
             failure_config=tune.FailureConfig(max_failures=1),
         ),
     )
@@ -113,14 +120,27 @@ def _run_on_tune(
 
 def _trainable(config: dict[str, Any]) -> None:
     """Run one trial, in a process of Tune with its share of the cluster."""
-    trial = Trial(**config["trial"])
-    run_trial(Path(config["root"]), trial, config["shared"], config["tasks"], config["cpus"])
+    folder = SweepFolder(Path(config["root"]), Path(config["runs"]) if config["runs"] else None)
+    run_trial(folder, Trial(**config["trial"]), config["shared"], as_protocol(config["protocol"]), config["cpus"])
+
+
+def _silent_progress() -> Any:
+    """Build what takes the place of Tune's own printing, which names each trial that ends even where it is silent."""
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    class Silent(TrialProgressCallback):
+        def on_trial_result(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+        on_trial_error = on_trial_complete = on_trial_result
+
+    return Silent()
 
 
 def _follower(
     folder: SweepFolder,
     trials: Sequence[Trial],
-    tasks: Sequence[str],
+    protocol: Protocol,
     show: Callable[[Trial, int, bool], None],
     stop: Callable[[], bool],
 ) -> Callable[[], None]:
@@ -132,7 +152,7 @@ def _follower(
         for trial, reader in readers.items():
             before, _ = seen.get(trial, (0, False))
             steps = max([before, *(record.step for record in reader.new())])
-            now = (steps, not unfinished_trials(folder, [trial], tasks))
+            now = (steps, not unfinished_trials(folder, [trial], protocol))
             if now != seen.get(trial):
                 seen[trial] = now
                 show(trial, *now)

@@ -1,4 +1,4 @@
 """S²VC (AAAI 2022) as an offline pipeline: motion-preserved video datasets, computed once.
 
-The four packages are links to the folders of the same names at the root of the repository.
+The five packages are links to the folders of the same names at the root of the repository.
 """

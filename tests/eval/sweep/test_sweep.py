@@ -17,10 +17,12 @@ from PIL import Image
 
 from s2vc.eval.sweep.cost import plan_run
 from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished_trials
+from s2vc.eval.sweep.protocol import Protocol
 from s2vc.eval.sweep.run import TrialResources, share_resources
-from s2vc.eval.sweep.table import main_numbers, markdown, plot_curve, summary
+from s2vc.eval.sweep.table import choice_notes, chosen_arms, main_numbers, markdown, plot_curve, summary
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
 from s2vc.training.prepare import with_regime
 from s2vc.training.regimes import REGIMES
@@ -44,8 +46,11 @@ def test_every_arm_runs_with_every_seed_and_the_baseline_first() -> None:
 def test_a_trial_is_finished_when_each_task_is_evaluated(tmp_path: Path) -> None:
     folder, trials = SweepFolder(tmp_path), plan_trials([], seeds=2)
     folder.write_numbers(trials[0], {"retrieval": {"recall@1": 0.5}})
-    assert unfinished_trials(folder, trials, ["retrieval"]) == [trials[1]]
-    assert unfinished_trials(folder, trials, ["retrieval", "linear"]) == trials
+    assert unfinished_trials(folder, trials, Protocol(("retrieval",))) == [trials[1]]
+    assert unfinished_trials(folder, trials, Protocol(("retrieval", "linear"))) == trials
+    assert unfinished_trials(folder, trials, Protocol(("retrieval",), "validation")) == trials
+    folder.write_numbers(trials[0], {"retrieval": {}, "retrieval-validation": {"recall@1": 0.5}})
+    assert unfinished_trials(folder, trials, Protocol(("retrieval",), "validation")) == [trials[1]]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,47 @@ def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path)
     assert main_numbers(summary(made_up())) == [number, "linear/top1"]
     plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
     assert Image.open(tmp_path / "c.png").size[0] > 800
+
+
+def of_splits() -> pd.DataFrame:
+    """One arm and MoCo on three splits, with two seeds each."""
+    values = {"moco": [[10, 30], [40, 40], [30, 10]], HALF.name: [[30, 30], [50, 70], [20, 40]]}
+    rows = [
+        {"arm": arm, "split": f"split{n}", "seed": seed, "kept": None, "retrieval/recall@1": value / 100}
+        for arm, splits in values.items()
+        for n, seeds in enumerate(splits, 1)
+        for seed, value in enumerate(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_splits_have_a_mean_and_a_deviation_of_their_own() -> None:
+    """By hand: MoCo's splits have 20, 40, 20; the arm's 30, 60, 30, with gains of 10, 20, 10."""
+    means = summary(of_splits()).set_index("arm")
+    number, gain = "retrieval/recall@1", "retrieval/recall@1 − moco"
+    assert means.loc[HALF.name, number] == pytest.approx(0.4)
+    assert means.loc[HALF.name, f"{number} ±"] == pytest.approx(np.sqrt(3) / 10)  # not over the root of 3, nor of 6
+    assert means.loc[HALF.name, gain] == pytest.approx(0.4 / 3)
+    assert means.loc[HALF.name, f"{gain} ±"] == pytest.approx(0.1 / np.sqrt(3))
+    assert (means.loc[HALF.name, "splits"], means.loc[HALF.name, "seeds"]) == (3, 2)
+    assert "| splits | seeds |" in markdown(summary(of_splits())) and "40.0 ± 17.3" in markdown(summary(of_splits()))
+    assert [t.name for t in plan_trials([HALF], 1, ("split1", "split2"))] == [
+        "moco-split1-seed0", f"{HALF.name}-split1-seed0", "moco-split2-seed0", f"{HALF.name}-split2-seed0",
+    ]  # fmt: skip
+    assert Trial(None, 0, "split2").settings({"split": "split1"})["split"] == "split2"
+
+
+def test_validation_videos_choose_and_test_videos_do_not() -> None:
+    rows = [
+        {"arm": arm, "seed": 0, "kept": None, "retrieval-validation/recall@1": validated, "retrieval/recall@1": tested}
+        for arm, validated, tested in (("moco", 0.9, 0.2), (HALF.name, 0.3, 0.8), (SOME.name, 0.4, 0.5))
+    ]
+    means = summary(pd.DataFrame(rows))
+    assert chosen_arms(means) == {"retrieval": SOME.name}
+    assert choice_notes(means) == [f"retrieval: {SOME.name} is chosen by validation videos (40.0); test: 50.0"]
+    text = markdown(means)
+    assert text.index("## retrieval-validation") < text.index("## retrieval\n") and "recall@1 (test)" in text
+    assert chosen_arms(summary(made_up())) == {}
 
 
 def test_one_seed_has_no_error() -> None:
@@ -195,9 +241,11 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
     assert not variant.exists() and not (cache / "receipts" / "motion" / HALF.name).exists()
     table = pd.read_csv(folder.table)
     assert table["arm"].tolist() == ["moco", HALF.name] and 0 < table["kept"][1] < 1
+    assert "Trial _trainable" not in output and "Last result" not in output, "Ray's words"
+    assert "retrieval: alpha0.5-zero-video is chosen by validation videos" in output
     assert "alpha0.5-zero-video" in output and Image.open(folder.curve).size[0] > 300
     assert {p.name for p in out.iterdir()} == {
-        "sweep.yaml", "runs", "results", "kept.json", "sweep.csv", "sweep.md", "curve.png",
+        ".lock", "sweep.yaml", "runs", "results", "validation", "kept.json", "sweep.csv", "sweep.md", "curve.png",
     }  # fmt: skip
 
     again = subprocess.run(command(cache, out), capture_output=True, text=True, timeout=LIMIT)
@@ -212,10 +260,15 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "say how much to suppress"),
+        ([], "say how much to suppress: --alphas 0.3,0.5,0.7, or --keeps 0.1,0.2"),
         (["--alphas", "0.5,x"], "is no list such as"),
         (["--alphas", "0.5", "--strategies", "dim"], "there is no strategy 'dim'"),
-        (["--alphas", "0.5", "--eval", "finetune"], "there is no task 'finetune'"),
+        (["--alphas", "0.5", "--eval", "saliency"], "there is no task 'saliency'"),
+        (["--alphas", "0.5", "--eval", "finetune", "--select", "validation"], "it learns from all training rows"),
+        (["--alphas", "0.5", "--split", "all"], "take --split all-splits"),
+        (["--alphas", "0.5", "--split", "all-splits"], "two split columns or more"),
+        (["--alphas", "0.5", "--eval-split", "split2"], "--eval-split belongs to --eval-cache"),
+        (["--alphas", "0.5", "--videos", "v"], "--videos and --lists belong to --recipe"),
         (["--alphas", "-1"], "alpha is a number of 0 or more"),
         (["--alphas", "0.5", "--size", "8"], "size is 32 pixels or more"),
     ],
@@ -230,11 +283,20 @@ def test_mistakes_are_reported_before_anything_starts(
     assert not (tmp_path / "s").exists()
 
 
+def test_two_sweeps_cannot_share_a_folder(labelled_cache: Path, tmp_path: Path) -> None:
+    from s2vc.eval.cli.sweep import main
+
+    with held(tmp_path):
+        done = CliRunner().invoke(main, [str(labelled_cache), "--alphas", "0.5", "--out", str(tmp_path)])
+    assert done.exit_code == 2 and f"{tmp_path} is in use by another job" in done.output, done.output
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"], "nothing is written into it"
+
+
 def test_settings_that_a_sweep_decides_are_refused_in_a_file(labelled_cache: Path, tmp_path: Path) -> None:
     from s2vc.eval.cli.sweep import main
 
     config = tmp_path / "c.yaml"
     config.write_text("seed: 3\n")
     done = CliRunner().invoke(main, [str(labelled_cache), "--alphas", "0.5", "--config", str(config)])
-    assert done.exit_code == 2 and "seed is what a sweep decides" in done.output, done.output
+    assert done.exit_code == 2 and "seed is what a sweep decides for each run, by --seeds" in done.output, done.output
     assert Trial(None, 3).settings({})["seed"] == 3
