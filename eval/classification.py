@@ -10,7 +10,7 @@ from s2vc.pipeline.storage.figures import save_figure
 
 TOP = 5
 MAX_NAMED_CLASSES = 60
-"""The names of more classes cannot be read in the picture of a confusion matrix."""
+"""Names, and numbers, of more classes cannot be read in the picture of a confusion matrix."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Classification:
         ]
 
     def plot(self, path: Path, title: str) -> None:
-        """Plot the confusion matrix as a PNG, each row in shares of its class."""
+        """Plot the confusion matrix as a PNG: colours are shares of a row's class, numbers are videos (none is 0)."""
         from matplotlib.figure import Figure
 
         matrix = self.confusion
@@ -80,11 +80,21 @@ class Classification:
         axes = figure.subplots()
         image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
         if len(self.names) <= MAX_NAMED_CLASSES:
+            _write_counts(axes, matrix, shares, cell_inches=0.7 * side / len(self.names))
             places = range(len(self.names))
             axes.set_xticks(places, self.names, rotation=90)
             axes.set_yticks(places, self.names)
         axes.set_xlabel("taken for")
         axes.set_ylabel("class")
         axes.set_title(title)
-        figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
+        figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class (numbers: videos)")
         save_figure(figure, path)
+
+
+def _write_counts(axes: Any, matrix: np.ndarray, shares: np.ndarray, cell_inches: float) -> None:
+    """Write the counts that are not 0 into their cells, as large as three digits fit, white on what is dark."""
+    size = min(9.0, 0.4 * 72 * cell_inches)
+    for i, j in np.argwhere(matrix):
+        axes.text(
+            j, i, str(matrix[i, j]), ha="center", va="center", fontsize=size, color="w" if shares[i, j] > 0.5 else "k"
+        )

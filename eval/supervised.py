@@ -29,20 +29,21 @@ def init_setting(checkpoint: str) -> str:
     return "" if checkpoint == RANDOM else str(Path(checkpoint).absolute())
 
 
-def load_classifier(path: Path) -> tuple[EvaluatedBackbone, nn.Module]:
+def load_classifier(path: Path) -> tuple[EvaluatedBackbone, nn.Linear]:
     """Load the backbone of a checkpoint of method supervised, and its classifier: pooled features (N, C) -> logits (N,
     classes)."""
     state = cast(dict[str, Any], read_checkpoint(path)["state_dict"])
     return load_evaluated_backbone(str(path)), _linear_of(state)
 
 
-def _linear_of(state: dict[str, Any]) -> nn.Module:
+def _linear_of(state: dict[str, Any]) -> nn.Linear:
     weight, bias = state[CLASSIFIER_PREFIX + "weight"], state[CLASSIFIER_PREFIX + "bias"]
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         linear.weight.copy_(weight.flatten(1))
         linear.bias.copy_(bias)
-    return linear.eval()
+    linear.eval()
+    return linear
 
 
 def select_label_scores(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

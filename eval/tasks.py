@@ -13,7 +13,15 @@ from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
 from s2vc.eval.labelled import LabelledRows, classes_in, part_entry
-from s2vc.eval.probe import DrawEpoch, ProbeSample, fit_probe, kept_features, scores_of_video, scores_of_videos
+from s2vc.eval.probe import (
+    DrawEpoch,
+    LinearProbe,
+    ProbeSample,
+    fit_probe,
+    kept_features,
+    scores_of_video,
+    scores_of_videos,
+)
 from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
 from s2vc.eval.validation import LAST, BestEpoch, cut_validation
@@ -95,16 +103,30 @@ def probe_features(
 ) -> Classification:
     """Train and test the classifier of `linear`. held_out: the validation videos that select its epoch."""
     labels, names = classes_in(trained, tested)
-    draw = _training_features(evaluation, trained, labels, recipe.batch, train_views, augment)
     best = None if held_out is None else BestEpoch(_share_recognised(evaluation, held_out, labels))
-    with progress("classifier", recipe.epochs, "epochs", evaluation.console, counted="videos") as advance:
-        width = int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
-        probe = fit_probe(draw, width, len(labels), recipe, evaluation.seed, advance, best)
+    probe = train_probe(evaluation, trained, labels, recipe, train_views, augment, best)
     if best:
         probe.load_state_dict(best.weights)
     test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")
     scores = scores_of_videos(probe, test, tested.rows)
     return Classification(scores, np.searchsorted(labels, tested.labels), names, best.epoch if best else None)
+
+
+def train_probe(
+    evaluation: Evaluation,
+    trained: LabelledRows,
+    labels: np.ndarray,
+    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    train_views: int = TRAIN_VIEWS,
+    augment: str = "light",
+    watch: Callable[[nn.Module, int], None] | None = None,
+) -> LinearProbe:
+    """Train the classifier of `linear`, whose outputs are for `labels` (classes,), ascending. watch: as in
+    `fit_probe`."""
+    draw = _training_features(evaluation, trained, labels, recipe.batch, train_views, augment)
+    width = int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
+    with progress("classifier", recipe.epochs, "epochs", evaluation.console, counted="videos") as advance:
+        return fit_probe(draw, width, len(labels), recipe, evaluation.seed, advance, watch)
 
 
 def _training_features(

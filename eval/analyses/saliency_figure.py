@@ -1,6 +1,7 @@
 """The figure of `s2vc-eval saliency`: frames, energy over them, and optical flow, still or animated (Fig. 7)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +29,96 @@ FRAME_MILLISECONDS = 120
 """A picture of an animation is shown so long, at a third of the pace of life: a window lasts half a second."""
 
 
+@dataclass(frozen=True)
+class Layer:
+    """Holds what is drawn over the frames of a row of pictures. values: of each video, (T, size, size) float32. low,
+    high: what is blue and what is red, the same for all videos, so that they can be compared."""
+
+    name: str
+    values: list[np.ndarray]
+    low: float
+    high: float
+    unit: str = ""
+
+    @property
+    def scale(self) -> str:
+        return f"{self.name}: {self.low:.2g} (blue) to {self.high:.2g}{self.unit} (red)"
+
+    def picture(self, frame: np.ndarray, video: int, time: int) -> np.ndarray:
+        """Draw the values of a video's frame over it: (size, size, 3) uint8."""
+        values = self.values[video]
+        return _overlay(frame, values[min(time, len(values) - 1)], self.low, self.high)
+
+
+def saliency_layers(saliencies: Sequence[VideoSaliency]) -> list[Layer]:
+    """Scale energy, class activation where there is one, and speed over all videos.
+
+    Maps go from their least to their greatest value, speed from 0 to its 99.5th percentile, since flow has outliers.
+    """
+    found = []
+    for name, attribute in (("energy", "energy"), ("class activation", "cam")):
+        if all(getattr(saliency, attribute) is not None for saliency in saliencies):
+            values = [_enlarged(saliency, getattr(saliency, attribute)) for saliency in saliencies]
+            found.append(Layer(name, values, float(min(map(np.min, values))), float(max(map(np.max, values)))))
+    speeds = [saliency.clip_speed for saliency in saliencies]
+    fastest = float(np.percentile(np.concatenate([speed.ravel() for speed in speeds]), 99.5))
+    return [*found, Layer("optical flow", speeds, 0.0, fastest, " pixels a frame")]
+
+
+def _enlarged(saliency: VideoSaliency, maps: np.ndarray) -> np.ndarray:
+    """Enlarge the map of the middle window to its frames: (T, size, size) float32."""
+    times, size = saliency.clip.shape[:2]
+    heat = torch.from_numpy(maps[saliency.middle])[None, None]
+    return functional.interpolate(heat, (times, size, size), mode="trilinear", align_corners=False)[0, 0].numpy()
+
+
 class SaliencyFigure:
-    """Draws a column for each video: the frame, and over it the energy of its window and the speed by optical flow."""
+    """Draws a column for each video: the frame, and over it the energy of its window, the activation of its class where
+    there is one, and the speed by optical flow."""
 
     def __init__(self, saliencies: Sequence[VideoSaliency], notes: Sequence[str], title: str):
         """Draw the figure. notes: a line below each video."""
         from matplotlib.figure import Figure
 
-        self._saliencies = saliencies
+        self._saliencies, self._layers = saliencies, saliency_layers(saliencies)
+        high = 1 + len(self._layers)
         across, blocks = min(COLUMNS, len(saliencies)), -(-len(saliencies) // COLUMNS)
-        self._figure = Figure(figsize=(1.0 + 2.0 * max(across, 2), 0.6 + 6.9 * blocks), dpi=100, layout="constrained")
-        self._figure.suptitle(title, fontsize=12)
-        grid = self._figure.subplots(3 * blocks, across, squeeze=False)
+        size = (1.0 + 2.0 * max(across, 2), 1.2 + (1.2 + 2.1 * high) * blocks)
+        self._figure = Figure(figsize=size, dpi=100, layout="constrained")
+        scales = "\n".join(layer.scale for layer in self._layers)
+        self._figure.suptitle(f"{title}\n{scales}", fontsize=9)
+        grid = self._figure.subplots(high * blocks, across, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         self._cells = []
-        for number, (saliency, note) in enumerate(zip(saliencies, notes, strict=True)):
+        for number, note in enumerate(notes):
             block, column = divmod(number, across)
-            self._cells.append(_draw_column(grid[3 * block : 3 * block + 3, column], saliency, note, named=column == 0))
+            axes = grid[high * block : high * (block + 1), column]
+            self._cells.append(self._draw_column(axes, number, note, named=column == 0))
 
-    def _show(self, frame: int) -> None:
-        """Show frame `frame` of each window."""
-        for saliency, cells in zip(self._saliencies, self._cells, strict=True):
-            for cell, picture in zip(cells, _pictures(saliency, frame), strict=True):
+    def _draw_column(self, axes: Any, number: int, note: str, named: bool) -> list[Any]:
+        """Draw the pictures of a video below its id. named: what they are stands at their left."""
+        cells = [ax.imshow(picture) for ax, picture in zip(axes, self._pictures(number, 0), strict=True)]
+        axes[0].set_title(short_id(self._saliencies[number].video_id), fontsize=8)
+        # A label, and not a text, has room made for it; so the axes of the note are emptied, and not switched off.
+        axes[-1].set_axis_on()
+        axes[-1].set(xticks=[], yticks=[])
+        axes[-1].spines[:].set_visible(False)
+        axes[-1].set_xlabel(note, fontsize=7)
+        if named:
+            for ax, name in zip(axes, ("frame", *(layer.name for layer in self._layers)), strict=True):
+                ax.text(-0.06, 0.5, name, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=10)
+        return cells
+
+    def _pictures(self, number: int, time: int) -> list[np.ndarray]:
+        """Draw a frame of a video's middle window, as it is and with each layer over it: (size, size, 3) uint8 each."""
+        frame = self._saliencies[number].clip[time]
+        return [frame, *(layer.picture(frame, number, time) for layer in self._layers)]
+
+    def _show(self, time: int) -> None:
+        """Show frame `time` of each window."""
+        for number, cells in enumerate(self._cells):
+            for cell, picture in zip(cells, self._pictures(number, time), strict=True):
                 cell.set_data(picture)
 
     def write_png(self, path: Path) -> None:
@@ -74,40 +142,6 @@ class SaliencyFigure:
             self._show(frame)
             canvas.draw()
             yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-def _draw_column(axes: Any, saliency: VideoSaliency, note: str, named: bool) -> list[Any]:
-    """Draw the three pictures of a video below its id. named: what they are stands at their left."""
-    cells = [ax.imshow(picture) for ax, picture in zip(axes, _pictures(saliency, 0), strict=True)]
-    axes[0].set_title(short_id(saliency.video_id), fontsize=8)
-    note = f"{note}\nred: {_fastest(saliency):.2g} pixels a frame"
-    axes[2].text(0.5, -0.04, note, transform=axes[2].transAxes, ha="center", va="top", fontsize=8)
-    if named:
-        for ax, name in zip(axes, ("frame", "energy", "optical flow"), strict=True):
-            ax.text(-0.06, 0.5, name, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=10)
-    return cells
-
-
-def _pictures(saliency: VideoSaliency, frame: int) -> list[np.ndarray]:
-    """Draw a frame of the middle window, with energy and with speed over it: (size, size, 3) uint8 each.
-
-    Energy goes from its least (blue) to its greatest value in the window (red), speed from 0 to that of the fastest.
-    """
-    shown, size = saliency.clip[frame], saliency.clip.shape[1]
-    heat = torch.from_numpy(saliency.energy[saliency.middle])[None, None]
-    times = len(saliency.clip)
-    large = functional.interpolate(heat, (times, size, size), mode="trilinear", align_corners=False)[0, 0].numpy()
-    speed = saliency.clip_speed[min(frame, len(saliency.clip_speed) - 1)]
-    return [
-        shown,
-        _overlay(shown, large[frame], float(large.min()), float(large.max())),
-        _overlay(shown, speed, 0.0, _fastest(saliency)),
-    ]
-
-
-def _fastest(saliency: VideoSaliency) -> float:
-    """Find the speed that is drawn red: the 99.5th percentile over the window, since flow has outliers."""
-    return float(np.percentile(saliency.clip_speed, 99.5))
 
 
 def _overlay(frame: np.ndarray, values: np.ndarray, low: float, high: float) -> np.ndarray:

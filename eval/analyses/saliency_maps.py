@@ -1,7 +1,8 @@
 """Where a backbone looks: the energy of its last convolution, compared with optical flow (paper, Fig. 7).
 
-The energy of a place is the sum of squares over the channels of the backbone's output there. The paper names the CAM
-technique, which weights the channels by a class's weights in the classifier; a pre-trained backbone has none.
+The energy of a place is the sum of squares over the channels of the backbone's output there, which a pre-trained
+backbone has without a classifier. With a classifier there is the class activation map as well (class_activation), whose
+technique the paper names.
 
 Maps are compared at their own resolution, 4x4 for R3D-18 at 112x112. Convolutions with padding give the border less
 energy whatever is shown, and what moves is seldom at the border. So every correlation is given together with that of
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s2vc.eval.analyses.class_activation import ClassifiedRows
+from s2vc.eval.analyses.mover_masks import MoverMasks, share_on_mask
 from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
 from s2vc.eval.view import CROP_SHARE, StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.manifests.errors import UserError
@@ -33,7 +36,8 @@ class VideoSaliency:
 
     energy, speed: of W windows at the resolution of the backbone's output, (W, T', H', W') float32; speed is that of
     optical flow, pixels of the crop per frame, mean over each cell. Of the middle window, for a picture: clip (T, size,
-    size, 3) uint8, and its speed pixel by pixel, (T - 1, size, size) float32.
+    size, 3) uint8, and its speed pixel by pixel, (T - 1, size, size) float32. Of the shape of energy, where they were
+    asked for: cam, the activation of the video's class, and cover, how much of each cell the mover's mask covers.
     """
 
     video_id: str
@@ -41,6 +45,8 @@ class VideoSaliency:
     speed: np.ndarray
     clip: np.ndarray
     clip_speed: np.ndarray
+    cam: np.ndarray | None = None
+    cover: np.ndarray | None = None
 
     @property
     def middle(self) -> int:
@@ -48,10 +54,9 @@ class VideoSaliency:
         return len(self.energy) // 2
 
 
-@torch.no_grad()
-def energy(backbone: nn.Module, clips: Tensor) -> Tensor:
+def energy(maps: Tensor) -> Tensor:
     """Sum the squares over channels of a backbone's output (N, C, T', H', W'): (N, T', H', W') float32."""
-    return backbone(clips).float().square().sum(dim=1)
+    return maps.float().square().sum(dim=1)
 
 
 def speed_map(stored: Tensor, size: int) -> Tensor:
@@ -67,30 +72,47 @@ def speed_map(stored: Tensor, size: int) -> Tensor:
     return cropped * (size / round(min(stored.shape[1:3]) * CROP_SHARE))
 
 
+@torch.no_grad()
 def video_saliency(
-    cache: Cache, windows: StoredWindows, row: int, backbone: nn.Module, view: View, device: torch.device
+    cache: Cache,
+    windows: StoredWindows,
+    row: int,
+    backbone: nn.Module,
+    view: View,
+    device: torch.device,
+    classified: ClassifiedRows | None = None,
+    masks: MoverMasks | None = None,
 ) -> VideoSaliency:
     """Compute energy and speed of up to MAX_WINDOWS windows of a row, whose crops are the centre.
 
-    backbone: on the device, in evaluation mode. Raises UserError for frames that cannot be read, and where a map is of
-    one cell.
+    backbone: on the device, in evaluation mode. classified: gives the activation of the row's class, too. masks: give
+    what of the row moves. Raises UserError for frames and masks that cannot be read, and where a map is of one cell.
     """
     crops = WindowCrops(view).to(device)
     first, stop = (int(n) for n in windows.offsets[row : row + 2])
     chosen = np.unique(np.linspace(first, stop - 1, MAX_WINDOWS).round().astype(int))
-    middle, maps, flows = len(chosen) // 2, [], []
+    numbers = view.rule.windows(int(cache.index["frames"].iloc[row]))
+    middle = len(chosen) // 2
+    found: dict[str, list[Tensor]] = {"energy": [], "speed": [], "cam": [], "cover": []}
     for number, item in enumerate(chosen):
         stored = windows[int(item)]
-        maps.append(energy(backbone, crops(stored[None].to(device), 0, 0))[0].cpu())
+        output = backbone(crops(stored[None].to(device), 0, 0))
+        cells = output.shape[2:]
+        found["energy"].append(energy(output)[0].cpu())
         speed = speed_map(stored, view.size)
-        times, height, width = maps[-1].shape
-        flows.append(functional.adaptive_avg_pool3d(speed[None], (times, height, width))[0])
+        found["speed"].append(functional.adaptive_avg_pool3d(speed[None], cells)[0])
+        if classified:
+            found["cam"].append(classified.activation(output, row)[0].cpu())
+        if masks:
+            cover = fixed_crop(masks.of_frames(row, numbers[item - first])[None, None], view.size, CENTRE_CROP)
+            found["cover"].append(functional.adaptive_avg_pool3d(cover[0], cells)[0])
         if number == middle:
             clip, clip_speed = _centre_frames(stored, view.size), speed.numpy()
-    if maps[0][0].numel() == 1:
+    if found["energy"][0][0].numel() == 1:
         raise UserError(f"at {view.size} pixels the backbone's map has a single cell: take a larger --size")
     video = str(cache.index["video_id"].iloc[row])
-    return VideoSaliency(video, torch.stack(maps).numpy(), torch.stack(flows).numpy(), clip, clip_speed)
+    arrays = {name: torch.stack(maps).numpy() for name, maps in found.items() if maps}
+    return VideoSaliency(video, clip=clip, clip_speed=clip_speed, **arrays)
 
 
 def _centre_frames(stored: Tensor, size: int) -> np.ndarray:
@@ -112,22 +134,46 @@ def correlations(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.where(flat, np.nan, found)
 
 
-def own_flow_correlation(saliency: VideoSaliency) -> float:
-    """Average the correlations of a video's energy maps with their own flow; NaN where none has one."""
-    return _mean(correlations(saliency.energy, saliency.speed))
+def own_flow_correlation(saliency: VideoSaliency, maps: str = "energy") -> float:
+    """Average the correlations of a video's maps (`energy` or `cam`) with their own flow; NaN where none has one."""
+    return _mean(correlations(getattr(saliency, maps), saliency.speed))
 
 
-def other_flow_correlation(saliency: VideoSaliency, saliencies: list[VideoSaliency]) -> float:
-    """Average, as a control, the correlations of a video's energy maps with the flow of every other video, by window.
+def other_flow_correlation(saliency: VideoSaliency, saliencies: list[VideoSaliency], maps: str = "energy") -> float:
+    """Average, as a control, the correlations of a video's maps with the flow of every other video, by window.
 
     Where the other has more windows or fewer, those at the same share of its length count. NaN where there is none.
     """
-    found = []
-    for other in saliencies:
-        if other is not saliency:
-            places = np.linspace(0, len(other.speed) - 1, len(saliency.energy)).round().astype(int)
-            found.append(_mean(correlations(saliency.energy, other.speed[places])))
+    own = getattr(saliency, maps)
+    found = [
+        _mean(correlations(own, _matched_windows(other.speed, len(own))))
+        for other in saliencies
+        if other is not saliency
+    ]
     return _mean(np.array(found))
+
+
+def own_mask_share(saliency: VideoSaliency, maps: str = "energy") -> float:
+    """Compute the share of a video's maps that lies on its mover's mask; maps: `energy`, `cam`, or `area`, which is the
+    mask's share of the area."""
+    assert saliency.cover is not None
+    return share_on_mask(_maps(saliency, maps), saliency.cover)
+
+
+def other_mask_share(saliency: VideoSaliency, saliencies: list[VideoSaliency], maps: str = "energy") -> float:
+    """Average, as a control, the shares of a video's maps that lie on the mask of every other video, by window."""
+    own = _maps(saliency, maps)
+    covers = [other.cover for other in saliencies if other is not saliency and other.cover is not None]
+    return _mean(np.array([share_on_mask(own, _matched_windows(cover, len(own))) for cover in covers]))
+
+
+def _maps(saliency: VideoSaliency, name: str) -> np.ndarray:
+    return np.ones_like(saliency.energy) if name == "area" else np.asarray(getattr(saliency, name))
+
+
+def _matched_windows(maps: np.ndarray, windows: int) -> np.ndarray:
+    """Choose so many windows of maps (W, …), those at the same share of their number."""
+    return maps[np.linspace(0, len(maps) - 1, windows).round().astype(int)]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -14,6 +14,7 @@ COMMANDS = {
     "normality": "Whether pixels and latents of a video are normal (supplement, Fig. 5).",
     "saliency": "Where a backbone looks, beside optical flow (paper, Fig. 7).",
     "motion": "Share of moving pixels (supplement, Fig. 1).",
+    "people": "Share of the frame that shows people (supplement, Fig. 1).",
     "report": "One HTML page of runs, results and sweeps.",
 }
 

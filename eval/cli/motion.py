@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from s2vc.eval.analyses.moving_pixels import choose_examples, class_means, moving_shares, plot_motion
+from s2vc.eval.analyses.moving_pixels import motion_examples, moving_shares
 from s2vc.eval.analyses.optical_flow import MOVING_SPEED
+from s2vc.eval.analyses.share_figure import class_means, plot_shares
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
+from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.labelled import label_entry
+from s2vc.eval.paper import MOVING_SHARE_ABOUT
 from s2vc.eval.results import TABLE, describe_result, save_result
 from s2vc.eval.videos import stored_rows
 from s2vc.pipeline.cache import Cache
@@ -54,19 +55,11 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     path = save_result(out, description, numbers, details)
     height, width = opened.settings.frame_size
     title = f"{shares.mean():.1%} of pixels move by more than {threshold:g} a frame, of {height}x{width}"
-    plot_motion(shares, per_class, choose_examples(opened, rows, shares, threshold), title, path.with_suffix(".png"))
-    print_shares(shares, per_class, title, console)
+    shown = motion_examples(opened, rows, shares, threshold)
+    plot_shares("moving pixels", shares, per_class, shown, title, path.with_suffix(".png"))
+    print_shares("moving pixels", shares, per_class, title, console)
+    console.print(f"The paper: about {MOVING_SHARE_ABOUT:g} % of three public datasets (supplement, Fig. 1)")
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"{short} videos of a single frame are left out")
     console.print(f"{path}, {path.stem}.png, {out / TABLE}")
-
-
-def print_shares(shares: np.ndarray, per_class: dict[str, float], title: str, console: Console) -> None:
-    """Print the mean of each class, and that of all videos."""
-    table = Table("class", "moving pixels", title=title, title_justify="left")
-    for name, share in per_class.items():
-        table.add_row(name, f"{share:.1%}")
-    table.add_section()
-    table.add_row(f"all {len(shares)} videos", f"{shares.mean():.1%}", style="bold")
-    console.print(table)

@@ -30,7 +30,7 @@ from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.training.selection import ALL_ROWS
 
-TITLES = ("pixels", "normal, rounded alike", "static latents", "normal, rounded alike")
+TITLES = ("pixels", "  control", "static latents", "  control")
 """The kinds have these titles, in their order."""
 
 
@@ -79,9 +79,13 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
 
 def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:
     """Print a row for each kind: how well the normal fits, and how often each test accepts it."""
-    columns = ("series", "constant", "MSE", "normal by KS", "by Lilliefors", "dithered: MSE", "by Lilliefors")
+    columns = ("series", "constant", "MSE", "KS", "Lilliefors", "dithered MSE", "Lilliefors")
     shown = ("mse", "published_h0", "lilliefors_h0", "dithered_mse", "dithered_lilliefors_h0")
     table = Table("", *columns, title=title, title_justify="left")
+    table.caption, table.caption_justify = (
+        "Tests: share accepted as normal. Control: normal numbers, rounded alike.",
+        "left",
+    )
     for name, kind in zip(TITLES, tested.values(), strict=True):
         numbers = kind.numbers
         found = [f"{numbers[n]:.4f}" if "mse" in n else f"{numbers[n]:.1%}" for n in shown if n in numbers]

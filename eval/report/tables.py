@@ -24,6 +24,7 @@ TITLES = {
     "normality": "Normality of latents",
     "saliency": "Saliency and optical flow",
     "motion": "Share of moving pixels",
+    "people": "Share of people",
 }
 
 SHARE = re.compile(r"([\w-]+/)?(recall@\d+|top\d+|(\w+_)?class_mean|(\w+_)?accuracy)|kept")

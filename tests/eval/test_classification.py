@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from s2vc.eval.classification import Classification
 
@@ -43,3 +44,15 @@ def test_the_picture_is_one(tmp_path: Path, classes: int) -> None:
     names = [f"class {n}" for n in range(classes)]
     Classification(np.eye(classes), np.arange(classes), names).plot(tmp_path / "m.png", "title")
     assert Image.open(tmp_path / "m.png").size[0] > 300
+
+
+def test_the_picture_has_the_numbers_of_videos(tmp_path: Path) -> None:
+    # Each video twice: all shares, and so all colours, are the same, and only the numbers differ.
+    scores, targets, names = np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), ["a", "b", "c"]
+    for times in (1, 2):
+        Classification(np.tile(scores, (times, 1)), np.tile(targets, times), names).plot(tmp_path / f"{times}.png", "t")
+    once, twice = (np.asarray(Image.open(tmp_path / f"{times}.png").convert("RGB")) for times in (1, 2))
+    assert once.shape == twice.shape
+    # They differ in as many places as there are cells with videos, four, and nowhere else.
+    _, places = ndimage.label(ndimage.binary_dilation((once != twice).any(axis=2), iterations=8))
+    assert places == 4

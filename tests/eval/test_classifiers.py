@@ -71,6 +71,11 @@ def test_finetune_trains_all_layers_and_goes_on(evaluate: Evaluate, labelled_cac
     again = evaluate(*arguments)
     assert again.exit_code == 0 and "16 of 16 steps" in again.output
     assert result(tmp_path, "finetune")["videos"] == numbers["videos"]
+    # Its classifier is there for class activation maps, which want more than one cell.
+    larger = ["--size", 64, "--frames", 8, "--videos", 2, "--out", tmp_path / "saliency"]
+    seen = evaluate("saliency", labelled_cache, run, *larger, "--cam", "finetune")
+    assert seen.exit_code == 0, seen.output
+    assert "cam_correlation" in result(tmp_path / "saliency", "saliency")
     # What was fine-tuned is a checkpoint like others, and can be started from.
     onward = evaluate("finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward")
     assert onward.exit_code == 0, onward.output

@@ -10,14 +10,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from s2vc.eval.analyses.moving_pixels import (
-    EXAMPLE_QUANTILES,
-    choose_examples,
-    class_means,
-    moving_share,
-    moving_shares,
-)
+from s2vc.eval.analyses.moving_pixels import motion_examples, moving_share, moving_shares
 from s2vc.eval.analyses.optical_flow import MOVING_SPEED, STILL_SPEED, optical_flow, speeds
+from s2vc.eval.analyses.share_figure import EXAMPLE_QUANTILES, class_means
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import encode_jpegs
 from s2vc.pipeline.reporting import no_progress
@@ -101,10 +96,10 @@ def test_threads_make_no_difference(labelled_cache: Path) -> None:
 
 def test_examples_are_from_the_stillest_to_the_liveliest(labelled_cache: Path) -> None:
     cache, rows = Cache(labelled_cache), np.arange(10)
-    found = choose_examples(cache, rows, np.linspace(1, 0, 10), 0.5)
+    found = motion_examples(cache, rows, np.linspace(1, 0, 10), 0.5)
     assert [e.share for e in found] == sorted(e.share for e in found) and len(found) == len(EXAMPLE_QUANTILES)
     np.testing.assert_array_equal(found[0].frame, cache.frames(found[0].video_id)[9])  # of 20
-    assert len(choose_examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
+    assert len(motion_examples(cache, rows[:1], np.zeros(1), 0.5)) == 1
 
 
 def test_means_are_per_class() -> None:
@@ -118,6 +113,7 @@ def test_the_command_writes_numbers_and_a_figure(evaluate: Evaluate, cache_path:
     path = next(tmp_path.glob("motion-*.json"))
     numbers = json.loads(path.read_text())
     assert numbers["videos"] == len(numbers["per_video"]) == 4 and "1 videos of a single frame" in result.output
+    assert "about 30 % of three public datasets" in result.output
     assert numbers["moving"] == pytest.approx(np.mean(list(numbers["per_video"].values())))
     assert 0.02 < numbers["moving"] < 0.4  # a square of 4 % of the frame, two places of it in a pair
     assert set(numbers["per_class"]) == {"slide", "orbit"}

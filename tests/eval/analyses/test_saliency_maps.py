@@ -11,7 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from s2vc.eval.analyses.class_activation import ClassifiedRows, class_activation, class_weights
+from s2vc.eval.analyses.mover_masks import MoverMasks, share_on_mask
 from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
+from s2vc.eval.analyses.saliency_figure import saliency_layers
 from s2vc.eval.analyses.saliency_maps import (
     MAX_WINDOWS,
     VideoSaliency,
@@ -21,6 +24,7 @@ from s2vc.eval.analyses.saliency_maps import (
     own_flow_correlation,
     video_saliency,
 )
+from s2vc.eval.probe import LinearProbe
 from s2vc.eval.view import StoredWindows, View
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -42,7 +46,7 @@ def test_energy_is_the_sum_of_squares_over_channels() -> None:
     clips[1, 0, 4:, :16, 32:], clips[1, 1, 4:, :16, 32:] = 3, -1
     expected = torch.zeros(2, 2, 2, 3)
     expected[1, 1, 0, 2] = 3**2 + 1**2 + (2 * 2) ** 2
-    torch.testing.assert_close(energy(Cells(), clips), expected)
+    torch.testing.assert_close(energy(Cells()(clips)), expected)
 
 
 def test_correlations_are_those_of_numpy() -> None:
@@ -89,6 +93,97 @@ def test_what_is_seen_of_a_video(cache_path: Path) -> None:
     assert seen.speed[seen.middle].mean() == pytest.approx(expected.mean(), rel=0.2)  # cells overlap a little
 
 
+def fitted_probe(width: int, classes: int) -> LinearProbe:
+    """A classifier whose batch norm has seen something."""
+    probe = LinearProbe(width, classes)
+    with torch.no_grad():
+        probe(torch.rand(64, width))
+        probe.norm.weight.uniform_(0.5, 2)
+    return probe.eval()
+
+
+@pytest.mark.parametrize("classifier", [fitted_probe(6, 5), nn.Linear(6, 5)])
+def test_the_mean_of_a_class_activation_map_is_the_class_score_up_to_a_constant(classifier: nn.Module) -> None:
+    torch.manual_seed(0)
+    maps = torch.rand(3, 6, 2, 4, 5)
+    pooled = maps.mean(dim=(2, 3, 4))
+    scores = classifier(pooled).detach()
+    # The constant is the score of features of length 0, where the classifier has nothing to see.
+    nothing = classifier(torch.zeros(1, 6)).detach()
+    for target in range(5):
+        found = class_activation(maps, class_weights(classifier, pooled, target)).detach()
+        assert found.shape == (3, 2, 4, 5)
+        torch.testing.assert_close(found.mean(dim=(1, 2, 3)), scores[:, target] - nothing[0, target])
+    # Of a linear layer, by the formula of the paper that defines it, place by place.
+    if isinstance(classifier, nn.Linear):
+        expected = sum(float(classifier.weight[4, k].detach()) * maps[2, k, 1, 3, 0] for k in range(6))
+        torch.testing.assert_close(found[2, 1, 3, 0], expected)
+
+
+def test_a_class_is_found_where_its_colour_is() -> None:
+    maps = torch.zeros(1, 3, 2, 4, 4)
+    maps[0, 1, :, 2, 3], maps[0, 2, :, 0, 0] = 5, 7  # green at one place, blue at another
+    classifier = nn.Linear(3, 2)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.tensor([[0.0, 1, -1], [0, -1, 1]]))
+    rows = ClassifiedRows(classifier, {0: (0, "green"), 4: (1, "blue")})
+    assert rows.activation(maps, 0)[0, 0].argmax() == 2 * 4 + 3
+    assert rows.activation(maps, 4)[0, 0].argmax() == 0
+
+
+def test_the_share_on_a_mask_is_that_of_what_is_positive() -> None:
+    maps = np.array([[[[3.0, -5], [1, 0]]], [[[0, 2], [2, 0]]], [[[-1, -1], [-1, 0]]]])
+    cover = np.array([[[[1.0, 1], [0, 0]]], [[[0, 0.5], [0, 1]]], [[[1, 1], [1, 1]]]])
+    assert share_on_mask(maps, cover) == pytest.approx((3 / 4 + 1 / 4) / 2)  # of the third nothing is positive
+    assert share_on_mask(np.ones_like(maps), cover) == pytest.approx(cover.mean())
+    assert np.isnan(share_on_mask(maps[2:], cover[2:]))
+
+
+def save_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, mask=mask)
+
+
+def test_masks_are_cut_as_frames_are(cache_path: Path, tmp_path: Path) -> None:
+    # A mask of twice the stored size, 72 x 98, over the right-hand part of the last 20 of 40 frames.
+    cache, view, rows = Cache(cache_path), View(63, 8), np.array([0])
+    mask = np.zeros((40, 144, 196), bool)
+    mask[20:, :, 36 + 84 :] = True  # from column 60 of the stored frames; the crop is columns 18 to 81
+    save_mask(tmp_path / "slide" / "a.npz", mask)
+    movers = MoverMasks(tmp_path, cache)
+    movers.check(rows)
+    seen = video_saliency(cache, StoredWindows(cache, rows, view), 0, Cells(), view, torch.device("cpu"), masks=movers)
+    assert seen.cover is not None and seen.cover.shape == seen.energy.shape
+    starts = np.arange(0, 33, 4)[np.linspace(0, 8, MAX_WINDOWS).round().astype(int)]
+    for start, cover in zip(starts, seen.cover, strict=True):
+        covered = (np.arange(start, start + 8) >= 20).mean()
+        np.testing.assert_allclose(cover.mean(axis=(0, 1)), covered * np.array([0, 0, 1]), atol=1e-6)
+    save_mask(tmp_path / "slide" / "a.npz", mask[:7])
+    with pytest.raises(UserError, match="40 stored frames"):
+        movers.of_frames(0, np.arange(3))
+    (tmp_path / "slide" / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="is no mask"):
+        movers.of_frames(0, np.arange(3))
+
+
+def test_pictures_have_one_scale_over_all_videos() -> None:
+    rng = np.random.default_rng(0)
+    clip = np.full((4, 8, 8, 3), 90, np.uint8)
+    heat = rng.random((1, 2, 4, 4)).astype(np.float32)
+    speed = rng.random((3, 8, 8)).astype(np.float32)
+    strong, weak = VideoSaliency("a", heat, heat, clip, speed), VideoSaliency("b", heat / 4, heat, clip, speed / 4)
+    energies, flow = saliency_layers([strong, weak])
+    assert (energies.name, flow.name, flow.low) == ("energy", "optical flow", 0)
+    assert energies.high == energies.values[0].max() > 3 * energies.values[1].max()
+    assert flow.high == pytest.approx(np.percentile(np.concatenate([speed, speed / 4]), 99.5))
+    for layer in (energies, flow):
+        # Blue is low: the weak one has no red to speak of, and the strong one has.
+        reds = [int(layer.picture(clip[0], video, 1)[..., 0].max()) for video in (0, 1)]
+        assert reds[0] > 150 > reds[1]
+    same = saliency_layers([strong, strong])[0]
+    np.testing.assert_array_equal(same.picture(clip[0], 0, 0), same.picture(clip[0], 1, 0))
+
+
 def test_a_map_of_one_cell_is_refused(cache_path: Path) -> None:
     cache, view = Cache(cache_path), View(31, 8)
     with pytest.raises(UserError, match="single cell"):
@@ -101,7 +196,12 @@ SMALL = ["--size", 64, "--frames", 8]
 def test_the_command_writes_numbers_a_sheet_and_an_animation(
     evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
 ) -> None:
-    result = evaluate("saliency", labelled_cache, "random", *SMALL, "--videos", 3, "--gif", "--out", tmp_path)
+    left = np.zeros((20, 64, 80), bool)
+    left[..., :40] = True
+    for video in Cache(labelled_cache).index["video_id"]:
+        save_mask(tmp_path / "masks" / f"{Path(video).stem}.npz", left)
+    few = ["--cam", "linear", "--epochs", 3, "--train-views", 1, "--masks", tmp_path / "masks", "--videos", 3]
+    result = evaluate("saliency", labelled_cache, "random", *SMALL, *few, "--gif", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     path = next(tmp_path.glob("saliency-*.json"))
     numbers = json.loads(path.read_text())
@@ -109,7 +209,10 @@ def test_the_command_writes_numbers_a_sheet_and_an_animation(
     index = Cache(labelled_cache).index.set_index("video_id")
     assert all(index.loc[v["video_id"], "split1"] == "test" for v in numbers["per_video"])
     assert numbers["correlation"] == pytest.approx(np.mean([v["correlation"] for v in numbers["per_video"]]))
-    assert -1 <= numbers["correlation_other_flow"] <= 1
+    assert -1 <= numbers["correlation_other_flow"] <= 1 and -1 <= numbers["cam_correlation"] <= 1
+    assert numbers["area_on_mask"] == pytest.approx(0.5, abs=1e-6)  # the crop is in the middle
+    assert 0 < numbers["energy_on_mask"] < 1 and 0 < numbers["cam_on_mask"] < 1
+    assert numbers["energy_on_other_mask"] == pytest.approx(numbers["energy_on_mask"])  # all masks are alike
     assert Image.open(path.with_suffix(".png")).size[0] > 400
     assert Image.open(path.with_suffix(".gif")).n_frames == 8
 
@@ -132,6 +235,9 @@ def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: P
 
     assert "no split 'split9'" in error_line(labelled_cache, "--split", "split9")
     assert "single cell" in error_line(labelled_cache, "--size", 32)
+    assert "random is no run that holds a classifier" in error_line(labelled_cache, "--cam", "finetune")
+    (tmp_path / "masks").mkdir()
+    assert "4 of 4 videos have no mask, first" in error_line(labelled_cache, "--masks", tmp_path / "masks")
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",test,", ",train,"))

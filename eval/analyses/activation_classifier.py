@@ -1,0 +1,54 @@
+"""The classifier whose class activation maps are drawn: that of `linear`, or the one of a run of `finetune`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from s2vc.eval.analyses.class_activation import ClassifiedRows
+from s2vc.eval.defaults import LINEAR_RECIPES, PAPER
+from s2vc.eval.evaluation import Evaluation
+from s2vc.eval.labelled import classes_in
+from s2vc.eval.probe import LinearProbe
+from s2vc.eval.supervised import load_classifier
+from s2vc.eval.tasks import train_probe
+from s2vc.manifests.errors import UserError
+from s2vc.training.labels import read_labels
+from s2vc.training.run_folder import RunFolder
+
+CLASSIFIERS = LINEAR, FINETUNE = ("linear", "finetune")
+
+
+def classified_rows(
+    evaluation: Evaluation, rows: np.ndarray, classifier: str, epochs: int, train_views: int
+) -> ClassifiedRows:
+    """Give the classifier, and the class of each row (N,) of the index that is looked at.
+
+    classifier: `linear` trains one as the task `linear` does, by epochs and train_views; `finetune` takes the one that
+    the checkpoint holds, the folder of a run that learned labels or a file of it. Raises UserError where the checkpoint
+    holds none, and for rows whose class it does not know.
+    """
+    found: LinearProbe | nn.Linear
+    if classifier == LINEAR:
+        trained, tested = evaluation.labelled_parts()
+        labels, _ = classes_in(trained, tested)
+        found = train_probe(evaluation, trained, labels, replace(LINEAR_RECIPES[PAPER], epochs=epochs), train_views)
+        known = {int(label): number for number, label in enumerate(labels)}
+    else:
+        path = Path(evaluation.checkpoint)
+        try:
+            found = loaded = load_classifier(RunFolder(path).checkpoint if path.is_dir() else path)[1]
+        except (KeyError, UserError):
+            raise UserError(
+                f"{evaluation.checkpoint} is no run that holds a classifier: take the folder of a run of `finetune`, "
+                "such as results/runs/finetune-…, or --cam linear"
+            ) from None
+        known = {number: number for number in range(loaded.out_features)}
+    classes = read_labels(evaluation.cache, evaluation.label)
+    unknown = [row for row in rows.tolist() if int(classes.numbers[row]) not in known]
+    if unknown:
+        video = evaluation.cache.index["video_id"].iloc[unknown[0]]
+        raise UserError(f"{len(unknown)} videos have a class that the classifier does not know, first {video}")
+    targets = {row: (known[int(classes.numbers[row])], str(classes.names[row])) for row in rows.tolist()}
+    return ClassifiedRows(found.to(evaluation.device), targets)
