@@ -34,7 +34,9 @@ six numbers, too, and gives 25,200 boxes of 640 pixels."""
 HOG_HEIGHT = 384
 """Frames are enlarged to this height for HOG, whose people are 96 pixels high or more: a quarter of the frame."""
 HOG_MARGIN = 0.3
-"""A window counts as a person's from this distance on, on the far side of the support vector machine's plane."""
+"""A window counts as a person's from this distance on, on the far side of the support vector machine's plane. Of 30
+real frames (128x171) with two people each, people are found in 15, at 0 as at 0.3, and in 13 at 0.6; of 48 drawn frames
+without people, in 3, 2 and 1."""
 HOG_INSET = (0.1, 0.07, 0.8, 0.8)
 """HOG's windows are larger than the people in them: x, y, width and height of a person in shares of the window, as in
 OpenCV's example peopledetect."""

@@ -35,6 +35,19 @@ MASKS = click.Path(exists=True, file_okay=False, path_type=Path)
 Columns = dict[str, list[float]]
 """Numbers by name, of each video; NaN where one is not defined."""
 
+HEADINGS = {
+    "correlation": "energy",
+    "correlation_other_flow": "other flows",
+    "cam_correlation": "CAM",
+    "cam_correlation_other_flow": "other flows",
+    "area_on_mask": "area",
+    "energy_on_mask": "energy",
+    "energy_on_other_mask": "other masks",
+    "cam_on_mask": "CAM",
+    "cam_on_other_mask": "other masks",
+}
+"""The numbers' headings in the terminal; what says other is the control, with the flow or mask of other videos."""
+
 
 @click.command("saliency")
 @checkpoint_command
@@ -158,16 +171,21 @@ def note(columns: Columns, number: int) -> str:
 
 
 def print_columns(saliencies: list[VideoSaliency], columns: Columns, console: Console) -> None:
-    """Print the numbers of each video, and their means."""
-    table = Table("video", "windows", *(name.replace("_", " ") for name in columns))
-    table.title, table.title_justify = "Correlations: Pearson's r of a map and speed. On mask: share of the map", "left"
-    for number, one in enumerate(saliencies):
-        values = (as_text(values[number]) for values in columns.values())
-        table.add_row(one.video_id, str(len(one.energy)), *values)
-    table.add_section()
-    means = [np.nanmean(values) if not np.isnan(values).all() else np.nan for values in columns.values()]
-    table.add_row("mean", "", *(as_text(float(m)) for m in means), style="bold")
-    console.print(table)
+    """Print the numbers of each video, and their means: correlations, and shares on masks where there are masks."""
+    shares = {name: values for name, values in columns.items() if "mask" in name}
+    correlations = {name: values for name, values in columns.items() if name not in shares}
+    for title, part in (
+        ("Pearson's r of a map with the speed by optical flow", correlations),
+        ("share of a map that lies on the mover's mask", shares),
+    ):
+        if part:
+            table = Table("video", *(HEADINGS[name] for name in part), title=title, title_justify="left")
+            for number, one in enumerate(saliencies):
+                table.add_row(one.video_id, *(as_text(values[number]) for values in part.values()))
+            table.add_section()
+            means = [np.nanmean(values) if not np.isnan(values).all() else np.nan for values in part.values()]
+            table.add_row("mean", *(as_text(float(m)) for m in means), style="bold")
+            console.print(table)
 
 
 def as_text(value: float) -> str:
