@@ -107,4 +107,4 @@ def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: Sequenc
         )
         console.print(f"{gain.title}: {text}")
         if found is not None and gain.note:
-            console.print(gain.note, soft_wrap=True)
+            console.print(gain.note)

@@ -5,9 +5,11 @@ Trials run in this process, without Ray; which videos were asked is read from th
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from s2vc.eval.sweep.cost import evaluation_passes
@@ -100,6 +102,21 @@ def test_windows_of_an_evaluation_are_counted(two_label_cache: Path, shared: dic
     assert evaluation_passes(cache, settings, Protocol(("retrieval",))) == 9 * (8 + tests)
     assert evaluation_passes(cache, settings, Protocol(("finetune",), finetune_epochs=5)) == 9 * 10 * tests + 3 * 5 * 8
     assert evaluation_passes(cache, settings, Protocol(("retrieval",), "validation")) == 9 * (8 + tests) + 9 * 8
+
+
+def test_the_only_part_besides_train_takes_the_place_of_test(two_label_cache: Path, tmp_path: Path) -> None:
+    """A split column of Kinetics has `val`, and no `test`."""
+    cache = Cache(two_label_cache)
+    shutil.copytree(two_label_cache, tmp_path / "kinetics")
+    index = pd.read_csv(two_label_cache / "index.csv", dtype=str, keep_default_na=False)
+    columns = ["split_far", "split_near"]
+    index[columns] = index[columns].replace("test", "val")
+    index.to_csv(tmp_path / "kinetics" / "index.csv", index=False)
+    kinetics, protocol = Cache(tmp_path / "kinetics"), Protocol(("retrieval",), "validation")
+    assert evaluated_splits(kinetics, None) == ("split_far",)
+    assert training_splits(kinetics, "all-splits", True) == ("split_far", "split_near")
+    settings = example_settings(shared_settings([SMALL, {"split": "split_far"}], cache))
+    assert evaluation_passes(kinetics, settings, protocol) == evaluation_passes(cache, settings, protocol)
 
 
 def test_the_default_ranks_by_validation_videos_where_there_can_be_any(labelled_cache: Path, tmp_path: Path) -> None:
