@@ -125,10 +125,13 @@ def test_a_run_of_dpc_is_evaluated(
     assert numbers and np.isfinite(numbers).all()
 
 
-def test_windows_are_dpc_s_where_nothing_else_is_said(
-    dpc_run: Path, labelled_cache: Path, evaluate: Evaluate, tmp_path: Path
+@pytest.mark.parametrize("of_a_run", [True, False])
+def test_windows_are_those_of_the_run_or_dpc_s(
+    of_a_run: bool, dpc_run: Path, labelled_cache: Path, evaluate: Evaluate, tmp_path: Path
 ) -> None:
-    result = evaluate("retrieval", labelled_cache, dpc_run, "--size", 32, "--out", tmp_path)
+    """Two blocks of 5 frames, 1 apart, by the run's settings; eight of them, 3 apart, in DPC's paper."""
+    checkpoint = [dpc_run] if of_a_run else ["random", "--backbone", "r2d3d18"]
+    result = evaluate("retrieval", labelled_cache, *checkpoint, "--size", 32, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     content = json.loads(next(tmp_path.glob("*.json")).read_text())
-    assert (content["frames"], content["frame_step"]) == (40, 3)
+    assert (content["frames"], content["frame_step"]) == ((10, 1) if of_a_run else (40, 3))
