@@ -16,6 +16,7 @@ from s2vc.training.methods import check_starting_weights, open_clips
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
 from s2vc.training.run_folder import RunFolder
+from s2vc.training.schedule import total_steps
 from s2vc.training.settings import (
     AUTO,
     TrainingSettings,
@@ -23,7 +24,7 @@ from s2vc.training.settings import (
     merge_settings,
     training_variants,
 )
-from s2vc.training.trainer import OnEpoch, nothing_after_epochs, resolve_settings, total_steps
+from s2vc.training.trainer import OnEpoch, nothing_after_epochs, resolve_settings
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from s2vc.training.loader import EpochBatches, Loader, spare_cpus
 from s2vc.training.methods import TrainingTask, build_training_task, norm_group_count
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
+from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
 
 FEW_NEGATIVES = 16
@@ -78,35 +79,6 @@ def check_accumulation(settings: TrainingSettings) -> None:
             f"{settings.norm_group} makes {groups} of the {clips} clips of a process: "
             + (f"--norm-group {fits} makes enough" if fits >= 2 else f"accumulate is {clips // 2} at most")
         )
-
-
-def total_steps(settings: TrainingSettings, videos: int) -> int:
-    """Count the steps of all epochs of a run with resolved settings."""
-    return videos // settings.batch * settings.epochs
-
-
-def warmup_steps(settings: TrainingSettings, steps: int) -> int:
-    """Count the steps over which the learning rate rises, with `steps` an epoch."""
-    if settings.warmup_share:
-        return round(settings.warmup_share * settings.epochs * steps)
-    return settings.warmup_epochs * steps
-
-
-def learning_rate(settings: TrainingSettings, steps: int, done: int) -> float:
-    """Compute the learning rate of the step after `done` steps, with `steps` an epoch: linear warm-up to lr, then
-    decay.
-
-    schedule `constant`: no decay. `step`: a tenth at each of `decays`. `cosine` (Loshchilov and Hutter, ICLR 2017,
-    without restarts): from lr at the end of the warm-up by half a cosine to 0 at the end of the run.
-    """
-    total, warmup = settings.epochs * steps, warmup_steps(settings, steps)
-    rate = settings.lr * min(1.0, (done + 1) / max(warmup, 1))
-    if settings.schedule == "constant":
-        return float(rate)
-    if settings.schedule == "cosine":
-        past = max(done - warmup, 0) / max(total - warmup, 1)
-        return float(rate * (1 + math.cos(math.pi * past)) / 2)
-    return float(rate * 0.1 ** sum(done >= round(share * total) for share in settings.decays))
 
 
 def train(

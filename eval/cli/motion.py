@@ -18,7 +18,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.device import available_cpus
 from s2vc.training.labels import read_labels
 from s2vc.training.selection import ALL_ROWS
@@ -62,4 +62,4 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"{short} videos of a single frame are left out")
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
+    print_paths(console, path, path.with_suffix(".png"), out / TABLE)

@@ -27,7 +27,7 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.training.selection import ALL_ROWS
 
 TITLES = ("pixels", "  control", "static latents", "  control")
@@ -74,7 +74,7 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
     print_tests(tested, title, console)
     if stored == Q8:
         console.print("q8 rounds latents to steps of 1/8: compare what is dithered, and each with its control")
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
+    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
 
 
 def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:

@@ -18,7 +18,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import EXISTING_FILE, cache_argument
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.storage.files import sha256
 from s2vc.training.labels import read_labels
 from s2vc.training.selection import ALL_ROWS
@@ -80,4 +80,4 @@ def people_command(
         f"The paper: less than {PEOPLE_SHARE_BELOW:g} % of the frame on three public datasets, by YOLOv5 "
         "(supplement, Fig. 1)"
     )
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
+    print_paths(console, path, path.with_suffix(".png"), out / TABLE)

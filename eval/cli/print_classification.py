@@ -7,6 +7,7 @@ from rich.table import Table
 
 from s2vc.eval.classification import Classification
 from s2vc.eval.results import TABLE
+from s2vc.pipeline.console.terminal import print_paths
 
 MAX_SHOWN_CLASSES = 12
 """The terminal shows the accuracies of so many classes at most; all are in the JSON."""
@@ -22,4 +23,4 @@ def print_classification(console: Console, path: Path, result: Classification) -
         console.print(table)
     numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
     console.print(f"{numbers} (chance {1 / len(result.names):.1%})")
-    console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}")
+    print_paths(console, path, path.with_suffix(".png"), path.parent / TABLE)

@@ -13,6 +13,7 @@ from s2vc.eval.tasks import retrieval
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE
+from s2vc.pipeline.console.terminal import print_paths
 
 
 @click.command("retrieval")
@@ -38,4 +39,4 @@ def retrieval_command(evaluation: Evaluation, gallery: Path | CacheStorage | Non
     table = Table(*(f"R@{k}" for k in recall))
     table.add_row(*(f"{value:.1%}" for value in recall.values()))
     console.print(table)
-    console.print(f"{path}, {path.parent / TABLE}")
+    print_paths(console, path, path.parent / TABLE)

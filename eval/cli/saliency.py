@@ -28,6 +28,7 @@ from s2vc.eval.results import TABLE
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows
 from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.terminal import print_paths
 from s2vc.training.selection import ALL_ROWS, split_column
 
 MASKS = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -103,7 +104,7 @@ def saliency_command(
     print_columns(saliencies, columns, console)
     if undefined:
         console.print(f"{undefined} videos have no correlation: nothing moves in them")
-    console.print(f"{path}, {', '.join(p.name for p in pictures)}, {evaluation.out / TABLE}")
+    print_paths(console, path, *pictures, evaluation.out / TABLE)
 
 
 def choose_rows(evaluation: Evaluation) -> tuple[str, str, np.ndarray]:

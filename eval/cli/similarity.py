@@ -29,7 +29,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.training.selection import ALL_ROWS
 
 
@@ -77,7 +77,7 @@ def similarity_command(
     if undefined:
         console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
     print_means(means, numbers, groups, title, console)
-    console.print(f"{path}, {path.stem}.png, {out / TABLE}")
+    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
 
 
 def print_means(

@@ -17,6 +17,7 @@ from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import classes_in, part_entry
 from s2vc.eval.results import TABLE
 from s2vc.eval.tasks import probe_features
+from s2vc.pipeline.console.terminal import print_paths
 
 
 @click.command("static-bias")
@@ -62,7 +63,7 @@ def static_bias_command(
     )
     plot_gains(stills.per_class, gains, path.with_suffix(".png"))
     print_gains(names, columns, gains, evaluation.console)
-    evaluation.console.print(f"{path}, {path.stem}.png, {path.parent / TABLE}")
+    print_paths(evaluation.console, path, path.with_suffix(".png"), path.parent / TABLE)
 
 
 def moco_evaluation(evaluation: Evaluation, moco: str) -> Evaluation:

@@ -17,6 +17,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.exit_codes import EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.progress import clock, progress, size
 from s2vc.pipeline.console.run_jobs import run_render
+from s2vc.pipeline.console.terminal import print_paths
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.variants import Variant
 from s2vc.training.prepare import describe_regime
@@ -126,7 +127,7 @@ def print_end(
             console.print(note)
     for name, reason in failed.items():
         console.print(f"{name} failed: {reason}")
-    console.print(f"{folder.table}, {folder.summary.name}, {folder.curve.name}")
+    print_paths(console, folder.table, folder.summary, folder.curve)
     if failed:
         console.print("Run the same command again to try those that failed once more.")
         raise Exit(EXIT_UNFINISHED)

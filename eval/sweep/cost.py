@@ -18,9 +18,10 @@ from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
+from s2vc.training.schedule import total_steps
 from s2vc.training.selection import TRAIN
 from s2vc.training.settings import TrainingSettings
-from s2vc.training.trainer import resolve_settings, total_steps
+from s2vc.training.trainer import resolve_settings
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 

@@ -18,7 +18,8 @@ from s2vc.training.curves import plot_curves
 from s2vc.training.methods import chance_top1, open_cache
 from s2vc.training.prepare import PreparedRun, prepare_run
 from s2vc.training.run_folder import read_metrics
-from s2vc.training.trainer import total_steps, train
+from s2vc.training.schedule import total_steps
+from s2vc.training.trainer import train
 
 
 def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protocol: Protocol, cpus: int) -> None:

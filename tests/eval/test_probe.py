@@ -15,8 +15,8 @@ from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
 from s2vc.training.backbones import build_backbone
 from s2vc.training.methods import Classifier
+from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import merge_settings
-from s2vc.training.trainer import learning_rate
 
 WIDTH, CROPS = 12, 3
 

@@ -21,8 +21,8 @@ from s2vc.training.gradients import add_gradients
 from s2vc.training.moco import MoCo
 from s2vc.training.regimes import REGIMES
 from s2vc.training.run_folder import RunFolder, read_metrics
+from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import TrainingSettings, merge_settings
-from s2vc.training.trainer import learning_rate
 from tests.support.processes import below
 
 LIMIT = 300.0

@@ -21,8 +21,9 @@ from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import read_backbone
 from s2vc.training.methods import Classifier, norm_group_count
 from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
+from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import merge_settings, read_settings_file
-from s2vc.training.trainer import accuracy, learning_rate, parameter_groups, resolve_settings
+from s2vc.training.trainer import accuracy, parameter_groups, resolve_settings
 
 SMALL = [
     "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
@@ -170,7 +171,7 @@ def test_every_method_trains(
     )
     assert np.isfinite(losses(tmp_path / "run")).all()
     files = {p.name for p in (tmp_path / "run").iterdir()}
-    assert files == {"checkpoint.pt", "metrics.csv", "curves.png", "settings.yaml", "tensorboard"}
+    assert files == {"checkpoint.pt", "metrics.csv", "curves.png", "settings.yaml", "tensorboard", ".lock"}
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     # A run's checkpoint is read like a published one.
     assert read_backbone(tmp_path / "run" / "checkpoint.pt", "s3d")

@@ -17,8 +17,9 @@ from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, can
 from s2vc.training.methods import chance_top1
 from s2vc.training.prepare import PreparedRun
 from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
+from s2vc.training.schedule import total_steps, warmup_steps
 from s2vc.training.settings import TrainingSettings, is_contrastive
-from s2vc.training.trainer import total_steps, train, warmup_steps
+from s2vc.training.trainer import train
 
 CURVES_SECONDS = 30.0
 """The curves are drawn again after this time."""

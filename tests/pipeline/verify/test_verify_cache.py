@@ -110,6 +110,7 @@ def test_a_clean_cache_is_well(cli: Callable[..., Result], cache_path: Path, opt
 
 def test_a_cache_of_failed_videos_only_is_well(cli: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("video_id\na.mp4\nb.mp4\n")
+    (tmp_path / "a.mp4").touch()
     assert cli("encode", tmp_path / "manifest.csv", "--out", tmp_path / "cache").exit_code == 3
     assert cli("render", tmp_path / "cache", "--alpha", "0.5").exit_code == 0
     assert problems(tmp_path / "cache") == []
