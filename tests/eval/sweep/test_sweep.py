@@ -1,5 +1,6 @@
 """The sweep: what it plans and shares out, its tables; the real command, killed and gone on with, evicting."""
 
+import json
 import os
 import signal
 import subprocess
@@ -235,9 +236,12 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
     code, output = finish(start(command(cache, out, "--evict")))
     assert code == 0, output
     assert (folder.run(moco) / "evaluated.json").stat().st_mtime_ns == before
+    results = [json.loads(path.read_text()) for path in folder.results.glob("retrieval-*.json")]
     for trial in (moco, half):
         assert [r.step for r in read_metrics(folder.run(trial) / "metrics.csv")] == list(range(1, STEPS + 1))
-        assert folder.numbers(trial)["retrieval"]["recall@1"] == 1.0  # colours alone tell the classes apart
+        (result,) = (r for r in results if r["checkpoint"] == str(folder.run(trial)))
+        ranks = [rank for _, rank in result["ranks"]]
+        assert len(ranks) == 4 and folder.numbers(trial)["retrieval"]["recall@1"] == ranks.count(0) / 4
     assert not variant.exists() and not (cache / "receipts" / "motion" / HALF.name).exists()
     table = pd.read_csv(folder.table)
     assert table["arm"].tolist() == ["moco", HALF.name] and 0 < table["kept"][1] < 1
