@@ -20,6 +20,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
 from s2vc.training.backbones.checkpoints import weights_hash
 from s2vc.training.loader import batches_of, data_loader
+from s2vc.training.precision import choose_precision
 
 BATCH = 16
 PART_BATCHES = 32
@@ -61,13 +62,15 @@ class Features:
 
 
 def precision_of(device: torch.device) -> str:
-    """Name the precision that features are computed in on a device: bfloat16 on a GPU, else float32."""
-    return "bfloat16" if device.type == "cuda" else "float32"
+    """Name the precision that features are computed in on a device: on a GPU what `auto` means for training, bfloat16
+    where it is multiplied in hardware and else float16; float32 on a CPU."""
+    return choose_precision(device) if device.type == "cuda" else "float32"
 
 
 def autocast_of(device: torch.device) -> AbstractContextManager[None]:
     """Give the context in which a device computes in `precision_of` it."""
-    return torch.autocast(device.type, torch.bfloat16) if precision_of(device) == "bfloat16" else nullcontext()
+    precision = precision_of(device)
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
 
 
 def frames_hash(cache: Cache, rows: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Flow, load_flow, multiplies_bfloat16
 from s2vc.training.backbones import build_backbone
-from s2vc.training.backbones.checkpoints import find_backbone
+from s2vc.training.backbones.checkpoints import find_backbone, weights_hash
 from s2vc.training.clips import ClipDataset, LabelledClips, PairClips, SingleClips
 from s2vc.training.dpc import DPC
 from s2vc.training.dpc_settings import DPC_METHODS
@@ -85,12 +85,14 @@ def open_clips(settings: TrainingSettings) -> ClipDataset:
     return clips
 
 
-def check_starting_weights(settings: TrainingSettings, device: torch.device) -> None:
-    """Raise UserError early for weights that a run is to start from and cannot."""
-    if settings.init:
-        find_backbone(Path(settings.init), settings.backbone)
+def check_starting_weights(settings: TrainingSettings, device: torch.device) -> str:
+    """Return the hash of the weights that a run starts from, empty for fresh ones.
+
+    Raises UserError early for weights, or a flow, that it cannot start from.
+    """
     if settings.method == "s2vc-online":
         load_online_flow(settings, device)
+    return weights_hash(find_backbone(Path(settings.init), settings.backbone)[1]) if settings.init else ""
 
 
 def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: torch.device) -> TrainingTask:

@@ -53,11 +53,12 @@ def prepare_run(
         clips.leave_out(left_out)
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
-    check_starting_weights(settings, device)
+    weights = check_starting_weights(settings, device)
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
     precision = resolve_precision(settings.precision, folder, None if settings.workers else device)
     settings = dataclasses.replace(settings, precision=precision)
     folder.open(settings)
+    folder.keep_starting_weights(weights)
     return PreparedRun(settings, clips, folder, [regime, *notes, *padding_notes(clips)])
 
 

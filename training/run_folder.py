@@ -65,6 +65,7 @@ class RunFolder:
         self.metrics = root / "metrics.csv"
         self.curves = root / "curves.png"
         self.tensorboard = root / "tensorboard"
+        self.starting_weights = root / "init.sha256"
 
     def open(self, settings: TrainingSettings) -> None:
         """Begin a run here, or resume it. Raises UserError where the folder holds anything else, or other settings."""
@@ -80,6 +81,18 @@ class RunFolder:
             before = dataclasses.replace(before, precision=settings.precision)
             files.write_text(self.settings, settings_yaml(before))
         refuse_other_settings(self.root, "run", _compared(before), _compared(settings))
+
+    def keep_starting_weights(self, weights: str) -> None:
+        """Write down the hash of the weights that a run starts from; nothing for fresh ones, whose hash is empty.
+
+        Raises UserError where the run here was begun from others, though their file has the same name.
+        """
+        if weights and not self.starting_weights.exists() and not self.checkpoint.exists():
+            files.write_text(self.starting_weights, weights + "\n")
+        elif weights and self.starting_weights.exists() and self.starting_weights.read_text().strip() != weights:
+            raise UserError(
+                f"{self.root} holds a run that began from other weights than --init has now; choose another --out"
+            )
 
     def precision(self) -> str:
         """Read the precision that the run here was begun in: AUTO where there is none, or it does not say."""

@@ -8,13 +8,15 @@ from torch import nn
 
 from s2vc.eval.analyses.class_activation import ClassifiedRows
 from s2vc.eval.defaults import LINEAR_RECIPES, PAPER
+from s2vc.eval.evaluated_backbone import run_settings
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import classes_in
 from s2vc.eval.probe import LinearProbe
 from s2vc.eval.supervised import load_classifier
 from s2vc.eval.tasks import train_probe
 from s2vc.manifests.errors import UserError
-from s2vc.training.labels import read_labels
+from s2vc.pipeline.cache import Cache
+from s2vc.training.labels import LABEL, read_labels
 from s2vc.training.run_folder import RunFolder
 
 CLASSIFIERS = LINEAR, FINETUNE = ("linear", "finetune")
@@ -32,9 +34,9 @@ def classified_rows(
     found: LinearProbe | nn.Linear
     if classifier == LINEAR:
         trained, tested = evaluation.labelled_parts()
-        labels, _ = classes_in(trained, tested)
+        labels, names = classes_in(trained, tested)
         found = train_probe(evaluation, trained, labels, replace(LINEAR_RECIPES[PAPER], epochs=epochs), train_views)
-        known = {int(label): number for number, label in enumerate(labels)}
+        known = {name: number for number, name in enumerate(names)}
     else:
         path = Path(evaluation.checkpoint)
         try:
@@ -44,11 +46,23 @@ def classified_rows(
                 f"{evaluation.checkpoint} is no run that holds a classifier: take the folder of a run of `finetune`, "
                 "such as results/runs/finetune-…, or --cam linear"
             ) from None
-        known = {number: number for number in range(loaded.out_features)}
+        known = _learned_names(evaluation.checkpoint, loaded.out_features)
     classes = read_labels(evaluation.cache, evaluation.label)
-    unknown = [row for row in rows.tolist() if int(classes.numbers[row]) not in known]
+    unknown = [row for row in rows.tolist() if str(classes.names[row]) not in known]
     if unknown:
         video = evaluation.cache.index["video_id"].iloc[unknown[0]]
         raise UserError(f"{len(unknown)} videos have a class that the classifier does not know, first {video}")
-    targets = {row: (known[int(classes.numbers[row])], str(classes.names[row])) for row in rows.tolist()}
+    targets = {row: (known[str(classes.names[row])], str(classes.names[row])) for row in rows.tolist()}
     return ClassifiedRows(found.to(evaluation.device), targets)
+
+
+def _learned_names(checkpoint: str, outputs: int) -> dict[str, int]:
+    """Return the output of a run's classifier for the name of each class that it learned: numbers of classes are of
+    the run's own cache and column, which may be others than those that are looked at.
+
+    Raises UserError where the run's cache cannot be read any more.
+    """
+    settings = run_settings(Path(checkpoint))
+    learned = read_labels(Cache(str(settings.get("cache", ""))), str(settings.get("label", LABEL)))
+    known = {str(name): int(number) for name, number in zip(learned.names, learned.numbers, strict=True) if number >= 0}
+    return {name: number for name, number in known.items() if number < outputs}

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.settings import SQUEEZE
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class MoverMasks:
         return (self.folder / str(self.cache.index["video_id"].iloc[row])).with_suffix(".npz")
 
     def check(self, rows: np.ndarray) -> None:
-        """Raise UserError where a row has no mask."""
+        """Raise UserError where a row has no mask, and for stored frames that were cut: masks are of whole frames."""
+        if self.cache.settings.fit != SQUEEZE:
+            raise UserError(
+                f"masks are of whole frames, and those of {self.cache.storage} were cut: encode without --fit"
+            )
         absent = [self.path(int(row)) for row in rows if not self.path(int(row)).is_file()]
         if absent:
             raise UserError(f"{len(absent)} of {len(rows)} videos have no mask, first {absent[0]}")

@@ -61,9 +61,10 @@ _CACHE_NAME = re.compile(r"(ucf101|hmdb51|k200|k400|kinetics200|kinetics400)([-_
 
 
 def dataset_of(cache: str, train: object = None, test: object = None) -> str | None:
-    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`), else the one whose split 1
-    has so many training videos, and so many test videos if these are given; None where there is none."""
-    name = Path(cache).name.lower().removeprefix("cache-")
+    """Name the dataset that a cache's folder is named after (`ucf101`, `hmdb51-256x340`, `k400/cache`), else the one
+    whose split 1 has so many training videos, and so many test videos if these are given; None where there is none."""
+    path = Path(cache)
+    name = (path.parent if path.name == "cache" else path).name.lower().removeprefix("cache-")
     if match := _CACHE_NAME.fullmatch(name):
         return match[1].replace("kinetics", "k")
     counted = [d for d, (many, others) in SPLIT_VIDEOS.items() if train == many and test in (None, others)]

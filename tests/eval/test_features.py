@@ -11,6 +11,7 @@ from s2vc.eval import features
 from s2vc.eval.features import extract_features, features_hash
 from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop
 from s2vc.pipeline.cache import Cache
+from s2vc.training import precision as training_precision
 from s2vc.training.augment import NORMALISATIONS
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
@@ -132,11 +133,20 @@ def test_features_are_distinguished_by_weights_view_and_device(cache_path: Path)
     assert one != features_hash(cache, rows, state, View(32, 8), here)
     assert one != features_hash(cache, rows, state, View(32, 16, crops="ten"), here)
     assert one != features_hash(cache, rows[:1], state, View(32, 16), here)
-    # A GPU computes in bfloat16, and its features are not a CPU's.
+    # A GPU computes in bfloat16 or float16, and its features are not a CPU's.
     assert one != features_hash(cache, rows, state, View(32, 16), torch.device("cuda"))
     with torch.no_grad():
         backbone.scale.add_(1e-6)
     assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16), here)
+
+
+@pytest.mark.parametrize(("hardware", "precision"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_computes_in_what_its_hardware_multiplies(
+    monkeypatch: pytest.MonkeyPatch, hardware: bool, precision: str
+) -> None:
+    monkeypatch.setattr(training_precision, "multiplies_bfloat16", lambda device: hardware)
+    assert features.precision_of(torch.device("cuda")) == precision
+    assert features.precision_of(torch.device("cpu")) == "float32"
 
 
 @pytest.mark.parametrize("crops", ["centre", "augmented"])

@@ -136,6 +136,19 @@ def test_a_checkpoint_of_another_backbone_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_other_weights_under_the_same_path_are_another_run(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    weights = tmp_path / "start.pt"
+    how = ["--method", "moco", "--init", weights, "--loader-workers", 0, "--device", "cpu", "--out", tmp_path / "run"]
+    torch.save({"state_dict": build_backbone("r3d18").state_dict()}, weights)
+    assert train_cli(cache_path, *SMALL, *how).exit_code == 0
+    assert train_cli(cache_path, *SMALL, *how).exit_code == 0
+    torch.save({"state_dict": build_backbone("r3d18").state_dict()}, weights)
+    result = train_cli(cache_path, *SMALL, *how)
+    assert result.exit_code == 2 and "began from other weights" in result.output
+
+
 def test_constant_frames_are_refused(
     cache_path: Path, tmp_path: Path, cli: Callable[..., Result], train_cli: Callable[..., Result]
 ) -> None:

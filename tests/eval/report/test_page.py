@@ -568,7 +568,8 @@ def test_rows_of_ours_are_bold_only_beside_such_of_the_same_settings(
     ("cache", "dataset"),
     [
         ("/data/ucf101", "ucf101"), ("UCF101-128x171", "ucf101"), ("cache-hmdb51", "hmdb51"),
-        ("kinetics400_cache", "k400"), ("ucf101-subset", None), ("my-ucf101", None), ("clips", None), ("", None),
+        ("kinetics400_cache", "k400"), ("sweeps/k200/cache", "k200"), ("/data/cache", None),
+        ("ucf101-subset", None), ("my-ucf101", None), ("clips", None), ("", None),
     ],
 )  # fmt: skip
 def test_a_dataset_is_recognised_by_the_whole_name_only(cache: str, dataset: str | None) -> None:
