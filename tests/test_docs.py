@@ -221,10 +221,14 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
 
 
-def test_readme_begins_with_the_two_commands_that_do_everything() -> None:
+def test_readme_begins_with_the_two_commands_that_do_everything_and_the_study() -> None:
     first = split_page(ROOT / "README.md")[0][0]
     assert first.line <= 3
-    assert [line.partition("#")[0].count("&&") for line in first.text.splitlines()] == [1, 1]
+    *both, study = first.text.splitlines()
+    assert [line.partition("#")[0].count("&&") for line in both] == [1, 1]
+    words = study.partition("#")[0].split()
+    assert words[:2] == ["python", "-m"] and words[3:] == ["WORK", "--short"]
+    assert (ROOT / words[2].replace(".", "/") / "__main__.py").exists()
 
 
 def test_every_command_in_a_block_exists_with_its_options() -> None:
