@@ -31,7 +31,7 @@ from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.reporting import Advance
 from s2vc.training.augment import NORMALISATIONS
 from s2vc.training.labels import LABEL, read_labels
-from s2vc.training.loader import spare_cpus
+from s2vc.training.loader import readers_on, spare_cpus
 from s2vc.training.selection import TRAIN, split_column
 
 
@@ -39,7 +39,7 @@ from s2vc.training.selection import TRAIN, split_column
 class Evaluation:
     """Describes which checkpoint is evaluated on which cache, and how. test_split: the part of the split that is tested
     on, None for the one that `find_test_part` finds. tested: TEST for these videos, or VALIDATION for such as are cut
-    from the training videos in their place (eval.validation)."""
+    from the training videos in their place (eval.validation). cpus: that it may use; None for all of the machine."""
 
     cache: Cache
     checkpoint: str
@@ -54,6 +54,7 @@ class Evaluation:
     label: str = LABEL
     test_split: str | None = None
     tested: str = TEST
+    cpus: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -61,10 +62,15 @@ class Evaluation:
         return choose_device()
 
     @property
+    def readers(self) -> int:
+        """Count the processes that read stored frames."""
+        return spare_cpus() if self.cpus is None else readers_on(self.cpus)
+
+    @property
     def backbone(self) -> nn.Module:
         """Give the backbone on the device, in evaluation mode, with statistics for its batch norm where it has none."""
         backbone = self.evaluated.backbone
-        set_batch_statistics(backbone, self.cache, self.split, self.view(), self.device, spare_cpus())
+        set_batch_statistics(backbone, self.cache, self.split, self.view(), self.device, self.readers)
         return backbone.to(self.device).eval()
 
     def view(self, **more: Any) -> View:
@@ -80,7 +86,7 @@ class Evaluation:
             return progress(title, windows, "windows", self.console)
 
         return extract_features(
-            cache or self.cache, rows, self.backbone, view, folder, self.device, spare_cpus(), show_progress
+            cache or self.cache, rows, self.backbone, view, folder, self.device, self.readers, show_progress
         )
 
     def labelled_parts(self, gallery: Cache | None = None) -> tuple[LabelledRows, LabelledRows]:

@@ -44,6 +44,11 @@ ASSUMPTIONS = (
 PAPER_FRAME_SIZE = "256x340"
 """The paper's crops come from full frames; a cache of this size keeps about as much."""
 
+PAPER_FRAMES = frozenset(
+    f"{size}{fit}" for size in (PAPER_FRAME_SIZE, "240x320") for fit in ("", " crop", " short-side")
+)
+"""Stored frames that keep about as much: 240x320 are UCF101's own, and with a fit frames keep their shape, too."""
+
 KEPT_SHARES = {0.5: {"ucf101": 22.7, "hmdb51": 22.3}, 0.8: {"ucf101": 6.5, "hmdb51": 5.7}}
 """Fig. 3 and the text on it: so many latents, in percent, have an STD of alpha or more."""
 

@@ -16,7 +16,6 @@ from s2vc.eval.labelled import LabelledRows
 from s2vc.eval.view import StoredWindows
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.loader import spare_cpus
 from s2vc.training.run_folder import RunFolder
 from s2vc.training.settings import TrainingSettings, settings_yaml
 
@@ -82,7 +81,7 @@ class BestCheckpoint:
         copied = dataclasses.replace(self._evaluation.evaluated, backbone=copy.deepcopy(backbone))
         evaluation, view = dataclasses.replace(self._evaluation, evaluated=copied), self._evaluation.view()
         windows = StoredWindows(evaluation.cache, self._held_out.rows, view)
-        batches = embed_windows(windows, evaluation.backbone, view, evaluation.device, spare_cpus())
+        batches = embed_windows(windows, evaluation.backbone, view, evaluation.device, evaluation.readers)
         features = torch.from_numpy(np.concatenate(list(batches)))[:, 0]
         with torch.no_grad():
             scores = classifier(features).softmax(dim=1).numpy()

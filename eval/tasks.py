@@ -27,7 +27,6 @@ from s2vc.eval.retrieval import hit_ranks
 from s2vc.eval.validation import LAST, BestEpoch, cut_validation
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
-from s2vc.training.loader import spare_cpus
 
 ORDER_CLASSES = ["natural", "shuffled"]
 
@@ -137,7 +136,8 @@ def _training_features(
     view = evaluation.view(crops="augmented", draws=max(train_views, 1), augment=augment, seed=seed)
     if not train_views:
         cache, device = evaluation.cache, evaluation.device
-        return redrawn_features(cache, trained.rows, targets, evaluation.backbone, view, batch, device, spare_cpus())
+        readers = evaluation.readers
+        return redrawn_features(cache, trained.rows, targets, evaluation.backbone, view, batch, device, readers)
     features = evaluation.features(trained.rows, view, "training clips")
     samples = [ProbeSample(features, row, int(t)) for row, t in zip(trained.rows.tolist(), targets, strict=True)]
     return kept_features(samples, batch, seed)

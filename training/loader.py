@@ -171,7 +171,13 @@ def keep_freed_memory() -> None:
 def spare_cpus(processes: int = 1) -> int:
     """Count the CPUs of this machine that read for each of `processes` that train on it: those that do not train, 1 at
     least and MAX_LOADER_WORKERS at most."""
-    return max(1, min(MAX_LOADER_WORKERS, available_cpus() // processes - 1))
+    return readers_on(available_cpus() // processes)
+
+
+def readers_on(cpus: int) -> int:
+    """Count the processes that read for one that computes, where both have so many CPUs: 1 at least and
+    MAX_LOADER_WORKERS at most."""
+    return max(1, min(MAX_LOADER_WORKERS, cpus - 1))
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

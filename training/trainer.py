@@ -164,6 +164,7 @@ class _Training:
         return f"training {where} in {self.settings.precision}, {reading}"
 
     def run(self, on_step: OnStep, on_epoch: OnEpoch) -> Position:
+        begun = self.position
         with self._step_recorder() as record:
             while self.position.epoch < self.settings.epochs and not self.stopping:
                 for row in self._epoch(self.position.epoch, self.position.step):
@@ -175,7 +176,9 @@ class _Training:
                         break
                     if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
                         self._save()
-            self._save()
+            # The checkpoint of a run that was done before stays as it is, for those who know it by its time.
+            if self.position != begun or not self.folder.checkpoint.exists():
+                self._save()
         return self.position
 
     def _epoch(self, epoch: int, start: int) -> Iterator[TrainingStep]:

@@ -118,7 +118,7 @@ def train_and_test(
     name = result_name({"task": task, **settings, "checkpoint": init, **contents})
     ids = evaluation.cache.index["video_id"].to_numpy()
     run = prepare_run(
-        [settings, evaluation.cache.storage.local_settings()],
+        [settings, evaluation.cache.storage.local_settings(), _part_of_machine(evaluation)],
         evaluation.out / "runs" / name,
         evaluation.device,
         [] if held_out is None else ids[held_out.rows].tolist(),
@@ -135,6 +135,11 @@ def train_and_test(
     labels, names = classes_in(trained, tested)
     targets = np.searchsorted(labels, tested.labels)
     return Classification(select_label_scores(scores, labels), targets, names, best.epoch if best else None)
+
+
+def _part_of_machine(evaluation: Evaluation) -> dict[str, Any]:
+    """Give the settings that keep a run to the CPUs of its evaluation; none where it may use them all."""
+    return {} if evaluation.cpus is None else {"loader_workers": evaluation.readers}
 
 
 def _run_settings(evaluation: Evaluation, trained: LabelledRows, epochs: int, batch: int) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import click
 
 from s2vc.eval.cli.sweep_recipe import recipe_options, run_recipe
 from s2vc.eval.cli.sweep_session import Sweep, print_end
-from s2vc.eval.defaults import FINETUNE_EPOCHS, LINEAR_EPOCHS
+from s2vc.eval.defaults import FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.sweep.plan import PER_TRIAL_SETTINGS, SweepFolder, plan_trials, shared_settings, unfinished_trials
 from s2vc.eval.sweep.protocol import (
     ALL_SPLITS,
+    HOW,
     SELECTIONS,
     TASKS,
     Protocol,
@@ -33,6 +34,7 @@ from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training.backbones.clip_shapes import MAX_SIZE, MIN_SIZE
 from s2vc.training.cli.run import settings_layers, settings_options
 from s2vc.training.dpc_settings import DPC_SETTINGS
 from s2vc.training.setting_checks import SUPERVISED_SETTINGS
@@ -74,6 +76,9 @@ def comma_separated(kind: type) -> Any:
 @click.option("--eval-split", help=f"Its split column, or {ALL_SPLITS}.  [default: the first]")
 @click.option("--retrieval-frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: those of clips]")
 @click.option("--per", type=click.Choice(["video", "clip"]), default="video", help="What a query of retrieval is.")
+@click.option("--classify-size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels, of linear and finetune.")
+@click.option("--classify-frames", type=click.IntRange(2, MAX_CLIP), help="And its frames.  [default: those of clips]")
+@click.option("--train-views", type=click.IntRange(0), default=TRAIN_VIEWS, help="Of linear; 0: new at every step.")
 @click.option("--linear-epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of linear and order.")
 @click.option("--finetune-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
 @click.option("--out", type=FOLDER, default=None, help="Folder of the sweep.  [default: sweeps/CACHE]")
@@ -164,9 +169,7 @@ def sweep(
         raise Exit(EXIT_INTERRUPTED)
 
 
-EVALUATION_OPTIONS = (
-    "select", "eval_cache", "eval_split", "retrieval_frames", "per", "linear_epochs", "finetune_epochs",
-)  # fmt: skip
+EVALUATION_OPTIONS = ("select", "eval_cache", "eval_split", *HOW)
 
 
 def make_protocol(

@@ -11,6 +11,8 @@ from typing import Any
 from s2vc.eval.paper import (
     DATASETS,
     KINETICS_LEFT,
+    PAPER_FRAME_SIZE,
+    PAPER_FRAMES,
     PRETRAINING_VIDEOS,
     SPLIT_VIDEOS,
     PaperRow,
@@ -130,6 +132,8 @@ def _evaluated(result: Result) -> dict[str, Any]:
     train = content.get("train_videos", content.get("gallery_videos"))
     content["dataset"] = dataset_of(str(content.get("cache", "")), train, content.get("test_videos"))
     content["gallery"] = dataset_of(str(content.get("gallery", "")), content.get("gallery_videos"))
+    if content.get("stored") in PAPER_FRAMES:
+        content["stored"] = PAPER_FRAME_SIZE
     return content
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from s2vc.eval.defaults import TRAIN_VIEWS
 from s2vc.eval.labelled import find_test_part, split_rows
 from s2vc.eval.sweep.protocol import Protocol
 from s2vc.eval.validation import VALIDATION, VALIDATION_SHARE
@@ -28,9 +27,6 @@ TIMED_CLIPS, TIMED_STEPS = 4, 2
 PASSES_PER_STEP = 4
 """A training step of a clip takes as long as so many forward passes: the query forward and backward, the key
 forward."""
-
-TEST_PASSES = {"retrieval": (1, 1), "linear": (TRAIN_VIEWS, 10), "order": (2, 2), "finetune": (0, 10)}
-"""Each task puts so many crops of a window through the backbone, of training and of test videos."""
 
 PASSES_OF_LABELS = 3
 """A training step on labels takes as long as so many forward passes: one forward, and backward twice as much."""
@@ -82,19 +78,28 @@ def evaluation_passes(cache: Cache, settings: TrainingSettings, protocol: Protoc
     other = Cache(protocol.cache, settings.local_cache or "", settings.local_cache_size) if protocol.cache else None
     passes = 0.0
     for part in protocol.parts:
-        frames = protocol.frames_of(part.task, settings.clip_length)
-        view = View(settings.size, frames, settings.frame_step)
+        size, frames = protocol.windows_of(part.task, settings.size, settings.clip_length)
+        view = View(size, frames, settings.frame_step)
         split = (part.split or protocol.splits[0]) if other else settings.split
         tested_part = find_test_part(other or cache, split)
         rows = [split_rows(other or cache, split, name)[1] for name in (TRAIN, tested_part)]
         train, test = (len(StoredWindows(other or cache, chosen, view)) for chosen in rows)
         if part.tested == VALIDATION:
             train, test = round(train * (1 - VALIDATION_SHARE)), round(train * VALIDATION_SHARE)
-        crops = TEST_PASSES[part.task]
-        passes += (crops[0] * train + crops[1] * test) * frames / settings.clip_length
+        learned, tested = crops_of(part.task, protocol)
+        work = frames / settings.clip_length * (size / settings.size) ** 2  # A clip of training is the unit.
+        passes += (learned * train + tested * test) * work
         if part.task == "finetune":
-            passes += PASSES_OF_LABELS * protocol.finetune_epochs * len(rows[0])
+            passes += PASSES_OF_LABELS * protocol.finetune_epochs * len(rows[0]) * work
     return passes
+
+
+def crops_of(task: str, protocol: Protocol) -> tuple[int, int]:
+    """Count the crops of a window that a task puts through the backbone, of training and of test videos. Views of the
+    linear probe are kept, or drawn anew in every epoch; fine-tuning learns besides."""
+    if task == "linear":
+        return protocol.train_views or protocol.linear_epochs, 10
+    return {"retrieval": (1, 1), "order": (2, 2), "finetune": (0, 10)}[task]
 
 
 def seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:

@@ -16,11 +16,15 @@ from s2vc.pipeline.storage.held import LOCK
 from s2vc.pipeline.variants import Variant
 from s2vc.training.methods import open_clips
 from s2vc.training.prepare import with_regime
+from s2vc.training.run_folder import RunFolder
 from s2vc.training.setting_fields import without_unset
 from s2vc.training.settings import TrainingSettings, merge_settings, settings_yaml
 
 EVALUATION = "evaluation"
 """Under this name sweep.yaml has how trials are evaluated, beside the settings of the runs."""
+
+CHECKPOINT = "checkpoint"
+"""Under this name evaluated.json says which checkpoint of the trial was evaluated, beside the parts."""
 
 BASELINE = "moco"
 """Every variant is compared, seed by seed, with MoCo without S²VC."""
@@ -83,12 +87,22 @@ class SweepFolder:
         return self.runs / trial.name
 
     def numbers(self, trial: Trial) -> dict[str, dict[str, float]]:
-        """Read what a trial reached, by the key of each part; parts that are not evaluated yet are not there."""
+        """Read what a trial reached, by the key of each part; parts that are not evaluated yet are not there, nor any
+        of a run whose checkpoint is another now."""
         path = self._evaluated(trial)
-        return dict(files.read_json(path)) if path.exists() else {}
+        content = dict(files.read_json(path)) if path.exists() else {}
+        mark = content.pop(CHECKPOINT, None)
+        return content if mark in (None, self._checkpoint_mark(trial) or mark) else {}
 
     def write_numbers(self, trial: Trial, numbers: dict[str, dict[str, float]]) -> None:
-        files.write_json(self._evaluated(trial), numbers)
+        mark = self._checkpoint_mark(trial)
+        files.write_json(self._evaluated(trial), {**numbers, **({CHECKPOINT: mark} if mark else {})})
+
+    def _checkpoint_mark(self, trial: Trial) -> str:
+        """Tell a trial's checkpoint from others at its path, by size and time: hashing those of a sweep would take
+        minutes. Empty where there is none."""
+        path = RunFolder(self.run(trial)).checkpoint
+        return f"{path.stat().st_size}-{path.stat().st_mtime_ns}" if path.exists() else ""
 
     def _evaluated(self, trial: Trial) -> Path:
         if self.shared_runs:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER
+from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import TEST, find_test_part, labelled_rows, split_rows
 from s2vc.eval.tasks import linear, order, retrieval
@@ -20,6 +20,11 @@ ALL_SPLITS = "all-splits"
 
 SELECTIONS = (VALIDATION, TEST)
 
+HOW = (
+    "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",
+)  # fmt: skip
+"""These fields of a Protocol say how its tasks are done; options have the same names."""
+
 Numbers = dict[str, float]
 
 
@@ -30,7 +35,8 @@ class Protocol:
     tasks: of TASKS. select: VALIDATION ranks the arms on videos cut from the training rows, and tests all of them as
     well; TEST tests alone. cache: where another cache lies whose videos are evaluated; "" for the one trained on.
     splits: its split columns. retrieval_frames: of a window; None for those of the clips that were trained on. per: as
-    retrieval has it.
+    retrieval has it. classify_size, classify_frames: of the windows of linear and finetune; None for those of the clips
+    that were trained on. train_views: as linear has it.
     """
 
     tasks: tuple[str, ...]
@@ -41,16 +47,21 @@ class Protocol:
     per: str = "video"
     linear_epochs: int = LINEAR_EPOCHS
     finetune_epochs: int = FINETUNE_EPOCHS
+    classify_size: int | None = None
+    classify_frames: int | None = None
+    train_views: int = TRAIN_VIEWS
 
     @property
     def how(self) -> dict[str, Any]:
         """Give what must not change when a sweep is resumed, where it is not the default; tasks may be added."""
-        names = ("cache", "retrieval_frames", "per", "linear_epochs", "finetune_epochs")
+        names = ("cache", *HOW)
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Protocol, name)}
 
-    def frames_of(self, task: str, clip_length: int) -> int:
-        """Give the frames of a window that a task looks at."""
-        return self.retrieval_frames or clip_length if task == "retrieval" else clip_length
+    def windows_of(self, task: str, size: int, clip_length: int) -> tuple[int, int]:
+        """Give size and frames of the windows that a task looks at. size, clip_length: of the clips trained on."""
+        if task in ("linear", "finetune"):
+            return self.classify_size or size, self.classify_frames or clip_length
+        return size, self.retrieval_frames or clip_length if task == "retrieval" else clip_length
 
     @property
     def parts(self) -> list["Part"]:
@@ -91,9 +102,14 @@ def _finetune(evaluation: Evaluation, protocol: Protocol, train: Callable[[Prepa
     return finetune(evaluation, protocol.finetune_epochs, BATCH, train)[1].numbers
 
 
+def _linear(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:
+    recipe = replace(LINEAR_RECIPES[PAPER], epochs=protocol.linear_epochs)
+    return linear(evaluation, recipe, protocol.train_views)[1].numbers
+
+
 TASKS: dict[str, Callable[[Evaluation, Protocol, Callable[[PreparedRun], bool]], Numbers]] = {
     "retrieval": lambda e, p, _: {f"recall@{k}": share for k, share in retrieval(e, per=p.per)[1].items()},
-    "linear": lambda e, p, _: linear(e, replace(LINEAR_RECIPES[PAPER], epochs=p.linear_epochs))[1].numbers,
+    "linear": _linear,
     "order": lambda e, p, _: order(e, p.linear_epochs)[1].numbers,
     "finetune": _finetune,
 }

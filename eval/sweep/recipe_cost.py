@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from s2vc.eval.defaults import FINETUNE_EPOCHS
 from s2vc.eval.labelled import TEST, find_test_part
 from s2vc.eval.sweep.cost import (
     PASSES_OF_LABELS,
     PASSES_PER_STEP,
-    TEST_PASSES,
     checkpoint_bytes,
+    crops_of,
     seconds_of_clip,
 )
-from s2vc.eval.sweep.protocol import ALL_SPLITS, RANKED
+from s2vc.eval.sweep.protocol import ALL_SPLITS, HOW, RANKED, Protocol
 from s2vc.eval.sweep.recipe import OWN_CACHE, Counts, PlannedSweep, Recipe, path_below
 from s2vc.eval.validation import VALIDATION_SHARE
 from s2vc.manifests.errors import UserError
@@ -129,16 +128,20 @@ def _cost_of_sweep(
 def _passes(options: Mapping[str, Any], settings: TrainingSettings, tested: Counts) -> float:
     """Count the windows that the evaluation of a run puts through the backbone, forward."""
     videos = tested.train + tested.test
-    windows = max(1.0, 2 * tested.frames / max(videos, 1) / (settings.clip_length * settings.frame_step) - 1)
+    given = {name: options[name.replace("_", "-")] for name in HOW if name.replace("_", "-") in options}
+    protocol = Protocol((), **given)
     passes = 0.0
-    for task in _listed(options.get("eval", "retrieval")):
-        train, test = TEST_PASSES[str(task)]
-        passes += windows * (train * tested.train + test * tested.test)
+    for task in map(str, _listed(options.get("eval", "retrieval"))):
+        size, frames = protocol.windows_of(task, settings.size, settings.clip_length)
+        windows = max(1.0, 2 * tested.frames / max(videos, 1) / (frames * settings.frame_step) - 1)
+        work = frames / settings.clip_length * (size / settings.size) ** 2
+        train, test = crops_of(task, protocol)
+        passes += windows * (train * tested.train + test * tested.test) * work
         if task in RANKED and options.get("select") != TEST:
             held_out = tested.train * VALIDATION_SHARE
-            passes += windows * (train * (tested.train - held_out) + test * held_out)
+            passes += windows * (train * (tested.train - held_out) + test * held_out) * work
         if task == "finetune":
-            passes += PASSES_OF_LABELS * int(options.get("finetune-epochs", FINETUNE_EPOCHS)) * tested.train
+            passes += PASSES_OF_LABELS * protocol.finetune_epochs * tested.train * work
     return passes
 
 

@@ -13,6 +13,8 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
 from s2vc.pipeline.variants import Variant
 
+TESTED_NOTE = "All numbers are of test videos: an arm that is chosen by them is chosen on test videos."
+
 SPLITS_NOTE = "Mean over the splits ± their sample standard deviation; a split has the mean over its seeds."
 
 MAIN_NUMBERS = ("recall@1", "top1")
@@ -114,8 +116,7 @@ def markdown(means: pd.DataFrame, only: Sequence[str] | None = None) -> str:
 def _markdown_table(means: pd.DataFrame, numbers: Sequence[str]) -> str:
     splits = ["splits"] * ("splits" in means)
     described = ["arm", "latents kept", *splits, "seeds"]
-    ranked = any(f"-{VALIDATION}/" in str(c) for c in means)
-    titles = {n: f"{n} (test)" if ranked and VALIDATION not in n else n for n in numbers}
+    titles = {n: tested_title(n) for n in numbers}
     head = [*described, *(title for n in numbers for title in (titles[n], f"gain over {BASELINE}"))]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in means.to_dict("records"):
@@ -126,6 +127,11 @@ def _markdown_table(means: pd.DataFrame, numbers: Sequence[str]) -> str:
             cells.append(_with_error(row.get(gain), row.get(f"{gain} ±"), "+"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def tested_title(number: str) -> str:
+    """Give a number's heading, which says so if it is of test videos, as it is unless it says validation."""
+    return number if VALIDATION in number else f"{number} (test)"
 
 
 def main_numbers(means: pd.DataFrame) -> list[str]:
@@ -142,7 +148,8 @@ def write_tables(
     if table.empty:
         return table
     means = summary(table)
-    notes = [*choice_notes(means), *([SPLITS_NOTE] if "splits" in means else [])]
+    chosen = choice_notes(means) or [TESTED_NOTE]
+    notes = [*chosen, *([SPLITS_NOTE] if "splits" in means else [])]
     head = "".join(f"{note}\n\n" for note in notes)
     files.write_text(folder.summary, head + markdown(means))
     plot_curve(means, variants, folder.curve)
@@ -174,7 +181,7 @@ def plot_curve(means: pd.DataFrame, variants: Sequence[Variant], path: Path) -> 
             axes.axhspan(mean - spread, mean + spread, color="grey", alpha=0.15)
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.set_xlabel("alpha, or share to keep; latents kept")
-        axes.set_ylabel(f"{number} (%)")
+        axes.set_ylabel(f"{tested_title(number)}, %")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     save_figure(figure, path, dpi=130)

@@ -15,6 +15,7 @@ from s2vc.pipeline.console.exit_codes import Exit
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
+from s2vc.training.loader import readers_on
 from s2vc.training.methods import chance_top1, open_cache
 from s2vc.training.prepare import PreparedRun, prepare_run
 from s2vc.training.run_folder import read_metrics
@@ -30,7 +31,7 @@ def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protoco
     """
     torch.set_num_threads(max(1, cpus))
     if shared["loader_workers"] is None:  # A run by itself takes all the CPUs that are spare.
-        shared = {**shared, "loader_workers": cpus - 1}
+        shared = {**shared, "loader_workers": readers_on(cpus)}
     run = prepare_run([trial.settings(shared)], folder.run(trial), choose_device())
 
     def train_run(prepared: PreparedRun) -> bool:
@@ -56,27 +57,31 @@ def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protoco
         if part.key not in numbers:
             try:
                 numbers[part.key] = TASKS[part.task](
-                    _evaluation(folder, trial, run, protocol, part), protocol, train_run
+                    _evaluation(folder, trial, run, protocol, part, cpus), protocol, train_run
                 )
             except Exit:  # Fine-tuning was stopped.
                 return
             folder.write_numbers(trial, numbers)
 
 
-def _evaluation(folder: SweepFolder, trial: Trial, run: PreparedRun, protocol: Protocol, part: Part) -> Evaluation:
+def _evaluation(
+    folder: SweepFolder, trial: Trial, run: PreparedRun, protocol: Protocol, part: Part, cpus: int
+) -> Evaluation:
     """Describe the evaluation of a part: on the cache of the run and its split, or on another cache."""
     settings, own = run.settings, not protocol.cache
     other = None if own else Cache(protocol.cache, settings.local_cache or "", settings.local_cache_size)
+    size, frames = protocol.windows_of(part.task, settings.size, settings.clip_length)
     return Evaluation(
         cache=other or open_cache(settings),
         checkpoint=str(run.folder.root),
         evaluated=load_evaluated_backbone(str(run.folder.root)),
         split=settings.split if own else part.split or protocol.splits[0],
-        size=settings.size,
-        frames=protocol.frames_of(part.task, settings.clip_length),
+        size=size,
+        frames=frames,
         frame_step=settings.frame_step,
         seed=trial.seed,
         out=folder.validation if part.tested == VALIDATION else folder.results,
         console=Console(quiet=True),
         tested=part.tested,
+        cpus=cpus,
     )

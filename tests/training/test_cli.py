@@ -143,7 +143,9 @@ def test_other_weights_under_the_same_path_are_another_run(
     how = ["--method", "moco", "--init", weights, "--loader-workers", 0, "--device", "cpu", "--out", tmp_path / "run"]
     torch.save({"state_dict": build_backbone("r3d18").state_dict()}, weights)
     assert train_cli(cache_path, *SMALL, *how).exit_code == 0
+    written = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
     assert train_cli(cache_path, *SMALL, *how).exit_code == 0
+    assert (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == written, "the run was done"
     torch.save({"state_dict": build_backbone("r3d18").state_dict()}, weights)
     result = train_cli(cache_path, *SMALL, *how)
     assert result.exit_code == 2 and "began from other weights" in result.output

@@ -392,6 +392,14 @@ def test_what_differs_in_the_evaluation_is_said(
     assert "; ".join(differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18"))) == message
 
 
+@pytest.mark.parametrize("stored", ["256x340 crop", "256x340 short-side", "240x320", "240x320 crop"])
+def test_frames_that_keep_their_shape_are_the_papers_too(
+    stored: str, as_the_paper: dict[str, Any], tmp_path: Path
+) -> None:
+    result = read_one(tmp_path / "r", as_the_paper | {"stored": stored})
+    assert differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18")) == []
+
+
 def test_a_dataset_is_counted_where_the_folder_has_another_name(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
     run = written_run(tmp_path / "other", 500, method="s2vc", variant=["alpha0.5-zero-clip16"], cache="/data/mine")
     named = {"cache": "/data/clips", "gallery": "/data/clips", "checkpoint": str(run)}

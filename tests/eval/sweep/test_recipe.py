@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from s2vc.eval.paper import TABLES
+from s2vc.eval.paper import TABLE_1_CLIPS, TABLES
 from s2vc.eval.sweep.plan import Trial
 from s2vc.eval.sweep.recipe import Command, as_words, read_recipe, recipe_commands, recipe_names
 from s2vc.eval.sweep.recipe_cost import cost_of_recipe
@@ -85,16 +85,20 @@ def test_every_row_of_the_papers_tables_1_to_4_is_trained_and_evaluated_by_a_rec
             data = "ucf101" if name == "hmdb51" else name
             dataset = Path(values["eval_cache"]).parent.name if values["eval_cache"] else name
             epochs = values["epochs"] or PRESETS[values["preset"]]["epochs"]
+            classified = (values["classify_size"], values["classify_frames"], values["train_views"])
             for task in values["tasks"]:
+                windows = classified if task in ("linear", "finetune") else None
                 for variant in (None, *variants):
-                    evaluated.add((task, dataset, values["backbone"], data, epochs, variant))
+                    evaluated.add((task, dataset, values["backbone"], data, epochs, variant, windows))
     rows = 0
     for table in TABLES:
         for row in table.rows if table.name in ("Table 1", "Table 2", "Table 3", "Table 4") else ():
             if row.pretraining:
                 made = row.pretraining
                 variant = made.get("variant", "").split(",")[0] or None
-                wanted = (table.task, table.dataset, row.net, made["dataset"], made["epochs"], variant)
+                # Table 1: sizes and frames of the published commands, and views that are drawn anew.
+                windows = (*TABLE_1_CLIPS.get(row.net, (None, None)), 0) if table.name == "Table 1" else None
+                wanted = (table.task, table.dataset, row.net, made["dataset"], made["epochs"], variant, windows)
                 assert wanted in evaluated, wanted
                 rows += 1
     assert rows == 5 * 4 + 3 + 3 + 2 * 6

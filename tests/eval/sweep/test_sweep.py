@@ -15,7 +15,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from rich.console import Console
 
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.sweep.cost import plan_run
 from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, plan_trials, shared_settings, unfinished_trials
 from s2vc.eval.sweep.protocol import Protocol
@@ -52,6 +55,27 @@ def test_a_trial_is_finished_when_each_task_is_evaluated(tmp_path: Path) -> None
     assert unfinished_trials(folder, trials, Protocol(("retrieval",), "validation")) == trials
     folder.write_numbers(trials[0], {"retrieval": {}, "retrieval-validation": {"recall@1": 0.5}})
     assert unfinished_trials(folder, trials, Protocol(("retrieval",), "validation")) == [trials[1]]
+
+
+def test_numbers_of_a_run_that_was_trained_anew_do_not_count(tmp_path: Path) -> None:
+    folder, (trial,) = SweepFolder(tmp_path), plan_trials([], seeds=1)
+    checkpoint = folder.run(trial) / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"weights")
+    folder.write_numbers(trial, {"retrieval": {"recall@1": 0.5}})
+    assert folder.numbers(trial) == {"retrieval": {"recall@1": 0.5}}
+    checkpoint.write_bytes(b"other weights")
+    assert folder.numbers(trial) == {}
+    checkpoint.unlink()  # Somebody made room: what was found is still true.
+    assert folder.numbers(trial) == {"retrieval": {"recall@1": 0.5}}
+
+
+@pytest.mark.parametrize(("cpus", "readers"), [(1, 1), (2, 1), (4, 3), (64, 8)])
+def test_a_trial_reads_by_its_own_part_of_the_cpus(cache_path: Path, tmp_path: Path, cpus: int, readers: int) -> None:
+    backbone = load_evaluated_backbone("random")
+    console = Console(quiet=True)
+    asked = Evaluation(Cache(cache_path), "random", backbone, None, 32, 8, 1, 0, tmp_path, console, cpus=cpus)
+    assert asked.readers == readers
 
 
 @pytest.mark.parametrize(
@@ -104,6 +128,7 @@ def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path)
     assert means.loc[SOME.name, gain] == pytest.approx(-0.05)  # over the two seeds that both have
     assert means.loc[SOME.name, "seeds"] == 2
     message = markdown(summary(made_up()))
+    assert "retrieval/recall@1 (test)" in message
     assert "40.0 ± 5.8 | +10.0 ± 5.8" in message and "## linear" in message and "18.0 %" in message
     assert main_numbers(summary(made_up())) == [number, "linear/top1"]
     plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
