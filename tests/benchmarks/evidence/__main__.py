@@ -43,6 +43,7 @@ def main() -> None:
             add_rows(study.run(arm, seed, missing), rows)
             write_report(read_rows(rows), rows.parent)
     print(write_report(read_rows(rows), rows.parent))
+    print(f"{rows.parent / 'results.md'}, and pictures beside it; docs/evidence.md says what they mean")
 
 
 def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:

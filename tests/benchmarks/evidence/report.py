@@ -20,13 +20,26 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
     parts = []
     for shift in sorted({row.shift for row in rows}):
         chosen = [row for row in rows if row.shift == shift]
-        parts.append(f"## RHO {shift:g}\n\n{retrieval_table(chosen)}")
+        parts.append(f"## RHO {shift:g}\n\n{legend(chosen, shift)}\n\n{retrieval_table(chosen)}")
         parts += [table for table in (parts_table(chosen), probes_table(chosen)) if table]
         plot_bars(found_by_arm(chosen), CHANCE, folder / f"results-{shift:g}.png")
         plot_alphas(found_by_arm(chosen), CHANCE, folder / f"alphas-{shift:g}.png")
     text = "\n".join(parts)
     files.write_text(folder / "results.md", text)
     return text
+
+
+def legend(rows: Sequence[Row], shift: float) -> str:
+    """Say in words what the tables of a set have."""
+    seeds = len({row.seed for row in rows})
+    drawn = "test videos and seeds" if seeds > 1 else "test videos alone, since there is one seed"
+    how = "Scenes are independent of motions"
+    if shift:
+        how = f"In a share of {shift:g} of the training videos the scene goes with the motion"
+    return (
+        f"{how}. R@1: the share of test videos whose nearest training video has their motion, or their scene, in %. In "
+        f"brackets: 95 % intervals by bootstrap over {drawn}."
+    )
 
 
 def outcomes(rows: Sequence[Row], arm: str, measure: Measure) -> dict[int, np.ndarray]:
@@ -51,17 +64,23 @@ def found_by_arm(rows: Sequence[Row]) -> dict[str, dict[str, Interval]]:
 
 
 def retrieval_table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table of each arm's R@1 in per cent on neutral videos, and of its gain on motion over MoCo with
-    the same seeds."""
-    lines = ["| R@1, test `neutral` | motion | scene | motion, less MoCo | seeds |", "| --- | --- | --- | --- | --- |"]
-    measure = Measure("retrieval", "neutral", "motion")
-    baseline = outcomes(rows, BASELINE, measure)
+    """Return a Markdown table of each arm's R@1 in per cent on neutral videos, and of what it has over MoCo with the
+    same seeds."""
+    heads = ["R@1, test `neutral`", "motion", "scene", "motion, less MoCo", "scene, less MoCo", "seeds"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, found in found_by_arm(rows).items():
-        motion = outcomes(rows, name, measure)
-        both = sorted(set(motion) & set(baseline))
-        gain = difference([motion[s] for s in both], [baseline[s] for s in both]) if both and name != BASELINE else None
-        lines.append(f"| {name} | {found['motion']} | {found['scene']} | {spoken(gain)} | {len(motion)} |")
+        gains = [spoken(gain_over_baseline(rows, name, label)) for label in ("motion", "scene")]
+        seeds = len(outcomes(rows, name, Measure("retrieval", "neutral", "motion")))
+        lines.append(f"| {name} | {found['motion']} | {found['scene']} | {' | '.join(gains)} | {seeds} |")
     return "\n".join([*lines, "", f"Chance: {100 * CHANCE:.1f} % for both labels.", ""])
+
+
+def gain_over_baseline(rows: Sequence[Row], name: str, label: str) -> Interval | None:
+    """Return an arm's R@1 less MoCo's, by the seeds that both have; None without any, and for MoCo itself."""
+    measure = Measure("retrieval", "neutral", label)
+    ours, baseline = outcomes(rows, name, measure), outcomes(rows, BASELINE, measure)
+    both = sorted(set(ours) & set(baseline))
+    return difference([ours[s] for s in both], [baseline[s] for s in both]) if both and name != BASELINE else None
 
 
 def parts_table(rows: Sequence[Row]) -> str:
