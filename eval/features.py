@@ -136,7 +136,7 @@ class _KeptBatches:
 
     @property
     def windows(self) -> int:
-        """Return how many windows were kept before; only the last file may be short."""
+        """Return how many windows were kept before: every file is full."""
         return len(self._paths) * PART_BATCHES * BATCH
 
     def add(self, batch: np.ndarray) -> None:

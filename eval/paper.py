@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS, REDRAWN
+from s2vc.pipeline.info.kept_share import PAPER_SHARES
 from s2vc.training.backbones.clip_shapes import CLIP_LENGTHS, FRAME_STEPS, SIZES
 from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.regimes import PAPER, REGIMES
@@ -48,9 +49,6 @@ PAPER_FRAMES = frozenset(
     f"{size}{fit}" for size in (PAPER_FRAME_SIZE, "240x320") for fit in ("", " crop", " short-side")
 )
 """Stored frames that keep about as much: 240x320 are UCF101's own, and with a fit frames keep their shape, too."""
-
-KEPT_SHARES = {0.5: {"ucf101": 22.7, "hmdb51": 22.3}, 0.8: {"ucf101": 6.5, "hmdb51": 5.7}}
-"""Fig. 3 and the text on it: so many latents, in percent, have an STD of alpha or more."""
 
 STATIC_BIAS_R = {"s2vc": -0.40, "moco": -0.33}
 """Fig. 6: Pearson's r of the relative gain over still clips with the accuracy on still clips, by method. Neither the
@@ -213,8 +211,8 @@ TABLES: tuple[PaperTable, ...] = (
 
 def kept_share_note(alpha: float) -> str:
     """Say which shares of latents the paper keeps at an alpha (Fig. 3); empty where it prints none."""
-    shares = KEPT_SHARES.get(alpha, {})
-    text = ", ".join(f"{share} % of {DATASETS[dataset]}'s" for dataset, share in shares.items())
+    shares = PAPER_SHARES.get(alpha, {})
+    text = ", ".join(f"{100 * share:.1f} % of {dataset}'s" for dataset, share in shares.items())
     return f"the paper's alpha {alpha:g} keeps {text}, per training clip" if text else ""
 
 

@@ -14,9 +14,9 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.settings import SQUEEZE
 from s2vc.pipeline.console.commands import STORAGE_FAILS
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import LOCK
 
 TABLE = "results.csv"
-LOCK = ".lock"
 HASH_DIGITS = 8
 """The hash distinguishes results of one task, cache and checkpoint by their settings."""
 

@@ -7,18 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from s2vc.eval.sweep.plan import SweepFolder, Trial, unfinished_trials
 from s2vc.eval.sweep.protocol import Protocol, as_protocol
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cache.layout import motion_stage
 from s2vc.pipeline.cache.lock import locked
+from s2vc.pipeline.cache.renderings import kept_share
 from s2vc.pipeline.cluster.train_processes import run_in_thread
 from s2vc.pipeline.storage import files
-from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.storage.step_log import StepReader
 from s2vc.pipeline.variants import Variant
 from s2vc.training.run_folder import RunFolder, TrainingStep
@@ -172,12 +169,9 @@ def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Var
     """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
     shares = folder.kept_shares()
     for variant in variants:
-        parts = []
-        for shard in sorted(cache.storage.finished(motion_stage(variant))):
-            with cache.storage.open_motion(variant, shard) as file:
-                parts.append(read_part(file, "kept"))
-        if parts and sum(map(len, parts)):
-            shares[variant.name] = float(np.concatenate(parts).mean())
+        share = kept_share(cache.storage, variant)
+        if share is not None:
+            shares[variant.name] = share
     files.write_json(folder.kept, shares)
 
 

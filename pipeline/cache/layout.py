@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2vc.pipeline.storage.held import LOCK
 from s2vc.pipeline.variants import Variant
 
 INGEST = "ingest"
@@ -45,7 +46,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        return self.root / ".lock"
+        return self.root / LOCK
 
     @property
     def log(self) -> Path:

@@ -16,7 +16,7 @@ from s2vc.pipeline.storage.lease import leased, refuse_jobs
 def locked(storage: CacheStorage) -> Iterator[None]:
     """Hold the cache while the block runs; the lock ends with the process. Raises UserError if the cache is in use."""
     with ExitStack() as stack:
-        stack.enter_context(held(storage.layout.root, str(storage), storage.layout.lock))
+        stack.enter_context(held(storage.layout.root, str(storage)))
         if isinstance(storage, RemoteStorage):
             stack.enter_context(leased(storage.store))
             storage.refresh()

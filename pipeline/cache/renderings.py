@@ -14,15 +14,14 @@ def traced_variants(storage: CacheStorage) -> list[Variant]:
     return variants_named(sorted({*storage.names("motion"), *storage.names("receipts/motion")}))
 
 
-SAMPLED_SHARDS = 200
-"""The share kept is read from so many shards at most, evenly spaced: a large cache has 15,000."""
+def kept_share(storage: CacheStorage, variant: Variant, at_most: int | None = None) -> float | None:
+    """Return the share of the latents that a rendered variant keeps, 0 to 1, a mean over windows; None without any.
 
-
-def kept_share(storage: CacheStorage, variant: Variant) -> float | None:
-    """Return the share of the latents that a rendered variant keeps, 0 to 1, a mean over windows; None without any."""
+    at_most: so many shards are read, evenly spaced; None reads all of them.
+    """
     shards = sorted(storage.finished(motion_stage(variant)))
     parts = []
-    for shard in shards[:: max(1, -(-len(shards) // SAMPLED_SHARDS))]:
+    for shard in shards[:: max(1, -(-len(shards) // (at_most or len(shards) or 1)))]:
         with storage.open_motion(variant, shard) as file:
             parts.append(read_part(file, "kept"))
     return float(np.concatenate(parts).mean()) if sum(map(len, parts)) else None

@@ -19,7 +19,7 @@ from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress, size
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.info.cache_facts import facts, survey
-from s2vc.pipeline.info.kept_share import PAPER, SCOPES, check_plot, plot_shares
+from s2vc.pipeline.info.kept_share import PAPER_SHARES, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
 
 FIT_WORDS = {SQUEEZE: "stretched to it", CROP: "cut to its shape", SHORT_SIDE: "shorter side scaled to it"}
@@ -140,7 +140,7 @@ def failure_table(known: dict[str, Any]) -> Table:
 def share_table(known: dict[str, Any]) -> Table:
     """Return a table of the share kept at alphas 0.1, 0.2, … 1, and of the paper's figures."""
     kept = known["share_kept"]
-    paper_names = ", ".join(next(iter(PAPER.values())))
+    paper_names = ", ".join(next(iter(PAPER_SHARES.values())))
     table = plain_table("Latents kept", "alpha", "STD over the video", "over windows of 16", f"paper: {paper_names}")
     videos = "1 video" if kept["videos"] == 1 else f"{kept['videos']} videos, each of the same weight"
     table.caption = f"Mean over {videos}; in brackets, 10th to 90th percentile."
@@ -152,7 +152,7 @@ def share_table(known: dict[str, Any]) -> Table:
                 f"{percent(column['mean'][k])} ({100 * column['p10'][k]:.1f} to {100 * column['p90'][k]:.1f})"
                 for column in (kept[scope] for scope in SCOPES)
             ]
-            paper = ", ".join(percent(share) for share in PAPER.get(alpha, {}).values())
+            paper = ", ".join(percent(share) for share in PAPER_SHARES.get(alpha, {}).values())
             table.add_row(f"{alpha:g}", *cells, paper)
     return table
 

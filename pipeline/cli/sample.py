@@ -61,7 +61,7 @@ def sample_command(
     settings = SampleSettings(*counts, shift, frames, size, seed, crf, tests)
     settings.check()
     folder = SampleFolder(out)
-    with held(out, lock=folder.lock):
+    with held(out):
         folder.open(settings)
         draw(folder, settings, workers, console)
     words = ["s2vc-prep", "encode", str(folder.manifest), "--out", str(out / "cache")]

@@ -19,6 +19,9 @@ from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render, render_job
 from s2vc.pipeline.variants import Variant
 
+SAMPLED_SHARDS = 200
+"""The share kept is read from so many shards at most: a large cache has 15,000."""
+
 NEARLY_NOTHING = 0.005
 """Where a variant keeps less than this share of the latents, a line says so."""
 
@@ -108,7 +111,7 @@ def run_render(
         print_unfinished(outcome, console)
     sizes = storage.sizes("motion")
     for variant in variants:
-        share = kept_share(storage, variant)
+        share = kept_share(storage, variant, SAMPLED_SHARDS)
         kept = "" if share is None else f", keeps {share:.1%} of the latents"
         console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}{kept}")
         if share is not None and share < NEARLY_NOTHING:

@@ -19,6 +19,7 @@ from s2vc.manifests.table import build_table, record_root, write_manifest
 from s2vc.pipeline.demo.drawn_videos import CRF, DrawnFolder
 from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import LOCK
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,6 @@ class SampleFolder(DrawnFolder):
     def contact_sheet(self) -> Path:
         return self.root / "sheet.png"
 
-    @property
-    def lock(self) -> Path:
-        return self.root / ".lock"
-
     def open(self, settings: SampleSettings) -> None:
         """Begin a set in this folder, or resume the one in it, and remove what a stopped job left half written.
 
@@ -80,7 +77,7 @@ class SampleFolder(DrawnFolder):
             refuse_other_settings(self.root, "set", _read_settings(self.settings), wanted)
             for left in self.root.rglob(f"*{files.ATTEMPT}*"):
                 files.remove(left)
-        elif any(path != self.lock for path in self.root.iterdir()):
+        elif any(path.name != LOCK for path in self.root.iterdir()):
             raise UserError(f"{self.root} holds something else; choose another OUT")
         else:
             files.write_json(self.settings, wanted)

@@ -17,7 +17,7 @@ ALPHA_GRID = np.round(np.arange(51) * 0.02, 2)
 
 SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
 
-PAPER = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
+PAPER_SHARES = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
 """The paper reports these shares, by alpha and data set."""
 
 _LOOKS = {
@@ -123,8 +123,8 @@ def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
     looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
     points = []
     for name, look in looks.items():
-        reported = [100 * both[name] for both in PAPER.values()]
-        points.append(axes.scatter(list(PAPER), reported, edgecolors=INK, zorder=3, **look))
+        reported = [100 * both[name] for both in PAPER_SHARES.values()]
+        points.append(axes.scatter(list(PAPER_SHARES), reported, edgecolors=INK, zorder=3, **look))
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="alpha: latents with STD < alpha are suppressed", ylabel="latents kept")
     axes.set_xticks(np.arange(0, 1.01, 0.1))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")

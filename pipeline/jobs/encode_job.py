@@ -42,6 +42,7 @@ from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg, ffmpeg_version
 from s2vc.pipeline.stages.ingest_shard import NO_FILE, sources_of
 from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import LOCK
 
 FRAME_SIZE = (128, 171)
 JPEG_QUALITY = 95
@@ -199,7 +200,7 @@ def _create(storage: CacheStorage, options: EncodeOptions, device: str, rows: in
 
 
 # An encode that was killed before it wrote cache.json may have left these.
-_PARTS = {".lock", "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
+_PARTS = {LOCK, "jobs", "flow.safetensors", "latents.zarr", "index.csv"}
 
 
 def _forget(job: EncodeJob, statuses: Collection[str], root: Path) -> None:

@@ -13,14 +13,14 @@ LOCK = ".lock"
 
 
 @contextmanager
-def held(folder: Path, name: str = "", lock: Path | None = None) -> Iterator[None]:
+def held(folder: Path, name: str = "") -> Iterator[None]:
     """Hold a folder while the block runs; the folder is made if needed, and the lock ends with the process.
 
-    name: what people call the folder; by default its path. lock: the lock's file; by default FOLDER/.lock. It says who
-    holds it. Raises UserError, which says so too, if another job does.
+    name: what people call the folder; by default its path. The lock's file, FOLDER/.lock, says who holds it. Raises
+    UserError, which says so too, if another job does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = lock or folder / LOCK
+    lock = folder / LOCK
     with ExitStack() as stack:
         try:
             handle = stack.enter_context(flocked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
