@@ -25,7 +25,7 @@ FINETUNE_BACKBONE_LR = 0.1
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassifierRecipe:
     """Says how a classifier is trained. decays: after these shares of the epochs the learning rate falls to a tenth.
     batch: clips of a step."""
 
@@ -38,14 +38,14 @@ PAPER = "paper"
 """Names the recipe with the paper's epochs. It tells no decays: those of CoCLR's commands are taken."""
 
 LINEAR_RECIPES = {
-    PAPER: Recipe(LINEAR_EPOCHS, (0.6, 0.8), BATCH),
-    "published-ucf101": Recipe(150, (60 / 150, 80 / 150), 32),
-    "published-hmdb51": Recipe(150, (40 / 150, 60 / 150), 32),
+    PAPER: ClassifierRecipe(LINEAR_EPOCHS, (0.6, 0.8), BATCH),
+    "published-ucf101": ClassifierRecipe(150, (60 / 150, 80 / 150), 32),
+    "published-hmdb51": ClassifierRecipe(150, (40 / 150, 60 / 150), 32),
 }
 FINETUNE_RECIPES = {
-    PAPER: Recipe(FINETUNE_EPOCHS, (0.8, 0.9), BATCH),
-    "published-ucf101": Recipe(400, (130 / 400, 180 / 400), 32),
-    "published-hmdb51": Recipe(400, (100 / 400, 150 / 400), 32),
+    PAPER: ClassifierRecipe(FINETUNE_EPOCHS, (0.8, 0.9), BATCH),
+    "published-ucf101": ClassifierRecipe(400, (130 / 400, 180 / 400), 32),
+    "published-hmdb51": ClassifierRecipe(400, (100 / 400, 150 / 400), 32),
 }
 """The published ones are those of the published code (SSVC's main_eval.py), by dataset; its batch is that of one
 GPU."""

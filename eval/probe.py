@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.eval.defaults import LEARNING_RATE, LINEAR_MIN_BATCH, LINEAR_MIN_STEPS, WEIGHT_DECAY, Recipe
+from s2vc.eval.defaults import LEARNING_RATE, LINEAR_MIN_BATCH, LINEAR_MIN_STEPS, WEIGHT_DECAY, ClassifierRecipe
 from s2vc.eval.features import Features
 from s2vc.pipeline.reporting import Advance
 from s2vc.training.methods import init_small
@@ -44,7 +44,7 @@ def fit_probe(
     draw: DrawEpoch,
     width: int,
     classes: int,
-    recipe: Recipe,
+    recipe: ClassifierRecipe,
     seed: int,
     advance: Advance,
     watch: Callable[[nn.Module, int], None] | None = None,

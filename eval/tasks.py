@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, Recipe
+from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, ClassifierRecipe
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
 from s2vc.eval.labelled import LabelledRows, classes_in, part_entry
@@ -68,7 +68,7 @@ def retrieval(
 
 def linear(
     evaluation: Evaluation,
-    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    recipe: ClassifierRecipe = LINEAR_RECIPES[PAPER],
     train_views: int = TRAIN_VIEWS,
     augment: str = "light",
     select: str = LAST,
@@ -95,7 +95,7 @@ def probe_features(
     evaluation: Evaluation,
     trained: LabelledRows,
     tested: LabelledRows,
-    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    recipe: ClassifierRecipe = LINEAR_RECIPES[PAPER],
     train_views: int = TRAIN_VIEWS,
     augment: str = "light",
     held_out: LabelledRows | None = None,
@@ -115,7 +115,7 @@ def train_probe(
     evaluation: Evaluation,
     trained: LabelledRows,
     labels: np.ndarray,
-    recipe: Recipe = LINEAR_RECIPES[PAPER],
+    recipe: ClassifierRecipe = LINEAR_RECIPES[PAPER],
     train_views: int = TRAIN_VIEWS,
     augment: str = "light",
     watch: Callable[[nn.Module, int], None] | None = None,
@@ -157,7 +157,7 @@ def _share_recognised(
     return score
 
 
-def recipe_entries(recipe: Recipe, task: str) -> dict[str, Any]:
+def recipe_entries(recipe: ClassifierRecipe, task: str) -> dict[str, Any]:
     """Give what the description of a result says of its recipe."""
     decays = [f"{share:.3g}" for share in recipe.decays]
     return {f"epochs_{task}": recipe.epochs, "decays": decays, "batch": recipe.batch}

@@ -10,8 +10,8 @@ import numpy as np
 
 from s2vc.eval.classification import Classification
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.classifier_options import augment_option, chosen_recipe, classifier_recipe_options, select_option
 from s2vc.eval.cli.print_classification import print_classification
-from s2vc.eval.cli.recipe_options import augment_option, chosen_recipe, recipe_options, select_option
 from s2vc.eval.defaults import (
     BATCH,
     FINETUNE_BACKBONE_LR,
@@ -21,7 +21,7 @@ from s2vc.eval.defaults import (
     LEARNING_RATE,
     PAPER,
     WEIGHT_DECAY,
-    Recipe,
+    ClassifierRecipe,
 )
 from s2vc.eval.evaluated_backbone import RANDOM
 from s2vc.eval.evaluation import Evaluation
@@ -43,7 +43,7 @@ TrainRun = Callable[[PreparedRun], bool]
 @click.command("finetune")
 @checkpoint_command
 @label_option
-@recipe_options(FINETUNE_RECIPES)
+@classifier_recipe_options(FINETUNE_RECIPES)
 @augment_option
 @select_option
 def finetune_command(
@@ -87,7 +87,7 @@ def finetune(
         evaluation, "finetune", kept, tested, "natural", epochs, batch, train_run, held_out, **chosen
     )
     how = {
-        **recipe_entries(Recipe(epochs, decays, batch), "finetune"),
+        **recipe_entries(ClassifierRecipe(epochs, decays, batch), "finetune"),
         "augment": augment,
         "select": select,
         "train_videos": len(kept.rows),

@@ -3,8 +3,8 @@
 import click
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.classifier_options import augment_option, chosen_recipe, classifier_recipe_options, select_option
 from s2vc.eval.cli.print_classification import print_classification
-from s2vc.eval.cli.recipe_options import augment_option, chosen_recipe, recipe_options, select_option
 from s2vc.eval.defaults import LINEAR_RECIPES, TRAIN_VIEWS
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.tasks import linear
@@ -13,7 +13,7 @@ from s2vc.eval.tasks import linear
 @click.command("linear")
 @checkpoint_command
 @label_option
-@recipe_options(LINEAR_RECIPES)
+@classifier_recipe_options(LINEAR_RECIPES)
 @click.option(
     "--train-views",
     type=click.IntRange(0),

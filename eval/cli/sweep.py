@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from s2vc.eval.cli.sweep_recipe import recipe_options, run_recipe
+from s2vc.eval.cli.sweep_recipe import run_recipe, sweep_recipe_options
 from s2vc.eval.cli.sweep_session import Sweep, print_end
 from s2vc.eval.defaults import FINETUNE_EPOCHS, LINEAR_EPOCHS, TRAIN_VIEWS
 from s2vc.eval.sweep.plan import PER_TRIAL_SETTINGS, SweepFolder, plan_trials, shared_settings, unfinished_trials
@@ -86,7 +86,7 @@ def comma_separated(kind: type) -> Any:
 @click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: CPUs over the trials that fit at a time]")
 @click.option("--evict", "evict_used", is_flag=True, help="Render one variant at a time, and drop it once it is used.")
 @click.option("--dry-run", is_flag=True, help="Print bytes and hours, and stop there.")
-@recipe_options
+@sweep_recipe_options
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")
 @address_option

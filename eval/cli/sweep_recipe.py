@@ -27,7 +27,7 @@ OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "ray_address
 ITS_OWN = ("cache", "recipe", "videos", "lists", "out", "dry_run")
 
 
-def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def sweep_recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate `s2vc-sweep` with the options of recipes."""
     options = (
         click.option(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2vc.eval.defaults import FINETUNE_RECIPES, LINEAR_RECIPES, Recipe
+from s2vc.eval.defaults import FINETUNE_RECIPES, LINEAR_RECIPES, ClassifierRecipe
 from s2vc.eval.features import Features
 from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, kept_features, scores_of_video
 from s2vc.eval.validation import BestEpoch
@@ -47,7 +47,7 @@ def accuracy(probe: nn.Module, features: Features, targets: np.ndarray) -> float
 def fitted(features: Features, targets: np.ndarray, classes: int, seed: int = 0, epochs: int = 30) -> LinearProbe:
     samples = [ProbeSample(features, row, int(target)) for row, target in enumerate(targets)]
     with no_progress(epochs) as advance:
-        recipe = Recipe(epochs, (0.6, 0.8), 128)
+        recipe = ClassifierRecipe(epochs, (0.6, 0.8), 128)
         return fit_probe(kept_features(samples, 128, seed), WIDTH, classes, recipe, seed, advance)
 
 
@@ -100,7 +100,7 @@ def test_the_first_of_the_best_epochs_is_kept() -> None:
     ],
 )
 def test_published_rates_fall_after_the_published_epochs(
-    recipes: dict[str, Recipe], dataset: str, drops: tuple[int, int]
+    recipes: dict[str, ClassifierRecipe], dataset: str, drops: tuple[int, int]
 ) -> None:
     recipe = recipes[f"published-{dataset}"]
     assert [round(share * recipe.epochs) for share in recipe.decays] == list(drops)  # as fit_probe counts

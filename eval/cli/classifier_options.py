@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from s2vc.eval.defaults import PAPER, Recipe
+from s2vc.eval.defaults import PAPER, ClassifierRecipe
 from s2vc.eval.validation import LAST, SELECTIONS
 from s2vc.training.settings import AUGMENTS
 
@@ -24,7 +24,9 @@ select_option = click.option(
 )
 
 
-def recipe_options(recipes: Mapping[str, Recipe]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def classifier_recipe_options(
+    recipes: Mapping[str, ClassifierRecipe],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command with --recipe, and with --epochs and --batch, which go over it."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,13 +46,15 @@ def recipe_options(recipes: Mapping[str, Recipe]) -> Callable[[Callable[..., Any
     return decorate
 
 
-def describe(recipe: Recipe) -> str:
+def describe(recipe: ClassifierRecipe) -> str:
     """Describe a recipe for the help, its decays by the epochs that they follow."""
     decays = " and ".join(str(round(share * recipe.epochs)) for share in recipe.decays)
     return f"{recipe.epochs} epochs, a tenth of the rate after {decays}, batch {recipe.batch}"
 
 
-def chosen_recipe(recipes: Mapping[str, Recipe], name: str, epochs: int | None, batch: int | None) -> Recipe:
+def chosen_recipe(
+    recipes: Mapping[str, ClassifierRecipe], name: str, epochs: int | None, batch: int | None
+) -> ClassifierRecipe:
     """Take a recipe by its name, with other epochs or another batch where they are given."""
     recipe = recipes[name]
     return dataclasses.replace(recipe, epochs=epochs or recipe.epochs, batch=batch or recipe.batch)
