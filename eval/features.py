@@ -20,7 +20,7 @@ from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
 from s2vc.training.backbones.checkpoints import weights_hash
 from s2vc.training.loader import batches_of, data_loader
-from s2vc.training.precision import choose_precision
+from s2vc.training.precision import choose_training_precision
 
 BATCH = 16
 PART_BATCHES = 32
@@ -64,7 +64,7 @@ class Features:
 def precision_of(device: torch.device) -> str:
     """Name the precision that features are computed in on a device: on a GPU what `auto` means for training, bfloat16
     where it is multiplied in hardware and else float16; float32 on a CPU."""
-    return choose_precision(device) if device.type == "cuda" else "float32"
+    return choose_training_precision(device) if device.type == "cuda" else "float32"
 
 
 def autocast_of(device: torch.device) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from s2vc.pipeline.flow import multiplies_bfloat16
 from s2vc.training.settings import AUTO
 
 
-def choose_precision(device: torch.device) -> str:
+def choose_training_precision(device: torch.device) -> str:
     """Choose what `auto` means on a device of this machine: bfloat16 where it is multiplied in hardware, float16 on
     other GPUs, such as T4 and V100, and float32 on other CPUs."""
     if multiplies_bfloat16(device):
@@ -35,7 +35,7 @@ def agree_on_precision(precision: str, device: torch.device) -> str:
     """Resolve `auto` in each process of a run alike: all take what the first one chooses. Raises UserError where a
     process's device does not have it."""
     if precision == AUTO:
-        chosen = [choose_precision(device)]
+        chosen = [choose_training_precision(device)]
         if rank_and_world_size()[1] > 1:
             distributed.broadcast_object_list(chosen, src=0, device=device)
         precision = chosen[0]

@@ -41,7 +41,7 @@ def choose_places(shares: np.ndarray) -> list[int]:
     return [int(order[p]) for p in dict.fromkeys(round(q * (len(order) - 1)) for q in EXAMPLE_QUANTILES)]
 
 
-def plot_shares(
+def plot_class_shares(
     what: str, shares: np.ndarray, per_class: dict[str, float], shown: Sequence[ShareExample], title: str, path: Path
 ) -> None:
     """Plot bars per class, or a histogram over videos, and examples with what is counted marked, as a PNG.

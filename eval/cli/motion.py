@@ -7,7 +7,7 @@ import numpy as np
 
 from s2vc.eval.analyses.moving_pixels import motion_examples, moving_shares
 from s2vc.eval.analyses.optical_flow import MOVING_SPEED
-from s2vc.eval.analyses.share_figure import class_means, plot_shares
+from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
 from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.labelled import label_entry
@@ -56,7 +56,7 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     height, width = opened.settings.frame_size
     title = f"{shares.mean():.1%} of pixels move by more than {threshold:g} a frame, of {height}x{width}"
     shown = motion_examples(opened, rows, shares, threshold)
-    plot_shares("moving pixels", shares, per_class, shown, title, path.with_suffix(".png"))
+    plot_class_shares("moving pixels", shares, per_class, shown, title, path.with_suffix(".png"))
     print_shares("moving pixels", shares, per_class, title, console)
     console.print(f"The paper: about {MOVING_SHARE_ABOUT:g} % of three public datasets (supplement, Fig. 1)")
     short = int((opened.index["frames"] == 1).sum())

@@ -7,7 +7,7 @@ import numpy as np
 
 from s2vc.eval.analyses.people_regions import people_examples, people_shares
 from s2vc.eval.analyses.person_detectors import CONFIDENCE, YOLO_SIZE, hog_detector, yolo_detector
-from s2vc.eval.analyses.share_figure import class_means, plot_shares
+from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
 from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.labelled import label_entry
@@ -74,7 +74,7 @@ def people_command(
     path = save_result(out, description, numbers, details)
     title = f"{shares.mean():.1%} of the frame shows people, and {seen.mean():.0%} of frames any ({finder.name})"
     shown = people_examples(opened, rows, shares, finder)
-    plot_shares("people", shares, per_class, shown, title, path.with_suffix(".png"))
+    plot_class_shares("people", shares, per_class, shown, title, path.with_suffix(".png"))
     print_shares("people", shares, per_class, title, console)
     console.print(
         f"The paper: less than {PEOPLE_SHARE_BELOW:g} % of the frame on three public datasets, by YOLOv5 "

@@ -13,7 +13,7 @@ from s2vc.eval.sweep.plan import PER_TRIAL_SETTINGS, SweepFolder, plan_trials, s
 from s2vc.eval.sweep.protocol import (
     ALL_SPLITS,
     HOW,
-    SELECTIONS,
+    SWEEP_SELECTIONS,
     TASKS,
     Protocol,
     choose_selection,
@@ -68,7 +68,7 @@ def comma_separated(kind: type) -> Any:
 @click.option("--eval", "tasks", callback=comma_separated(str), default="retrieval", help=f"Of {', '.join(TASKS)}.")
 @click.option(
     "--select",
-    type=click.Choice(SELECTIONS),
+    type=click.Choice(SWEEP_SELECTIONS),
     help="Videos by which arms are ranked. validation: cut from the training rows by whole recordings; test videos are "
     "then reported, and choose nothing.  [default: validation where it can be cut]",
 )

@@ -18,7 +18,7 @@ from s2vc.training.selection import ALL_ROWS, TRAIN
 ALL_SPLITS = "all-splits"
 """As the name of a split, it stands for every split column that there is, each in turn."""
 
-SELECTIONS = (VALIDATION, TEST)
+SWEEP_SELECTIONS = (VALIDATION, TEST)
 
 HOW = (
     "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",

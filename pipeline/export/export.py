@@ -14,8 +14,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.export.clips import ENDINGS, ORIGINAL, Clip, list_clips, parse_variant, refuse_unrendered
-from s2vc.pipeline.export.labels import write_labels
-from s2vc.pipeline.export.video_files import write_jpegs, write_mp4
+from s2vc.pipeline.export.labels import write_label_tables
+from s2vc.pipeline.export.video_files import write_jpeg_clip, write_mp4_clip
 from s2vc.pipeline.export.webdataset import write_tar
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
@@ -29,7 +29,7 @@ _IMAGE = re.compile(r"img_\d{5,}\.jpg")
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """A part of an export is written whole or not at all: a clip, or with webdataset the clips of a shard.
 
     path: the file or folder, relative to the folder of the variant.
@@ -91,7 +91,7 @@ class VariantExport:
         except OSError as error:
             raise UserError(f"cannot write {self.folder / RECORD}: {error.strerror or error}") from error
 
-    def write(self, part: Part) -> None:
+    def write(self, part: ExportPart) -> None:
         """Write a part, whole or not at all. Raises UserError if it cannot be read or written."""
         target = self.folder / part.path
         try:
@@ -99,7 +99,7 @@ class VariantExport:
                 if self._form == "webdataset":
                     write_tar(aside, self._cache, part.clips)
                 else:
-                    (write_mp4 if self._form == "mp4" else write_jpegs)(aside, self._cache, part.clips[0])
+                    (write_mp4_clip if self._form == "mp4" else write_jpeg_clip)(aside, self._cache, part.clips[0])
         except OSError as error:
             raise UserError(f"cannot write {target}: {error.strerror or error}") from error
 
@@ -108,19 +108,19 @@ class VariantExport:
         if self._form == "webdataset":
             return []  # A tar has the labels of its clips.
         clips = [clip for clip in self._clips if os.path.lexists(self.folder / clip.name)]
-        return write_labels(self.folder, self._cache, clips, self._form)
+        return write_label_tables(self.folder, self._cache, clips, self._form)
 
-    def _parts(self, clips: list[Clip]) -> Iterator[Part]:
+    def _parts(self, clips: list[Clip]) -> Iterator[ExportPart]:
         shards = self._cache.index["shard"].tolist()
         if self._form != "webdataset":
             for clip in clips:
-                yield Part(Path(clip.name), shards[clip.row], [clip])
+                yield ExportPart(Path(clip.name), shards[clip.row], [clip])
             return
         by_shard: dict[int, list[Clip]] = {}
         for clip in clips:
             by_shard.setdefault(shards[clip.row], []).append(clip)
         for shard, members in by_shard.items():
-            yield Part(Path(f"{shard:05d}.tar"), shard, members)
+            yield ExportPart(Path(f"{shard:05d}.tar"), shard, members)
 
     def _digest(self, shard: int) -> str:
         """Return a hash of the receipts of what the clips of a shard are made from."""
@@ -150,11 +150,11 @@ class VariantExport:
             raise UserError(f"{self.folder} holds an export of format {form}, not {self._form}; choose another --out")
         return shards
 
-    def _is_done(self, part: Part) -> bool:
+    def _is_done(self, part: ExportPart) -> bool:
         made_from = (self._before or {}).get(part.shard)
         return made_from == self._digests[part.shard] and os.path.lexists(self.folder / part.path)
 
-    def _refuse_standing(self, part: Part, overwrite: bool) -> None:
+    def _refuse_standing(self, part: ExportPart, overwrite: bool) -> None:
         """Raise UserError if something exists at a part's path that may not be replaced."""
         target = self.folder / part.path
         if not os.path.lexists(target):

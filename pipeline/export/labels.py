@@ -38,7 +38,7 @@ def clip_table(cache: Cache, clips: list[Clip]) -> pd.DataFrame:
 _OF_THE_INDEX = ("shard", "first_frame", "frames", "status", "reason")
 
 
-def write_labels(folder: Path, cache: Cache, clips: list[Clip], form: str) -> list[str]:
+def write_label_tables(folder: Path, cache: Cache, clips: list[Clip], form: str) -> list[str]:
     """Write the tables of clips that lie in a folder; return lines on clips that they leave out."""
     table = clip_table(cache, clips)
     files.write_text(folder / METADATA, table.to_csv(index=False, lineterminator="\n"))

@@ -17,7 +17,7 @@ PIECE_FRAMES = 64
 JPEG_QUALITY = 95
 
 
-def write_mp4(path: Path, cache: Cache, clip: Clip) -> None:
+def write_mp4_clip(path: Path, cache: Cache, clip: Clip) -> None:
     """Write H.264 in yuv420p, which needs even sizes: where a size is odd, the last row or column is repeated.
 
     Raises UserError if the cache is damaged.
@@ -32,7 +32,7 @@ def write_mp4(path: Path, cache: Cache, clip: Clip) -> None:
             write(np.pad(piece, odd, "edge"))
 
 
-def write_jpegs(path: Path, cache: Cache, clip: Clip) -> None:
+def write_jpeg_clip(path: Path, cache: Cache, clip: Clip) -> None:
     """Write the frames as img_00001.jpg and so on into a new folder. Raises UserError if the cache is damaged."""
     path.mkdir()
     number = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.export.clips import Clip
 from s2vc.pipeline.export.labels import clip_table
-from s2vc.pipeline.export.video_files import write_mp4
+from s2vc.pipeline.export.video_files import write_mp4_clip
 
 
 def write_tar(path: Path, cache: Cache, clips: list[Clip]) -> None:
@@ -23,7 +23,7 @@ def write_tar(path: Path, cache: Cache, clips: list[Clip]) -> None:
         for clip, words in zip(clips, described, strict=True):
             key = f"{clip.row:08d}" + (f"_w{clip.window:03d}" if _has_windows(clip) else "")
             video = Path(folder) / "clip.mp4"
-            write_mp4(video, cache, clip)
+            write_mp4_clip(video, cache, clip)
             _add(tar, f"{key}.mp4", video.read_bytes())
             _add(tar, f"{key}.json", json.dumps(words, ensure_ascii=False).encode())
 

@@ -10,7 +10,7 @@ from torch.amp import GradScaler
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cluster.train_processes import gpu_for_each
 from s2vc.training import precision
-from s2vc.training.precision import choose_precision, refuse_precision
+from s2vc.training.precision import choose_training_precision, refuse_precision
 from s2vc.training.prepare import resolve_precision
 from s2vc.training.run_folder import Position, RunFolder
 from s2vc.training.settings import TrainingSettings, merge_settings, read_settings_file, settings_yaml
@@ -30,8 +30,8 @@ def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
 
 
 def test_auto_is_bfloat16_where_it_is_multiplied_and_float16_on_other_gpus(fast: bool) -> None:
-    assert choose_precision(GPU) == ("bfloat16" if fast else "float16")
-    assert choose_precision(CPU) == ("bfloat16" if fast else "float32")
+    assert choose_training_precision(GPU) == ("bfloat16" if fast else "float16")
+    assert choose_training_precision(CPU) == ("bfloat16" if fast else "float32")
 
 
 @pytest.mark.parametrize(
