@@ -19,6 +19,7 @@ from s2vc.manifests.table import read_manifest, root_of, split_columns
 from s2vc.pipeline.demo.controlled_set import SampleFolder
 from s2vc.pipeline.stages.video import decode_video
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.held import LOCK
 
 SMALL = ["--per-class", 1, "--test-per-class", 1, "--size", "48x64", "--frames", 5, "--shift", 1.0]
 PARTS = ("neutral", "matched", "swapped", "shake", "pan")
@@ -163,7 +164,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, cli: Callable[
 
 
 def test_a_set_that_another_job_draws_is_refused(drawn: tuple[SampleFolder, str], cli: Callable[..., Result]) -> None:
-    with files.flocked(drawn[0].lock):
+    with files.flocked(drawn[0].root / LOCK):
         result = cli("sample", drawn[0].root, *SMALL)
     assert result.exit_code == 2 and "in use by another job" in result.output
 
