@@ -33,6 +33,23 @@ def at_chance(shares: Sequence[float], candidates: int) -> bool:
     return sum(shares) / len(shares) <= chance + MAX_STANDARD_ERRORS * error
 
 
+def best_before(shares: Sequence[float], candidates: int) -> float | None:
+    """Return the highest mean of batch top-1 that a run has lost again; None where it ends as well as it ever was.
+
+    shares: of every step, see at_chance. Means are over a tenth of the steps, AVERAGED_STEPS at least, and a mean is
+    lost where the last one is lower by more than MAX_STANDARD_ERRORS of a difference between binomial shares.
+    """
+    length = max(AVERAGED_STEPS, len(shares) // 10)
+    if len(shares) < 2 * length or any(map(math.isnan, shares)):
+        return None
+    ends = range(len(shares), length - 1, -length)
+    last, *earlier = [sum(shares[end - length : end]) / length for end in ends]
+    best = max(earlier)
+    pooled = (best + last) / 2
+    error = math.sqrt(2 * pooled * (1 - pooled) / (length * candidates))
+    return best if best - last > MAX_STANDARD_ERRORS * error else None
+
+
 def candidate_count(settings: TrainingSettings) -> int:
     """Count the candidates among which batch top-1 looks for a query's own, with resolved settings: the keys of a step
     over all processes; with DPC the clips of one process, where the places of a clip count as one query."""
@@ -67,6 +84,8 @@ class LearningWatch:
 def suggestions(settings: TrainingSettings) -> str:
     """Suggest, as the end of a sentence, what has helped runs at chance and is not yet done with these settings."""
     tips = _contrastive_tips(settings) if is_contrastive(settings.method) else []
+    if settings.method == "s2vc" and settings.negatives == "batch" and not settings.symmetric:
+        tips.append("--symmetric")
     tips += ["more steps (--epochs)", "another --lr"]
     if settings.method in ("s2vc", "dpc-s2vc"):
         kind = "key" if settings.method == "s2vc" else "motion-preserved"

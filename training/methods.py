@@ -120,6 +120,7 @@ def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: 
             settings.momentum,
             settings.temperature,
             norm_group_count(settings),
+            settings.symmetric,
         )
         task = TrainingTask(model, lambda batch: (views.query(batch[0]), views.key(batch[1])))
     model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

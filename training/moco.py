@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from s2vc.training.backbones.recompute import statistics_kept
+
 HEADS = ("mlp", "linear")
 
 
@@ -55,7 +57,9 @@ class MoCo(nn.Module):
     backbone: both encoders start from it. dim: size of the embeddings. queue: K, the latest keys, which are kept as
     negatives; 0 keeps none, and a query's negatives are the other keys of its step. momentum: of the key encoder.
     temperature: τ of eq. 6. groups: parts of a process's clips that are normalised apart, keys after a shuffle. If a
-    query and its key were normalised among the same clips, their statistics would give the key away.
+    query and its key were normalised among the same clips, their statistics would give the key away. symmetric: key
+    clips have to find query clips as well (MoCo v3, algorithm 1), so that the encoder is trained on both; no queue
+    then. Running statistics are those of query clips, which are what the encoder is used for afterwards.
     """
 
     queue: Tensor | None
@@ -70,8 +74,12 @@ class MoCo(nn.Module):
         momentum: float = 0.999,
         temperature: float = 0.07,
         groups: int = 1,
+        symmetric: bool = False,
     ):
         super().__init__()
+        if symmetric and queue:
+            raise ValueError("symmetric goes without a queue")
+        self.symmetric = symmetric
         self.momentum, self.temperature, self.groups = momentum, temperature, groups
         self.encoder_q = build_encoder(backbone, head, dim)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
@@ -81,6 +89,7 @@ class MoCo(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, first: int | None = None, groups: int | None = None) -> Scores:
         """Score query and key clips (N, 3, T, H, W): logits (N, 1 + K) or (N, N'), and the columns that are right.
+        Symmetric scores are (2N, N'), those of the key clips below.
 
         first, groups: only a part of a step's queries is scored, for gradient accumulation, the one from the `first` of
         this process's clips on, in as many groups (see `query_parts`). Then key has the keys that `embed_keys` gave,
@@ -90,8 +99,17 @@ class MoCo(nn.Module):
             return self._score(query, key, first, groups or 1)
         keys = self.embed_keys(key)
         scores = self._score(query, keys, 0, self.groups)
+        if self.symmetric:
+            return self._join_swapped(scores, query, key)
         self.enqueue(keys)
         return scores
+
+    def _join_swapped(self, scores: Scores, query: Tensor, key: Tensor) -> Scores:
+        """Join the scores of queries with those of the same clips in each other's place."""
+        with statistics_kept(self.encoder_q):
+            swapped = self._score(key, self._embed_shuffled(query), 0, self.groups)
+        logits, targets = (torch.cat(parts) for parts in zip(scores[:2], swapped[:2], strict=True))
+        return Scores(logits, targets, (scores.batch_top1 + swapped.batch_top1) / 2)
 
     def query_parts(self, clips: int, count: int) -> list[tuple[slice, int]]:
         """Divide a process's `clips` into `count` parts, as even as whole groups allow: each part, and its groups."""
@@ -125,11 +143,16 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def embed_keys(self, key: Tensor) -> Tensor:
-        """Let the key encoder follow, and embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank.
+        """Let the key encoder follow, and embed the key clips (N, 3, T, H, W) of all processes: (N', dim), by rank."""
+        self._update_key_encoder()
+        return self._embed_shuffled(key)
+
+    @torch.no_grad()
+    def _embed_shuffled(self, key: Tensor) -> Tensor:
+        """Embed clips of all processes by the key encoder.
 
         Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away.
         """
-        self._update_key_encoder()
         count, rank = len(key), _process_rank()
         everyone = _gather(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)

@@ -17,6 +17,7 @@ from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
 from s2vc.training.run_folder import RunFolder
 from s2vc.training.schedule import total_steps
+from s2vc.training.setting_checks import check_symmetric
 from s2vc.training.settings import (
     AUTO,
     TrainingSettings,
@@ -90,7 +91,9 @@ def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
         regime = choose_regime(videos, total_steps(resolve_settings(asked, videos)[0], videos))
     given = {name for layer in layers for name in layer}
     own = method_defaults(asked.method) if regime == PAPER else {}
-    return merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime})
+    settings = merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime})
+    check_symmetric(settings)
+    return settings
 
 
 def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) -> str:

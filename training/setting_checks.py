@@ -43,6 +43,16 @@ def check_combinations(settings: "TrainingSettings") -> None:
         raise UserError("compile and activation_checkpointing do not go together: leave one out")
 
 
+def check_symmetric(settings: "TrainingSettings") -> None:
+    """Raise UserError where both of a pair shall be queries, and the settings, with those of their regime, forbid."""
+    if settings.symmetric and settings.method in ("supervised", *DPC_METHODS):
+        raise UserError(f"symmetric belongs to pairs of clips, and --method {settings.method} has none")
+    if settings.symmetric and settings.negatives != "batch":
+        raise UserError("symmetric takes its negatives from the batch: add --negatives batch, or --regime small")
+    if settings.symmetric and settings.accumulate > 1:
+        raise UserError("symmetric and accumulate do not go together: take --activation-checkpointing for less memory")
+
+
 def check_variants_given(settings: "TrainingSettings") -> None:
     """Raise UserError where a method lacks the source of its motion-preserved clips, or is given a wrong one."""
     rendered = settings.alpha or settings.keep or settings.variant

@@ -87,6 +87,11 @@ class TrainingSettings:
     queue_limit: int = option(2048, "The most keys that are kept where --queue is not given.", at_least=1)
     momentum: float = by_regime("momentum", "Of the key encoder.")
     temperature: float = by_regime("temperature", "τ of eq. 6.")
+    symmetric: bool = option(
+        False,
+        "Motion-preserved clips are queries, too, and originals their keys: twice the work of a step. Negatives from "
+        "the batch.",
+    )
     norm_group: int = option(
         32,
         "Clips normalised together, at most half a batch; keys are shuffled over the groups, as MoCo does over GPUs.",

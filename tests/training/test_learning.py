@@ -15,6 +15,7 @@ from s2vc.training.learning import (
     STEPS_BEFORE_WARNING,
     LearningWatch,
     at_chance,
+    best_before,
     candidate_count,
     suggestions,
 )
@@ -129,7 +130,7 @@ def test_the_command_warns_in_a_line(
             show(record)
     lines = [line for line in console.export_text().splitlines() if "guessing" in line]
     assert len(lines) == (0 if learns else 1)
-    assert learns or "(6.2%). Try more steps (--epochs), another --lr" in lines[0]
+    assert learns or "(6.2%). Try --symmetric, more steps (--epochs)" in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -192,3 +193,22 @@ def test_the_end_of_a_run_names_each_share_with_its_own_chance(given: dict[str, 
     assert (
         _learning_summary(records([0.5, 0.0]), merge_settings({"batch": 8}, given), 1 / 16) == message + "top-5 50.0%"
     )
+
+
+def hits(rng: np.random.Generator, *parts: tuple[int, float]) -> list[float]:
+    """Batch top-1 of (steps, share) after (steps, share), of BATCH queries a step."""
+    return [rng.binomial(BATCH, share) / BATCH for steps, share in parts for _ in range(steps)]
+
+
+def test_what_was_learned_and_lost_again_is_told_from_a_run_that_stays() -> None:
+    rng = np.random.default_rng(0)
+    lost = best_before(hits(rng, (300, 0.1), (300, 0.4), (400, 0.2)), BATCH)
+    assert lost == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / (100 * BATCH)))
+    assert best_before(hits(rng, (200, 0.1), (400, 0.2), (400, 0.4)), BATCH) is None
+    assert best_before(hits(rng, (199, 0.4)), BATCH) is None  # There are no two means to compare.
+    assert best_before([float("nan")] * 500, BATCH) is None
+
+
+def test_a_run_that_stays_is_hardly_ever_said_to_go_back() -> None:
+    rng = np.random.default_rng(1)
+    assert sum(best_before(hits(rng, (1000, 0.3)), BATCH) is not None for _ in range(200)) <= 10

@@ -104,6 +104,43 @@ def test_the_share_within_a_batch_is_of_queries_nearest_to_their_own_key() -> No
         assert least <= expected == pytest.approx(float(model(query, key).batch_top1))
 
 
+def test_symmetric_scores_are_those_of_both_directions_by_one_key_encoder() -> None:
+    model = tiny_moco(queue=0, temperature=0.1, momentum=0.9, symmetric=True)
+    with torch.no_grad():
+        for p in model.encoder_q.parameters():
+            p.add_(0.5)
+    original, preserved = clips(5), clips(5, seed=1)
+    scores = model(original, preserved)  # The key encoder follows once.
+    expected = tiny_moco(queue=0, momentum=0.9)
+    for q, k in zip(model.encoder_q.parameters(), expected.encoder_k.parameters(), strict=True):
+        k.data.mul_(0.9).add_(0.1 * q.data)
+    for name, p in model.encoder_k.named_parameters():
+        torch.testing.assert_close(p, expected.encoder_k.get_parameter(name))
+    q, k = embed(model.encoder_q, original), embed(model.encoder_k, preserved)
+    q_swapped, k_swapped = embed(model.encoder_q, preserved), embed(model.encoder_k, original)
+    np.testing.assert_allclose(scores.logits.detach()[:5], q @ k.T / 0.1, atol=1e-4)
+    np.testing.assert_allclose(scores.logits.detach()[5:], q_swapped @ k_swapped.T / 0.1, atol=1e-4)
+    assert scores.targets.tolist() == [0, 1, 2, 3, 4] * 2
+    loss = functional.cross_entropy(scores.logits, scores.targets).item()
+    by_loops = (loss_by_loops(q, k, None, 0.1) + loss_by_loops(q_swapped, k_swapped, None, 0.1)) / 2
+    assert loss == pytest.approx(by_loops, rel=1e-4)
+    nearest = [(a @ b.T).argmax(axis=1) == np.arange(5) for a, b in ((q, k), (q_swapped, k_swapped))]
+    assert float(scores.batch_top1) == pytest.approx(np.mean(nearest))
+
+
+def test_running_statistics_of_a_symmetric_step_are_those_of_original_clips() -> None:
+    model, alone = tiny_moco(queue=0, symmetric=True), tiny_moco(queue=0)
+    model(clips(6), 3 + 2 * clips(6, seed=1))
+    alone(clips(6), 3 + 2 * clips(6, seed=1))
+    for name, value in alone.encoder_q.named_buffers():
+        assert torch.equal(model.encoder_q.get_buffer(name), value), name
+
+
+def test_symmetric_goes_without_a_queue() -> None:
+    with pytest.raises(ValueError, match="queue"):
+        tiny_moco(queue=10, symmetric=True)
+
+
 def test_the_key_encoder_follows_by_momentum_before_it_embeds() -> None:
     model = tiny_moco(momentum=0.9)
     with torch.no_grad():
@@ -169,11 +206,11 @@ def test_groups_are_normalised_apart_and_keys_after_a_shuffle() -> None:
     assert not np.allclose(k, embed(model.encoder_k, key), atol=1e-3)
 
 
-def shuffled(rank: int, folder: str, queue: int) -> None:
+def shuffled(rank: int, folder: str, queue: int, symmetric: bool) -> None:
     """One of two processes: embeds its half of the keys, and writes what came of it down."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    model = tiny_moco(queue)
+    model = tiny_moco(queue, symmetric=symmetric)
     torch.manual_seed(rank)  # the order is the first process's, whatever the others would draw
     key = clips(8, seed=1)[4 * rank : 4 * rank + 4]
     scores = model(clips(8)[4 * rank : 4 * rank + 4], key)
@@ -185,22 +222,28 @@ def shuffled(rank: int, folder: str, queue: int) -> None:
     distributed.destroy_process_group()
 
 
-def in_two_processes(folder: Path, queue: int) -> list[dict[str, Tensor]]:
-    torch.multiprocessing.spawn(shuffled, (str(folder), queue), nprocs=2)  # type: ignore[no-untyped-call]
+def in_two_processes(folder: Path, queue: int, symmetric: bool = False) -> list[dict[str, Tensor]]:
+    torch.multiprocessing.spawn(shuffled, (str(folder), queue, symmetric), nprocs=2)  # type: ignore[no-untyped-call]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("queue", [0, 10], ids=["batch", "queue"])
-def test_two_processes_have_logits_loss_and_gradient_of_one(queue: int, tmp_path: Path) -> None:
-    both = in_two_processes(tmp_path, queue)
-    alone = tiny_moco(queue, groups=2)  # which normalises halves, as the two do
+@pytest.mark.parametrize(
+    ("queue", "symmetric"), [(0, False), (10, False), (0, True)], ids=["batch", "queue", "symmetric"]
+)
+def test_two_processes_have_logits_loss_and_gradient_of_one(queue: int, symmetric: bool, tmp_path: Path) -> None:
+    both = in_two_processes(tmp_path, queue, symmetric)
+    alone = tiny_moco(queue, groups=2, symmetric=symmetric)  # which normalises halves, as the two do
     torch.manual_seed(0)
     scores = alone(clips(8), clips(8, seed=1))
     loss = functional.cross_entropy(scores.logits, scores.targets)
     loss.backward()
     expected = {**scores._asdict(), "loss": loss, "gradient": alone.encoder_q[2].weight.grad}
     for name in ("logits", "targets"):
-        torch.testing.assert_close(torch.cat([part[name] for part in both]), expected[name].detach())
+        directions = zip(
+            *(part[name].split(4) for part in both), strict=True
+        )  # the queries of both, direction by direction
+        joined = torch.cat([half for halves in directions for half in halves])
+        torch.testing.assert_close(joined, expected[name].detach())
     for name in ("loss", "gradient", "batch_top1"):
         torch.testing.assert_close((both[0][name] + both[1][name]) / 2, expected[name].detach(), atol=1e-5, rtol=1e-4)
 

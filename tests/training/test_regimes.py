@@ -183,3 +183,24 @@ def test_a_run_begun_before_there_were_regimes_is_gone_on_with_as_the_papers(tmp
     folder.open(settings)
     with pytest.raises(UserError, match="negatives is 'queue' there, 'batch' here"):
         folder.open(resolve_settings(with_regime([ALPHA, {"batch": 8, "epochs": 5}], 100), 100)[0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({}, None),
+        ({"method": "moco", "alpha": []}, None),
+        ({"negatives": "queue"}, "--negatives batch"),
+        ({"regime": "paper"}, "--regime small"),
+        ({"accumulate": 2}, "--activation-checkpointing"),
+        ({"method": "supervised", "alpha": []}, "--method supervised has none"),
+        ({"method": "dpc", "alpha": []}, "--method dpc has none"),
+    ],
+)
+def test_symmetric_goes_with_pairs_and_negatives_from_the_batch(asked: dict[str, Any], refusal: str | None) -> None:
+    layers = [ALPHA, {"symmetric": True}, asked]
+    if refusal is None:
+        assert with_regime(layers, 720).symmetric
+    else:
+        with pytest.raises(UserError, match=refusal):
+            with_regime(layers, 720)

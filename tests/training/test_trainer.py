@@ -152,11 +152,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     "method",
     [
         ["--alpha", 0.5],
-        ["--method", "moco", "--pair", "same", "--head", "linear"],
+        ["--method", "moco", "--pair", "same", "--symmetric"],
         ["--method", "s2vc-online", "--alpha", 0.5, "--key-augment", "full"],
         ["--method", "supervised", "--jitter", "per-frame", "--activation-checkpointing"],
     ],
-    ids=["s2vc", "moco", "s2vc-online", "supervised"],
+    ids=["s2vc", "moco-symmetric", "s2vc-online", "supervised"],
 )
 def test_every_method_trains(
     method: list[object], cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]

@@ -22,15 +22,15 @@ def run_stages(backbone: nn.Module, x: Tensor, *stages: Callable[[Tensor], Tenso
             x,
             use_reentrant=False,
             preserve_rng_state=False,  # No stage draws random numbers.
-            context_fn=lambda: (nullcontext(), _statistics_kept(backbone)),
+            context_fn=lambda: (nullcontext(), statistics_kept(backbone)),  # The forward pass has counted the batch.
         )
     return x
 
 
 @contextmanager
-def _statistics_kept(backbone: nn.Module) -> Iterator[None]:
-    """Let batch norm count the batch in copies of its running statistics: it was counted in the forward pass."""
-    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm3d) and m.track_running_stats]
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Let batch norm count what it normalises in copies of its running statistics, which stay as they are."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm3d) and m.track_running_stats]
     before = [(norm, name, buffer) for norm in norms for name, buffer in norm.named_buffers()]
     for norm, name, buffer in before:
         setattr(norm, name, buffer.clone())

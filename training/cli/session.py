@@ -13,7 +13,7 @@ from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.terminal import print_paths
 from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
-from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, candidate_count, suggestions
+from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, best_before, candidate_count, suggestions
 from s2vc.training.methods import chance_top1
 from s2vc.training.prepare import PreparedRun
 from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
@@ -122,6 +122,8 @@ def _print_end(
     )
     if done and at_chance([r.batch_top1 for r in last], candidate_count(settings)):
         console.print(f"Guessing may reach that as well. Try {suggestions(settings)}")
+    elif done and (best := best_before([r.batch_top1 for r in records], candidate_count(settings))):
+        console.print(f"It was {best:.1%} before: what was learned went back. Try {suggestions(settings)}")
     print_paths(console, folder.checkpoint, folder.metrics, folder.curves)
     return done
 
