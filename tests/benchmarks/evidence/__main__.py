@@ -25,8 +25,8 @@ SEEDS_CORE, SEEDS = 3, 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--short", action="store_true")
+    parser.add_argument("work", type=Path, metavar="WORK", help="folder for videos, caches and runs")
+    parser.add_argument("--short", action="store_true", help="three arms, one seed, RHO 0; a table of its own in WORK")
     parser.add_argument("--minutes", type=float, default=600, help="no run is begun after so many")
     options = parser.parse_args()
     print_machine()
@@ -34,14 +34,16 @@ def main() -> None:
     for prediction in PREDICTIONS if not options.short else ():
         print(f"predicted: {prediction}")
     rows = options.work / "rows.csv" if options.short else ROWS
-    for study, arm, seed in planned(options.work, options.short):
-        key = (arm.name, study.shift, seed)
-        known = {row.measure for row in read_rows(rows) if (row.arm, row.shift, row.seed) == key}
-        missing = [measure for measure in measures(arm, study) if measure not in known]
-        if missing and time.monotonic() < deadline:
-            study.prepare(arm)
-            add_rows(study.run(arm, seed, missing), rows)
-            write_report(read_rows(rows), rows.parent)
+    plan = planned(options.work, options.short)
+    left = [run for run in plan if missing(*run, rows)]
+    print(f"{len(plan)} runs, {len(left)} of them to do")
+    for number, (study, arm, seed) in enumerate(left, 1):
+        if time.monotonic() >= deadline:
+            break
+        print(f"run {number} of {len(left)}: {arm.name}, RHO {study.shift:g}, seed {seed}", flush=True)
+        study.prepare(arm)
+        add_rows(study.run(arm, seed, missing(study, arm, seed, rows)), rows)
+        write_report(read_rows(rows), rows.parent)
     print(write_report(read_rows(rows), rows.parent))
     print(f"{rows.parent / 'results.md'}, and pictures beside it; docs/evidence.md says what they mean")
 
@@ -55,6 +57,13 @@ def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
     core = [arm for arm in ARMS if arm.core]
     first = [(independent, arm, seed) for seed in range(1 if short else SEEDS_CORE) for arm in core]
     return first if short else first + [(shifted, arm, seed) for seed in range(SEEDS) for arm in ARMS]
+
+
+def missing(study: Study, arm: Arm, seed: int, rows: Path) -> list[Measure]:
+    """Return what a run has no rows of yet."""
+    key = (arm.name, study.shift, seed)
+    known = {row.measure for row in read_rows(rows) if (row.arm, row.shift, row.seed) == key}
+    return [measure for measure in measures(arm, study) if measure not in known]
 
 
 def measures(arm: Arm, study: Study) -> list[Measure]:

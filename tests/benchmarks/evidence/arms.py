@@ -102,7 +102,7 @@ ARMS = (
     Arm("S²VC online, alpha 0.5", "s2vc-online", ("--alpha", "0.5", *FULL)),
 )
 
-BASELINE, OURS = "MoCo", "S²VC, alpha 0.5"
+BASELINE = "MoCo"
 
 PREDICTIONS = (
     "R@1 on motion rises with alpha to between 0.3 and 0.7 and falls by 0.9; 0.1 is as MoCo (Fig. 3).",

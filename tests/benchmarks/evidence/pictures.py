@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2vc.pipeline.storage.figures import save_figure
-from tests.benchmarks.evidence.arms import ARMS, BASELINE, OURS, WINDOWS
+from tests.benchmarks.evidence.arms import ARMS, BASELINE, WINDOWS
 from tests.benchmarks.evidence.intervals import Interval
 
 COLOURS = {"motion": "#c2410c", "scene": "#94a3b8"}
@@ -27,7 +27,7 @@ def plot_bars(found: Found, chance: float, path: Path) -> None:
         means, errors = _bars([by_label[label] for by_label in found.values()])
         axes.barh(places + shift, means, 0.38, color=colour, label=label, xerr=errors, ecolor=INK)
     axes.axvline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
-    axes.set_yticks(places, [name + (" (ours)" if name == OURS else "") for name in found])
+    axes.set_yticks(places, list(found))
     axes.invert_yaxis()
     axes.set_xlabel("Recall@1 in %, test videos among training videos; bars: 95 % intervals")
     _finish(figure, axes, path)

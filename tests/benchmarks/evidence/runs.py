@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from s2vc.eval.results import read_table
@@ -50,6 +50,7 @@ class Study:
 
     work: the folder. shift: RHO of the set. per_class, test_per_class: videos of each motion in training and in each
     test part. tests: the test parts. frames: of each video. epochs: of training. machine: a description for the rows.
+    encoded: the caches that this process has encoded, or found encoded.
     """
 
     work: Path
@@ -60,6 +61,7 @@ class Study:
     frames: int
     epochs: int
     machine: str
+    encoded: set[Path] = field(default_factory=set, compare=False)
 
     @property
     def videos(self) -> Path:
@@ -77,19 +79,26 @@ class Study:
 
     def prepare(self, arm: Arm) -> None:
         """Draw the set and encode it with what the arm needs; what is done already is not done again."""
-        tests = [word for part in self.tests for word in ("--test", part)]
-        counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
-        call("s2vc-prep", "sample", self.videos, *counts, "--frames", self.frames, "--shift", self.shift)
-        flow = arm.source if arm.source in OTHER_FLOWS else "default"
-        cache = self.cache(arm.source if arm.source in OTHER_FLOWS else "")
-        manifest = (self.videos / "manifest.csv", "--root", self.videos / "videos")
-        size = ("--size", "96x128", "--precision", "float32", "--flow", flow)
-        call("s2vc-prep", "encode", *manifest, "--out", cache, *size)
+        cache = self._encode(arm.source if arm.source in OTHER_FLOWS else "")
         if arm.source == ORACLE:
             assert arm.variant is not None
             make_oracle(self.cache(), self.cache(ORACLE), arm.variant, self.videos / "masks")
         elif arm.variant is not None:
             call(*shlex.split(how_to_render(cache, arm.variant)))
+
+    def _encode(self, flow: str) -> Path:
+        """Draw the set, and encode it with a flow, empty for the default one; once in a process. Return the cache."""
+        cache = self.cache(flow)
+        if cache in self.encoded:
+            return cache
+        tests = [word for part in self.tests for word in ("--test", part)]
+        counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
+        call("s2vc-prep", "sample", self.videos, *counts, "--frames", self.frames, "--shift", self.shift)
+        manifest = (self.videos / "manifest.csv", "--root", self.videos / "videos")
+        size = ("--size", "96x128", "--precision", "float32", "--flow", flow or "default")
+        call("s2vc-prep", "encode", *manifest, "--out", cache, *size)
+        self.encoded.add(cache)
+        return cache
 
     def run(self, arm: Arm, seed: int, measures: Sequence[Measure]) -> list[Row]:
         """Train an arm with a seed, and return a row for each measure."""
