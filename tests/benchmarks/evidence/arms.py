@@ -102,6 +102,12 @@ ARMS = (
     Arm("S²VC online, alpha 0.5", "s2vc-online", ("--alpha", "0.5", *FULL)),
 )
 
+LONG_ARMS = (
+    Arm("MoCo, symmetric, twice the steps", "moco", (*FULL, "--symmetric")),
+    Arm("S²VC, alpha 0.5, symmetric, twice the steps", "s2vc", (*FULL, "--symmetric"), preserved(alpha=0.5).variant),
+)
+"""These are compared at RHO 0, in runs that cost four times as much: each step has twice the work."""
+
 BASELINE = "MoCo"
 
 PREDICTIONS = (

@@ -7,7 +7,7 @@ import numpy as np
 
 from s2vc.manifests.motions import MOTIONS
 from s2vc.pipeline.storage import files
-from tests.benchmarks.evidence.arms import ARMS, BASELINE
+from tests.benchmarks.evidence.arms import ARMS, BASELINE, LONG_ARMS
 from tests.benchmarks.evidence.intervals import Interval, difference, gap, interval
 from tests.benchmarks.evidence.pictures import plot_alphas, plot_bars
 from tests.benchmarks.evidence.table import Measure, Row
@@ -51,7 +51,7 @@ def outcomes(rows: Sequence[Row], arm: str, measure: Measure) -> dict[int, np.nd
 
 def arm_names(rows: Sequence[Row]) -> list[str]:
     """Return the names of the arms that have rows, in the order of the study."""
-    return [arm.name for arm in ARMS if any(row.arm == arm.name for row in rows)]
+    return [arm.name for arm in (*ARMS, *LONG_ARMS) if any(row.arm == arm.name for row in rows)]
 
 
 def found_by_arm(rows: Sequence[Row]) -> dict[str, dict[str, Interval]]:
