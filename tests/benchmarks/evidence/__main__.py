@@ -74,13 +74,13 @@ def measures(arm: Arm, study: Study) -> list[Measure]:
     """Return what an arm's features are asked for.
 
     Matched and swapped tests differ from neutral ones only where scenes go with motions in training. There, the core
-    arms and supervised training are also tested by a classifier and by the order of frames.
+    arms and supervised training are also tested by a classifier and by the order of frames, as longer runs are.
     """
     parts = ["neutral"]
     parts += ["matched", "swapped"] if study.shift else []
     parts += ["shake", "pan"] if arm.moving_camera and study.shift else []
     wanted = [Measure("retrieval", part, label) for part in parts for label in LABELS]
-    if (arm.core or arm.method == "supervised") and study.shift:
+    if arm in LONG_ARMS or (study.shift and (arm.core or arm.method == "supervised")):
         wanted += [Measure("linear", "neutral", label) for label in LABELS]
         wanted += [Measure("order", "neutral", "order")]
     return wanted
