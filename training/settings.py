@@ -74,7 +74,7 @@ class TrainingSettings:
         "motion-preserved clips as augmentation.",
         METHODS,
     )
-    backbone: str = option("r3d18", "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A.", tuple(BACKBONES))
+    backbone: str = option("r3d18", "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A; others.", tuple(BACKBONES))
     head: str = option("linear", "linear: the paper; mlp: the code.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)

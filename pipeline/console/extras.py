@@ -8,6 +8,8 @@ from s2vc.manifests.errors import UserError
 EXTRA_OF = {
     "kornia": "train",
     "matplotlib": "train",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
     "tensorboard": "train",
     "yaml": "train",
     "PIL": "eval",

@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_backbone_is_refused_before_training(
 ) -> None:
     torch.save(build_backbone("s3d").state_dict(), tmp_path / "s3d.pt")
     result = train_cli(cache_path, *SMALL, "--alpha", 0.5, "--init", tmp_path / "s3d.pt", "--out", tmp_path / "run")
-    assert result.exit_code == 2 and "holds an s3d, not an r3d18" in result.output
+    assert result.exit_code == 2 and "holds weights of s3d, not of r3d18" in result.output
     assert not (tmp_path / "run").exists()
 
 

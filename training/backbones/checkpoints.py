@@ -17,6 +17,9 @@ ENCODER_PREFIX = "encoder_q.0."
 # own.
 PREFIXES = (ENCODER_PREFIX, "base_q.", "backbone.", "encoder_q.backbone.", "encoder_q.", "")
 
+STATES = ("state_dict", "model_state")
+"""Weights lie under the first of these that is there; under the second in files of SlowFast and pytorchvideo."""
+
 COUNTER = "num_batches_tracked"
 """Batch norm counts batches under this name. Nothing depends on it, and old checkpoints have none."""
 
@@ -45,14 +48,15 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
     """Read the state dict of backbone `name` from a checkpoint, key for key what `build_backbone(name)` has.
 
     The file may be a run of ours, a published pre-training checkpoint (under one of PREFIXES in `state_dict`, with
-    `module.` before or within it or without), Hara's R3D-18 (its classifier is left out), or a plain state dict. Raises
-    UserError where it is something else, or holds another backbone, with the first keys that do not fit.
+    `module.` before or within it or without), one of Hara, torchvision or pytorchvideo (its classifier is left out),
+    or a plain state dict. Raises UserError where it is something else, or holds another backbone, with the first keys
+    that do not fit.
     """
     tensors = _tensors(path)
     found = _extract(tensors, name)
     if isinstance(found, Misfit):
         others = [other for other in BACKBONES if other != name and isinstance(_extract(tensors, other), dict)]
-        what = f"holds an {others[0]}, not an {name}" if others else f"holds no {name}: {found}"
+        what = f"holds weights of {others[0]}, not of {name}" if others else f"holds no {name}: {found}"
         raise WrongBackbone(f"{path} {what}")
     if bad := [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]:
         raise UserError(f"{path} holds numbers that are not finite, first in {bad[0]}")
@@ -62,7 +66,7 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint by name, without the `module.` of a model in several processes."""
     content = read_checkpoint(path)
-    state = content.get("state_dict", content)
+    state = next((content[key] for key in STATES if key in content), content)
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no weights (no state_dict)")
     return {f".{k}".replace(".module.", ".").removeprefix("."): v for k, v in state.items() if isinstance(v, Tensor)}
@@ -129,8 +133,9 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefi
     reshaped = [k for k, value in needed.items() if prefix + k in tensors and tensors[prefix + k].shape != value.shape]
     modules = {key.split(".")[0] for key in expected}
     under = [key.removeprefix(prefix) for key in tensors if key.startswith(prefix)]
-    # With the shortcuts of another ResNet, or blocks that this one lacks, the rest would be of another network.
-    foreign = [k for k in under if k.split(".")[0] in modules and k not in expected and tensors[prefix + k].dim() > 1]
+    # With the shortcuts of another ResNet, or blocks that this one lacks, the rest would be of another network. Linear
+    # layers are classifiers.
+    foreign = [k for k in under if k.split(".")[0] in modules and k not in expected and tensors[prefix + k].dim() > 2]
     if not (missing or reshaped or foreign):
         return None
     return Misfit(prefix, missing, reshaped, foreign, (len(missing) + len(reshaped)) / len(needed))

@@ -1,36 +1,79 @@
 """`s2vc-train export`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
+import yaml
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.storage import files
-from s2vc.training.backbones import BACKBONES
-from s2vc.training.backbones.checkpoints import find_backbone, published_format
+from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD
+from s2vc.training.backbones import BACKBONES, build_backbone
+from s2vc.training.backbones.checkpoints import find_backbone, published_format, read_checkpoint, weights_hash
+from s2vc.training.backbones.clip_shapes import MAX_SIZE, MIN_SIZE
+from s2vc.training.backbones.programs import PROGRAMS, write_program
 
-FORMATS = ("plain", "published")
+STATES = ("plain", "published")
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=OUTPUT, required=True, help="File to write, as of torch.save.")
+@click.option("--out", type=OUTPUT, required=True, help="File to write.")
 @click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in it]")
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(FORMATS),
+    type=click.Choice([*STATES, *PROGRAMS]),
     default="plain",
-    help="plain: build_backbone's state dict; published: as the published code reads it.",
+    help="plain: build_backbone's state dict; published: as the published code reads it; programs that run without "
+    "s2vc: torchscript, pt2 (torch.export), onnx.",
 )
-def export_command(checkpoint: Path, out: Path, backbone: str | None, kind: str) -> None:
+@click.option("--clip-length", type=click.IntRange(2), help="Of a program: frames.  [default: as its run's]")
+@click.option("--size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Of a program: pixels.  [default: as its run's]")
+def export_command(
+    checkpoint: Path, out: Path, backbone: str | None, kind: str, clip_length: int | None, size: int | None
+) -> None:
     """Write the backbone of CHECKPOINT (a run's folder, its checkpoint, or a published one) for other programs."""
     if out.exists():
         raise UserError(f"{out} is there already; choose another --out")
+    if kind in STATES and (clip_length or size):
+        raise UserError(f"--clip-length and --size are for programs ({', '.join(PROGRAMS)}); format {kind} is weights")
     name, state = find_backbone(checkpoint, backbone)
+    console = make_console()
     with files.attempt(out) as aside:
-        torch.save(state if kind == "plain" else published_format(state), aside)
-    make_console().print(f"{name}, {len(state)} tensors: {out}")
+        if kind in STATES:
+            torch.save(state if kind == "plain" else published_format(state), aside)
+            console.print(f"{name}, {len(state)} tensors: {out}")
+            return
+        notes = _describe(checkpoint, name, clip_length, size)
+        built = build_backbone(name)
+        built.load_state_dict(state)
+        shape = (notes["frames"], notes["size"], notes["size"])
+        write_program(kind, built, shape, notes | {"weights": weights_hash(state)}, aside)
+    console.print(f"{name}, clips (N, 3, {', '.join(map(str, shape))}) float32: {out}")
+    console.print(f"Clips are in 0 to 1, less the mean {notes['mean']} of the channels, divided by {notes['std']}.")
+
+
+def _describe(checkpoint: Path, name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
+    """Say which clips a backbone takes: as given, as those of its run, or by default; how they are normalised."""
+    content = read_checkpoint(checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint)
+    try:
+        found = yaml.safe_load(str(content.get("settings", "")))
+    except yaml.YAMLError:
+        found = None
+    run, usual = found if isinstance(found, dict) else {}, BACKBONES[name]
+    frames = clip_length or run.get("clip_length", usual.clip_length)
+    if frames < usual.shortest:
+        raise UserError(f"clips of {name} have {usual.shortest} frames or more, not {frames}")
+    return {
+        "backbone": name,
+        "frames": frames,
+        "frame_step": run.get("frame_step", usual.frame_step),
+        "size": size or run.get("size", usual.size),
+        "mean": list(run.get("mean", IMAGENET_MEAN)),
+        "std": list(run.get("std", IMAGENET_STD)),
+    }
