@@ -1,6 +1,8 @@
-"""HMDB51, from its own lists (`CLASS_test_splitN.txt`), with all the splits that are there side by side."""
+"""HMDB51 and JHMDB, from their own lists (`CLASS_test_splitN.txt`), with all the splits that are there side by side."""
 
+import posixpath
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError, text_problem
@@ -10,7 +12,8 @@ from s2vc.manifests.text import read_lines
 
 _LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<number>[1-3])\.txt")
 _ROLES = {"0": "", "1": "train", "2": "test"}
-_CLASSES = 51
+_CLASSES = {"HMDB51": 51, "JHMDB": 21}
+_JHMDB_FOLDERS = ("", "ReCompress_Videos")
 
 
 def read_hmdb51(root: Path, lists: Path) -> Reading:
@@ -19,20 +22,32 @@ def read_hmdb51(root: Path, lists: Path) -> Reading:
     Labels number the sorted class names. A video that a split does not use (0) has an empty role in it. Raises
     UserError for missing lists, a line that does not parse, and where no listed video is on disk.
     """
+    return _read(root, lists, "HMDB51", ("",))
+
+
+def read_jhmdb(root: Path, lists: Path) -> Reading:
+    """Read JHMDB under root (`class/name.avi`, there or in ReCompress_Videos/) with split1 to split3, as far as the
+    folder lists (its `splits`) has them. Labels and errors are as `read_hmdb51` has them."""
+    return _read(root, lists, "JHMDB", _JHMDB_FOLDERS)
+
+
+def _read(root: Path, lists: Path, name: str, folders: Sequence[str]) -> Reading:
     disk = FolderFiles(root)
     listed_videos = ListedVideos()
     classes = _lists_by_class(lists)
     for class_name, by_number in classes.items():
         for number, path in by_number.items():
             for where, line in read_lines(path):
-                name, _, role = line.rpartition(" ")
-                if role not in _ROLES or not name.strip(" "):
+                video, _, role = line.rpartition(" ")
+                if role not in _ROLES or not video.strip(" "):
                     raise UserError(f"{where}: {line!r} is not NAME 0, NAME 1 or NAME 2")
-                video_id = f"{class_name}/{name.rstrip(' ')}"
+                video_id = f"{class_name}/{video.rstrip(' ')}"
                 listed_videos.add(video_id, "", class_name, f"split{number}", _ROLES[role], where)
-    reading = find_listed(listed_videos.table(number_classes=True), disk)
-    if len(classes) != _CLASSES:  # Labels are places among the sorted names, so a class less shifts them.
-        reading.notes.append(f"{len(classes)} classes, HMDB51 has {_CLASSES}: labels differ from those of all")
+    table = listed_videos.table(number_classes=True)
+    places = ([posixpath.join(folder, path) for folder in folders] for path in table["path"].tolist())
+    reading = find_listed(table, disk, places)
+    if len(classes) != _CLASSES[name]:  # Labels are places among the sorted names, so a class less shifts them.
+        reading.notes.append(f"{len(classes)} classes, {name} has {_CLASSES[name]}: labels differ from those of all")
     return reading
 
 
@@ -42,7 +57,7 @@ def _lists_by_class(lists: Path) -> dict[str, dict[str, Path]]:
         raise UserError(f"no folder {lists}")
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(lists.iterdir()):
-        if parts := _LIST_NAME.fullmatch(path.name):
+        if parts := None if path.name.startswith("._") else _LIST_NAME.fullmatch(path.name):  # Archives of a Mac.
             if problem := text_problem(path.name):
                 raise UserError(f"the name of the list {path} {problem}")
             found.setdefault(parts["class_name"], {})[parts["number"]] = path

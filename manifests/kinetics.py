@@ -2,7 +2,7 @@
 
 import functools
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,19 @@ _COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 _K200_CLASSES, _K200_VIDEOS = 200, {"train": 400, "val": 25}
 
 
-def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
+def read_kinetics(root: Path, csvs: Sequence[Path], chosen: Mapping[str, str] | None = None) -> Reading:
     """Read Kinetics under root, from CSV files with columns youtube_id, time_start, time_end, split, mostly label.
 
     The split column is split1; labels number the sorted class names of all the files together. A video is looked for as
     ID_START_END (seconds, six digits, any video ending) in the root and in the folder of its split (train, val,
-    validate, ...), there in the folder of its class (spaces kept or underscores) or directly. Raises UserError for a
+    validate, ...), there in the folder of its class (spaces kept or underscores) or directly. chosen: role in the split
+    by YouTube id, of the videos that are taken; None takes all, with the roles of the files. Raises UserError for a
     line that does not parse, and where no listed video is on disk.
     """
     disk = FolderFiles(root)
     listed_videos = ListedVideos()
     for path in csvs:
-        _read_csv(path, listed_videos)
+        _read_csv(path, listed_videos, chosen)
     table = listed_videos.table(number_classes=True)
 
     @functools.cache
@@ -37,7 +38,9 @@ def read_kinetics(root: Path, csvs: Sequence[Path]) -> Reading:
 
     def places(video_id: str, class_name: str, role: str) -> Iterator[str]:
         name = video_id.removeprefix(f"{class_name}/")
-        return (posixpath.join(folder, name) for folder in folders(class_name, role))
+        # Videos that are chosen may lie where Kinetics has them, in the folder of another role.
+        roles = [role] if chosen is None else [role, *(other for other in ROLE_SPELLINGS if other != role)]
+        return (posixpath.join(folder, name) for each in roles for folder in folders(class_name, each))
 
     rows = zip(*(table[name].tolist() for name in ("video_id", "class_name", "split1")), strict=True)
     return find_listed(table, disk, (places(*row) for row in rows))
@@ -67,7 +70,7 @@ def kinetics200(reading: Reading, seed: int) -> Reading:
     return Reading(table, reading.missing, [*reading.notes, note])
 
 
-def _read_csv(path: Path, listed_videos: ListedVideos) -> None:
+def _read_csv(path: Path, listed_videos: ListedVideos, chosen: Mapping[str, str] | None) -> None:
     rows = read_csv(path)
     header = [name.strip() for name in next(rows)[1]]
     if lacking := [name for name in _COLUMNS if name not in header]:
@@ -78,6 +81,8 @@ def _read_csv(path: Path, listed_videos: ListedVideos) -> None:
         start, end = parse_whole_number(row["time_start"]), parse_whole_number(row["time_end"])
         if start is None or end is None or role is None or not row["youtube_id"]:
             raise UserError(f"{where}: not a youtube_id, two whole seconds and a split")
+        if chosen is not None and (role := chosen.get(row["youtube_id"])) is None:
+            continue
         name = f"{row['youtube_id']}_{start:06d}_{end:06d}.mp4"
         video_id = f"{class_name}/{name}" if class_name else name
         if problem := text_problem(video_id):

@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from s2vc.manifests.class_checks import class_warnings
+from s2vc.manifests.diving48 import read_diving48
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.folder import SPLIT_FOLDERS, read_folder
-from s2vc.manifests.hmdb51 import read_hmdb51
+from s2vc.manifests.hmdb51 import read_hmdb51, read_jhmdb
 from s2vc.manifests.kinetics import kinetics200, read_kinetics
 from s2vc.manifests.lists import read_lists
+from s2vc.manifests.mini_kinetics import read_mini_kinetics
 from s2vc.manifests.on_disk import Reading, write_missing
+from s2vc.manifests.something_something import read_something_something
 from s2vc.manifests.table import class_names, record_root, write_manifest
 from s2vc.manifests.ucf101 import read_ucf101
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
@@ -100,6 +103,27 @@ def hmdb51(videos: Path, lists: Path) -> Reading:
     return read_hmdb51(videos, lists)
 
 
+@reader("jhmdb")
+@lists_option
+def jhmdb(videos: Path, lists: Path) -> Reading:
+    """List JHMDB by CLASS_test_splitN.txt, with a column for each split."""
+    return read_jhmdb(videos, lists)
+
+
+@reader("ssv2")
+@lists_option
+def ssv2(videos: Path, lists: Path) -> Reading:
+    """List Something-Something v2 by something-something-v2-labels.json, -train.json and -validation.json."""
+    return read_something_something(videos, lists)
+
+
+@reader("diving48")
+@lists_option
+def diving48(videos: Path, lists: Path) -> Reading:
+    """List Diving48 by Diving48_V2_train.json, Diving48_V2_test.json and Diving48_vocab.json."""
+    return read_diving48(videos, lists)
+
+
 csv_option = click.option("--csv", "csvs", type=EXISTING_FILE, multiple=True, required=True, help="Repeatable.")
 
 
@@ -116,6 +140,14 @@ def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> Reading:
 def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
     """List Kinetics-200: the 200 largest classes of Kinetics-400, 400 training and 25 validation videos of each."""
     return kinetics200(read_kinetics(videos, csvs), seed)
+
+
+@reader("mini-kinetics")
+@lists_option
+@csv_option
+def mini_kinetics(videos: Path, lists: Path, csvs: tuple[Path, ...]) -> Reading:
+    """List Mini-Kinetics-200 by train_ytid_list.txt and val_ytid_list.txt, with classes from CSVs of Kinetics-400."""
+    return read_mini_kinetics(videos, lists, csvs)
 
 
 @reader("lists")

@@ -1,7 +1,7 @@
 import pytest
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.hmdb51 import read_hmdb51
+from s2vc.manifests.hmdb51 import read_hmdb51, read_jhmdb
 
 ODD = "#437_How_To_Ride_A_Bike_(&_Fall!)_[HQ]_ride_bike_f_cm_np1_ba_med_0.avi"
 WAVE = "50_FIRST_DATES_wave_f_cm_np1_fr_med_0.avi"
@@ -77,3 +77,17 @@ def test_folders_without_lists_are_errors(hmdb51):
         read_hmdb51(hmdb51.videos, hmdb51.videos)
     with pytest.raises(UserError, match="no folder"):
         read_hmdb51(hmdb51.videos, hmdb51.lists / "nothing")
+
+
+def test_jhmdb_has_the_same_lists_and_its_own_folder(place):
+    names = ["April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "b.avi"]
+    place.put(f"ReCompress_Videos/brush_hair/{names[0]}", "ReCompress_Videos/wave/b.avi")
+    place.write("brush_hair_test_split1.txt", [f"{names[0]} 1"])
+    place.write("wave_test_split1.txt", [f"{names[1]} 2"])
+    place.write("._wave_test_split1.txt", ["Mac OS X"])
+    reading = read_jhmdb(place.videos, place.lists)
+    assert reading.table[["video_id", "label", "split1"]].values.tolist() == [
+        [f"ReCompress_Videos/brush_hair/{names[0]}", "0", "train"],
+        ["ReCompress_Videos/wave/b.avi", "1", "test"],
+    ]
+    assert reading.notes[-1] == "2 classes, JHMDB has 21: labels differ from those of all"
