@@ -12,7 +12,7 @@ from typing import Any
 
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS, REDRAWN
 from s2vc.pipeline.info.kept_share import PAPER_SHARES
-from s2vc.training.backbones.clip_shapes import CLIP_LENGTHS, FRAME_STEPS, SIZES
+from s2vc.training.clip_shapes import CLIP_LENGTHS, FRAME_STEPS, SIZES
 from s2vc.training.dpc_settings import DPC_METHODS
 from s2vc.training.regimes import PAPER, REGIMES
 from s2vc.training.settings import PRESETS, TrainingSettings

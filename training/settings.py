@@ -17,8 +17,9 @@ from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
 from s2vc.pipeline.storage.object_store import is_url
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
+from s2vc.training import clip_shapes
 from s2vc.training.augment import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
-from s2vc.training.backbones import BACKBONES, clip_shapes
+from s2vc.training.backbones import BACKBONES
 from s2vc.training.clips import PAIR_MODES
 from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, method_defaults
 from s2vc.training.labels import LABEL
@@ -33,6 +34,8 @@ SCHEDULES = ("step", "cosine", "constant")
 KEY_AUGMENTS = ("crop", "full")
 JITTERS = ("per-clip", "per-frame")
 AUGMENTS = ("light", "full")
+LOGS = ("wandb", "mlflow")
+MONITORS = ("retrieval",)
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 MAX_SEED = 2**63 - 1
@@ -191,6 +194,11 @@ class TrainingSettings:
         unset=-1,
     )
     checkpoint_minutes: float = option(10.0, "Between checkpoints; 0: after every step.", at_least=0)
+    log: tuple[str, ...] = option((), "Also to wandb or mlflow (s2vc[log]), beside TensorBoard; repeatable.", LOGS)
+    monitor: str | None = option(
+        None, "retrieval: look now and then for validation videos among the training videos.", MONITORS, unset=""
+    )
+    monitor_every: int = option(10, "Epochs between two looks; the last one is looked at, too.", at_least=1)
     local_cache: str | None = option(
         None, "Cache at a URL: folder for copies of its shards.  [default: s2vc in your cache folder]", unset=""
     )
@@ -199,7 +207,7 @@ class TrainingSettings:
 
 MAY_CHANGE = (
     "regime", "compile", "activation_checkpointing", "accumulate", "loader_workers", "checkpoint_minutes",
-    "local_cache", "local_cache_size",
+    "log", "monitor", "monitor_every", "local_cache", "local_cache_size",
 )  # fmt: skip
 """These may differ when a run is resumed. Of the regime, all that it stands for is compared."""
 

@@ -20,7 +20,7 @@ from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.augment import NORMALISATIONS, RGB
 from s2vc.training.backbones import BACKBONES
-from s2vc.training.backbones.clip_shapes import (
+from s2vc.training.clip_shapes import (
     CLIP_LENGTHS,
     FRAME_STEPS,
     MAX_SIZE,

@@ -34,8 +34,8 @@ from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
-from s2vc.training.backbones.clip_shapes import MAX_SIZE, MIN_SIZE
 from s2vc.training.cli.run import settings_layers, settings_options
+from s2vc.training.clip_shapes import MAX_SIZE, MIN_SIZE
 from s2vc.training.dpc_settings import DPC_SETTINGS
 from s2vc.training.setting_checks import SUPERVISED_SETTINGS
 from s2vc.training.settings import PRESETS

@@ -11,6 +11,8 @@ import torch
 from click.testing import Result
 
 from s2vc.training.backbones import build_backbone
+from s2vc.training.cli import export
+from s2vc.training.programs import PROGRAMS
 from s2vc.training.settings import TrainingSettings, settings_yaml
 
 RUN = {"backbone": "r2plus1d18", "size": 32, "clip_length": 4, "frame_step": 3, "mean": (0.4, 0.5, 0.6)}
@@ -30,22 +32,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_torchscript(path: Path) -> tuple[Compute, str]:
-    kept = {"s2vc.json": ""}
+    kept = {"backbone.json": ""}
     program = torch.jit.load(str(path), _extra_files=kept)
-    return lambda clips: program(torch.from_numpy(clips)).numpy(), kept["s2vc.json"]
+    return lambda clips: program(torch.from_numpy(clips)).numpy(), kept["backbone.json"]
 
 
 def open_pt2(path: Path) -> tuple[Compute, str]:
-    kept = {"s2vc.json": ""}
+    kept = {"backbone.json": ""}
     program = torch.export.load(path, extra_files=kept).module()
-    return lambda clips: program(torch.from_numpy(clips)).detach().numpy(), kept["s2vc.json"]
+    return lambda clips: program(torch.from_numpy(clips)).detach().numpy(), kept["backbone.json"]
 
 
 def open_onnx(path: Path) -> tuple[Compute, str]:
     session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
     assert [value.name for value in session.get_inputs()] == ["clips"]
     return lambda clips: session.run(["features"], {"clips": clips})[0], session.get_modelmeta().custom_metadata_map[
-        "s2vc.json"
+        "backbone.json"
     ]
 
 
@@ -81,6 +83,10 @@ def test_a_program_computes_the_features_of_the_backbone(
         "backbone": "r2plus1d18", "frames": 4, "frame_step": 3, "size": 32, "mean": [0.4, 0.5, 0.6],
     }  # fmt: skip
     assert "less the mean [0.4, 0.5, 0.6] of the channels" in result.output
+
+
+def test_the_command_offers_every_program() -> None:
+    assert tuple(PROGRAMS) == export.PROGRAMS
 
 
 def test_onnx_without_its_libraries_is_one_line(

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone
+from s2vc.training.clip_shapes import CLIP_SHAPES
 from s2vc.training.settings import merge_settings
 
 State = dict[str, Tensor]
@@ -190,7 +191,7 @@ FORWARD: dict[str, Callable[[Reference, Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_published_weights_are_found_and_give_the_published_features(name: str, tmp_path: Path) -> None:
     state, head = draw_state(name), HEADS[name]
-    width = BACKBONES[name].network.feature_size  # type: ignore[attr-defined]
+    width = int(BACKBONES[name].feature_size)  # type: ignore[call-overload]
     classifier = {f"{head}weight": torch.zeros(CLASSES, width), f"{head}bias": torch.zeros(CLASSES)}
     torch.save(ENVELOPES[name](state | classifier), tmp_path / "published.pth")
     found, loaded = find_backbone(tmp_path / "published.pth")
@@ -215,7 +216,7 @@ def test_published_weights_are_found_and_give_the_published_features(name: str, 
         ("slow_r50", (1, 2048, 16, 4, 4)),
     ],
 )
-def test_features_have_the_promised_shape(name: str, shape: tuple[int, ...]) -> None:
+def test_features_of_these_have_the_promised_shape(name: str, shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
         backbone = build_backbone(name)
         assert backbone(torch.zeros(1, 3, 16, 112, 112)).shape == shape and backbone.feature_size == shape[1]
@@ -258,5 +259,6 @@ def test_every_method_makes_a_step(
 
 
 def test_default_clips_are_those_of_the_backbone() -> None:
+    assert list(CLIP_SHAPES) == list(BACKBONES)
     settings = merge_settings({"method": "moco", "backbone": "slow_r50"})
     assert (settings.clip_length, settings.frame_step, settings.size) == (8, 8, 224), "8 x 8, as SLOW_8x8_R50"

@@ -1,7 +1,5 @@
 """The networks of the paper and its supplement, and others in use, as feature extractors, and their checkpoints."""
 
-from dataclasses import dataclass
-
 from torch import nn
 
 from s2vc.training.backbones.r2d3d import R2D3D18
@@ -10,35 +8,17 @@ from s2vc.training.backbones.s3d import S3D
 from s2vc.training.backbones.slow import SlowR50
 from s2vc.training.backbones.torchvision_resnets import R2Plus1D18, R3D18Unpooled
 
-
-@dataclass(frozen=True)
-class RegisteredBackbone:
-    """Holds a network, and the clips that it takes by default.
-
-    clip_length: frames, frame_step apart. size: height and width in pixels. shortest: the fewest frames that leave
-    features which have a variance.
-    """
-
-    network: type[nn.Module]
-    clip_length: int
-    frame_step: int
-    size: int
-    shortest: int = 2
-
-
-BACKBONES: dict[str, RegisteredBackbone] = {
-    "r3d18": RegisteredBackbone(R3D18, 16, 1, 112),
-    "s3d": RegisteredBackbone(S3D, 32, 1, 128, shortest=5),  # Its pooling leaves nothing of shorter ones.
-    "r2d3d18": RegisteredBackbone(R2D3D18, 40, 3, 128, shortest=5),  # One value of a small frame has no variance.
-    "r3d18a": RegisteredBackbone(R3D18A, 16, 1, 112),
-    "r3d50": RegisteredBackbone(R3D50, 16, 1, 112),
-    "r2plus1d18": RegisteredBackbone(R2Plus1D18, 16, 1, 112),
-    "r3d18tv": RegisteredBackbone(R3D18Unpooled, 16, 1, 112),
-    "slow_r50": RegisteredBackbone(SlowR50, 8, 8, 224),
+BACKBONES: dict[str, type[nn.Module]] = {
+    "r3d18": R3D18,
+    "s3d": S3D,
+    "r2d3d18": R2D3D18,
+    "r3d18a": R3D18A,
+    "r3d50": R3D50,
+    "r2plus1d18": R2Plus1D18,
+    "r3d18tv": R3D18Unpooled,
+    "slow_r50": SlowR50,
 }
-"""The clips of r3d18 and s3d are the paper's, those of r2d3d18 DPC's, whose classifier, too, takes 8 blocks of 5
-frames. Those of the others are what their published weights were trained on, but that torchvision's were trained on
-videos of 15 frames a second, which is a step of 2 at 30."""
+"""The networks by name; the clips that they take by default have the same names in s2vc.training.clip_shapes."""
 
 
 def build_backbone(name: str) -> nn.Module:
@@ -53,7 +33,7 @@ def build_backbone(name: str) -> nn.Module:
     """
     if name not in BACKBONES:
         raise ValueError(f"a backbone is one of {', '.join(BACKBONES)}, not {name!r}")
-    return BACKBONES[name].network()
+    return BACKBONES[name]()
 
 
-__all__ = ["BACKBONES", "RegisteredBackbone", "build_backbone"]
+__all__ = ["BACKBONES", "build_backbone"]

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 import yaml
 
 from s2vc.manifests.errors import UserError
@@ -12,18 +11,17 @@ from s2vc.pipeline.console.options import OUTPUT
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.storage import files
 from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD
-from s2vc.training.backbones import BACKBONES, build_backbone
-from s2vc.training.backbones.checkpoints import find_backbone, published_format, read_checkpoint, weights_hash
-from s2vc.training.backbones.clip_shapes import MAX_SIZE, MIN_SIZE
-from s2vc.training.backbones.programs import PROGRAMS, write_program
+from s2vc.training.clip_shapes import CLIP_SHAPES, MAX_SIZE, MIN_SIZE
 
 STATES = ("plain", "published")
+PROGRAMS = ("torchscript", "pt2", "onnx")
+"""These of training.programs run without s2vc."""
 
 
 @click.command("export")
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=OUTPUT, required=True, help="File to write.")
-@click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in it]")
+@click.option("--backbone", type=click.Choice(list(CLIP_SHAPES)), help="[default: the one that is in it]")
 @click.option(
     "--format",
     "kind",
@@ -38,6 +36,12 @@ def export_command(
     checkpoint: Path, out: Path, backbone: str | None, kind: str, clip_length: int | None, size: int | None
 ) -> None:
     """Write the backbone of CHECKPOINT (a run's folder, its checkpoint, or a published one) for other programs."""
+    import torch
+
+    from s2vc.training.backbones import build_backbone
+    from s2vc.training.backbones.checkpoints import find_backbone, published_format, weights_hash
+    from s2vc.training.programs import write_program
+
     if out.exists():
         raise UserError(f"{out} is there already; choose another --out")
     if kind in STATES and (clip_length or size):
@@ -60,13 +64,15 @@ def export_command(
 
 def _describe(checkpoint: Path, name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
     """Say which clips a backbone takes: as given, as those of its run, or by default; how they are normalised."""
+    from s2vc.training.backbones.checkpoints import read_checkpoint
+
     content = read_checkpoint(checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint)
     try:
         found = yaml.safe_load(str(content.get("settings", "")))
     except yaml.YAMLError:
         found = None
-    run, usual = found if isinstance(found, dict) else {}, BACKBONES[name]
-    frames = clip_length or run.get("clip_length", usual.clip_length)
+    run, usual = found if isinstance(found, dict) else {}, CLIP_SHAPES[name]
+    frames = clip_length or run.get("clip_length", usual.frames)
     if frames < usual.shortest:
         raise UserError(f"clips of {name} have {usual.shortest} frames or more, not {frames}")
     return {

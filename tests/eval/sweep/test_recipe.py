@@ -19,7 +19,7 @@ from s2vc.eval.sweep.recipe import Command, as_words, read_recipe, recipe_comman
 from s2vc.eval.sweep.recipe_cost import cost_of_recipe
 from s2vc.manifests.errors import UserError
 from s2vc.training.backbones import build_backbone
-from s2vc.training.backbones.clip_shapes import CLIP_LENGTHS
+from s2vc.training.clip_shapes import CLIP_LENGTHS
 from s2vc.training.settings import PRESETS
 from tests.support.clips import moving_square, write_clip
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 CLIPS, FEATURES = "clips", "features"
 """Input and output of an ONNX program."""
 
-NOTES = "s2vc.json"
+NOTES = "backbone.json"
 """What is known of a program lies under this name in its file: text in JSON."""
 
 
