@@ -1,33 +1,88 @@
-"""The wheel: what it holds, and that it works beside packages of the names that ours have in the repository; what is
-said where an extra is not installed."""
+"""What a release holds, and what an index shows of it; that the wheel works beside packages of the names that ours have
+in the repository; what is said where an extra is not installed."""
 
+import importlib.util
 import os
-import shutil
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
+import s2vc
+
 ROOT = Path(__file__).parents[1]
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "manifests", "pipeline", "training", "eval", "recipes")
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+URL = "https://example.org/owner/s2vc"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of the tree, since a build writes into it, and without the network."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for name in BUILT_FROM:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignored)
-        else:
-            shutil.copy(ROOT / name, tree)
-    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, tree], check=True)
-    (built,) = out.iterdir()
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of sdist and wheel: those that .ci/run has built, or built here in the same way."""
+    if "S2VC_DIST" in os.environ:
+        return Path(os.environ["S2VC_DIST"])
+    out = tmp_path_factory.mktemp("release")
+    subprocess.run([sys.executable, ROOT / ".ci" / "release.py", out, "--url", URL], check=True, stdout=subprocess.PIPE)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(release: Path) -> Path:
+    (built,) = release.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(name))
+
+
+def test_the_version_stands_in_one_place_and_everywhere(release: Path, metadata: Message) -> None:
+    assert metadata["Version"] == s2vc.__version__
+    assert (release / f"s2vc-{s2vc.__version__}.tar.gz").exists()
+    assert "version =" not in (ROOT / "pyproject.toml").read_text().partition("[project.optional")[0]
+    section = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert section and section[1] == s2vc.__version__, "the latest section of the changelog is this version's"
+    assert f"\nversion: {s2vc.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_an_index_shows_the_readme_with_its_pictures(metadata: Message) -> None:
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    page, urls = str(metadata.get_payload()), dict(line.split(", ", 1) for line in metadata.get_all("Project-URL", []))
+    assert "# s2vc" in page and "Published code of the method" in urls
+    if "Repository" not in urls:
+        pytest.skip("built without the address of the repository (.ci/release.py --url), so that links are relative")
+    targets = re.findall(r"\]\(([^)\s]+)\)", page)
+    assert f"{urls['Repository']}/raw/v{s2vc.__version__}/docs/preview.jpg" in targets
+    assert f"{urls['Repository']}/blob/v{s2vc.__version__}/docs/training.md" in targets
+    assert not [target for target in targets if not target.startswith("https://")]
+    assert {"Documentation", "Changelog"} <= urls.keys()
+
+
+def test_a_repository_s_address_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("release", ROOT / ".ci" / "release.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://forge.example")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "owner/name")
+    assert script.find_url() == "https://forge.example/owner/name"
+
+
+def test_the_source_distribution_holds_files_and_no_links(release: Path) -> None:
+    (sdist,) = release.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    assert not [member.name for member in members if member.issym() or member.islnk()]
+    names = {member.name.partition("/")[2] for member in members}
+    assert {"LICENSE", "README.md", "src/s2vc/pipeline/flow/weights/default.safetensors"} <= names
 
 
 def test_the_wheel_holds_s2vc_alone(wheel: Path) -> None:

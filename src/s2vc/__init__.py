@@ -2,3 +2,5 @@
 
 The five packages are links to the folders of the same names at the root of the repository.
 """
+
+__version__ = "0.1.0"
