@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from s2vc.pipeline.cache import Cache
@@ -23,9 +22,7 @@ from s2vc.training.augment import (
     RandomCrop,
 )
 from s2vc.training.clips import as_video
-
-CROP_SHARE = 0.875
-"""A crop shows this share of the shorter side: 112 of the 128 pixels that are stored by default."""
+from s2vc.training.fixed_crop import CENTRE, fixed_crop
 
 CROP_KINDS = ("centre", "ten", "augmented")
 ORDERS = ("natural", "shuffled", "still")
@@ -127,7 +124,7 @@ class WindowCrops(nn.Module):
         if self._view.crops == "augmented":
             video = self._augmented(as_video(stored), batch, number)
         else:
-            position = number % 5 if self._view.crops == "ten" else 4
+            position = number % 5 if self._view.crops == "ten" else CENTRE
             video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, position)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
@@ -137,23 +134,3 @@ class WindowCrops(nn.Module):
         with torch.random.fork_rng([video.device] if video.device.type == "cuda" else []):
             torch.manual_seed(int(seed))
             return self._colour(self._crop(video))
-
-
-def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
-    """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
-
-    8-bit clips become shares of the range, after the cut. position: 0 to 3 for the corners, in reading order; 4 for the
-    centre.
-    """
-    n, _, t, height, width = video.shape
-    side = round(min(height, width) * CROP_SHARE)
-    bottom, right = height - side, width - side
-    top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[position]
-    cut = video[..., top : top + side, left : left + side]
-    if cut.dtype == torch.uint8:
-        cut = cut.float().div_(255)
-    if side == size:
-        return cut
-    images = cut.transpose(1, 2).flatten(0, 1)
-    resized = functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return resized.unflatten(0, (n, t)).transpose(1, 2)

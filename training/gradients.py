@@ -40,7 +40,7 @@ def _parts(
     distributed = isinstance(model, DistributedDataParallel)
     moco = model.module if distributed else model
     assert isinstance(moco, MoCo)
-    with _autocast(query.device, settings.precision):
+    with autocast_of(query.device, settings.precision):
         keys = moco.embed_keys(key)
     parts = moco.query_parts(len(query), settings.accumulate)
     for number, (clips, groups) in enumerate(parts, 1):
@@ -56,14 +56,15 @@ def _backward(
     model: nn.Module, inputs: tuple[Any, ...], precision: str, scaler: GradScaler, share: float = 1.0
 ) -> tuple[Tensor, Scores]:
     """Add the gradients of the mean loss of some inputs, times their share of the step."""
-    with _autocast(inputs[0].device, precision):
+    with autocast_of(inputs[0].device, precision):
         scores: Scores = model(*inputs)
     loss = functional.cross_entropy(scores.logits, scores.targets) * share
     scaler.scale(loss).backward()
     return loss.detach(), scores._replace(logits=scores.logits.detach())
 
 
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def autocast_of(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Give the context in which a device computes in a resolved precision."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
 
 

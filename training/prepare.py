@@ -12,7 +12,8 @@ from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import method_defaults
-from s2vc.training.methods import check_starting_weights, open_clips
+from s2vc.training.methods import check_starting_weights, open_cache, open_clips
+from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
 from s2vc.training.run_folder import RunFolder
@@ -25,6 +26,7 @@ from s2vc.training.settings import (
     merge_settings,
     training_variants,
 )
+from s2vc.training.trackers import check_trackers
 from s2vc.training.trainer import OnEpoch, nothing_after_epochs, resolve_settings
 
 
@@ -49,11 +51,14 @@ def prepare_run(
     UserError for whatever keeps the run from training.
     """
     asked = with_absolute_paths(merge_settings(*layers))
+    check_trackers(asked.log)
     clips = open_clips(asked)  # No setting of a regime changes these.
     if left_out:
         clips.leave_out(left_out)
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
+    if settings.monitor:
+        RetrievalMonitor(open_cache(settings), settings, device, 0)  # It is refused before anything is trained.
     weights = check_starting_weights(settings, device)
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
     precision = resolve_precision(settings.precision, folder, None if settings.workers else device)

@@ -63,6 +63,7 @@ class RunFolder:
         self.settings = root / "settings.yaml"
         self.checkpoint = root / "checkpoint.pt"
         self.metrics = root / "metrics.csv"
+        self.monitor = root / "monitor.csv"
         self.curves = root / "curves.png"
         self.tensorboard = root / "tensorboard"
         self.starting_weights = root / "init.sha256"

@@ -64,8 +64,9 @@ def check_fields(settings: Any) -> None:
     """Raise UserError for the first field of a dataclass whose value is none of its choices, too low, or not finite."""
     for item in dataclasses.fields(settings):
         value, choices, low = getattr(settings, item.name), item.metadata["choices"], item.metadata["at_least"]
-        if choices and value not in choices:
-            raise UserError(f"{item.name} is one of {', '.join(choices)}, not {value!r}")
+        for word in value if isinstance(value, tuple) else (value,):
+            if choices and word not in (*choices, item.default):
+                raise UserError(f"{item.name} is one of {', '.join(choices)}, not {word!r}")
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise UserError(f"{item.name} cannot be {number}")

@@ -1,7 +1,6 @@
 """The training loop, which is the same function in a single process and in each of several."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from s2vc.manifests.errors import Stopped, UserError
 from s2vc.pipeline.device import rank_and_world_size
-from s2vc.pipeline.storage.step_log import StepLog
 from s2vc.training.backbones.checkpoints import ENCODER_PREFIX
 from s2vc.training.clips import ClipDataset
 from s2vc.training.gradients import add_gradients
 from s2vc.training.loader import EpochBatches, Loader, spare_cpus
-from s2vc.training.methods import TrainingTask, build_training_task, norm_group_count
+from s2vc.training.methods import TrainingTask, build_training_task, norm_group_count, open_cache
+from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
+from s2vc.training.recorder import Record, run_recorder
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
 from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
@@ -101,7 +101,7 @@ def train(
     the run is, as its checkpoint says. Raises Stopped where it cannot go on for a cause outside, and UserError for
     clips that cannot be read.
     """
-    training = _Training(settings, clips, folder, device, should_stop, processes_here)
+    training = _Training(settings, clips, folder, device, should_stop, processes_here, announce)
     sentence = training.describe()
     if training.rank == 0:
         announce(sentence)
@@ -119,7 +119,9 @@ class _Training:
         device: torch.device,
         should_stop: Callable[[], bool],
         processes_here: int,
+        announce: Callable[[str], None],
     ):
+        self._announce = announce
         self.folder, self.device, self._should_stop = folder, device, should_stop
         self.rank, self.processes = rank_and_world_size()
         self.videos = len(clips)
@@ -165,13 +167,15 @@ class _Training:
 
     def run(self, on_step: OnStep, on_epoch: OnEpoch) -> Position:
         begun = self.position
-        with self._step_recorder() as record:
+        with self._recorder() as record:
+            monitor = self._monitor(record)
             while self.position.epoch < self.settings.epochs and not self.stopping:
                 for row in self._epoch(self.position.epoch, self.position.step):
                     record(row)
                     on_step(row)
                     if self.position.step == 0:
                         on_epoch(self.task.model, self.position.epoch)
+                        monitor()
                     if self.stopping:
                         break
                     if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
@@ -229,28 +233,27 @@ class _Training:
         self.saved_at = time.monotonic()
 
     @contextmanager
-    def _step_recorder(self) -> Iterator[OnStep]:
+    def _recorder(self) -> Iterator[Record]:
         """Give the function that records a step; only the first process writes anything."""
         if self.rank:
             yield lambda record: None
             return
-        # It is slow to import, and one process needs it.
-        from torch.utils.tensorboard import SummaryWriter
+        with run_recorder(self.folder, self.settings, self.position.total, self._announce) as recorder:
+            yield recorder
 
-        metrics = StepLog(self.folder.metrics, TrainingStep, self.position.total)
-        board = SummaryWriter(str(self.folder.tensorboard), purge_step=self.position.total + 1)
+    def _monitor(self, record: Record) -> Callable[[], None]:
+        """Give the function that looks at the model after an epoch, in the first process, where it is time to."""
+        if self.rank or not self.settings.monitor:
+            return lambda: None
+        monitor = RetrievalMonitor(open_cache(self.settings), self.settings, self.device, self.readers)
 
-        def record(row: TrainingStep) -> None:
-            metrics.add(row)
-            for name, value in dataclasses.asdict(row).items():
-                if name not in ("step", "epoch") and not math.isnan(value):
-                    board.add_scalar(name, value, row.step)
+        def look() -> None:
+            epoch = self.position.epoch
+            if epoch % self.settings.monitor_every == 0 or epoch == self.settings.epochs:
+                record(found := monitor(self.task.model, self.position.total, epoch))
+                self._announce(monitor.describe(found))
 
-        try:
-            yield record
-        finally:
-            metrics.close()
-            board.close()
+        return look
 
 
 def refuse_constant_clips(queries: Tensor) -> None:

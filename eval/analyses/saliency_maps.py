@@ -19,15 +19,13 @@ from torch.nn import functional
 from s2vc.eval.analyses.class_activation import ClassifiedRows
 from s2vc.eval.analyses.mover_masks import MoverMasks, share_on_mask
 from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
-from s2vc.eval.view import CROP_SHARE, StoredWindows, View, WindowCrops, fixed_crop
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.training.fixed_crop import CENTRE, CROP_SHARE, fixed_crop
 
 MAX_WINDOWS = 4
 """So many windows of a video are looked at, evenly spaced, so that long videos take no longer."""
-
-CENTRE_CROP = 4
-"""The centre has this place among the crops of `s2vc.eval.view.fixed_crop`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def speed_map(stored: Tensor, size: int) -> Tensor:
     """
     found = torch.from_numpy(np.stack(list(speeds(stored.numpy()))))
     found[found < STILL_SPEED] = 0
-    cropped = fixed_crop(found[None, None], size, CENTRE_CROP)[0, 0]
+    cropped = fixed_crop(found[None, None], size, CENTRE)[0, 0]
     return cropped * (size / round(min(stored.shape[1:3]) * CROP_SHARE))
 
 
@@ -104,7 +102,7 @@ def video_saliency(
         if classified:
             found["cam"].append(classified.activation(output, row)[0].cpu())
         if masks:
-            cover = fixed_crop(masks.of_frames(row, numbers[item - first])[None, None], view.size, CENTRE_CROP)
+            cover = fixed_crop(masks.of_frames(row, numbers[item - first])[None, None], view.size, CENTRE)
             found["cover"].append(functional.adaptive_avg_pool3d(cover[0], cells)[0])
         if number == middle:
             clip, clip_speed = _centre_frames(stored, view.size), speed.numpy()
@@ -117,7 +115,7 @@ def video_saliency(
 
 def _centre_frames(stored: Tensor, size: int) -> np.ndarray:
     """Cut the centre crop of a stored window (T, H, W, 3) uint8 for people: (T, size, size, 3) uint8."""
-    video = fixed_crop(stored.permute(3, 0, 1, 2)[None].float(), size, CENTRE_CROP)[0]
+    video = fixed_crop(stored.permute(3, 0, 1, 2)[None].float(), size, CENTRE)[0]
     return video.round().clamp(0, 255).byte().permute(1, 2, 3, 0).numpy()
 
 

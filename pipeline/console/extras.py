@@ -8,9 +8,11 @@ from s2vc.manifests.errors import UserError
 EXTRA_OF = {
     "kornia": "train",
     "matplotlib": "train",
+    "mlflow": "log",
     "onnx": "onnx",
     "onnxscript": "onnx",
     "tensorboard": "train",
+    "wandb": "log",
     "yaml": "train",
     "PIL": "eval",
     "cv2": "eval",

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from s2vc.eval import features
 from s2vc.eval.features import extract_features, features_hash
-from s2vc.eval.view import StoredWindows, View, WindowCrops, fixed_crop
+from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training import precision as training_precision
 from s2vc.training.augment import NORMALISATIONS
+from s2vc.training.fixed_crop import fixed_crop
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None, None]

@@ -54,7 +54,9 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     if typing.get_origin(kind) is tuple:
         types = typing.get_args(kind)
         if types[-1] is Ellipsis:
-            return click.option(name, type=types[0], multiple=True, help=help_text)
+            return click.option(
+                name, type=click.Choice(choices) if choices else types[0], multiple=True, help=help_text
+            )
         return click.option(
             name, type=types, default=None, help=help_text, metavar="LO HI" if len(types) == 2 else "R G B"
         )
