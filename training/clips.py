@@ -77,6 +77,12 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
+    def __repr__(self) -> str:
+        apart = f", {self.frame_step} apart" if self.frame_step > 1 else ""
+        variants = "".join(f", {variant.name}" for variant in self.variants)
+        what = f"{len(self)} videos, clips of {self.clip_length} frames{apart}"
+        return f"{type(self).__name__}({str(self.cache.storage)!r}: {what}{variants})"
+
     @property
     def video_ids(self) -> list[str]:
         """List the training videos, in the order of items."""
@@ -201,6 +207,9 @@ class SingleClips(ClipDataset):
 class LabelledClips(ClipDataset):
     """Map-style dataset: item i is (stored frames (L, H, W, 3) uint8, class number int64) of the i-th training video.
 
+    A clip starts anywhere in its video, anew in each epoch (`set_epoch`); frames lie `frame_step` apart, and a video
+    shorter than a clip is padded on the left by its first frame. `as_video` makes a batch of clips a float video.
+    split: the column whose `train` rows are taken; None for the first, "all" for all rows. seed: of the draws.
     still: a clip repeats one frame, its middle one. label: the column of the classes (training.labels). Raises
     UserError where a training video has no label, and for a column that is not there.
     """

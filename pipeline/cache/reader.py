@@ -8,11 +8,13 @@ import pandas as pd
 import torch
 
 from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import corrections, frames, latents
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.index import read_index
 from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_storage
+from s2vc.pipeline.cache.pictures import ClipPicture, table_html
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant, variants_named
@@ -51,6 +53,39 @@ class Cache:
         height, width = self.settings.frame_size
         videos, total = len(self.index), int(self.index["frames"].sum())
         return f"Cache({str(self.storage)!r}: {videos} videos, {total} frames of {height}x{width})"
+
+    def _repr_html_(self) -> str:
+        height, width = self.settings.frame_size
+        counts = self.index["status"].value_counts()
+        facts = {
+            "videos": ", ".join(f"{count} {status}" for status, count in counts.items()),
+            "frames": f"{int(self.index['frames'].sum()):,} of {height}x{width}",
+            "splits": ", ".join(split_columns(self.index)) or "none",
+            "rendered": ", ".join(variant.name for variant in self.variants()) or "nothing",
+        }
+        return table_html(str(self.storage), facts)
+
+    def show(self, video_id: str, *variants: str | Variant, frames: int = 8) -> ClipPicture:
+        """Return a picture of a video, which a notebook draws: so many frames, evenly spaced, as they are and as each
+        variant leaves them; without variants, as all that are rendered for it.
+
+        Of a variant of scope `clip` and of the original, the frames are those of its first window.
+        """
+        shard, _ = self.shard_and_row(video_id)
+        shown = [Variant.parse(v) if isinstance(v, str) else v for v in variants] or [
+            variant for variant in self.variants() if shard not in self.unrendered_shards(variant)
+        ]
+        starts = [self.windows(video_id, variant)[0] for variant in shown]
+        common = min((window for window in starts), key=len, default=np.arange(len(self.frames(video_id))))
+        if len(common) == 0:
+            raise UserError(f"{video_id} has no frames to show")
+        chosen = np.unique(np.linspace(0, len(common) - 1, min(max(frames, 1), len(common))).round().astype(int))
+        numbers = common[chosen].tolist()
+        rows = {"original": np.concatenate([self.frames(video_id, n, n + 1) for n in numbers])}
+        for variant, window in zip(shown, starts, strict=True):
+            places = [int(np.flatnonzero(window == n)[-1]) for n in numbers if n in window]
+            rows[variant.name] = self.motion_preserved(video_id, variant)[places]
+        return ClipPicture(video_id, numbers, rows)
 
     @property
     def layout(self) -> Layout:

@@ -124,6 +124,11 @@ class Flow(nn.Module):
         deep, change = self.deep(deep)
         return torch.cat([deep, shallow], dim=1), log_det + change
 
+    def __repr__(self) -> str:
+        a, parameters = self.architecture, sum(p.numel() for p in self.parameters())
+        size = f"hidden={a.hidden}, width={a.width}, blocks={a.high_blocks}+{a.low_blocks}+{a.deep_blocks}"
+        return f"Flow({size}: {parameters:,} parameters, {self.precision}, {self.device})"
+
     @without_tf32()
     def inverse(self, z: Tensor) -> Tensor:
         """Map latents (N, 12288) to images (N, 3, 64, 64), which are not clamped (eq. 5).
