@@ -16,7 +16,9 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONUNBUFFERED=1
 
-# torch first, and by itself: this layer, the largest, is built again only where the index changes.
+# torch first, and by itself: this layer, the largest, is built again only where the index changes. Which torch fits is
+# the index's to say.
+# hadolint ignore=DL3013
 RUN pip install --index-url "${TORCH_INDEX}" "torch>=2.11"
 
 WORKDIR /opt/s2vc
@@ -27,9 +29,11 @@ COPY pipeline ./pipeline
 COPY training ./training
 COPY eval ./eval
 COPY recipes ./recipes
+# hadolint ignore=DL3013
 RUN pip install ".[${EXTRAS}]"
 
 # Whoever runs it may have any id (--user): what is written outside /work goes to a home that everybody may write.
+# hadolint ignore=DL3059
 RUN mkdir -m 1777 /home/any
 ENV HOME=/home/any
 WORKDIR /work

@@ -34,7 +34,7 @@ def _write_torchscript(backbone: nn.Module, clips: Tensor, notes: str, path: Pat
         # Torch deprecates TorchScript in favour of torch.export, but other programs read it. Batch norm without running
         # statistics asks whether a batch has more values than one, which every batch here has.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         program = torch.jit.trace(backbone, (clips,))
         torch.jit.save(program, str(path), _extra_files={NOTES: notes})
 

@@ -1,6 +1,7 @@
 """Other programs read a cache through the class `Cache`."""
 
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -69,21 +70,23 @@ class Cache:
         """Return a picture of a video, which a notebook draws: so many frames, evenly spaced, as they are and as each
         variant leaves them; without variants, as all that are rendered for it.
 
-        Of a variant of scope `clip` and of the original, the frames are those of its first window.
+        Frames are those that the first windows of all these variants have in common. Raises UserError for a video
+        without frames.
         """
         shard, _ = self.shard_and_row(video_id)
+        count = int(self.index["frames"].iloc[self._row(video_id)])
+        if count == 0:
+            raise UserError(f"{video_id} has no frames to show")
         shown = [Variant.parse(v) if isinstance(v, str) else v for v in variants] or [
             variant for variant in self.variants() if shard not in self.unrendered_shards(variant)
         ]
         starts = [self.windows(video_id, variant)[0] for variant in shown]
-        common = min((window for window in starts), key=len, default=np.arange(len(self.frames(video_id))))
-        if len(common) == 0:
-            raise UserError(f"{video_id} has no frames to show")
+        common = reduce(np.intersect1d, starts, np.arange(count))
         chosen = np.unique(np.linspace(0, len(common) - 1, min(max(frames, 1), len(common))).round().astype(int))
         numbers = common[chosen].tolist()
         rows = {"original": np.concatenate([self.frames(video_id, n, n + 1) for n in numbers])}
         for variant, window in zip(shown, starts, strict=True):
-            places = [int(np.flatnonzero(window == n)[-1]) for n in numbers if n in window]
+            places = [int(np.flatnonzero(window == n)[-1]) for n in numbers]
             rows[variant.name] = self.motion_preserved(video_id, variant)[places]
         return ClipPicture(video_id, numbers, rows)
 

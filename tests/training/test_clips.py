@@ -381,3 +381,8 @@ def test_labelled_clips_take_their_classes_from_the_column_that_is_asked_for(cac
         LabelledClips(Cache(tmp_path / "cache"), LENGTH, 1, "all", seed=0, label="row")
     with pytest.raises(UserError, match="no column 'mood'"):
         LabelledClips(cache, LENGTH, 1, "all", seed=0, label="mood")
+
+
+def test_a_dataset_tells_what_it_holds(cache_path: Path) -> None:
+    pairs = PairClips(cache_path, [VIDEO], 4, 2, split="all")
+    assert repr(pairs) == f"PairClips({str(cache_path)!r}: 5 videos, clips of 4 frames, 2 apart, {VIDEO})"

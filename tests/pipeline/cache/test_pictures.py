@@ -38,7 +38,7 @@ def test_windows_are_shown_by_their_own_frames(cache_path: Path) -> None:
         shown.rows["alpha0.5-zero-clip16"], cache.motion_preserved(VIDEO, "alpha0.5-zero-clip16", 0)[[0, 5, 10, 15]]
     )
     every = cache.show(VIDEO, frames=2)
-    assert len(every.rows) == 4 and every.numbers == [0, 15], "all that is rendered, by the shortest"
+    assert len(every.rows) == 4 and every.numbers == [0, 15], "all that is rendered, in frames that all have"
 
 
 def test_html_holds_a_picture_of_each_row(cache_path: Path, tmp_path: Path) -> None:
