@@ -54,7 +54,12 @@ def open_onnx(path: Path) -> tuple[Compute, str]:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Torch would have people leave TorchScript.
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
-    ("kind", "opened"), [("torchscript", open_torchscript), ("pt2", open_pt2), ("onnx", open_onnx)]
+    ("kind", "opened"),
+    [
+        ("torchscript", open_torchscript),
+        pytest.param("pt2", open_pt2, marks=pytest.mark.slow),
+        ("onnx", open_onnx),
+    ],
 )
 def test_a_program_computes_the_features_of_the_backbone(
     kind: str,
