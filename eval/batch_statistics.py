@@ -17,8 +17,9 @@ from s2vc.eval.features import autocast_of
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
+from s2vc.training.choices import TRAIN
 from s2vc.training.loader import batches_of, data_loader
-from s2vc.training.selection import TRAIN, split_column
+from s2vc.training.selection import split_column
 
 MEASURED_VIDEOS = 128
 """So many training videos are measured, by the middle window of each. Which ones depends on nothing but the set."""

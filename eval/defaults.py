@@ -49,3 +49,47 @@ FINETUNE_RECIPES = {
 }
 """The published ones are those of the published code (SSVC's main_eval.py), by dataset; its batch is that of one
 GPU."""
+
+LAST, VALIDATION = "last", "validation"
+
+SELECTIONS = (LAST, VALIDATION)
+"""Which epoch's weights are tested: the last one's, or those of the one that is best on validation videos."""
+
+TEST = "test"
+
+MOVING_SPEED = 0.5
+"""A pixel moves above this speed, in pixels per frame. Of drawn objects over still backgrounds (`s2vc-prep demo`,
+128x171) 1 in 10,000 pixels far from any object is above it, and 83 % of those of an object; the overlap of what is
+found with what moves (0.54, intersection over union) is flat from 0.5 to 1.5. At 0.1, 14 % are found where 7 % move."""
+
+YOLO_CONFIDENCE, YOLO_OVERLAP = 0.25, 0.45
+"""YOLOv5's defaults: boxes of less confidence are dropped, and of two that overlap by more (intersection over union)
+the less confident one."""
+
+YOLO_SIZE = 640
+CAM_CLASSIFIERS = CAM_LINEAR, CAM_FINETUNE = ("linear", "finetune")
+
+SWEEP_TASKS = ("retrieval", "linear", "order", "finetune")
+"""What a sweep may evaluate, as eval.sweep.protocol does it."""
+
+ALL_SPLITS = "all-splits"
+"""As the name of a split, it stands for every split column that there is, each in turn."""
+
+SWEEP_SELECTIONS = (VALIDATION, TEST)
+
+PROTOCOL_FIELDS = (
+    "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",
+)  # fmt: skip
+"""These fields of a Protocol say how its tasks are done; options have the same names."""
+
+PER_TRIAL_SETTINGS = {
+    "method": "--alphas and --keeps, and MoCo beside them",
+    "alpha": "--alphas",
+    "keep": "--keeps",
+    "variant": "--alphas, --keeps, --strategies and --scope",
+    "draws": "--strategies, with one draw of each",
+    "seed": "--seeds",
+    "workers": "--cpus-per-trial",
+    "cache": "the argument CACHE",
+}
+"""A sweep gives each trial these settings itself, by options of its own."""

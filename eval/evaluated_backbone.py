@@ -9,9 +9,9 @@ import torch
 import yaml
 from torch import nn
 
-from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
+from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 
 RANDOM = "random"

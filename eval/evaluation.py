@@ -11,28 +11,21 @@ from rich.console import Console
 from torch import nn
 
 from s2vc.eval.batch_statistics import set_batch_statistics
+from s2vc.eval.defaults import TEST, VALIDATION
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
-from s2vc.eval.labelled import (
-    TEST,
-    LabelledRows,
-    find_test_part,
-    label_entry,
-    labelled_rows,
-    match_by_name,
-    split_rows,
-)
+from s2vc.eval.labelled import LabelledRows, find_test_part, label_entry, labelled_rows, match_by_name, split_rows
 from s2vc.eval.results import describe_result, save_result
-from s2vc.eval.validation import VALIDATION, cut_validation
+from s2vc.eval.validation import cut_validation
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.reporting import Advance
-from s2vc.training.augment import NORMALISATIONS
-from s2vc.training.labels import LABEL, read_labels
+from s2vc.training.choices import LABEL, NORMALISATIONS, TRAIN
+from s2vc.training.labels import read_labels
 from s2vc.training.loader import readers_on, spare_cpus
-from s2vc.training.selection import TRAIN, split_column
+from s2vc.training.selection import split_column
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s2vc.eval.defaults import TEST
 from s2vc.eval.features import frames_hash
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.training.labels import LABEL, read_labels
-from s2vc.training.selection import TRAIN, split_column
-
-TEST = "test"
+from s2vc.training.choices import LABEL, TRAIN
+from s2vc.training.labels import read_labels
+from s2vc.training.selection import split_column
 
 NAMED = 3
 """So many classes are named where two caches have none in common."""

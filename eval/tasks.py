@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import KS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, ClassifierRecipe
+from s2vc.eval.defaults import KS, LAST, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, ClassifierRecipe
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
 from s2vc.eval.labelled import LabelledRows, classes_in, part_entry
@@ -24,7 +24,7 @@ from s2vc.eval.probe import (
 )
 from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
-from s2vc.eval.validation import LAST, BestEpoch, cut_validation
+from s2vc.eval.validation import BestEpoch, cut_validation
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 

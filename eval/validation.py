@@ -14,10 +14,6 @@ from torch import Tensor, nn
 from s2vc.eval.labelled import LabelledRows
 from s2vc.manifests.errors import UserError
 
-LAST, VALIDATION = "last", "validation"
-SELECTIONS = (LAST, VALIDATION)
-"""Which epoch's weights are tested: the last one's, or those of the one that is best on validation videos."""
-
 VALIDATION_SHARE = 0.2
 """Of the recordings of each class, this share is set aside."""
 

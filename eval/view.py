@@ -11,16 +11,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.augment import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LABEL_JITTER_SHARE,
-    RGB,
-    ClipJitter,
-    Normalise,
-    RandomColour,
-    RandomCrop,
-)
+from s2vc.training.augment import LABEL_JITTER_SHARE, ClipJitter, Normalise, RandomColour, RandomCrop
+from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.clips import as_video
 from s2vc.training.fixed_crop import CENTRE, fixed_crop
 

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from s2vc.manifests.backgrounds import Bytes, Floats
+from s2vc.manifests.choices import TEST_PARTS, TRAIN
 from s2vc.manifests.motions import AREA, MOTIONS, draw_poses, fold
 from s2vc.manifests.sample import BORDER, MAX_ASPECT, MIN_SIDE, SAMPLE_FPS, SPRITE_SIDE, Sprite, draw_sprite, paste
 from s2vc.manifests.scenes import SCENES, draw_scene
 
-TRAIN = "train"
-TEST_PARTS = ("neutral", "matched", "swapped", "shake", "pan")
-"""Their split columns have this order: where none is asked for, the first is meant."""
 PARTS = (TRAIN, *TEST_PARTS)
 
 SHAKE, PAN = "shake", "pan"

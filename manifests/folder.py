@@ -11,8 +11,6 @@ from s2vc.manifests.listed_videos import folder_roles
 from s2vc.manifests.on_disk import Reading, is_video
 from s2vc.manifests.table import build_table
 
-SPLIT_FOLDERS = ("auto", "always", "never")
-
 LEFT_BEHIND = {"__macosx", "__pycache__", "system volume information", "lost+found", "recycler", "temporary items"}
 """Systems leave these folders behind, and those that begin with one of HIDDEN: attributes, thumbnails, what was
 deleted."""

@@ -10,19 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from s2vc.pipeline.choices import STRATEGIES
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.flow.model import Flow
-
-RANDOM_STRATEGIES = ("noise", "shuffle-clip", "shuffle-frame", "random")
-"""These strategies draw random numbers. A rendered draw is fixed, so each of several draws is a variant of its own."""
-
-STRATEGIES = ("zero", "reverse", "tfd", *RANDOM_STRATEGIES)
-"""These are the ways to treat static latents. The paper's is zero; its ablations are noise, shuffle-clip,
-shuffle-frame, and tfd, which works on pixels. Two are controls: reverse suppresses the moving latents, and random as
-many as zero does, chosen at random."""
-
-SMALL = 64
-"""The flow takes frames of this height and width, in pixels."""
-
 
 STILL = 1e-5
 """A latent, or for tfd a pixel value, of a smaller STD does not vary: equal frames that go through the flow in batches

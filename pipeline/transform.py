@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.static_cues import STRATEGIES, motion_preserved
+from s2vc.pipeline.static_cues import motion_preserved
 
 
 class S2VC(nn.Module):
@@ -12,7 +13,7 @@ class S2VC(nn.Module):
     suppressed.
 
     alpha: the threshold of eq. 4; for the strategy tfd, the share of pixel values to keep. strategy: one of
-    `s2vc.pipeline.static_cues.STRATEGIES`. flow: `default`, `steady`, a file that `load_flow` reads, or a Flow. Random
+    `s2vc.pipeline.choices.STRATEGIES`. flow: `default`, `steady`, a file that `load_flow` reads, or a Flow. Random
     strategies draw from torch's global generator, so `torch.manual_seed` and the workers of a DataLoader decide.
     Raises ValueError for another strategy, and FlowFileError for a flow that cannot be loaded.
 

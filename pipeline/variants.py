@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from s2vc.pipeline.choices import RANDOM_STRATEGIES, STRATEGIES
 from s2vc.pipeline.windows import WindowRule
 
 MAX_NAME = 200

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
-from s2vc.pipeline.flow.model import CENTRED
+from s2vc.pipeline.flow.architecture import CENTRED
 from tests.support.clips import moving_square, write_clip
 from tests.support.object_store import choose_server, served
 

@@ -18,13 +18,12 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
-from s2vc.pipeline.static_cues import SMALL, add_change_
+from s2vc.pipeline.flow.architecture import SMALL
+from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule, clip_span
-from s2vc.training.labels import LABEL
+from s2vc.training.choices import LABEL, PAIR_MODES
 from s2vc.training.selection import StoredVideo, StoredVideos, check_variants, training_videos
-
-PAIR_MODES = ("independent", "same")
 
 
 class MotionClip(NamedTuple):

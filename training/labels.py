@@ -8,9 +8,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import class_names, number_classes
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.index import further_columns
-
-LABEL = "label"
-"""This column holds class numbers, whose names are in class_name. It is meant where no other is asked for."""
+from s2vc.training.choices import LABEL
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from s2vc.training.backbones.recompute import statistics_kept
-
-HEADS = ("mlp", "linear")
+from s2vc.training.choices import HEADS
 
 
 class Scores(NamedTuple):

@@ -13,12 +13,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
-from s2vc.training.labels import LABEL, read_labels
-
-ALL_ROWS = "all"
-"""As the name of a split, it makes every row a training row."""
-
-TRAIN = "train"
+from s2vc.training.choices import ALL_ROWS, LABEL, TRAIN
+from s2vc.training.labels import read_labels
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.opening import bytes_of
+from s2vc.pipeline.storage.byte_sizes import bytes_of
 from s2vc.training.dpc_settings import DPC_METHODS, is_not_default
 
 if TYPE_CHECKING:

@@ -12,18 +12,14 @@ from typing import Any
 import yaml
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.opening import LOCAL_CACHE_SIZE
-from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
+from s2vc.pipeline.choices import RANDOM_STRATEGIES
+from s2vc.pipeline.storage.byte_sizes import LOCAL_CACHE_SIZE
 from s2vc.pipeline.storage.object_store import is_url
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training import clip_shapes
-from s2vc.training.augment import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
-from s2vc.training.backbones import BACKBONES
-from s2vc.training.clips import PAIR_MODES
+from s2vc.training.choices import COLOUR_JITTER, HEADS, IMAGENET_MEAN, IMAGENET_STD, LABEL, PAIR_MODES, RGB
 from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, method_defaults
-from s2vc.training.labels import LABEL
-from s2vc.training.moco import HEADS
 from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
 from s2vc.training.setting_checks import check_combinations, check_scales, check_variants_given
 from s2vc.training.setting_fields import check_fields, convert, option, without_unset
@@ -77,7 +73,11 @@ class TrainingSettings:
         "motion-preserved clips as augmentation.",
         METHODS,
     )
-    backbone: str = option("r3d18", "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A; others.", tuple(BACKBONES))
+    backbone: str = option(
+        "r3d18",
+        "r3d18 or s3d; dpc's r2d3d18; r3d18a: with shortcuts A; others.",
+        tuple(clip_shapes.CLIP_LENGTHS),
+    )
     head: str = option("linear", "linear: the paper; mlp: the code.", HEADS)
     dim: int = option(128, "Size of the embeddings.", at_least=1)
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from s2vc.eval.analyses.class_activation import ClassifiedRows
-from s2vc.eval.defaults import LINEAR_RECIPES, PAPER
+from s2vc.eval.defaults import CAM_LINEAR, LINEAR_RECIPES, PAPER
 from s2vc.eval.evaluated_backbone import run_settings
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import classes_in
@@ -16,10 +16,9 @@ from s2vc.eval.supervised import load_classifier
 from s2vc.eval.tasks import train_probe
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
-from s2vc.training.labels import LABEL, read_labels
+from s2vc.training.choices import LABEL
+from s2vc.training.labels import read_labels
 from s2vc.training.run_folder import RunFolder
-
-CLASSIFIERS = LINEAR, FINETUNE = ("linear", "finetune")
 
 
 def classified_rows(
@@ -32,7 +31,7 @@ def classified_rows(
     holds none, and for rows whose class it does not know.
     """
     found: LinearProbe | nn.Linear
-    if classifier == LINEAR:
+    if classifier == CAM_LINEAR:
         trained, tested = evaluation.labelled_parts()
         labels, names = classes_in(trained, tested)
         found = train_probe(evaluation, trained, labels, replace(LINEAR_RECIPES[PAPER], epochs=epochs), train_views)

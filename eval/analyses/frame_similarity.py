@@ -21,7 +21,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.static_cues import suppressed_set
 from s2vc.pipeline.storage.figures import save_figure
-from s2vc.training.labels import LABEL, read_labels
+from s2vc.training.choices import LABEL
+from s2vc.training.labels import read_labels
 
 INTRA_CLASS, INTRA_VIDEO, INTER_CLASS = COMPARISONS = ("intra-class", "intra-video", "inter-class")
 MEANING = {

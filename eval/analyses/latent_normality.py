@@ -31,7 +31,7 @@ from s2vc.eval.videos import damage_reported
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import STORED_AS, WRITE_FRAMES, read_steps
 from s2vc.pipeline.cache.quantise import Q8
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 
 PIXELS, STATIC_LATENTS = "pixels", "latents"
 CONTROLS = {PIXELS: "normal_pixels", STATIC_LATENTS: "normal_latents"}

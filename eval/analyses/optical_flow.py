@@ -22,10 +22,6 @@ FARNEBACK: dict[str, Any] = {
 """The pyramid has three levels, each half the size of the one below, with three iterations on each. Displacements are
 averaged over 15x15 pixels, so that motion spreads by up to seven pixels. Polynomials are fitted to 5x5 pixels."""
 
-MOVING_SPEED = 0.5
-"""A pixel moves above this speed, in pixels per frame. Of drawn objects over still backgrounds (`s2vc-prep demo`,
-128x171) 1 in 10,000 pixels far from any object is above it, and 83 % of those of an object; the overlap of what is
-found with what moves (0.54, intersection over union) is flat from 0.5 to 1.5. At 0.1, 14 % are found where 7 % move."""
 
 STILL_SPEED = 0.2
 """A speed below this, in pixels per frame, may be rounding: between a frame and itself up to 0.15 are found."""

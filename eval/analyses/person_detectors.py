@@ -14,13 +14,9 @@ import cv2
 import numpy as np
 
 from s2vc.eval.analyses.onnx_input import picture_size
+from s2vc.eval.defaults import YOLO_CONFIDENCE, YOLO_OVERLAP, YOLO_SIZE
 from s2vc.manifests.errors import UserError
 
-CONFIDENCE, OVERLAP = 0.25, 0.45
-"""YOLOv5's defaults: boxes of less confidence are dropped, and of two that overlap by more (intersection over union)
-the less confident one."""
-
-YOLO_SIZE = 640
 YOLO_GREY = 114
 """A frame becomes a square of YOLO_SIZE pixels, the rest of which has this grey value, as in YOLOv5."""
 
@@ -77,7 +73,7 @@ def hog_detector() -> Detector:
     return Detector("HOG", find)
 
 
-def yolo_detector(path: Path, size: int | None = None, confidence: float = CONFIDENCE) -> Detector:
+def yolo_detector(path: Path, size: int | None = None, confidence: float = YOLO_CONFIDENCE) -> Detector:
     """Open a YOLO from an ONNX file. size: side of the square that it is given; None takes the file's, or YOLO_SIZE for
     a network that takes any. Raises UserError for a file that is no such network, or takes pictures of another size."""
     try:
@@ -136,6 +132,6 @@ def decode_yolo(output: np.ndarray, confidence: float) -> np.ndarray:
         raise ValueError(f"its output has the shape {output.shape}, which is none of YOLO's")
     centre, sides = found[:, :2].astype(np.float64), found[:, 2:4].astype(np.float64)
     boxes = np.hstack([centre - sides / 2, sides])
-    kept = np.array(cv2.dnn.NMSBoxes(boxes.tolist(), scores.astype(float).tolist(), confidence, OVERLAP), np.int64)
+    kept = np.array(cv2.dnn.NMSBoxes(boxes.tolist(), scores.astype(float).tolist(), confidence, YOLO_OVERLAP), np.int64)
     chosen = boxes[kept.ravel()]
     return np.hstack([chosen[:, :2], chosen[:, :2] + chosen[:, 2:]])

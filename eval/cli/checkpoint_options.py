@@ -5,21 +5,17 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from s2vc.eval.evaluated_backbone import EvaluatedBackbone, load_evaluated_backbone
-from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.results import check_results_folder
+from s2vc.eval.results_folder import check_results_folder
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.windows import MAX_CLIP
-from s2vc.training.augment import NORMALISATIONS, RGB
-from s2vc.training.backbones import BACKBONES
+from s2vc.training.choices import LABEL, NORMALISATIONS, RGB, TRAIN
 from s2vc.training.clip_shapes import (
     CLIP_LENGTHS,
     FRAME_STEPS,
@@ -28,9 +24,11 @@ from s2vc.training.clip_shapes import (
     SHORTEST_CLIPS,
     SIZES,
 )
-from s2vc.training.labels import LABEL
-from s2vc.training.selection import TRAIN
 from s2vc.training.settings import MAX_SEED
+
+if TYPE_CHECKING:
+    from s2vc.eval.evaluated_backbone import EvaluatedBackbone
+
 
 LARGEST_ALPHA = 1e6
 
@@ -75,7 +73,9 @@ _OPTIONS = (
         metavar="NAME",
         help="Part of the split that is tested on, such as val.  [default: test, or the only one besides train]",
     ),
-    click.option("--backbone", type=click.Choice(list(BACKBONES)), help="[default: the one that is in the checkpoint]"),
+    click.option(
+        "--backbone", type=click.Choice(list(CLIP_LENGTHS)), help="[default: the one that is in the checkpoint]"
+    ),
     click.option(
         "--size",
         type=click.IntRange(MIN_SIZE, MAX_SIZE),
@@ -118,6 +118,10 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
         label: str = LABEL,
         **own: Any,
     ) -> None:
+        from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+        from s2vc.eval.evaluation import Evaluation
+        from s2vc.pipeline.cache import Cache
+
         if test_split == TRAIN:
             raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
         opened = Cache(cache)
@@ -140,7 +144,7 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     return with_evaluation
 
 
-def describe_windows(evaluated: EvaluatedBackbone, size: int, frames: int, frame_step: int) -> str:
+def describe_windows(evaluated: "EvaluatedBackbone", size: int, frames: int, frame_step: int) -> str:
     """Say in one line what windows are looked at, and whether the checkpoint was trained on such."""
     apart = f", {frame_step} apart," if frame_step > 1 else ""
     line = f"windows of {frames} frames{apart} of {size}x{size}"
@@ -154,8 +158,8 @@ def describe_windows(evaluated: EvaluatedBackbone, size: int, frames: int, frame
 
 
 def normalised_by(
-    evaluated: EvaluatedBackbone, normalise: str | None, mean: RGB | None, std: RGB | None
-) -> EvaluatedBackbone:
+    evaluated: "EvaluatedBackbone", normalise: str | None, mean: RGB | None, std: RGB | None
+) -> "EvaluatedBackbone":
     """Replace what a checkpoint's clips are normalised by, where the user says so: by a name, or in numbers, which win.
 
     Raises UserError for numbers that make no normalisation.

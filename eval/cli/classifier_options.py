@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from s2vc.eval.defaults import PAPER, ClassifierRecipe
-from s2vc.eval.validation import LAST, SELECTIONS
+from s2vc.eval.defaults import LAST, PAPER, SELECTIONS, ClassifierRecipe
 from s2vc.training.settings import AUGMENTS
 
 augment_option = click.option(

@@ -1,43 +1,18 @@
 """`s2vc-eval finetune`."""
 
-import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from s2vc.eval.classification import Classification
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.classifier_options import augment_option, chosen_recipe, classifier_recipe_options, select_option
 from s2vc.eval.cli.print_classification import print_classification
 from s2vc.eval.defaults import (
-    BATCH,
-    FINETUNE_BACKBONE_LR,
-    FINETUNE_DROPOUT,
-    FINETUNE_EPOCHS,
     FINETUNE_RECIPES,
-    LEARNING_RATE,
-    PAPER,
-    WEIGHT_DECAY,
-    ClassifierRecipe,
 )
-from s2vc.eval.evaluated_backbone import RANDOM
-from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import LabelledRows, classes_in, label_entry
-from s2vc.eval.probe import scores_of_videos
-from s2vc.eval.results import result_name
-from s2vc.eval.supervised import BestCheckpoint, init_setting, load_classifier, select_label_scores
-from s2vc.eval.tasks import recipe_entries, save_classification
-from s2vc.eval.validation import LAST, cut_validation
-from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.training.cli.session import train_with_progress
-from s2vc.training.prepare import PreparedRun, prepare_run
-from s2vc.training.regimes import PAPER as PAPER_REGIME
 
-TrainRun = Callable[[PreparedRun], bool]
-"""Trains a prepared run, and says whether it got to its end."""
+if TYPE_CHECKING:
+    from s2vc.eval.evaluation import Evaluation
 
 
 @click.command("finetune")
@@ -47,7 +22,7 @@ TrainRun = Callable[[PreparedRun], bool]
 @augment_option
 @select_option
 def finetune_command(
-    evaluation: Evaluation, recipe: str, epochs: int | None, batch: int | None, augment: str, select: str
+    evaluation: "Evaluation", recipe: str, epochs: int | None, batch: int | None, augment: str, select: str
 ) -> None:
     """Top-1 and top-5 of CHECKPOINT fine-tuned on the training videos, all layers (paper, Table 1).
 
@@ -55,111 +30,10 @@ def finetune_command(
     the whole of it. The last epoch's weights are tested as in `linear`. Stopped and run again, it goes on from its
     checkpoint.
     """
+    from s2vc.eval.cli.finetune_session import finetune
+
     chosen = chosen_recipe(FINETUNE_RECIPES, recipe, epochs, batch)
     path, result = finetune(
         evaluation, chosen.epochs, chosen.batch, decays=chosen.decays, augment=augment, select=select
     )
     print_classification(evaluation.console, path, result)
-
-
-def finetune(
-    evaluation: Evaluation,
-    epochs: int = FINETUNE_EPOCHS,
-    batch: int = BATCH,
-    train_run: TrainRun | None = None,
-    decays: tuple[float, ...] = FINETUNE_RECIPES[PAPER].decays,
-    augment: str = "light",
-    select: str = LAST,
-) -> tuple[Path, Classification]:
-    """Fine-tune and test a backbone, and save what came of it. train_run: as in `train_and_test`. decays: after these
-    shares of the epochs the learning rate falls. augment: colours of the clips (training.settings). select: one of
-    SELECTIONS; validation videos are not trained on."""
-    trained, tested = evaluation.labelled_parts()
-    kept, held_out = (trained, None) if select == LAST else cut_validation(trained)
-    chosen = {
-        "init": init_setting(evaluation.checkpoint),
-        "dropout": FINETUNE_DROPOUT,
-        "backbone_lr": 1.0 if evaluation.checkpoint == RANDOM else FINETUNE_BACKBONE_LR,
-        "augment": augment,
-        "decays": list(decays),
-    }
-    result = train_and_test(
-        evaluation, "finetune", kept, tested, "natural", epochs, batch, train_run, held_out, **chosen
-    )
-    how = {
-        **recipe_entries(ClassifierRecipe(epochs, decays, batch), "finetune"),
-        "augment": augment,
-        "select": select,
-        "train_videos": len(kept.rows),
-    }
-    return save_classification(evaluation, "finetune", tested, result, **how), result
-
-
-def train_and_test(
-    evaluation: Evaluation,
-    task: str,
-    trained: LabelledRows,
-    tested: LabelledRows,
-    order: str,
-    epochs: int,
-    batch: int,
-    train_run: TrainRun | None = None,
-    held_out: LabelledRows | None = None,
-    **chosen: Any,
-) -> Classification:
-    """Train all layers on labels, or resume that, and test by ten crops of windows whose frames are in `order`.
-    train_run: None trains with progress. held_out: the validation videos that select the epoch, None for the last one.
-    chosen: settings of the run beside those of the evaluation. Where the run is stopped, the program ends."""
-    settings = _run_settings(evaluation, trained, epochs, batch) | chosen
-    # It is named by what it is trained on, the contents and not the paths: a file may be replaced by another. A
-    # classifier from scratch is the same for every checkpoint.
-    init = settings.get("init", "")
-    contents = {"weights": evaluation.evaluated.weights if init else "", "videos": trained.fingerprint}
-    name = result_name({"task": task, **settings, "checkpoint": init, **contents})
-    ids = evaluation.cache.index["video_id"].to_numpy()
-    run = prepare_run(
-        [settings, evaluation.cache.storage.local_settings(), _part_of_machine(evaluation)],
-        evaluation.out / "runs" / name,
-        evaluation.device,
-        [] if held_out is None else ids[held_out.rows].tolist(),
-    )
-    best = None if held_out is None else BestCheckpoint(evaluation, run.folder, run.settings, held_out)
-    if best:
-        run = dataclasses.replace(run, on_epoch=best)
-    if not (train_run(run) if train_run else train_with_progress(run, evaluation.device, evaluation.console)):
-        raise Exit(EXIT_INTERRUPTED)
-    evaluated, classifier = load_classifier(best.path if best else run.folder.checkpoint)
-    view = evaluation.view(crops="ten", order=order)
-    features = dataclasses.replace(evaluation, evaluated=evaluated).features(tested.rows, view, "test clips")
-    scores = scores_of_videos(classifier, features, tested.rows)
-    labels, names = classes_in(trained, tested)
-    targets = np.searchsorted(labels, tested.labels)
-    return Classification(select_label_scores(scores, labels), targets, names, best.epoch if best else None)
-
-
-def _part_of_machine(evaluation: Evaluation) -> dict[str, Any]:
-    """Give the settings that keep a run to the CPUs of its evaluation; none where it may use them all."""
-    return {} if evaluation.cpus is None else {"loader_workers": evaluation.readers}
-
-
-def _run_settings(evaluation: Evaluation, trained: LabelledRows, epochs: int, batch: int) -> dict[str, Any]:
-    """Give the settings of a run that learns classes as published: its schedule does not depend on the set's size."""
-    return {
-        "cache": str(evaluation.cache.storage),
-        "method": "supervised",
-        "regime": PAPER_REGIME,
-        "backbone": evaluation.evaluated.name,
-        "split": trained.split,
-        "size": evaluation.size,
-        "clip_length": evaluation.frames,
-        "frame_step": evaluation.frame_step,
-        "mean": list(evaluation.evaluated.mean),
-        "std": list(evaluation.evaluated.std),
-        "seed": evaluation.seed,
-        "epochs": epochs,
-        "batch": batch,
-        "lr": LEARNING_RATE,
-        "weight_decay": WEIGHT_DECAY,
-        "warmup_epochs": 0,
-        **label_entry(evaluation.label),
-    }

@@ -1,13 +1,16 @@
 """`s2vc-eval linear`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.classifier_options import augment_option, chosen_recipe, classifier_recipe_options, select_option
 from s2vc.eval.cli.print_classification import print_classification
 from s2vc.eval.defaults import LINEAR_RECIPES, TRAIN_VIEWS
-from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.tasks import linear
+
+if TYPE_CHECKING:
+    from s2vc.eval.evaluation import Evaluation
 
 
 @click.command("linear")
@@ -24,7 +27,7 @@ from s2vc.eval.tasks import linear
 @augment_option
 @select_option
 def linear_command(
-    evaluation: Evaluation,
+    evaluation: "Evaluation",
     recipe: str,
     epochs: int | None,
     batch: int | None,
@@ -38,5 +41,7 @@ def linear_command(
     tested on ten crops (four corners and the centre, each also flipped) of every window of the test videos, softmax
     averaged over them.
     """
+    from s2vc.eval.tasks import linear
+
     chosen = chosen_recipe(LINEAR_RECIPES, recipe, epochs, batch)
     print_classification(evaluation.console, *linear(evaluation, chosen, train_views, augment, select))

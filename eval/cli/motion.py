@@ -5,23 +5,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from s2vc.eval.analyses.moving_pixels import motion_examples, moving_shares
-from s2vc.eval.analyses.optical_flow import MOVING_SPEED
-from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
 from s2vc.eval.cli.print_shares import print_shares
-from s2vc.eval.labelled import label_entry
-from s2vc.eval.paper import MOVING_SHARE_ABOUT
-from s2vc.eval.results import TABLE, describe_result, save_result
-from s2vc.eval.videos import stored_rows
-from s2vc.pipeline.cache import Cache
+from s2vc.eval.defaults import MOVING_SPEED
+from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.pipeline.device import available_cpus
-from s2vc.training.labels import read_labels
-from s2vc.training.selection import ALL_ROWS
+from s2vc.training.choices import ALL_ROWS
 
 
 @click.command("motion")
@@ -41,6 +33,16 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked
     at, whatever their split.
     """
+    from s2vc.eval.analyses.moving_pixels import motion_examples, moving_shares
+    from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
+    from s2vc.eval.labelled import label_entry
+    from s2vc.eval.paper import MOVING_SHARE_ABOUT
+    from s2vc.eval.results import describe_result, save_result
+    from s2vc.eval.videos import stored_rows
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.device import available_cpus
+    from s2vc.training.labels import read_labels
+
     console, opened = make_console(), Cache(cache)
     names = read_labels(opened, label).names
     rows = stored_rows(opened, 2)

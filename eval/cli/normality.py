@@ -1,34 +1,26 @@
 """`s2vc-eval normality`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from s2vc.eval.analyses.latent_normality import (
-    KINDS,
-    MIN_FRAMES,
-    SIGNIFICANCE,
-    STATIC_LATENTS,
-    NormalFit,
-    NormalityResult,
-    Series,
-    draw_series,
-)
-from s2vc.eval.analyses.normality_figure import plot_normality
 from s2vc.eval.cli.checkpoint_options import alpha_option, out_option, seed_option
-from s2vc.eval.results import TABLE, describe_result, save_result
-from s2vc.eval.videos import encoded_rows
+from s2vc.eval.results_folder import TABLE
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.training.selection import ALL_ROWS
+from s2vc.training.choices import ALL_ROWS
+
+if TYPE_CHECKING:
+    from s2vc.eval.analyses.latent_normality import NormalFit, NormalityResult, Series
+
 
 TITLES = ("pixels", "  control", "static latents", "  control")
 """The kinds have these titles, in their order."""
@@ -50,6 +42,19 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
     for mean and STD being fitted. Pixels have 8 bits and latents are rounded where they are stored, so that the control
     of each is independent normal numbers of its mean, STD and length, rounded alike; and all are tested dithered, too.
     """
+    from s2vc.eval.analyses.latent_normality import (
+        KINDS,
+        MIN_FRAMES,
+        SIGNIFICANCE,
+        STATIC_LATENTS,
+        NormalityResult,
+        draw_series,
+    )
+    from s2vc.eval.analyses.normality_figure import plot_normality
+    from s2vc.eval.results import describe_result, save_result
+    from s2vc.eval.videos import encoded_rows
+    from s2vc.pipeline.cache import Cache
+
     console, opened = make_console(), Cache(cache)
     rows = encoded_rows(opened, MIN_FRAMES)
     rows = np.sort(np.random.default_rng(seed).choice(rows, min(videos, len(rows)), replace=False))
@@ -77,7 +82,7 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
     print_paths(console, path, path.with_suffix(".png"), out / TABLE)
 
 
-def print_tests(tested: dict[str, NormalityResult], title: str, console: Console) -> None:
+def print_tests(tested: "dict[str, NormalityResult]", title: str, console: Console) -> None:
     """Print a row for each kind: how well the normal fits, and how often each test accepts it."""
     columns = ("series", "constant", "MSE", "KS", "Lilliefors", "dithered MSE", "Lilliefors")
     shown = ("mse", "published_h0", "lilliefors_h0", "dithered_mse", "dithered_lilliefors_h0")

@@ -5,23 +5,16 @@ from pathlib import Path
 import click
 import numpy as np
 
-from s2vc.eval.analyses.people_regions import people_examples, people_shares
-from s2vc.eval.analyses.person_detectors import CONFIDENCE, YOLO_SIZE, hog_detector, yolo_detector
-from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
 from s2vc.eval.cli.print_shares import print_shares
-from s2vc.eval.labelled import label_entry
-from s2vc.eval.paper import PEOPLE_SHARE_BELOW
-from s2vc.eval.results import TABLE, describe_result, save_result
-from s2vc.eval.videos import stored_rows
-from s2vc.pipeline.cache import Cache
+from s2vc.eval.defaults import YOLO_CONFIDENCE, YOLO_SIZE
+from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import EXISTING_FILE, cache_argument
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.storage.files import sha256
-from s2vc.training.labels import read_labels
-from s2vc.training.selection import ALL_ROWS
+from s2vc.training.choices import ALL_ROWS
 
 
 @click.command("people")
@@ -32,7 +25,7 @@ from s2vc.training.selection import ALL_ROWS
     type=click.IntRange(32, 4096),
     help=f"Side of a YOLO's square, in pixels.  [default: the file's, or {YOLO_SIZE}]",
 )
-@click.option("--confidence", type=click.FloatRange(0, 1), default=CONFIDENCE, help="Of a YOLO: boxes of less go.")
+@click.option("--confidence", type=click.FloatRange(0, 1), default=YOLO_CONFIDENCE, help="Of a YOLO: boxes of less go.")
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one frame of so many.")
 @label_option
 @out_option
@@ -50,6 +43,16 @@ def people_command(
     What is inside a box counts, once. The mean over frames, then over videos, and over the videos of each class. All
     videos are looked at, whatever their split. HOG misses people who do not stand or walk, or are cut off.
     """
+    from s2vc.eval.analyses.people_regions import people_examples, people_shares
+    from s2vc.eval.analyses.person_detectors import hog_detector, yolo_detector
+    from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
+    from s2vc.eval.labelled import label_entry
+    from s2vc.eval.paper import PEOPLE_SHARE_BELOW
+    from s2vc.eval.results import describe_result, save_result
+    from s2vc.eval.videos import stored_rows
+    from s2vc.pipeline.cache import Cache
+    from s2vc.training.labels import read_labels
+
     console, opened = make_console(), Cache(cache)
     finder = yolo_detector(detector, detector_size, confidence) if detector else hog_detector()
     names, rows = read_labels(opened, label).names, stored_rows(opened)

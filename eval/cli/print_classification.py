@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.results import TABLE
+from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.console.terminal import print_paths
 
 MAX_SHOWN_CLASSES = 12

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from s2vc.eval.report.page import write_report
-from s2vc.eval.results import check_writable
+from s2vc.eval.results_folder import check_writable
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import size
@@ -20,6 +19,8 @@ def report_command(folders: tuple[Path, ...], out: Path) -> None:
     FOLDER is a run's, a folder of results, a sweep's, or one that holds such. The page needs no network and no files
     beside it: pictures are inside, 20 MB of them at most.
     """
+    from s2vc.eval.report.page import write_report
+
     if out.is_dir():
         raise UserError(f"{out} is a folder; give --out the name of a page, such as {out / 'report.html'}")
     check_writable(out.absolute().parent)

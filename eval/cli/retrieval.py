@@ -1,19 +1,20 @@
 """`s2vc-eval retrieval`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.defaults import KS
-from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.results import TABLE
-from s2vc.eval.tasks import retrieval
-from s2vc.pipeline.cache import Cache
+from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE
 from s2vc.pipeline.console.terminal import print_paths
+
+if TYPE_CHECKING:
+    from s2vc.eval.evaluation import Evaluation
 
 
 @click.command("retrieval")
@@ -27,11 +28,14 @@ from s2vc.pipeline.console.terminal import print_paths
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."
 )
-def retrieval_command(evaluation: Evaluation, gallery: Path | CacheStorage | None, per: str) -> None:
+def retrieval_command(evaluation: "Evaluation", gallery: Path | CacheStorage | None, per: str) -> None:
     """Recall@1, 5, 10, 20 and 50 of CACHE's test videos among its training videos, by the features of CHECKPOINT.
 
     Features of windows by half their length are averaged per video, centred on each set's mean and compared by cosine.
     """
+    from s2vc.eval.tasks import retrieval
+    from s2vc.pipeline.cache import Cache
+
     console = evaluation.console
     path, recall = retrieval(evaluation, Cache(gallery) if gallery else None, per)
     if len(recall) < len(KS):

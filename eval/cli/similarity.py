@@ -1,36 +1,24 @@
 """`s2vc-eval similarity`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from s2vc.eval.analyses.frame_similarity import (
-    COMPARISONS,
-    FrameVectors,
-    VideoGroups,
-    choose_groups,
-    draw_pairs,
-    group_means,
-    mean_over_groups,
-    pair_cosines,
-    plot_similarity,
-    undefined_comparisons,
-)
 from s2vc.eval.cli.checkpoint_options import alpha_option, label_option, out_option, seed_option
-from s2vc.eval.labelled import label_entry
-from s2vc.eval.paper import kept_share_note
-from s2vc.eval.results import TABLE, describe_result, save_result
-from s2vc.eval.videos import encoded_rows
+from s2vc.eval.results_folder import TABLE
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.training.selection import ALL_ROWS
+from s2vc.training.choices import ALL_ROWS
+
+if TYPE_CHECKING:
+    from s2vc.eval.analyses.frame_similarity import VideoGroups
 
 
 @click.command("similarity")
@@ -51,6 +39,23 @@ def similarity_command(
     Figs. 2 and 3), beside a control in which as many latents are zeroed at random. Without labels, adjacent frames
     alone. All videos are looked at, whatever their split.
     """
+    from s2vc.eval.analyses.frame_similarity import (
+        COMPARISONS,
+        FrameVectors,
+        choose_groups,
+        draw_pairs,
+        group_means,
+        mean_over_groups,
+        pair_cosines,
+        plot_similarity,
+        undefined_comparisons,
+    )
+    from s2vc.eval.labelled import label_entry
+    from s2vc.eval.paper import kept_share_note
+    from s2vc.eval.results import describe_result, save_result
+    from s2vc.eval.videos import encoded_rows
+    from s2vc.pipeline.cache import Cache
+
     console, opened = make_console(), Cache(cache)
     groups = choose_groups(opened, encoded_rows(opened), classes, seed, label)
     missing = undefined_comparisons(groups)
@@ -83,7 +88,7 @@ def similarity_command(
 def print_means(
     means: dict[str, dict[str, list[float]]],
     numbers: dict[str, float],
-    groups: VideoGroups,
+    groups: "VideoGroups",
     title: str,
     console: Console,
 ) -> None:

@@ -2,22 +2,21 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from s2vc.eval.analyses.static_classes import MIN_CLASSES, Gain, class_gains, plot_gains
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
-from s2vc.eval.cli.finetune import train_and_test
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
-from s2vc.eval.evaluated_backbone import load_evaluated_backbone
-from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import classes_in, part_entry
-from s2vc.eval.results import TABLE
-from s2vc.eval.tasks import probe_features
+from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.console.terminal import print_paths
+
+if TYPE_CHECKING:
+    from s2vc.eval.analyses.static_classes import Gain
+    from s2vc.eval.evaluation import Evaluation
 
 
 @click.command("static-bias")
@@ -29,7 +28,7 @@ from s2vc.pipeline.console.terminal import print_paths
 @click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`.")
 @click.option("--batch", type=click.IntRange(2), default=BATCH, help="Of the classifier of stills.")
 def static_bias_command(
-    evaluation: Evaluation, moco: str | None, still_epochs: int, epochs: int, train_views: int, batch: int
+    evaluation: "Evaluation", moco: str | None, still_epochs: int, epochs: int, train_views: int, batch: int
 ) -> None:
     """By class: what CHECKPOINT wins over a classifier that saw still clips only, against what that one reaches (Fig.
     6).
@@ -39,6 +38,11 @@ def static_bias_command(
     falls with s by construction, too, so that r stands beside what it is with a dealt to the classes at random.
     """
     # All that is asked for is looked for before anything is trained.
+    from s2vc.eval.analyses.static_classes import class_gains, plot_gains
+    from s2vc.eval.cli.finetune_session import train_and_test
+    from s2vc.eval.labelled import classes_in, part_entry
+    from s2vc.eval.tasks import probe_features
+
     baseline = moco_evaluation(evaluation, moco) if moco else None
     trained, tested = evaluation.labelled_parts()
     stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
@@ -66,13 +70,15 @@ def static_bias_command(
     print_paths(evaluation.console, path, path.with_suffix(".png"), path.parent / TABLE)
 
 
-def moco_evaluation(evaluation: Evaluation, moco: str) -> Evaluation:
+def moco_evaluation(evaluation: "Evaluation", moco: str) -> "Evaluation":
     """Describe the evaluation of another checkpoint by the same settings. Raises UserError where it cannot be read."""
+    from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+
     other = load_evaluated_backbone(moco, evaluation.evaluated.name, evaluation.seed)
     return dataclasses.replace(evaluation, checkpoint=moco, evaluated=other)
 
 
-def result_numbers(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: Sequence[Gain]) -> dict[str, float]:
+def result_numbers(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: "Sequence[Gain]") -> dict[str, float]:
     """Name the means over classes, and what was found of each gain."""
     numbers = {"still_class_mean": float(np.nanmean(still))}
     for name, accuracy in zip(("class_mean", "moco_class_mean"), accuracies, strict=False):
@@ -82,7 +88,9 @@ def result_numbers(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: S
     return numbers
 
 
-def class_columns(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: Sequence[Gain]) -> dict[str, np.ndarray]:
+def class_columns(
+    still: np.ndarray, accuracies: Sequence[np.ndarray], gains: "Sequence[Gain]"
+) -> dict[str, np.ndarray]:
     """Name the columns of the table of classes, each (classes,), NaN where a value is not defined."""
     columns = {"still": still, **dict(zip(("accuracy", "moco_accuracy"), accuracies, strict=False))}
     names = {"relative": "relative_gain", "moco_relative": "moco_relative_gain", "over_moco": "gain_over_moco"}
@@ -93,8 +101,10 @@ def _json_row(columns: dict[str, np.ndarray], number: int) -> dict[str, float | 
     return {name: float(v[number]) if np.isfinite(v[number]) else None for name, v in columns.items()}
 
 
-def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: Sequence[Gain], console: Console) -> None:
+def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: "Sequence[Gain]", console: Console) -> None:
     """Print a row for each class, the one that stills tell least first, and what was found of each gain."""
+    from s2vc.eval.analyses.static_classes import MIN_CLASSES
+
     table = Table("class", *(name.replace("_", " ") for name in columns))
     for i in np.argsort(columns["still"]):
         table.add_row(names[i], *(f"{v[i]:{'+' * ('gain' in name)}.1%}" for name, v in columns.items()))

@@ -13,13 +13,12 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from s2vc.eval.sweep.recipe import Command, PlannedSweep, Recipe, read_recipe, recipe_commands
-from s2vc.eval.sweep.recipe_cost import cost_of_recipe
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.jobs.encode_job import EncodeOptions
+from s2vc.pipeline.jobs.encode_options import EncodeOptions
 
 OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "ray_address")
 """These options of the command line go over what a recipe says of its sweeps."""
@@ -99,6 +98,8 @@ def _check_options(recipe: Recipe, sweep: click.Command) -> None:
 
 def _print_cost(recipe: Recipe, commands: Sequence[Command], over: dict[str, Any], console: Console) -> None:
     """Print bytes and hours of the cache and of each sweep, on this machine."""
+    from s2vc.eval.sweep.recipe_cost import cost_of_recipe
+
     encoded, sweeps = cost_of_recipe(recipe, Path(commands[0].words[-1]).parent, over)
     console.print(f"cache: about {size(encoded.bytes)}, {clock(encoded.seconds)} in the flow")
     shown: list[tuple[PlannedSweep, Any]] = list(zip(recipe.sweeps, sweeps, strict=True))

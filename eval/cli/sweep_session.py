@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from s2vc.eval.defaults import VALIDATION
 from s2vc.eval.sweep.cost import cost_of_trial, plan_run
 from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, unfinished_trials
 from s2vc.eval.sweep.protocol import Protocol, describe_choice
 from s2vc.eval.sweep.run import TrialResources, record_kept_shares, remove_variant, run_trials
 from s2vc.eval.sweep.table import SPLITS_NOTE, choice_notes, main_numbers, markdown, write_tables
-from s2vc.eval.validation import VALIDATION
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.exit_codes import EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.progress import clock, progress, size

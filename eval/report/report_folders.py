@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s2vc.eval.results import TABLE
+from s2vc.eval.results_folder import TABLE
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage.files import ATTEMPT
 

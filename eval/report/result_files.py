@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from s2vc.eval.report.runs import epochs_done, read_run_settings, read_run_steps
-from s2vc.eval.results import TABLE, read_table
+from s2vc.eval.results_folder import TABLE, read_table
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage import files
 from s2vc.training.run_folder import RunFolder

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import torch
 
+from s2vc.eval.defaults import VALIDATION
 from s2vc.eval.labelled import find_test_part, split_rows
 from s2vc.eval.sweep.protocol import Protocol
-from s2vc.eval.validation import VALIDATION, VALIDATION_SHARE
+from s2vc.eval.validation import VALIDATION_SHARE
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render
 from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
+from s2vc.training.choices import TRAIN
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
 from s2vc.training.schedule import total_steps
-from s2vc.training.selection import TRAIN
 from s2vc.training.settings import TrainingSettings
 from s2vc.training.trainer import resolve_settings
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from s2vc.eval.sweep.protocol import ALL_SPLITS, Protocol
+from s2vc.eval.defaults import ALL_SPLITS, PER_TRIAL_SETTINGS
+from s2vc.eval.sweep.protocol import Protocol
 from s2vc.manifests.errors import UserError, refuse_other_settings
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
@@ -28,18 +29,6 @@ CHECKPOINT = "checkpoint"
 
 BASELINE = "moco"
 """Every variant is compared, seed by seed, with MoCo without S²VC."""
-
-PER_TRIAL_SETTINGS = {
-    "method": "--alphas and --keeps, and MoCo beside them",
-    "alpha": "--alphas",
-    "keep": "--keeps",
-    "variant": "--alphas, --keeps, --strategies and --scope",
-    "draws": "--strategies, with one draw of each",
-    "seed": "--seeds",
-    "workers": "--cpus-per-trial",
-    "cache": "the argument CACHE",
-}
-"""A sweep gives each trial these settings itself, by options of its own."""
 
 
 @dataclass(frozen=True)

@@ -4,26 +4,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
+from s2vc.eval.defaults import (
+    ALL_SPLITS,
+    BATCH,
+    FINETUNE_EPOCHS,
+    LINEAR_EPOCHS,
+    LINEAR_RECIPES,
+    PAPER,
+    PROTOCOL_FIELDS,
+    SWEEP_TASKS,
+    TEST,
+    TRAIN_VIEWS,
+    VALIDATION,
+)
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import TEST, find_test_part, labelled_rows, split_rows
+from s2vc.eval.labelled import find_test_part, labelled_rows, split_rows
 from s2vc.eval.tasks import linear, order, retrieval
-from s2vc.eval.validation import VALIDATION, cut_validation
+from s2vc.eval.validation import cut_validation
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
+from s2vc.training.choices import ALL_ROWS, TRAIN
 from s2vc.training.prepare import PreparedRun
-from s2vc.training.selection import ALL_ROWS, TRAIN
-
-ALL_SPLITS = "all-splits"
-"""As the name of a split, it stands for every split column that there is, each in turn."""
-
-SWEEP_SELECTIONS = (VALIDATION, TEST)
-
-HOW = (
-    "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",
-)  # fmt: skip
-"""These fields of a Protocol say how its tasks are done; options have the same names."""
 
 Numbers = dict[str, float]
 
@@ -54,7 +56,7 @@ class Protocol:
     @property
     def how(self) -> dict[str, Any]:
         """Give what must not change when a sweep is resumed, where it is not the default; tasks may be added."""
-        names = ("cache", *HOW)
+        names = ("cache", *PROTOCOL_FIELDS)
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Protocol, name)}
 
     def windows_of(self, task: str, size: int, clip_length: int) -> tuple[int, int]:
@@ -97,7 +99,7 @@ class Part:
 
 
 def _finetune(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:
-    from s2vc.eval.cli.finetune import finetune
+    from s2vc.eval.cli.finetune_session import finetune
 
     return finetune(evaluation, protocol.finetune_epochs, BATCH, train)[1].numbers
 
@@ -107,12 +109,17 @@ def _linear(evaluation: Evaluation, protocol: Protocol, train: Callable[[Prepare
     return linear(evaluation, recipe, protocol.train_views)[1].numbers
 
 
-TASKS: dict[str, Callable[[Evaluation, Protocol, Callable[[PreparedRun], bool]], Numbers]] = {
-    "retrieval": lambda e, p, _: {f"recall@{k}": share for k, share in retrieval(e, per=p.per)[1].items()},
-    "linear": _linear,
-    "order": lambda e, p, _: order(e, p.linear_epochs)[1].numbers,
-    "finetune": _finetune,
-}
+def _retrieval(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:
+    return {f"recall@{k}": share for k, share in retrieval(evaluation, per=protocol.per)[1].items()}
+
+
+def _order(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:
+    return order(evaluation, protocol.linear_epochs)[1].numbers
+
+
+TASKS: dict[str, Callable[[Evaluation, Protocol, Callable[[PreparedRun], bool]], Numbers]] = dict(
+    zip(SWEEP_TASKS, (_retrieval, _linear, _order, _finetune), strict=True)
+)
 """`--eval` names these. Each gets how a prepared run is trained, which gives False where it was stopped."""
 
 RANKED = ("retrieval", "linear", "order")

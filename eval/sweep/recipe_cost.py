@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from s2vc.eval.labelled import TEST, find_test_part
+from s2vc.eval.defaults import ALL_SPLITS, PROTOCOL_FIELDS, TEST
+from s2vc.eval.labelled import find_test_part
 from s2vc.eval.sweep.cost import (
     PASSES_OF_LABELS,
     PASSES_PER_STEP,
@@ -17,7 +18,7 @@ from s2vc.eval.sweep.cost import (
     crops_of,
     seconds_of_clip,
 )
-from s2vc.eval.sweep.protocol import ALL_SPLITS, HOW, RANKED, Protocol
+from s2vc.eval.sweep.protocol import RANKED, Protocol
 from s2vc.eval.sweep.recipe import OWN_CACHE, Counts, PlannedSweep, Recipe, path_below
 from s2vc.eval.validation import VALIDATION_SHARE
 from s2vc.manifests.errors import UserError
@@ -25,10 +26,10 @@ from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import load_flow
-from s2vc.pipeline.flow.model import LATENTS
-from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE
+from s2vc.pipeline.flow.architecture import LATENTS
+from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE
+from s2vc.training.choices import TRAIN
 from s2vc.training.schedule import total_steps
-from s2vc.training.selection import TRAIN
 from s2vc.training.settings import PRESETS, TrainingSettings, merge_settings
 from s2vc.training.trainer import resolve_settings
 
@@ -128,7 +129,7 @@ def _cost_of_sweep(
 def _passes(options: Mapping[str, Any], settings: TrainingSettings, tested: Counts) -> float:
     """Count the windows that the evaluation of a run puts through the backbone, forward."""
     videos = tested.train + tested.test
-    given = {name: options[name.replace("_", "-")] for name in HOW if name.replace("_", "-") in options}
+    given = {name: options[name.replace("_", "-")] for name in PROTOCOL_FIELDS if name.replace("_", "-") in options}
     protocol = Protocol((), **given)
     passes = 0.0
     for task in map(str, _listed(options.get("eval", "retrieval"))):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from s2vc.eval.defaults import VALIDATION
 from s2vc.eval.sweep.plan import BASELINE, SweepFolder, Trial
 from s2vc.eval.sweep.protocol import Protocol
-from s2vc.eval.validation import VALIDATION
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
 from s2vc.pipeline.variants import Variant

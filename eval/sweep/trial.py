@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from s2vc.eval.defaults import VALIDATION
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.sweep.plan import SweepFolder, Trial
 from s2vc.eval.sweep.protocol import TASKS, Part, Protocol
-from s2vc.eval.validation import VALIDATION
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.exit_codes import Exit
 from s2vc.pipeline.device import choose_device

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.storage.hdf5 import ShardFile, read_array, read_gzipped_rows, write_shard
 
 CHUNK_FRAMES = 8

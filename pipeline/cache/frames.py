@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 
-from s2vc.pipeline.static_cues import SMALL, small_frames
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.storage.hdf5 import Growing, ShardFile, read_array, read_dataset, write_shard
 
 JPEG_CHUNK = 1 << 16
@@ -46,6 +45,10 @@ def decode_jpegs(jpegs: Sequence[bytes | memoryview]) -> np.ndarray:
 def pool_small(frames: np.ndarray) -> np.ndarray:
     """Return X' of frames: (n, H, W, 3) uint8 -> (n, 64, 64, 3) uint8, average pooled, then rounded half to even."""
     # In units of grey levels the sums are whole numbers, so that float32 is exact and the rounding is well defined.
+    import torch  # Who only reads frames does without.
+
+    from s2vc.pipeline.static_cues import small_frames
+
     grey = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
     return small_frames(grey).round_().byte().permute(0, 2, 3, 1).contiguous().numpy()
 

@@ -17,7 +17,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore
 
 from s2vc.pipeline.cache.quantise import FLOAT16, FLOAT32, Q8, dequantise, quantise
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.storage.files import Malformed, attempt
 from s2vc.pipeline.storage.object_store import RemoteGroup, StoreError
 

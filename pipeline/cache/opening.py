@@ -1,17 +1,11 @@
 """A cache is opened by its folder, or by a URL and a local folder for copies of its shards."""
 
 import os
-import re
 from pathlib import Path
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage, LocalStorage
-from s2vc.pipeline.cache.remote_storage import RemoteStorage
+from s2vc.pipeline.storage.byte_sizes import LOCAL_CACHE_SIZE, bytes_of
 from s2vc.pipeline.storage.object_store import is_url
-
-LOCAL_CACHE_SIZE = "50GB"
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def open_storage(
@@ -26,6 +20,9 @@ def open_storage(
         return location
     if not is_url(location):
         return LocalStorage(Path(location))
+    # It takes HDF5, which the commands on a folder need not wait for.
+    from s2vc.pipeline.cache.remote_storage import RemoteStorage
+
     local = (Path(local_cache).expanduser() if local_cache else default_local_cache()).absolute()
     return RemoteStorage(str(location), local, bytes_of(local_cache_size or LOCAL_CACHE_SIZE))
 
@@ -33,11 +30,3 @@ def open_storage(
 def default_local_cache() -> Path:
     """Return the folder s2vc in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2vc"
-
-
-def bytes_of(text: str) -> int:
-    """Return the bytes of a size as people write it: 50GB, 1.5 TB, 800MiB, 4096. Raises UserError for other text."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise UserError(f"{text!r} is no size; write 50GB, or 800MB")
-    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])

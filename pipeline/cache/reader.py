@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
@@ -17,7 +16,6 @@ from s2vc.pipeline.cache.layout import INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.pictures import ClipPicture, table_html
 from s2vc.pipeline.cache.settings import read_settings
-from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant, variants_named
 
 UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
@@ -220,6 +218,10 @@ def add_change_to_frames(clip: np.ndarray, change: np.ndarray) -> np.ndarray:
 
     clip: (L, H, W, 3) uint8. change: (L, 64, 64, 3) float32, in units of the range, 0 to 1.
     """
+    import torch  # Who only looks into a cache does without.
+
+    from s2vc.pipeline.static_cues import add_change_
+
     video = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float()
     changed = add_change_(video, torch.from_numpy(change).permute(0, 3, 1, 2)[None], 255.0)
     return changed[0].permute(1, 2, 3, 0).round().clamp(0, 255).to(torch.uint8).numpy()

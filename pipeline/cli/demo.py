@@ -2,22 +2,23 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.cluster.connection import cluster
 from s2vc.pipeline.console.options import FOLDER, workers_option
 from s2vc.pipeline.console.progress import clock, progress
-from s2vc.pipeline.console.run_jobs import run_encode, run_render
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.pipeline.demo.sample_files import DemoPaths, contrast_left, sample_size, write_sample
-from s2vc.pipeline.jobs.encode_job import EncodeOptions
-from s2vc.pipeline.preview.pictures import write_preview
+from s2vc.pipeline.jobs.encode_options import EncodeOptions
 from s2vc.pipeline.variants import EXAMPLE_ALPHAS, Variant
+
+if TYPE_CHECKING:
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.demo.sample_files import DemoPaths
+
 
 SHARD_SIZE = 4
 """The 24 videos make six shards of this many videos, so that several cores have work."""
@@ -31,6 +32,12 @@ def demo_command(out: Path, workers: int | None) -> None:
 
     Toys move in six ways over still backgrounds. Their masks are kept, so that it is known what is background.
     """
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.cluster.connection import cluster
+    from s2vc.pipeline.console.run_jobs import run_encode, run_render
+    from s2vc.pipeline.demo.sample_files import DemoPaths
+    from s2vc.pipeline.preview.pictures import write_preview
+
     console = make_console()
     started = time.monotonic()
     paths = DemoPaths(out)
@@ -48,8 +55,10 @@ def demo_command(out: Path, workers: int | None) -> None:
     console.print(f"Look at {paths.preview}; all of it took {clock(time.monotonic() - started)}.")
 
 
-def draw(paths: DemoPaths, console: Console) -> None:
+def draw(paths: "DemoPaths", console: Console) -> None:
     """Draw the sample's videos and masks, with progress."""
+    from s2vc.pipeline.demo.sample_files import sample_size, write_sample
+
     with progress("draw", sample_size(), "videos", console) as advance:
         for _ in write_sample(paths):
             advance(1, 0)
@@ -57,8 +66,10 @@ def draw(paths: DemoPaths, console: Console) -> None:
     print_paths(console, paths.videos, paths.manifest)
 
 
-def show_contrast(cache: Cache, paths: DemoPaths, console: Console) -> None:
+def show_contrast(cache: "Cache", paths: "DemoPaths", console: Console) -> None:
     """Print a table of what suppression leaves of backgrounds and movers."""
+    from s2vc.pipeline.demo.sample_files import contrast_left
+
     table = Table("variant", "latents kept", "contrast left: background", "mover")
     for row in contrast_left(cache, paths).itertuples():
         table.add_row(row.variant, f"{row.kept:.0%}", f"{row.background:.0%}", f"{row.mover:.0%}")

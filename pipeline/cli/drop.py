@@ -6,9 +6,7 @@ import click
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.opening import open_storage
-from s2vc.pipeline.cache.renderings import traced_variants
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.console.options import cache_argument
 from s2vc.pipeline.console.progress import size
@@ -26,6 +24,9 @@ def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_atte
 
     Frames and latents are never removed.
     """
+    from s2vc.pipeline.cache.lock import locked
+    from s2vc.pipeline.cache.renderings import traced_variants
+
     if not names and not failed_attempts:
         raise UserError("say what to drop: --variant NAME, or --failed-attempts")
     console = make_console()

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from s2vc.manifests.table import root_of
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
 from s2vc.pipeline.cache.settings import FITS, SQUEEZE
+from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.console.options import (
     CACHE,
     EXISTING_FILE,
@@ -19,11 +19,9 @@ from s2vc.pipeline.console.options import (
     with_local_cache,
     workers_option,
 )
-from s2vc.pipeline.console.run_jobs import run_encode
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.flow.model import PRECISIONS
-from s2vc.pipeline.jobs.encode_job import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
-from s2vc.pipeline.stages.video import SILENCE_SECONDS
+from s2vc.pipeline.flow.architecture import PRECISIONS
+from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
 
 
 @click.command("encode")
@@ -95,6 +93,9 @@ def encode_command(
     Run again, it resumes where it was stopped. If rows were added to the end of the manifest, it encodes those as well.
     Exit code 3: some videos failed (they are listed); 1: some shards are not done; 2: a mistake in the call.
     """
+    from s2vc.manifests.table import root_of
+    from s2vc.pipeline.console.run_jobs import run_encode
+
     console = make_console()
     asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
     run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console)

@@ -2,22 +2,24 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.choices import EXPORT_FORMATS, ORIGINAL
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, count, progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.variant_options import wanted_variants
-from s2vc.pipeline.export.clips import ORIGINAL
-from s2vc.pipeline.export.export import FORMATS, VariantExport, plan_exports
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.windows import WindowRule
+
+if TYPE_CHECKING:
+    from s2vc.pipeline.export.export import VariantExport
 
 
 @click.command("export")
@@ -36,7 +38,7 @@ from s2vc.pipeline.windows import WindowRule
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    type=click.Choice(EXPORT_FORMATS),
     default="mp4",
     help="mp4: H.264; an odd height or width is made even by repeating the last row or column. "
     "frames: a folder of JPEGs for each clip. webdataset: a tar of MP4s and labels for each shard.",
@@ -63,6 +65,9 @@ def export_command(
     Run again, it resumes where it was stopped, and writes anew what was rendered anew.
     Exit code 3: some videos have names that no file can have (they are listed); 2: a mistake in the call.
     """
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.export.export import plan_exports
+
     console = make_console()
     if alphas or keeps or not variants:
         chosen = wanted_variants(alphas, keeps, ("zero",), 1, 0, WindowRule())
@@ -80,7 +85,7 @@ def export_command(
         raise Exit(EXIT_FAILED_VIDEOS)
 
 
-def run_export(export: VariantExport, console: Console) -> None:
+def run_export(export: "VariantExport", console: Console) -> None:
     """Write the clips of a variant with progress and a summary."""
     started = time.monotonic()
     export.begin()

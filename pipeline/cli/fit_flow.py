@@ -4,26 +4,25 @@ import dataclasses
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 from rich.console import Console
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import OUTPUT, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.pipeline.device import choose_device
-from s2vc.pipeline.flow import Architecture, choose_dtype, load_flow
-from s2vc.pipeline.flow.checkpoints import NAMES
-from s2vc.pipeline.flow.model import DTYPES, SMALL_FLOW
-from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, digest
-from s2vc.pipeline.flow_fitting.fitting import FitSettings
-from s2vc.pipeline.flow_fitting.flow_figures import judge, sample_sheet
-from s2vc.pipeline.flow_fitting.images import read_images
+from s2vc.pipeline.flow import Architecture
+from s2vc.pipeline.flow.architecture import DTYPES, SMALL_FLOW
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from s2vc.pipeline.flow_fitting.fit import Fit
+
 
 FEWEST = 256
 """A flow is fitted to no fewer images than this."""
@@ -85,6 +84,13 @@ def fit_flow_command(
     sheet as PNG. Stopped and run again, it resumes from its checkpoint. Without --noise, codec noise becomes motion of
     the latents: do not choose a flow by bits per dimension alone, but by `s2vc-prep compare-flows`.
     """
+    from s2vc.pipeline.cli.fit_session import print_figures, run_fit_with_progress
+    from s2vc.pipeline.device import choose_device
+    from s2vc.pipeline.flow import choose_dtype, load_flow
+    from s2vc.pipeline.flow.checkpoints import NAMES
+    from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, digest
+    from s2vc.pipeline.flow_fitting.flow_figures import judge, sample_sheet
+
     console = make_console()
     if out.suffix != ".safetensors":
         raise UserError(f"--out names the flow, a .safetensors file, not {out}")
@@ -118,11 +124,13 @@ def fit_flow_command(
 
 def _read(
     source: Path, validation: Path | None, resize: bool, settings: FitSettings, console: Console
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """Read the images to fit to, and held-out ones to judge by: (N, 3, 64, 64) uint8 each.
 
     Prints which images were skipped. Raises UserError if there are too few.
     """
+    from s2vc.pipeline.flow_fitting.images import read_images
+
     found = []
     for place in filter(None, (source, validation)):
         found.append(
@@ -141,7 +149,7 @@ def _read(
     return found[0].held_out(min(HELD_OUT, len(found[0]) // 10), settings.seed)
 
 
-def _steps_in(minutes: float, fit: Fit, images: torch.Tensor, device: torch.device, processes: int) -> int:
+def _steps_in(minutes: float, fit: "Fit", images: "torch.Tensor", device: "torch.device", processes: int) -> int:
     """Estimate how many steps fit into `minutes` by timing a few steps on a flow that is discarded."""
     batch = max(2, fit.settings.batch // processes)
     fitting = dataclasses.replace(fit, settings=dataclasses.replace(fit.settings, batch=batch)).start(

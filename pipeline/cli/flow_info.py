@@ -4,14 +4,10 @@ import dataclasses
 import time
 
 import click
-import torch
 
 from s2vc.pipeline.console.options import threads_option
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.device import choose_device
-from s2vc.pipeline.flow import choose_precision, fingerprint, load_flow
-from s2vc.pipeline.flow.checkpoints import flow_record
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 
 TIMED_FRAMES = 64
 
@@ -24,6 +20,12 @@ def flow_info_command(flow: str) -> None:
 
     FILE may also be 'default' or 'steady', the built-in flows.
     """
+    import torch
+
+    from s2vc.pipeline.device import choose_device
+    from s2vc.pipeline.flow import choose_precision, fingerprint, load_flow
+    from s2vc.pipeline.flow.checkpoints import flow_record
+
     console = make_console()
     loaded = load_flow(flow)
     parameters = sum(p.numel() for p in loaded.parameters())

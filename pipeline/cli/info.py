@@ -11,15 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.manifests.errors import UserError, printable
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.reader import UNREADABLE
 from s2vc.pipeline.cache.settings import CROP, SHORT_SIDE, SQUEEZE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress, size
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.info.cache_facts import facts, survey
-from s2vc.pipeline.info.kept_share import PAPER_SHARES, SCOPES, check_plot, plot_shares
 from s2vc.pipeline.reporting import Advance
 
 FIT_WORDS = {SQUEEZE: "stretched to it", CROP: "cut to its shape", SHORT_SIDE: "shorter side scaled to it"}
@@ -37,6 +33,11 @@ def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -
 
     The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.
     """
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.cache.reader import UNREADABLE
+    from s2vc.pipeline.info.cache_facts import facts, survey
+    from s2vc.pipeline.info.kept_share import check_plot, plot_shares
+
     console, aside = make_console(), make_console(stderr=True)
     if plot is not None:
         check_plot(plot)
@@ -139,6 +140,8 @@ def failure_table(known: dict[str, Any]) -> Table:
 
 def share_table(known: dict[str, Any]) -> Table:
     """Return a table of the share kept at alphas 0.1, 0.2, … 1, and of the paper's figures."""
+    from s2vc.pipeline.info.kept_share import PAPER_SHARES, SCOPES
+
     kept = known["share_kept"]
     paper_names = ", ".join(next(iter(PAPER_SHARES.values())))
     table = plain_table("Latents kept", "alpha", "STD over the video", "over windows of 16", f"paper: {paper_names}")

@@ -3,23 +3,17 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from s2vc.manifests.class_checks import class_warnings
-from s2vc.manifests.diving48 import read_diving48
+from s2vc.manifests.choices import SPLIT_FOLDERS
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.folder import SPLIT_FOLDERS, read_folder
-from s2vc.manifests.hmdb51 import read_hmdb51, read_jhmdb
-from s2vc.manifests.kinetics import kinetics200, read_kinetics
-from s2vc.manifests.lists import read_lists
-from s2vc.manifests.mini_kinetics import read_mini_kinetics
-from s2vc.manifests.on_disk import Reading, write_missing
-from s2vc.manifests.something_something import read_something_something
-from s2vc.manifests.table import class_names, record_root, write_manifest
-from s2vc.manifests.ucf101 import read_ucf101
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
+
+if TYPE_CHECKING:
+    from s2vc.manifests.on_disk import Reading
+
 
 videos_argument = click.argument("videos", type=FOLDER)
 out_option = click.option("--out", type=OUTPUT, required=True, help="CSV, or Parquet where it ends in .parquet.")
@@ -34,13 +28,13 @@ def manifest_command() -> None:
     """
 
 
-def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
+def reader(name: str) -> "Callable[[Callable[..., Reading]], click.Command]":
     """Return a decorator that makes a sub-command from a function that reads a source.
 
     The sub-command has the option --out and writes there what the function returns.
     """
 
-    def wrap(read: Callable[..., Reading]) -> click.Command:
+    def wrap(read: "Callable[..., Reading]") -> click.Command:
         def command(videos: Path, out: Path, **options: Any) -> None:
             write_reading(read(videos, **options), videos, out)
 
@@ -51,11 +45,15 @@ def reader(name: str) -> Callable[[Callable[..., Reading]], click.Command]:
     return wrap
 
 
-def write_reading(reading: Reading, videos: Path, out: Path) -> None:
+def write_reading(reading: "Reading", videos: Path, out: Path) -> None:
     """Write the table, the folder of its videos and the missing ones; print what was found, and what comes next.
 
     Raises UserError if no video was found.
     """
+    from s2vc.manifests.class_checks import class_warnings
+    from s2vc.manifests.on_disk import write_missing
+    from s2vc.manifests.table import class_names, record_root, write_manifest
+
     for note in reading.notes:
         click.echo(note)
     if reading.table.empty:
@@ -81,46 +79,58 @@ def write_reading(reading: Reading, videos: Path, out: Path) -> None:
     help="Whether the folders at the top are splits. auto: if all are named so, as train, Test or val_256; always: "
     "those that are, and the others are left out; never: they are classes.",
 )
-def folder(videos: Path, split_folders: str) -> Reading:
+def folder(videos: Path, split_folders: str) -> "Reading":
     """List every video in a folder.
 
     The first folder of a video's path is its class. Folders train/, test/ and val/ at the top become splits.
     """
+    from s2vc.manifests.folder import read_folder
+
     return read_folder(videos, split_folders)
 
 
 @reader("ucf101")
 @lists_option
-def ucf101(videos: Path, lists: Path) -> Reading:
+def ucf101(videos: Path, lists: Path) -> "Reading":
     """List UCF101 by classInd.txt, trainlist0N.txt and testlist0N.txt, with a column for each split."""
+    from s2vc.manifests.ucf101 import read_ucf101
+
     return read_ucf101(videos, lists)
 
 
 @reader("hmdb51")
 @lists_option
-def hmdb51(videos: Path, lists: Path) -> Reading:
+def hmdb51(videos: Path, lists: Path) -> "Reading":
     """List HMDB51 by CLASS_test_splitN.txt, with a column for each split."""
+    from s2vc.manifests.hmdb51 import read_hmdb51
+
     return read_hmdb51(videos, lists)
 
 
 @reader("jhmdb")
 @lists_option
-def jhmdb(videos: Path, lists: Path) -> Reading:
+def jhmdb(videos: Path, lists: Path) -> "Reading":
     """List JHMDB by CLASS_test_splitN.txt, with a column for each split."""
+    from s2vc.manifests.hmdb51 import read_jhmdb
+
     return read_jhmdb(videos, lists)
 
 
 @reader("ssv2")
 @lists_option
-def ssv2(videos: Path, lists: Path) -> Reading:
+def ssv2(videos: Path, lists: Path) -> "Reading":
     """List Something-Something v2 by something-something-v2-labels.json, -train.json and -validation.json."""
+    from s2vc.manifests.something_something import read_something_something
+
     return read_something_something(videos, lists)
 
 
 @reader("diving48")
 @lists_option
-def diving48(videos: Path, lists: Path) -> Reading:
+def diving48(videos: Path, lists: Path) -> "Reading":
     """List Diving48 by Diving48_V2_train.json, Diving48_V2_test.json and Diving48_vocab.json."""
+    from s2vc.manifests.diving48 import read_diving48
+
     return read_diving48(videos, lists)
 
 
@@ -129,24 +139,30 @@ csv_option = click.option("--csv", "csvs", type=EXISTING_FILE, multiple=True, re
 
 @reader("kinetics400")
 @csv_option
-def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> Reading:
+def kinetics400(videos: Path, csvs: tuple[Path, ...]) -> "Reading":
     """List Kinetics-400 by CSVs of label, youtube_id, time_start, time_end, split."""
+    from s2vc.manifests.kinetics import read_kinetics
+
     return read_kinetics(videos, csvs)
 
 
 @reader("kinetics200")
 @csv_option
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of videos.")
-def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> Reading:
+def kinetics200_(videos: Path, csvs: tuple[Path, ...], seed: int) -> "Reading":
     """List Kinetics-200: the 200 largest classes of Kinetics-400, 400 training and 25 validation videos of each."""
+    from s2vc.manifests.kinetics import kinetics200, read_kinetics
+
     return kinetics200(read_kinetics(videos, csvs), seed)
 
 
 @reader("mini-kinetics")
 @lists_option
 @csv_option
-def mini_kinetics(videos: Path, lists: Path, csvs: tuple[Path, ...]) -> Reading:
+def mini_kinetics(videos: Path, lists: Path, csvs: tuple[Path, ...]) -> "Reading":
     """List Mini-Kinetics-200 by train_ytid_list.txt and val_ytid_list.txt, with classes from CSVs of Kinetics-400."""
+    from s2vc.manifests.mini_kinetics import read_mini_kinetics
+
     return read_mini_kinetics(videos, lists, csvs)
 
 
@@ -162,8 +178,10 @@ def mini_kinetics(videos: Path, lists: Path, csvs: tuple[Path, ...]) -> Reading:
 )
 def lists(
     videos: Path, train: tuple[Path, ...], test: tuple[Path, ...], classes: Path | None, columns: str | None
-) -> Reading:
+) -> "Reading":
     """Read lists with a line for each video: path, number of the class, from 0, and often number of frames."""
+    from s2vc.manifests.lists import read_lists
+
     files = [
         (f"split{n}", role, f) for role, given in (("train", train), ("test", test)) for n, f in enumerate(given, 1)
     ]

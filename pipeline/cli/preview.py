@@ -2,20 +2,22 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.choices import PREVIEW_COLUMNS, PREVIEW_SECONDS, PREVIEW_VIDEOS
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.preview.pictures import COLUMNS, SECONDS, VIDEOS, write_preview
-from s2vc.pipeline.preview.strips import VideoStrips
 from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.variants import Variant
+
+if TYPE_CHECKING:
+    from s2vc.pipeline.preview.strips import VideoStrips
 
 
 @click.command("preview")
@@ -25,7 +27,7 @@ from s2vc.pipeline.variants import Variant
     "video_ids",
     metavar="ID",
     multiple=True,
-    help=f"Repeatable.  [default: one of each class, up to {VIDEOS}]",
+    help=f"Repeatable.  [default: one of each class, up to {PREVIEW_VIDEOS}]",
 )
 @click.option("--alpha", "alphas", type=float, multiple=True, help="Suppress latents with STD < alpha; repeatable.")
 @click.option("--keep", "keeps", type=float, multiple=True, help="Or: keep this share of the latents; repeatable.")
@@ -37,9 +39,12 @@ from s2vc.pipeline.variants import Variant
     help="Strategy and scope by name, such as alpha0.5-noise-clip16; repeatable.  [default: what is rendered]",
 )
 @click.option(
-    "--columns", type=click.IntRange(1, 64), default=COLUMNS, help="Frames of a sheet; tiles across an animation."
+    "--columns",
+    type=click.IntRange(1, 64),
+    default=PREVIEW_COLUMNS,
+    help="Frames of a sheet; tiles across an animation.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1, 10), default=SECONDS, help="Of an animation, at most.")
+@click.option("--seconds", type=click.FloatRange(0.1, 10), default=PREVIEW_SECONDS, help="Of an animation, at most.")
 @click.option("--out", type=OUTPUT, default=Path("preview.png"), help="Stills: .png. Animation: .gif or .mp4.")
 def preview_command(
     cache: Path | CacheStorage,
@@ -56,6 +61,9 @@ def preview_command(
     Variants that are not rendered are computed for the frames shown, so that an alpha can be chosen before anything is
     rendered.
     """
+    from s2vc.pipeline.cache import Cache
+    from s2vc.pipeline.preview.pictures import write_preview
+
     console = make_console()
     variants = previewed_variants(alphas, keeps, names)
 
@@ -78,7 +86,7 @@ def previewed_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], name
     return list({v.name: v for v in variants}.values())
 
 
-def print_computed(video_strips: list[VideoStrips], out: Path, console: Console) -> None:
+def print_computed(video_strips: "list[VideoStrips]", out: Path, console: Console) -> None:
     """Print which variants were computed for this picture because they are not rendered and, last, its path."""
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:

@@ -6,11 +6,10 @@ import click
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
+from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
-from s2vc.pipeline.console.run_jobs import print_estimate, run_render
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
-from s2vc.pipeline.static_cues import STRATEGIES
 
 
 @click.command("render")
@@ -53,6 +52,8 @@ def render_command(
 
     Nothing is decoded or encoded again. Run again, it resumes where it was stopped.
     """
+    from s2vc.pipeline.console.run_jobs import print_estimate, run_render
+
     console = make_console()
     rule = window_rule(scope, clip_length, frame_step, window_stride)
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)

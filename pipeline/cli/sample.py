@@ -2,18 +2,21 @@
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from s2vc.manifests.controlled import TEST_PARTS
+from s2vc.manifests.choices import TEST_PARTS
+from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
-from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings, draw_missing, write_labels
-from s2vc.pipeline.demo.controlled_sheet import write_sheet
-from s2vc.pipeline.demo.drawn_videos import CRF
 from s2vc.pipeline.storage.held import held
+
+if TYPE_CHECKING:
+    from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings
+
 
 MOST = 9999
 """There are at most this many videos of each motion, since their names have four digits."""
@@ -55,6 +58,8 @@ def sample_command(
     or pans. Writes videos, the toys' masks, manifest.csv, and sheet.png to look at. Run again, it resumes where it was
     stopped.
     """
+    from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings
+
     console = make_console()
     tests = tuple(part for part in TEST_PARTS if part in tests or not tests)
     counts = per_class, test_per_class or max(per_class // 4, 1)
@@ -69,8 +74,11 @@ def sample_command(
     console.print(f"  {shlex.join(words)}")
 
 
-def draw(folder: SampleFolder, settings: SampleSettings, workers: int | None, console: Console) -> None:
+def draw(folder: "SampleFolder", settings: "SampleSettings", workers: int | None, console: Console) -> None:
     """Draw the videos that are missing in a set, with progress; then write its contact sheet and last its manifest."""
+    from s2vc.pipeline.demo.controlled_set import draw_missing, write_labels
+    from s2vc.pipeline.demo.controlled_sheet import write_sheet
+
     videos = settings.plan()
     missing = [v for v in videos if not folder.has(v.video_id)]
     with progress("draw", len(missing), "videos", console) as advance:

@@ -3,14 +3,12 @@
 import shlex
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import pandas as pd
 from rich.console import Console
 
-from s2vc.manifests.table import read_manifest, root_of
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.index import refuse_changed_rows
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
@@ -24,11 +22,14 @@ from s2vc.pipeline.console.options import (
 )
 from s2vc.pipeline.console.progress import clock, progress
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.verify.check_sources import check_sources
-from s2vc.pipeline.verify.verify_cache import Problem, verify_cache
 
-Videos = tuple[pd.DataFrame, Path]
-"""The sources of a cache are given by a manifest and the folder that its paths start from."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from s2vc.pipeline.verify.verify_cache import Problem
+
+    Videos = tuple[pd.DataFrame, Path]
+    """The sources of a cache are given by a manifest and the folder that its paths start from."""
 
 
 @click.command("verify")
@@ -55,6 +56,8 @@ def verify_command(
     made from the videos, and need --sources). Files that are not part of the cache are reported, and never removed.
     Exit code 0: all is well; 1: there are problems, or work is left to do; 2: a mistake in the call.
     """
+    from s2vc.manifests.table import read_manifest, root_of
+
     console = make_console()
     storage = open_storage(cache)
     videos = (read_manifest(sources), root or root_of(sources)) if sources else None
@@ -72,12 +75,16 @@ def verify_command(
         raise Exit(EXIT_INTERRUPTED) from None
 
 
-def run_verify(storage: CacheStorage, quick: bool, videos: Videos | None, console: Console) -> list[Problem]:
+def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", console: Console) -> "list[Problem]":
     """Verify with progress, print a line for each problem, and counts; return the problems."""
+    from s2vc.pipeline.cache.index import refuse_changed_rows
+    from s2vc.pipeline.verify.check_sources import check_sources
+    from s2vc.pipeline.verify.verify_cache import verify_cache
+
     started = time.monotonic()
     found = []
 
-    def report(problem: Problem) -> None:
+    def report(problem: "Problem") -> None:
         found.append(problem)
         console.print(str(problem))
 
@@ -104,7 +111,7 @@ def run_verify(storage: CacheStorage, quick: bool, videos: Videos | None, consol
 def run_repair(
     storage: CacheStorage,
     damaged: list[tuple[int, str]],
-    videos: Videos | None,
+    videos: "Videos | None",
     address: str | None,
     workers: int | None,
     console: Console,

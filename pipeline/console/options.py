@@ -1,5 +1,6 @@
 """Define the types and options of commands that several of them share."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -89,21 +90,23 @@ address_option = click.option(
 )
 
 
-def _set_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
-    if ctx.resilient_parsing:  # a shell completes a command line, and nothing will be computed
-        return
-    import torch
+def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command that computes in its own process with --threads, which is set before it begins."""
 
-    from s2vc.pipeline.device import available_cpus
+    @functools.wraps(command)
+    def with_threads(*arguments: Any, threads: int | None, **options: Any) -> Any:
+        import torch
 
-    torch.set_num_threads(value or available_cpus())
+        from s2vc.pipeline.device import available_cpus
+
+        torch.set_num_threads(threads or available_cpus())
+        return command(*arguments, **options)
+
+    return click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Cores that this process computes on.  [default: all that it may use]",
+    )(with_threads)
 
 
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    expose_value=False,
-    callback=_set_threads,
-    help="Cores that this process computes on.  [default: all that it may use]",
-)
 workers_option = click.option("--workers", type=click.IntRange(1), help="CPU workers at most.  [default: all CPUs]")

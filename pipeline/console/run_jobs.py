@@ -14,7 +14,8 @@ from s2vc.pipeline.cache.renderings import kept_share
 from s2vc.pipeline.cluster.scheduler import Step
 from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
 from s2vc.pipeline.console.progress import clock, count, progress, size
-from s2vc.pipeline.jobs.encode_job import EncodeOptions, encode_job
+from s2vc.pipeline.jobs.encode_job import encode_job
+from s2vc.pipeline.jobs.encode_options import EncodeOptions
 from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render, render_job
 from s2vc.pipeline.variants import Variant

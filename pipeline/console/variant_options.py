@@ -1,7 +1,7 @@
 """Turn the options of a command line into the variants that they mean."""
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.static_cues import RANDOM_STRATEGIES
+from s2vc.pipeline.choices import RANDOM_STRATEGIES
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 

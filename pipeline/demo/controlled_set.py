@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from s2vc.manifests.controlled import TEST_PARTS, TRAIN, ControlledVideo, check_size, draw_video, plan_part
+from s2vc.manifests.choices import TEST_PARTS, TRAIN
+from s2vc.manifests.controlled import ControlledVideo, check_size, draw_video, plan_part
 from s2vc.manifests.errors import Stopped, UserError, refuse_other_settings
 from s2vc.manifests.motions import MOTIONS
 from s2vc.manifests.table import build_table, record_root, write_manifest
-from s2vc.pipeline.demo.drawn_videos import CRF, DrawnFolder
+from s2vc.pipeline.choices import CRF
+from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import LOCK

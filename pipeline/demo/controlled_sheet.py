@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from s2vc.manifests.controlled import TRAIN, ControlledVideo, draw_video, plan_part
+from s2vc.manifests.choices import TRAIN
+from s2vc.manifests.controlled import ControlledVideo, draw_video, plan_part
 from s2vc.manifests.motions import MOTIONS
 from s2vc.manifests.scenes import SCENES
 from s2vc.pipeline.demo.controlled_set import SampleFolder, SampleSettings

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from s2vc.manifests.sample import SAMPLE_FPS
+from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.stages.video import write_video
 from s2vc.pipeline.storage import files
-
-CRF = 18
-"""Drawn videos are written with this constant rate factor of libx264: the quality is good, but not lossless."""
 
 
 @dataclass(frozen=True)

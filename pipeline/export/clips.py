@@ -10,14 +10,9 @@ from s2vc.manifests.errors import UserError, text_problem
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import FAILED, is_done, read_receipt
+from s2vc.pipeline.choices import EXPORT_ENDINGS, ORIGINAL
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.variants import Variant
-
-ORIGINAL = "original"
-"""The stored frames are exported under this name."""
-
-ENDINGS = {"mp4": ".mp4", "frames": "", "webdataset": ".mp4"}
-"""Clips of each format have names with these endings; those of frames are folders of JPEGs."""
 
 MAX_NAME_BYTES = 220
 """No part of a video_id may have more bytes: file systems stop at 255, and while a file is written its name is longer
@@ -55,7 +50,7 @@ class ClipList:
 
 
 def list_clips(cache: Cache, variant: Variant | None, form: str) -> ClipList:
-    """List the clips of a variant, or of the stored frames. form: one of FORMATS.
+    """List the clips of a variant, or of the stored frames. form: one of EXPORT_FORMATS.
 
     Raises UserError for clips that would be written to the same place.
     """
@@ -73,7 +68,7 @@ def list_clips(cache: Cache, variant: Variant | None, form: str) -> ClipList:
         if stems[name] > 1 or name in taken:  # Videos that differ in their endings alone keep them.
             name = PurePosixPath(video_id)
         fps = cache.frame_rate(video_id)
-        found.clips.extend(_clips(video_id, row, name, variant, frames, fps, ENDINGS[form]))
+        found.clips.extend(_clips(video_id, row, name, variant, frames, fps, EXPORT_ENDINGS[form]))
     _refuse_collisions(found.clips)
     return found
 

@@ -13,14 +13,13 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST, motion_stage
 from s2vc.pipeline.cache.receipts import read_receipt
-from s2vc.pipeline.export.clips import ENDINGS, ORIGINAL, Clip, list_clips, parse_variant, refuse_unrendered
+from s2vc.pipeline.choices import ORIGINAL
+from s2vc.pipeline.export.clips import Clip, list_clips, parse_variant, refuse_unrendered
 from s2vc.pipeline.export.labels import write_label_tables
 from s2vc.pipeline.export.video_files import write_jpeg_clip, write_mp4_clip
 from s2vc.pipeline.export.webdataset import write_tar
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
-
-FORMATS = tuple(ENDINGS)
 
 RECORD = "export.json"
 """This file in the folder of a variant says what its clips were made from."""

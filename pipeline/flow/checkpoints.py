@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from s2vc.pipeline.flow.model import CENTRED, SMALL_FLOW, Architecture, Flow, new_flow
+from s2vc.pipeline.flow.architecture import CENTRED, SMALL_FLOW, Architecture, FlowFileError
+from s2vc.pipeline.flow.model import Flow, new_flow
 
 BUILT_IN = ("default", "steady")
 """These flows come with the package. steady is default, fitted further with twice the published noise, so that a codec
@@ -25,10 +26,6 @@ changes less which latents are kept."""
 UNTRAINED = "untrained"
 NAMES = (*BUILT_IN, UNTRAINED)
 METADATA_KEY, RECORD_KEY = "s2vc_flow", "s2vc_fit"
-
-
-class FlowFileError(ValueError):
-    """The file holds no flow that this project can run; the message says why, in one line."""
 
 
 def load_flow(name_or_path: str | Path, device: str | torch.device = "cpu", precision: str = "float32") -> Flow:

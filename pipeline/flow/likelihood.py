@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from s2vc.pipeline.flow.model import LATENTS, Flow
+from s2vc.pipeline.flow.architecture import LATENTS
+from s2vc.pipeline.flow.model import Flow
 
 LEVELS = 256
 

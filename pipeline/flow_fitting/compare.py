@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from s2vc.pipeline.flow import LATENTS, Flow
-from s2vc.pipeline.flow.model import IMAGE_SHAPE
+from s2vc.pipeline.flow.architecture import IMAGE_SHAPE
 from s2vc.pipeline.flow_fitting.compare_clips import CRFS, ComparisonClip
 from s2vc.pipeline.stages.encode_shard import as_images
 from s2vc.pipeline.static_cues import alpha_to_keep, standard_deviation, suppress, suppressed_set

@@ -19,7 +19,8 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.flow.model import new_flow
-from s2vc.pipeline.flow_fitting.fitting import FitRecord, FitSettings, Fitting
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
+from s2vc.pipeline.flow_fitting.fitting import FitRecord, Fitting
 from s2vc.pipeline.flow_fitting.flow_figures import FlowFigures
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepLog

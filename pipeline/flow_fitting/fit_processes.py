@@ -12,7 +12,8 @@ from torch import Tensor
 from s2vc.pipeline.cluster.train_processes import follower, run_processes, share_cores
 from s2vc.pipeline.flow import Architecture
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, Show, run_fit
-from s2vc.pipeline.flow_fitting.fitting import FitRecord, FitSettings
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
+from s2vc.pipeline.flow_fitting.fitting import FitRecord
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import StepReader
 

@@ -13,35 +13,13 @@ from torch import Tensor, distributed, nn
 from s2vc.pipeline.device import rank_and_world_size
 from s2vc.pipeline.flow.likelihood import bits_per_dimension, dequantised, evaluated_bits
 from s2vc.pipeline.flow.model import Flow
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
 
 CPU_SLICE = 16
 """On a CPU this many images go through the flow together; a batch of 64 at once takes 1.6 times as long."""
 
 WATCHED = 256
 """The bits of at most this many held-out images are computed while a flow is fitted."""
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """Describes how a flow is fitted.
-
-    steps: how many steps, of `batch` images each. lr: Adam's learning rate, reached by a linear warm-up over `warmup`
-    steps and falling to zero by a cosine. noise: σ of the Gaussian noise, in the range [0, 1]. clip: the largest norm
-    of all gradients together. decay: of the moving average of the weights, which starts lower and grows to this value.
-    precision: of the subnets, "float32" or "bfloat16". judge_every: steps between two evaluations on held-out images.
-    seed: of weights, order, flips and noise.
-    """
-
-    steps: int = 20_000
-    batch: int = 64
-    lr: float = 1e-3
-    warmup: int = 100
-    noise: float = 0.02
-    clip: float = 1.0
-    decay: float = 0.999
-    precision: str = "float32"
-    judge_every: int = 100
-    seed: int = 0
 
 
 @dataclass(frozen=True)

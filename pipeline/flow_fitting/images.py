@@ -15,8 +15,8 @@ from torch import Tensor
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import read_small
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.reporting import ShowProgress, no_progress
-from s2vc.pipeline.static_cues import SMALL
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST = 200_000

@@ -8,7 +8,7 @@ import numpy as np
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.storage.figures import GREY, INK, save_figure
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 

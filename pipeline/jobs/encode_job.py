@@ -37,34 +37,14 @@ from s2vc.pipeline.flow import (
     load_flow,
     save_flow,
 )
+from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_receipts, ingest_step, recording
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg, ffmpeg_version
 from s2vc.pipeline.stages.ingest_shard import NO_FILE, sources_of
-from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import LOCK
 
-FRAME_SIZE = (128, 171)
 JPEG_QUALITY = 95
-SHARD_SIZE = 16
-FLOW = "default"
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """These are what a user may ask of encode; None takes the cache's value, or the default for a new cache."""
-
-    frame_size: tuple[int, int] | None = None
-    frame_step: int | None = None
-    shard_size: int | None = None
-    flow: str | None = None
-    precision: str = "auto"
-    latents: str | None = None
-    stream: int | None = None
-    fit: str | None = None
-    follow_links: bool = False
-    retry: tuple[str, ...] = ()
-    silence: float = SILENCE_SECONDS
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.jobs.render_job import RenderJob
 from s2vc.pipeline.stages.encode_shard import cache_flow
 

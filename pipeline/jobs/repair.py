@@ -15,11 +15,11 @@ from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.receipts import is_done, read_receipt
 from s2vc.pipeline.cache.renderings import traced_variants
 from s2vc.pipeline.cache.settings import Settings, read_settings
+from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.cluster.connection import cluster, flow_device
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
 from s2vc.pipeline.jobs.shard_steps import Done, encode_step, ingest_receipts, ingest_step, render_step
 from s2vc.pipeline.stages.ingest_shard import sources_of
-from s2vc.pipeline.stages.video import SILENCE_SECONDS
 from s2vc.pipeline.variants import Variant
 
 

@@ -12,21 +12,14 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.layout import ENCODE
 from s2vc.pipeline.cache.receipts import OK
+from s2vc.pipeline.choices import PREVIEW_COLUMNS, PREVIEW_SECONDS, PREVIEW_VIDEOS, STRATEGIES
 from s2vc.pipeline.preview.animation import write_gif, write_mp4
 from s2vc.pipeline.preview.contact_sheet import write_png
 from s2vc.pipeline.preview.strips import VideoStrips, find_videos, make_strips
 from s2vc.pipeline.reporting import ShowProgress, no_progress
-from s2vc.pipeline.static_cues import STRATEGIES
 from s2vc.pipeline.variants import EXAMPLE_ALPHAS, Variant
 
 STILLS, ANIMATIONS = ".png", (".gif", ".mp4")
-
-COLUMNS, SECONDS = 8, 3.0
-"""By default a contact sheet has COLUMNS columns of frames and an animation as many strips in a row, at most, and an
-animation is SECONDS long, at most."""
-
-VIDEOS = 4
-"""A preview shows at most this many videos when none is asked for."""
 
 
 def write_preview(
@@ -34,8 +27,8 @@ def write_preview(
     path: Path,
     video_ids: Sequence[str] = (),
     variants: Sequence[Variant] = (),
-    columns: int = COLUMNS,
-    seconds: float = SECONDS,
+    columns: int = PREVIEW_COLUMNS,
+    seconds: float = PREVIEW_SECONDS,
     show: ShowProgress = no_progress,
 ) -> list[VideoStrips]:
     """Picture videos of a cache: a contact sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
@@ -95,7 +88,7 @@ def _write(path: Path, video_strips: list[VideoStrips], columns: int) -> None:
             write_png(path, video_strips)
 
 
-def choose_videos(cache: Cache, frames: int, count: int = VIDEOS) -> list[str]:
+def choose_videos(cache: Cache, frames: int, count: int = PREVIEW_VIDEOS) -> list[str]:
     """Choose up to `count` encoded videos, one of each class, or several if there is only one class; return their ids.
 
     Of each class the first video with `frames` frames or more is taken, or else the longest; videos that failed in

@@ -16,7 +16,7 @@ from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.renderings import remove_stale_renderings
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
 from s2vc.pipeline.storage.prefetch import prefetch, write_behind

@@ -17,9 +17,10 @@ from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, 
 from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, make_receipt
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.choices import SILENCE_SECONDS
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.stages.declared_size import missing_end
-from s2vc.pipeline.stages.video import SILENCE_SECONDS, Decoded, DecodeError, DecodeStalled, decode_video
-from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.stages.video import Decoded, DecodeError, DecodeStalled, decode_video
 from s2vc.pipeline.storage import files
 
 COPY_FRAMES = 256

@@ -18,7 +18,8 @@ from s2vc.pipeline.cache.latents import Group, read_latents, read_std_video
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
-from s2vc.pipeline.flow.model import IMAGE_SHAPE, Flow
+from s2vc.pipeline.flow.architecture import IMAGE_SHAPE
+from s2vc.pipeline.flow.model import Flow
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.stages.encode_shard import as_images, cache_flow
 from s2vc.pipeline.static_cues import (

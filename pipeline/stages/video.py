@@ -15,6 +15,7 @@ import ffmpeg
 import numpy as np
 
 from s2vc.pipeline.cache.settings import SQUEEZE
+from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.stages.ffmpeg_log import FfmpegLog
 from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_binary, ffmpeg_process
 from s2vc.pipeline.stages.frame_fit import fit_filters
@@ -27,8 +28,6 @@ DECODE_FRAMES = 32
 PLANES = "gbrp"
 """This is ffmpeg's name of what comes through the pipe: complete planes of green, blue and red, in this order."""
 
-SILENCE_SECONDS = 120.0
-"""A decoder that gives no byte for this long is taken to be hung."""
 
 MAX_PIXELS = 1 << 28
 """The decoder refuses frames of more pixels than this, 16,384 x 16,384."""

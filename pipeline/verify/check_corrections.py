@@ -8,7 +8,7 @@ import numpy as np
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
 from s2vc.pipeline.cache.receipts import VideoRecord
-from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.storage.hdf5 import read_shard

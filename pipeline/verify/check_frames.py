@@ -8,7 +8,7 @@ import simplejpeg
 
 from s2vc.pipeline.cache.frames import decode_jpegs, read_jpegs
 from s2vc.pipeline.cache.receipts import VideoRecord
-from s2vc.pipeline.static_cues import SMALL
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.storage.hdf5 import read_shard
 from s2vc.pipeline.verify.hdf5_datasets import checked_dataset, checked_texts

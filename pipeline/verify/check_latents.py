@@ -18,7 +18,7 @@ from s2vc.pipeline.cache.latents import (
 from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.quantise import Q8, STEP, WIDEST_STEP
 from s2vc.pipeline.cache.receipts import VideoRecord
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.verify.problem import Problem

@@ -4,7 +4,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.flow import FlowFileError, fingerprint, load_flow
-from s2vc.pipeline.flow.model import PRECISIONS
+from s2vc.pipeline.flow.architecture import PRECISIONS
 from s2vc.pipeline.verify.problem import Checks, Problem
 
 

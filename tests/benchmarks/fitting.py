@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from s2vc.pipeline.flow import Flow
+from s2vc.pipeline.flow.architecture import SMALL_FLOW
 from s2vc.pipeline.flow.likelihood import bits_from_latents, dequantised
-from s2vc.pipeline.flow.model import SMALL_FLOW, new_flow
-from s2vc.pipeline.flow_fitting.fitting import CPU_SLICE, FitSettings, Fitting, learning_rate
+from s2vc.pipeline.flow.model import new_flow
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
+from s2vc.pipeline.flow_fitting.fitting import CPU_SLICE, Fitting, learning_rate
 from tests.benchmarks.flow import AMX, freia_flow
 from tests.benchmarks.measure import alternate, print_machine, print_row, ratio
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from s2vc.manifests.sample import draw_sample
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, write_latents
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.storage.files import hashes
 from tests.benchmarks.measure import (
     print_machine,

@@ -12,7 +12,7 @@ from s2vc.eval.features import extract_features, features_hash
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training import precision as training_precision
-from s2vc.training.augment import NORMALISATIONS
+from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.fixed_crop import fixed_crop
 
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None, None]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
+from s2vc.manifests.choices import TEST_PARTS
 from s2vc.manifests.controlled import (
     PARTS,
-    TEST_PARTS,
     ControlledVideo,
     camera_path,
     camera_view,

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.flow import LATENTS, load_flow
 from s2vc.pipeline.static_cues import (
-    STRATEGIES,
     RunningStd,
     alpha_to_keep,
     motion_preserved,

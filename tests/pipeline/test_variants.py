@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2vc.pipeline.static_cues import RANDOM_STRATEGIES, STRATEGIES
+from s2vc.pipeline.choices import RANDOM_STRATEGIES, STRATEGIES
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
 

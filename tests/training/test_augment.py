@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from s2vc.training.augment import (
-    COLOUR_JITTER,
     LABEL_JITTER_SHARE,
     ClipJitter,
     DPCColour,
@@ -20,6 +19,7 @@ from s2vc.training.augment import (
     RandomCrop,
     UnclampedJitter,
 )
+from s2vc.training.choices import COLOUR_JITTER
 
 
 def still_clips(n: int, frames: int = 5, height: int = 40, width: int = 56) -> Tensor:

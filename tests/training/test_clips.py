@@ -15,7 +15,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import pool_small
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.flow.model import CENTRED
+from s2vc.pipeline.flow.architecture import CENTRED
 from s2vc.pipeline.static_cues import upsample
 from s2vc.pipeline.variants import Variant
 from s2vc.training.clips import LabelledClips, MotionClip, PairClips, SingleClips, as_video, motion_preserved_video

@@ -10,7 +10,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.storage import files
-from s2vc.training.augment import IMAGENET_MEAN, IMAGENET_STD
+from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD
 from s2vc.training.clip_shapes import CLIP_SHAPES, MAX_SIZE, MIN_SIZE
 
 STATES = ("plain", "published")

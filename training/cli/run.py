@@ -11,9 +11,6 @@ import click
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
-from s2vc.pipeline.device import choose_device
-from s2vc.training.cli.session import train_with_progress
-from s2vc.training.prepare import prepare_run
 from s2vc.training.regimes import REGIMES, SMALL
 from s2vc.training.setting_fields import value_kind
 from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
@@ -91,6 +88,10 @@ def run_command(
     Writes checkpoint.pt, metrics.csv, curves.png, TensorBoard events and the resolved settings.yaml. Run again with
     the same settings and --out, it goes on where it was stopped.
     """
+    from s2vc.pipeline.device import choose_device
+    from s2vc.training.cli.session import train_with_progress
+    from s2vc.training.prepare import prepare_run
+
     console = make_console()
     layers = [*settings_layers(preset, config, given), {"cache": cache}]
     torch_device = choose_device(device)

@@ -11,8 +11,8 @@ from s2vc.pipeline.cache.corrections import WindowRecord, write_corrections
 from s2vc.pipeline.cache.frames import read_small
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import make_receipt, read_receipt
+from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.stages.render_shard import shard_windows
-from s2vc.pipeline.static_cues import SMALL
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 

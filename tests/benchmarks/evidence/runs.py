@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from s2vc.eval.results import read_table
+from s2vc.eval.results_folder import read_table
 from s2vc.pipeline.render_command import how_to_render
 from tests.benchmarks.evidence.arms import ORACLE, OTHER_FLOWS, SIZE, TRAINING, Arm
 from tests.benchmarks.evidence.oracle import make_oracle

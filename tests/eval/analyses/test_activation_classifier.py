@@ -10,7 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from s2vc.eval.analyses.activation_classifier import FINETUNE, classified_rows
+from s2vc.eval.analyses.activation_classifier import classified_rows
+from s2vc.eval.defaults import CAM_FINETUNE
 from s2vc.eval.evaluated_backbone import load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
 from s2vc.manifests.errors import UserError
@@ -46,7 +47,7 @@ def test_classes_are_those_of_the_runs_own_cache_by_name(labelled_cache: Path, r
     turned = renamed(labelled_cache, tmp_path / "turned", {"c0": ("1", "c0"), "c1": ("0", "c1")})
     asked = evaluation(turned, run, tmp_path)
     rows = np.arange(len(turned.index))
-    targets = classified_rows(asked, rows, FINETUNE, 1, 1).targets
+    targets = classified_rows(asked, rows, CAM_FINETUNE, 1, 1).targets
     names = turned.index["class_name"]
     assert targets == {row: (("c0", "c1").index(names[row]), names[row]) for row in rows}
 
@@ -54,4 +55,4 @@ def test_classes_are_those_of_the_runs_own_cache_by_name(labelled_cache: Path, r
 def test_classes_that_the_run_did_not_learn_are_refused(labelled_cache: Path, run: Path, tmp_path: Path) -> None:
     other = renamed(labelled_cache, tmp_path / "other", {"c0": ("0", "run"), "c1": ("1", "walk")})
     with pytest.raises(UserError, match="10 videos have a class that the classifier does not know"):
-        classified_rows(evaluation(other, run, tmp_path), np.arange(10), FINETUNE, 1, 1)
+        classified_rows(evaluation(other, run, tmp_path), np.arange(10), CAM_FINETUNE, 1, 1)

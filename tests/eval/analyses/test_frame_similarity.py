@@ -27,7 +27,7 @@ from s2vc.eval.videos import encoded_rows
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, write_latents
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.reporting import no_progress
 from tests.eval.conftest import Evaluate
 

@@ -11,8 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 from s2vc.eval.analyses.moving_pixels import motion_examples, moving_share, moving_shares
-from s2vc.eval.analyses.optical_flow import MOVING_SPEED, STILL_SPEED, optical_flow, speeds
+from s2vc.eval.analyses.optical_flow import STILL_SPEED, optical_flow, speeds
 from s2vc.eval.analyses.share_figure import EXAMPLE_QUANTILES, class_means
+from s2vc.eval.defaults import MOVING_SPEED
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.frames import encode_jpegs
 from s2vc.pipeline.reporting import no_progress

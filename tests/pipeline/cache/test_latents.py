@@ -17,7 +17,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, read_latents, write_latents
 from s2vc.pipeline.cache.quantise import KINDS, dequantise, quantise
 from s2vc.pipeline.cache.receipts import VideoRecord
-from s2vc.pipeline.flow.model import LATENTS
+from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.verify.check_latents import check_latents, latent_files
 from s2vc.pipeline.verify.problem import Malformed
 from tests.support.clips import moving_square, write_clip

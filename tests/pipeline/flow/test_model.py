@@ -18,8 +18,8 @@ from s2vc.pipeline.flow import (
     Flow,
     load_flow,
 )
+from s2vc.pipeline.flow.architecture import CENTRED, PRECISIONS
 from s2vc.pipeline.flow.couplings import convolutional
-from s2vc.pipeline.flow.model import CENTRED, PRECISIONS
 from s2vc.pipeline.static_cues import motion_preserved
 from tests.support.rounding import MARGIN, perturbed, rms
 

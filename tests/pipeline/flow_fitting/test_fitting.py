@@ -12,7 +12,8 @@ from s2vc.pipeline.flow import Architecture, load_flow, save_flow
 from s2vc.pipeline.flow.checkpoints import flow_record
 from s2vc.pipeline.flow.likelihood import bits_per_dimension, dequantised, evaluated_bits
 from s2vc.pipeline.flow.model import new_flow
-from s2vc.pipeline.flow_fitting.fitting import FitSettings, Fitting, learning_rate
+from s2vc.pipeline.flow_fitting.fit_settings import FitSettings
+from s2vc.pipeline.flow_fitting.fitting import Fitting, learning_rate
 
 TINY = Architecture(hidden=4, width=4, high_blocks=1, low_blocks=1, deep_blocks=1)
 CPU = torch.device("cpu")

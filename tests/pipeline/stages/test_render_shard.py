@@ -14,7 +14,7 @@ from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections, writ
 from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.flow.model import CENTRED
+from s2vc.pipeline.flow.architecture import CENTRED
 from s2vc.pipeline.stages.render_shard import render_shard
 from s2vc.pipeline.storage.files import sha256
 from s2vc.pipeline.variants import Variant

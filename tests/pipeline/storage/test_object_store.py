@@ -12,8 +12,8 @@ import s3fs
 from click.testing import Result
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cache.opening import bytes_of
 from s2vc.pipeline.storage import lease as lease_module
+from s2vc.pipeline.storage.byte_sizes import bytes_of
 from s2vc.pipeline.storage.lease import leased
 from s2vc.pipeline.storage.object_store import Store
 from tests.support.object_store import BUCKET
