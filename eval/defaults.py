@@ -89,7 +89,7 @@ PER_TRIAL_SETTINGS = {
     "variant": "--alphas, --keeps, --strategies and --scope",
     "draws": "--strategies, with one draw of each",
     "seed": "--seeds",
-    "workers": "--cpus-per-trial",
+    "workers": "--threads and --workers",
     "cache": "the argument CACHE",
 }
 """A sweep gives each trial these settings itself, by options of its own."""

@@ -32,7 +32,8 @@ from s2vc.training.selection import split_column
 class Evaluation:
     """Describes which checkpoint is evaluated on which cache, and how. test_split: the part of the split that is tested
     on, None for the one that `find_test_part` finds. tested: TEST for these videos, or VALIDATION for such as are cut
-    from the training videos in their place (eval.validation). cpus: that it may use; None for all of the machine."""
+    from the training videos in their place (eval.validation). cpus: that it may use; None for all of the machine.
+    device_name: of the device that computes; None for the GPU if there is one."""
 
     cache: Cache
     checkpoint: str
@@ -48,11 +49,12 @@ class Evaluation:
     test_split: str | None = None
     tested: str = TEST
     cpus: int | None = None
+    device_name: str | None = None
 
     @property
     def device(self) -> torch.device:
         """Choose the device that computes."""
-        return choose_device()
+        return choose_device(self.device_name)
 
     @property
     def readers(self) -> int:

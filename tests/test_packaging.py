@@ -121,8 +121,9 @@ def test_it_works_beside_packages_of_the_same_names(wheel: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("main", "arguments", "library", "extra"),
     [
-        ("s2vc.pipeline.cli:main", ["preview", "--help"], "PIL", "eval"),
-        ("s2vc.eval.cli:sweep_main", ["--alphas", "0.5", "--help"], "kornia", "train"),
+        ("s2vc.pipeline.cli:main", ["preview", "CACHE"], "PIL", "eval"),
+        ("s2vc.eval.cli:sweep_main", ["CACHE", "--alphas", "0.5"], "kornia", "train"),
+        ("s2vc.eval.cli:sweep_main", ["--help"], "yaml", "train"),
     ],
 )
 def test_a_library_that_is_missing_is_one_line(main: str, arguments: list[str], library: str, extra: str) -> None:

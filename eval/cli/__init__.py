@@ -2,7 +2,10 @@
 
 import click
 
-from s2vc.pipeline.console.commands import OneCommand, command_line
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.commands import command_line
+from s2vc.pipeline.console.exit_codes import EXIT_USER_ERROR
+from s2vc.pipeline.console.extras import extras_named
 
 COMMANDS = {
     "retrieval": "Recall@k of test videos among the training videos (paper, Tables 2 and 3).",
@@ -27,10 +30,12 @@ def main() -> None:
     """
 
 
-@click.command("s2vc-sweep", cls=OneCommand, add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def sweep_main(arguments: tuple[str, ...]) -> None:
-    """`s2vc-sweep`, imported where it is used, so that a library that is missing ends in one line here, too."""
-    from s2vc.eval.cli.sweep import main
-
-    main(arguments, prog_name="s2vc-sweep")
+def sweep_main() -> None:
+    """Run `s2vc-sweep`, imported here, so that a library that is missing ends in one line, too."""
+    try:
+        with extras_named():
+            from s2vc.eval.cli.sweep import main
+    except UserError as error:
+        click.echo(f"s2vc-sweep: {error}", err=True)
+        raise SystemExit(EXIT_USER_ERROR) from None
+    main(prog_name="s2vc-sweep")

@@ -12,8 +12,10 @@ import click
 from s2vc.eval.results_folder import check_results_folder
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.console.options import FOLDER, cache_argument, threads_option
+from s2vc.pipeline.console.completion import complete_path
+from s2vc.pipeline.console.options import FOLDER, cache_argument, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.choices import LABEL, NORMALISATIONS, RGB, TRAIN
 from s2vc.training.clip_shapes import (
@@ -66,7 +68,7 @@ out_option = click.option(
 
 _OPTIONS = (
     cache_argument,
-    click.argument("checkpoint"),
+    click.argument("checkpoint", shell_complete=complete_path),
     split_option,
     click.option(
         "--test-split",
@@ -92,6 +94,8 @@ _OPTIONS = (
     click.option("--std", type=(float, float, float), metavar="R G B", help="And their deviation."),
     seed_option,
     out_option,
+    json_option,
+    device_option,
     threads_option,
 )
 
@@ -115,6 +119,7 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
         std: RGB | None,
         seed: int,
         out: Path,
+        device: str | None,
         label: str = LABEL,
         **own: Any,
     ) -> None:
@@ -135,7 +140,19 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
                 f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
             )
         asked = Evaluation(
-            opened, checkpoint, evaluated, split, size, frames, frame_step, seed, out, console, label, test_split
+            opened,
+            checkpoint,
+            evaluated,
+            split,
+            size,
+            frames,
+            frame_step,
+            seed,
+            out,
+            console,
+            label,
+            test_split,
+            device_name=device,
         )
         command(asked, **own)
 

@@ -6,13 +6,14 @@ import click
 import numpy as np
 
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.defaults import MOVING_SPEED
-from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.console.options import cache_argument
+from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.training.choices import ALL_ROWS
 
 
@@ -27,12 +28,16 @@ from s2vc.training.choices import ALL_ROWS
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one pair of frames of so many.")
 @label_option
 @out_option
+@threads_option
+@json_option
 def motion_command(cache: Path | CacheStorage, threshold: float, every: int, label: str, out: Path) -> None:
     """Share of pixels that move in the videos of CACHE, by Farneback's optical flow (supplement, Fig. 1).
 
     The mean over pairs of adjacent frames, then over videos, and over the videos of each class. All videos are looked
     at, whatever their split.
     """
+    import torch
+
     from s2vc.eval.analyses.moving_pixels import motion_examples, moving_shares
     from s2vc.eval.analyses.share_figure import class_means, plot_class_shares
     from s2vc.eval.labelled import label_entry
@@ -40,14 +45,13 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     from s2vc.eval.results import describe_result, save_result
     from s2vc.eval.videos import stored_rows
     from s2vc.pipeline.cache import Cache
-    from s2vc.pipeline.device import available_cpus
     from s2vc.training.labels import read_labels
 
     console, opened = make_console(), Cache(cache)
     names = read_labels(opened, label).names
     rows = stored_rows(opened, 2)
     with progress("motion", len(rows), "videos", console) as advance:
-        shares = moving_shares(opened, rows, threshold, every, available_cpus(), advance)
+        shares = moving_shares(opened, rows, threshold, every, torch.get_num_threads(), advance)
     ids = opened.index["video_id"].to_numpy()[rows]
     per_class = class_means(shares, names[rows].tolist())
     how = {"threshold": threshold, "every": every, "videos": len(rows), **label_entry(label)}
@@ -64,4 +68,4 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"{short} videos of a single frame are left out")
-    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
+    print_saved(console, path, path.with_suffix(".png"))

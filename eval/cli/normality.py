@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import alpha_option, out_option, seed_option
-from s2vc.eval.results_folder import TABLE
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.training.choices import ALL_ROWS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ TITLES = ("pixels", "  control", "static latents", "  control")
 @click.option("--dims", type=click.IntRange(1, 1024), default=8, help="Pixels and latents drawn of each video.")
 @seed_option
 @out_option
+@json_option
 @threads_option
 def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dims: int, seed: int, out: Path) -> None:
     """Whether pixels and latents of CACHE are normal over the frames of a video (supplement, Fig. 5).
@@ -79,7 +81,7 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
     print_tests(tested, title, console)
     if stored == Q8:
         console.print("q8 rounds latents to steps of 1/8: compare what is dithered, and each with its control")
-    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
+    print_saved(console, path, path.with_suffix(".png"))
 
 
 def print_tests(tested: "dict[str, NormalityResult]", title: str, console: Console) -> None:

@@ -6,13 +6,14 @@ import click
 import numpy as np
 
 from s2vc.eval.cli.checkpoint_options import label_option, out_option
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.defaults import YOLO_CONFIDENCE, YOLO_SIZE
-from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import EXISTING_FILE, cache_argument
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.storage.files import sha256
 from s2vc.training.choices import ALL_ROWS
 
@@ -29,6 +30,7 @@ from s2vc.training.choices import ALL_ROWS
 @click.option("--every", type=click.IntRange(1), default=1, help="Look at one frame of so many.")
 @label_option
 @out_option
+@json_option
 def people_command(
     cache: Path | CacheStorage,
     detector: Path | None,
@@ -83,4 +85,4 @@ def people_command(
         f"The paper: less than {PEOPLE_SHARE_BELOW:g} % of the frame on three public datasets, by YOLOv5 "
         "(supplement, Fig. 1)"
     )
-    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
+    print_saved(console, path, path.with_suffix(".png"))

@@ -1,5 +1,6 @@
 """Plan a sweep by the options of its command line, print what it will cost, and run it."""
 
+import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from s2vc.eval.sweep.run import cpus_of_nodes, share_resources
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.choices import STRATEGIES
-from s2vc.pipeline.cluster.connection import cluster, gpus
+from s2vc.pipeline.cluster.connection import cluster, flow_device, gpus
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
@@ -37,6 +38,8 @@ def sweep(
     out: Path | None,
     runs: Path | None,
     cpus_per_trial: int | None,
+    workers: int | None,
+    device: str | None,
     evict_used: bool,
     dry_run: bool,
     preset: str | None,
@@ -45,7 +48,7 @@ def sweep(
     **given: Any,
 ) -> None:
     """Plan a sweep by the options of its command line, print what it will cost, and run it."""
-    console = make_console()
+    console = make_console(notes_are_the_result=dry_run)
     for name, wanted, known in (("strategy", strategies, STRATEGIES), ("task", tasks, tuple(TASKS))):
         if wrong := [w for w in wanted if w not in known]:
             raise UserError(f"there is no {name} {wrong[0]!r}; there are {', '.join(known)}")
@@ -69,7 +72,10 @@ def sweep(
             print_end(folder, trials, variants, protocol, {}, console)
         return
     with hold, cluster(ray_address, None), stopping(console) as stop:
-        resources = share_resources(cpus_of_nodes(), gpus(), len(remaining), cpus_per_trial)
+        on = flow_device(device)
+        found = gpus() if on == "cuda" else 0
+        resources = share_resources(cpus_of_nodes(), found, len(remaining), cpus_per_trial, workers)
+        resources = dataclasses.replace(resources, device=device)
         planned = Sweep(folder, opened, variants, trials, shared, protocol, resources, ray_address, console, stop)
         planned.print_cost(remaining, evict_used)
         if dry_run:
@@ -79,7 +85,7 @@ def sweep(
         print_end(folder, trials, variants, protocol, failed, console)
         stopped = stop() and unfinished_trials(folder, trials, protocol)
     if stopped:
-        console.print("Stopped. What is finished is kept: run the same command again to go on.")
+        print_result(console, "Stopped. What is finished is kept: run the same command again to go on.")
         raise Exit(EXIT_INTERRUPTED)
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.results_folder import TABLE
-from s2vc.pipeline.console.terminal import print_paths
+from s2vc.eval.cli.print_saved import print_saved
+from s2vc.pipeline.console.terminal import print_result
 
 MAX_SHOWN_CLASSES = 12
 """The terminal shows the accuracies of so many classes at most; all are in the JSON."""
@@ -22,5 +22,5 @@ def print_classification(console: Console, path: Path, result: Classification) -
     if len(result.names) <= MAX_SHOWN_CLASSES:
         console.print(table)
     numbers = ", ".join(f"{name} {value:.1%}" for name, value in result.numbers.items())
-    console.print(f"{numbers} (chance {1 / len(result.names):.1%})")
-    print_paths(console, path, path.with_suffix(".png"), path.parent / TABLE)
+    print_result(console, f"{numbers} (chance {1 / len(result.names):.1%})")
+    print_saved(console, path, path.with_suffix(".png"))

@@ -8,10 +8,13 @@ from s2vc.eval.results_folder import check_writable
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import size
+from s2vc.pipeline.console.terminal import make_console, print_json, print_result
+from s2vc.pipeline.console.verbosity import json_option
 
 
 @click.command("report")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER…")
+@json_option
 @click.option("--out", type=OUTPUT, default=Path("report.html"), help="The page; what is there is replaced.")
 def report_command(folders: tuple[Path, ...], out: Path) -> None:
     """One HTML page of runs, results and sweeps, with the paper's numbers beside ours where it has some.
@@ -29,6 +32,9 @@ def report_command(folders: tuple[Path, ...], out: Path) -> None:
     counts = {"run": len(found.runs), "result": report.results, "sweep": len(found.sweeps)}
     counts["picture"] = pictures.count
     text = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items())
-    click.echo(f"{out}, {size(out.stat().st_size)}: {text}")
+    console = make_console()
+    print_result(console, f"{out}, {size(out.stat().st_size)}: {text}")
     for sentence in pictures.left_out:
-        click.echo(f"left out: {sentence}")
+        console.print(f"left out: {sentence}")
+    listed = {f"{name}s": n for name, n in counts.items()}
+    print_json({"page": str(out), "bytes": out.stat().st_size, **listed, "left_out": list(pictures.left_out)})

@@ -7,11 +7,10 @@ import click
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.defaults import KS
-from s2vc.eval.results_folder import TABLE
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE
-from s2vc.pipeline.console.terminal import print_paths
 
 if TYPE_CHECKING:
     from s2vc.eval.evaluation import Evaluation
@@ -43,4 +42,4 @@ def retrieval_command(evaluation: "Evaluation", gallery: Path | CacheStorage | N
     table = Table(*(f"R@{k}" for k in recall))
     table.add_row(*(f"{value:.1%}" for value in recall.values()))
     console.print(table)
-    print_paths(console, path, path.parent / TABLE)
+    print_saved(console, path)

@@ -19,14 +19,13 @@ from s2vc.eval.analyses.saliency_maps import (
     own_mask_share,
     video_saliency,
 )
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.defaults import TEST
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import part_entry, split_rows
-from s2vc.eval.results_folder import TABLE
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import print_paths
 from s2vc.training.choices import ALL_ROWS
 from s2vc.training.selection import split_column
 
@@ -84,7 +83,7 @@ def run_saliency(
     print_columns(saliencies, columns, console)
     if undefined:
         console.print(f"{undefined} videos have no correlation: nothing moves in them")
-    print_paths(console, path, *pictures, evaluation.out / TABLE)
+    print_saved(console, path, *pictures)
 
 
 def choose_rows(evaluation: Evaluation) -> tuple[str, str, np.ndarray]:

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import alpha_option, label_option, out_option, seed_option
-from s2vc.eval.results_folder import TABLE
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.training.choices import ALL_ROWS
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @seed_option
 @label_option
 @out_option
+@json_option
 @threads_option
 def similarity_command(
     cache: Path | CacheStorage, alpha: float, classes: int, pairs: int, seed: int, label: str, out: Path
@@ -82,7 +84,7 @@ def similarity_command(
     if undefined:
         console.print(f"{undefined} of {len(drawn)} pairs are left out: nothing is kept of one of their videos")
     print_means(means, numbers, groups, title, console)
-    print_paths(console, path, path.with_suffix(".png"), out / TABLE)
+    print_saved(console, path, path.with_suffix(".png"))
 
 
 def print_means(

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
+from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
-from s2vc.eval.results_folder import TABLE
-from s2vc.pipeline.console.terminal import print_paths
+from s2vc.pipeline.console.terminal import print_result
 
 if TYPE_CHECKING:
     from s2vc.eval.analyses.static_classes import Gain
@@ -67,7 +67,7 @@ def static_bias_command(
     )
     plot_gains(stills.per_class, gains, path.with_suffix(".png"))
     print_gains(names, columns, gains, evaluation.console)
-    print_paths(evaluation.console, path, path.with_suffix(".png"), path.parent / TABLE)
+    print_saved(evaluation.console, path, path.with_suffix(".png"))
 
 
 def moco_evaluation(evaluation: "Evaluation", moco: str) -> "Evaluation":
@@ -116,6 +116,6 @@ def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: "Sequen
             if found is None
             else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
         )
-        console.print(f"{gain.title}: {text}")
+        print_result(console, f"{gain.title}: {text}")
         if found is not None and gain.note:
             console.print(gain.note)

@@ -18,7 +18,9 @@ from s2vc.eval.defaults import (
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.console.commands import OneCommand
-from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option
+from s2vc.pipeline.console.completion import complete_folder
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, shared_device_option, workers_option
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training.cli.run import settings_options
 from s2vc.training.clip_shapes import MAX_SIZE, MIN_SIZE
@@ -42,7 +44,7 @@ def comma_separated(kind: type) -> Any:
 
 
 @click.command("s2vc-sweep", cls=OneCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("cache", required=False)
+@click.argument("cache", required=False, shell_complete=complete_folder)
 @click.option("--alphas", callback=comma_separated(float), metavar="A,B,…", help="Such as 0.1,0.3,0.5,0.7,0.9.")
 @click.option(
     "--keeps", callback=comma_separated(float), metavar="Q,R,…", help="Shares of latents to keep, such as 0.1,0.2."
@@ -60,7 +62,12 @@ def comma_separated(kind: type) -> Any:
     help="Videos by which arms are ranked. validation: cut from the training rows by whole recordings; test videos are "
     "then reported, and choose nothing.  [default: validation where it can be cut]",
 )
-@click.option("--eval-cache", metavar="CACHE", help="Evaluate on another cache.  [default: the one trained on]")
+@click.option(
+    "--eval-cache",
+    metavar="CACHE",
+    shell_complete=complete_folder,
+    help="Evaluate on another cache.  [default: the one trained on]",
+)
 @click.option("--eval-split", help=f"Its split column, or {ALL_SPLITS}.  [default: the first]")
 @click.option("--retrieval-frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: those of clips]")
 @click.option("--per", type=click.Choice(["video", "clip"]), default="video", help="What a query of retrieval is.")
@@ -71,9 +78,18 @@ def comma_separated(kind: type) -> Any:
 @click.option("--finetune-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS)
 @click.option("--out", type=FOLDER, default=None, help="Folder of the sweep.  [default: sweeps/CACHE]")
 @click.option("--runs", type=FOLDER, help="Folder of its runs, which several sweeps may share.  [default: OUT/runs]")
-@click.option("--cpus-per-trial", type=click.IntRange(1), help="[default: CPUs over the trials that fit at a time]")
+@shared_device_option
+@workers_option
+@click.option(
+    "--threads",
+    "--cpus-per-trial",
+    "cpus_per_trial",
+    type=click.IntRange(1),
+    help="Cores that each process computes on.  [default: CPUs over the trials that fit at a time]",
+)
 @click.option("--evict", "evict_used", is_flag=True, help="Render one variant at a time, and drop it once it is used.")
 @click.option("--dry-run", is_flag=True, help="Print bytes and hours, and stop there.")
+@json_option
 @sweep_recipe_options
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings of the runs; flags go over it.")

@@ -17,10 +17,11 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_result
+from s2vc.pipeline.console.verbosity import verbosity_flags, wants_json
 from s2vc.pipeline.jobs.encode_options import EncodeOptions
 
-OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "ray_address")
+OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "workers", "device", "ray_address")
 """These options of the command line go over what a recipe says of its sweeps."""
 
 ITS_OWN = ("cache", "recipe", "videos", "lists", "out", "dry_run")
@@ -59,6 +60,8 @@ def run_recipe(
     Each goes on where it was stopped. Raises UserError for a recipe with options that its commands do not have.
     """
     recipe = read_recipe(name)
+    if wants_json():
+        raise UserError("--json is the table of one sweep, and a --recipe has several: they are in its --out")
     if cache is not None:
         raise UserError("a --recipe makes its own cache, in --out: leave CACHE out")
     over = _options_over(ctx)
@@ -67,7 +70,7 @@ def run_recipe(
     made = commands[0].made
     if not dry_run and (videos is None or (recipe.lists and not lists and not (made and made.exists()))):
         raise UserError(f"say where the videos are: --videos{' and --lists' if recipe.lists else ''}")
-    console = make_console()
+    console = make_console(notes_are_the_result=dry_run)
     console.print(f"{recipe.name}: {recipe.about}")
     for command in commands:
         console.print(f"    {shlex.join(command.words)}")
@@ -130,7 +133,7 @@ def _run(command: Command, console: Console) -> None:
     if command.made is not None:
         command.made.parent.mkdir(parents=True, exist_ok=True)
     # In a session of its own it gets a signal once, from here, and ends as it does by itself.
-    with subprocess.Popen(command.arguments, start_new_session=True) as process:
+    with subprocess.Popen([*command.arguments, *verbosity_flags()], start_new_session=True) as process:
         before = {
             number: signal.signal(number, lambda got, frame: process.send_signal(got))
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -141,6 +144,6 @@ def _run(command: Command, console: Console) -> None:
             for number, handler in before.items():
                 signal.signal(number, handler)
     if code == EXIT_INTERRUPTED:
-        console.print("Stopped. What is finished is kept: run the same recipe again to go on.")
+        print_result(console, "Stopped. What is finished is kept: run the same recipe again to go on.")
     if code not in (0, EXIT_FAILED_VIDEOS):
         raise Exit(code if code > 0 else 1)

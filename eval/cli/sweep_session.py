@@ -1,5 +1,6 @@
 """A sweep as a person sees it: what it will cost, progress, tables on disk, and how it ended."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.exit_codes import EXIT_UNFINISHED, Exit
 from s2vc.pipeline.console.progress import clock, progress, size
 from s2vc.pipeline.console.run_jobs import run_render
-from s2vc.pipeline.console.terminal import print_paths
+from s2vc.pipeline.console.terminal import print_json, print_paths, print_result
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.variants import Variant
 from s2vc.training.prepare import describe_regime
@@ -57,7 +58,7 @@ class Sweep:
         if self.protocol.select == VALIDATION:
             self.console.print(describe_choice(self.protocol.tasks))
         torch.set_num_threads(resources.cpus)
-        cost = cost_of_trial(self.cache, missing, settings, self.protocol, choose_device())
+        cost = cost_of_trial(self.cache, missing, settings, self.protocol, choose_device(resources.device))
         rendered = cost.variant_bytes // max(len(missing), 1) if evict_used else cost.variant_bytes
         rounds = len(remaining) / resources.parallel_trials
         seconds = cost.render_seconds + rounds * (cost.train_seconds + cost.test_seconds)
@@ -92,7 +93,7 @@ class Sweep:
             return {}
         missing = [v for v in variants if self.cache.unrendered_shards(v)]
         if missing:
-            run_render(self.cache.storage, missing, self.address, None, self.console)
+            run_render(self.cache.storage, missing, self.address, None, self.console, device=self.resources.device)
         if self.stop():
             return {}
         record_kept_shares(self.folder, self.cache, variants)
@@ -122,12 +123,14 @@ def print_end(
     one did."""
     means = write_tables(folder, trials, variants, protocol)
     if not means.empty:
-        console.print(markdown(means, main_numbers(means)))
+        print_result(console, markdown(means, main_numbers(means)))
         for note in [*choice_notes(means), *([SPLITS_NOTE] if "splits" in means else [])]:
             console.print(note)
     for name, reason in failed.items():
-        console.print(f"{name} failed: {reason}")
+        print_result(console, f"{name} failed: {reason}")
     print_paths(console, folder.table, folder.summary, folder.curve)
+    arms = json.loads(means.to_json(orient="records"))  # pandas writes null for what is not known
+    print_json({"folder": str(folder.root), "table": str(folder.table), "arms": arms, "failed": failed})
     if failed:
         console.print("Run the same command again to try those that failed once more.")
         raise Exit(EXIT_UNFINISHED)

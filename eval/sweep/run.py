@@ -23,11 +23,12 @@ from s2vc.training.run_folder import RunFolder, TrainingStep
 
 @dataclass(frozen=True)
 class TrialResources:
-    """Holds what a trial gets of the cluster, and how many trials fit at a time."""
+    """Holds what a trial gets of the cluster, and how many trials fit at a time. device: None takes what there is."""
 
     cpus: int
     gpus: int
     parallel_trials: int
+    device: str | None = None
 
 
 def cpus_of_nodes() -> list[int]:
@@ -37,18 +38,19 @@ def cpus_of_nodes() -> list[int]:
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
 
 
-def share_resources(nodes: Sequence[int], gpus: int, trials: int, asked: int | None) -> TrialResources:
+def share_resources(
+    nodes: Sequence[int], gpus: int, trials: int, asked: int | None, most: int | None = None
+) -> TrialResources:
     """Give each trial its part of a cluster: a GPU where there are any, and its part of the CPUs.
 
-    nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, where the user says so. Raises UserError
-    where not even one trial fits, which Ray would wait for without a word.
+    nodes: CPUs of each machine; a trial lies on one. asked: CPUs for each, and most: trials at a time, where the user
+    says so. Raises UserError where not even one trial fits, which Ray would wait for without a word.
     """
+    trials = min(trials, most or trials)
     slots = max(1, min(trials, gpus or sum(nodes)))
     each = asked or max(1, min(sum(nodes) // slots, max(nodes)))
     if each > max(nodes):
-        raise UserError(
-            f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}; lower --cpus-per-trial"
-        )
+        raise UserError(f"a trial of {each} CPUs does not fit: the largest machine has {max(nodes)}; lower --threads")
     fit = sum(node // each for node in nodes)
     return TrialResources(each, int(gpus >= 1), max(1, min(fit, trials, gpus or fit)))
 
@@ -93,7 +95,13 @@ def _run_on_tune(
     from ray import tune
 
     runs = str(folder.shared_runs.absolute()) if folder.shared_runs else None
-    config = {"root": str(folder.root.absolute()), "runs": runs, "shared": shared, "cpus": resources.cpus}
+    config = {
+        "root": str(folder.root.absolute()),
+        "runs": runs,
+        "shared": shared,
+        "cpus": resources.cpus,
+        "device": resources.device,
+    }
     config["protocol"] = asdict(protocol)
     tuner = tune.Tuner(
         tune.with_resources(_trainable, {"cpu": float(resources.cpus), "gpu": float(resources.gpus)}),
@@ -118,7 +126,14 @@ def _run_on_tune(
 def _trainable(config: dict[str, Any]) -> None:
     """Run one trial, in a process of Tune with its share of the cluster."""
     folder = SweepFolder(Path(config["root"]), Path(config["runs"]) if config["runs"] else None)
-    run_trial(folder, Trial(**config["trial"]), config["shared"], as_protocol(config["protocol"]), config["cpus"])
+    run_trial(
+        folder,
+        Trial(**config["trial"]),
+        config["shared"],
+        as_protocol(config["protocol"]),
+        config["cpus"],
+        config["device"],
+    )
 
 
 def _silent_progress() -> Any:

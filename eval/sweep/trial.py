@@ -23,16 +23,19 @@ from s2vc.training.schedule import total_steps
 from s2vc.training.trainer import train
 
 
-def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protocol: Protocol, cpus: int) -> None:
+def run_trial(
+    folder: SweepFolder, trial: Trial, shared: dict[str, Any], protocol: Protocol, cpus: int, device: str | None = None
+) -> None:
     """Bring a trial to its end in the sweep's folder; what is done already is not done again.
 
     Where the sweep is to stop, it ends after the step it is in, or before the next part. Raises UserError where its
     clips or settings do not allow it.
     """
     torch.set_num_threads(max(1, cpus))
+    on = choose_device(device)
     if shared["loader_workers"] is None:  # A run by itself takes all the CPUs that are spare.
         shared = {**shared, "loader_workers": readers_on(cpus)}
-    run = prepare_run([trial.settings(shared)], folder.run(trial), choose_device())
+    run = prepare_run([trial.settings(shared)], folder.run(trial), on)
 
     def train_run(prepared: PreparedRun) -> bool:
         """Train to the end, or until the sweep is to stop; say whether it got to the end."""
@@ -42,7 +45,7 @@ def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protoco
                 settings,
                 clips,
                 prepared.folder,
-                choose_device(),
+                on,
                 should_stop=folder.stop.exists,
                 on_epoch=prepared.on_epoch,
             )
@@ -57,7 +60,7 @@ def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protoco
         if part.key not in numbers:
             try:
                 numbers[part.key] = TASKS[part.task](
-                    _evaluation(folder, trial, run, protocol, part, cpus), protocol, train_run
+                    _evaluation(folder, trial, run, protocol, part, cpus, device), protocol, train_run
                 )
             except Exit:  # Fine-tuning was stopped.
                 return
@@ -65,7 +68,7 @@ def run_trial(folder: SweepFolder, trial: Trial, shared: dict[str, Any], protoco
 
 
 def _evaluation(
-    folder: SweepFolder, trial: Trial, run: PreparedRun, protocol: Protocol, part: Part, cpus: int
+    folder: SweepFolder, trial: Trial, run: PreparedRun, protocol: Protocol, part: Part, cpus: int, device: str | None
 ) -> Evaluation:
     """Describe the evaluation of a part: on the cache of the run and its split, or on another cache."""
     settings, own = run.settings, not protocol.cache
@@ -84,4 +87,5 @@ def _evaluation(
         console=Console(quiet=True),
         tested=part.tested,
         cpus=cpus,
+        device_name=device,
     )

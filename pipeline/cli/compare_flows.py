@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.console.options import CACHE, FOLDER, threads_option, with_local_cache
+from s2vc.pipeline.console.options import CACHE, FOLDER, device_option, threads_option, with_local_cache
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.flow.architecture import PRECISIONS
 
 
@@ -15,7 +16,8 @@ from s2vc.pipeline.flow.architecture import PRECISIONS
 @click.option("--videos", type=click.IntRange(1), default=12, help="Of the cache, evenly spaced.")
 @click.option("--out", type=FOLDER, default=Path("flows"), help="Folder for flows.csv and flows.png.")
 @click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", help="Of the subnets.")
-@click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
+@device_option
+@json_option
 @threads_option
 def compare_flows_command(
     flows: tuple[str, ...], cache: Path | CacheStorage, videos: int, out: Path, precision: str, device: str | None

@@ -1,5 +1,6 @@
 """Compare flows with progress, and print the comparison: the work of `s2vc-prep compare-flows`."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from s2vc.manifests.sample import SAMPLE_CLASSES
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console, print_json, print_paths
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow_fitting.compare import LENGTHS, POINTS, FlowReport, report
@@ -54,6 +55,7 @@ def compare_flows(
     write_png(out / "flows.png", comparison_strips(clips, loaded))
     print_reports(reports, console)
     print_paths(console, out / "flows.csv", out / "flows.png")
+    print_json(json.loads(table_of(reports).to_json(orient="records")))
 
 
 def _names(flows: Sequence[str]) -> dict[str, str]:

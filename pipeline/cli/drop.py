@@ -8,16 +8,24 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.console.completion import complete_variant
 from s2vc.pipeline.console.options import cache_argument
 from s2vc.pipeline.console.progress import size
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
 
 
 @click.command("drop")
 @cache_argument
-@click.option("--variant", "names", multiple=True, metavar="NAME", help="A variant, rendered or begun; repeatable.")
+@click.option(
+    "--variant",
+    "names",
+    shell_complete=complete_variant,
+    multiple=True,
+    metavar="NAME",
+    help="A variant, rendered or begun; repeatable.",
+)
 @click.option("--failed-attempts", is_flag=True, help="What jobs that were killed have left half written.")
 def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_attempts: bool) -> None:
     """Remove renderings from CACHE, which `render` makes again from the latents, or leftovers of killed jobs.
@@ -38,11 +46,11 @@ def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_atte
         sizes = storage.sizes("motion") if dropped else {}
         for variant in dropped:
             storage.remove_variant(variant)
-            console.print(f"{variant.name} is dropped: {size(sizes.get(f'motion/{variant.name}', 0))}")
+            print_result(console, f"{variant.name} is dropped: {size(sizes.get(f'motion/{variant.name}', 0))}")
         if failed_attempts:
             before = sum(storage.sizes().values())
             files.clear_attempts(storage.layout.root)
-            console.print(f"leftovers of killed jobs: {size(before - sum(storage.sizes().values()))} removed")
+            print_result(console, f"leftovers of killed jobs: {size(before - sum(storage.sizes().values()))} removed")
 
 
 def _variant(name: str, there: list[Variant], storage: CacheStorage) -> Variant:

@@ -16,10 +16,12 @@ from s2vc.pipeline.console.options import (
     Size,
     address_option,
     root_option,
+    shared_device_option,
     with_local_cache,
     workers_option,
 )
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_json
+from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.flow.architecture import PRECISIONS
 from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
 
@@ -76,6 +78,8 @@ from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, Enco
     is_flag=True,
     help="Read links that lead out of --root, too, as those of a Hugging Face or DVC cache do; kept in the cache.",
 )
+@json_option
+@shared_device_option
 @workers_option
 @address_option
 def encode_command(
@@ -84,6 +88,7 @@ def encode_command(
     out: Path | CacheStorage,
     ray_address: str | None,
     workers: int | None,
+    device: str | None,
     retry: tuple[str, ...],
     retry_failed: bool,
     **options: Any,
@@ -98,4 +103,4 @@ def encode_command(
 
     console = make_console()
     asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
-    run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console)
+    run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console, print_json, device)

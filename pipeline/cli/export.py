@@ -9,10 +9,11 @@ from rich.console import Console
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.choices import EXPORT_FORMATS, ORIGINAL
+from s2vc.pipeline.console.completion import complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, count, progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.console.variant_options import wanted_variants
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg
 from s2vc.pipeline.storage.held import held
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--variant",
     "variants",
+    shell_complete=complete_variant,
     multiple=True,
     metavar="NAME",
     help=f"Or a rendered variant by its name, such as alpha0.5-zero-clip16, or '{ORIGINAL}': the stored frames. "
@@ -80,7 +82,7 @@ def export_command(
             run_export(export, console)
     refusals = {video_id: reason for export in exports for video_id, reason in export.refused.items()}
     for video_id, reason in refusals.items():
-        console.print(f"{video_id!r} is not exported: {reason}")
+        print_result(console, f"{video_id!r} is not exported: {reason}")
     if refusals:
         raise Exit(EXIT_FAILED_VIDEOS)
 
@@ -100,7 +102,7 @@ def run_export(export: "VariantExport", console: Console) -> None:
     skipped = f"; {export.failed} failed skipped" if export.failed else ""
     frames = count(sum(clip.frames for clip in clips), "frame")
     spent = clock(time.monotonic() - started)
-    console.print(f"{count(len(clips), 'clip')} of {videos}, {frames}{before}{skipped}; {spent}")
+    print_result(console, f"{count(len(clips), 'clip')} of {videos}, {frames}{before}{skipped}; {spent}")
     for note in notes:
         console.print(note)
-    console.print(str(export.folder))
+    print_result(console, str(export.folder))

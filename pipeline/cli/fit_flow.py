@@ -11,7 +11,7 @@ from rich.console import Console
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.pipeline.console.options import OUTPUT, threads_option
+from s2vc.pipeline.console.options import OUTPUT, address_option, device_option, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.flow import Architecture
@@ -58,12 +58,15 @@ DEFAULTS = FitSettings()
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=DEFAULTS.seed)
 @click.option("--precision", type=click.Choice(["auto", *DTYPES]), default="auto", help="Of the subnets.")
 @click.option("--resize", is_flag=True, help="Cut and resize images that are not 64x64.")
-@click.option("--device", help="[default: cuda where there is a GPU, else cpu]")
+@device_option
 @threads_option
 @click.option(
-    "--workers", type=click.IntRange(0), default=0, help="Processes under Ray Train, a GPU each; 0: this one."
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    help="Processes under Ray Train that share the work, a GPU each where there are some; 0: this one.",
 )
-@click.option("--ray-address", help="A running cluster, 'auto' for the one of this machine; with --workers.")
+@address_option
 def fit_flow_command(
     source: Path,
     out: Path,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.terminal import print_result
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, Show, run_fit
 from s2vc.pipeline.flow_fitting.fit_processes import fit_on_ray
 from s2vc.pipeline.flow_fitting.fitting import FitRecord
@@ -58,7 +59,7 @@ def run_fit_with_progress(
     _print_end(fit, records, before, time.monotonic() - started, console)
     done = bool(records) and records[-1].step >= settings.steps
     if not done:
-        console.print("Stopped. The checkpoint is written: run the same command again to go on.")
+        print_result(console, "Stopped. The checkpoint is written: run the same command again to go on.")
     return done
 
 
@@ -105,4 +106,4 @@ def print_figures(figures: FlowFigures, console: Console) -> None:
         f"{figures.latent_max:.1f}; distance to N(0, 1) by dimension {figures.ks_median:.3f} (median), "
         f"not told from it at 0.05: {figures.ks_normal:.0%}",
     ):
-        console.print(line)
+        print_result(console, line)

@@ -1,6 +1,5 @@
 """Define the command `s2vc-prep info`."""
 
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.settings import CROP, SHORT_SIDE, SQUEEZE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
 from s2vc.pipeline.console.progress import progress, size
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_json, print_paths, print_result
+from s2vc.pipeline.console.verbosity import json_option, wants_json
 from s2vc.pipeline.reporting import Advance
 
 FIT_WORDS = {SQUEEZE: "stretched to it", CROP: "cut to its shape", SHORT_SIDE: "shorter side scaled to it"}
@@ -27,8 +27,8 @@ REASONS = 10
 @click.command("info")
 @cache_argument
 @click.option("--plot", type=OUTPUT, help="Figure of the share kept against alpha: .png, .pdf or .svg.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, and nothing else.")
-def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -> None:
+@json_option
+def info_command(cache: Path | CacheStorage, plot: Path | None) -> None:
     """Print what is inside CACHE, finished or not, and which share of the latents each alpha keeps.
 
     The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.
@@ -52,20 +52,20 @@ def info_command(cache: Path | CacheStorage, plot: Path | None, as_json: bool) -
         raise
     except UNREADABLE as error:
         raise UserError(f"{cache} cannot be read, see `s2vc-prep verify`: {error}") from error
-    if as_json:
-        click.echo(json.dumps(known, indent=1, ensure_ascii=False))
+    if wants_json():
+        print_json(known)
     else:
         print_facts(known, console)
     if plot is not None:
         plot_shares(found.kept_shares.curves(), found.kept_shares.videos, plot)
-        (aside if as_json else console).print(str(plot))
+        print_paths(console, plot)
 
 
 def print_facts(known: dict[str, Any], console: Console) -> None:
     """Print the facts in lines and tables."""
 
     def line(text: str) -> None:
-        console.print(shown(text))
+        print_result(console, shown(text))
 
     height, width = known["frame_size"]
     step = known["frame_step"]

@@ -10,6 +10,8 @@ import click
 from s2vc.manifests.choices import SPLIT_FOLDERS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
+from s2vc.pipeline.console.terminal import make_console, print_json, print_result
+from s2vc.pipeline.console.verbosity import json_option
 
 if TYPE_CHECKING:
     from s2vc.manifests.on_disk import Reading
@@ -40,7 +42,7 @@ def reader(name: str) -> "Callable[[Callable[..., Reading]], click.Command]":
 
         command.__doc__ = read.__doc__
         command.__click_params__ = getattr(read, "__click_params__", [])  # type: ignore[attr-defined]
-        return manifest_command.command(name)(videos_argument(out_option(command)))
+        return manifest_command.command(name)(videos_argument(out_option(json_option(command))))
 
     return wrap
 
@@ -54,20 +56,26 @@ def write_reading(reading: "Reading", videos: Path, out: Path) -> None:
     from s2vc.manifests.on_disk import write_missing
     from s2vc.manifests.table import class_names, record_root, write_manifest
 
+    console = make_console()
     for note in reading.notes:
-        click.echo(note)
+        console.print(note)
     if reading.table.empty:
         raise UserError("no video was found, so there is nothing to write")
     write_manifest(reading.table, out)
     record_root(out, videos)
     missing = write_missing(reading.missing, out)
-    for warning in class_warnings(reading.table):
-        click.echo(warning)
-    classes = (names := class_names(reading.table))[names != ""].nunique()
-    click.echo(f"{len(reading.table)} videos of {classes} classes in {out}")
+    for warning in (warnings := class_warnings(reading.table)):
+        print_result(console, warning)
+    classes = int((names := class_names(reading.table))[names != ""].nunique())
+    print_result(console, f"{len(reading.table)} videos of {classes} classes in {out}")
     if missing is not None:
-        click.echo(f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}")
-    click.echo(f"Next: {shlex.join(['s2vc-prep', 'encode', str(out), '--out', 'CACHE'])}")
+        print_result(
+            console, f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}"
+        )
+    console.print(f"Next: {shlex.join(['s2vc-prep', 'encode', str(out), '--out', 'CACHE'])}")
+    found = {"manifest": str(out), "videos": len(reading.table), "classes": classes}
+    left_out = {"left_out": len(reading.missing), "left_out_list": None if missing is None else str(missing)}
+    print_json({**found, **left_out, "notes": list(reading.notes), "warnings": list(warnings)})
 
 
 @reader("folder")

@@ -10,7 +10,8 @@ from rich.console import Console
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.choices import PREVIEW_COLUMNS, PREVIEW_SECONDS, PREVIEW_VIDEOS
-from s2vc.pipeline.console.options import OUTPUT, cache_argument
+from s2vc.pipeline.console.completion import complete_variant
+from s2vc.pipeline.console.options import OUTPUT, cache_argument, device_option, threads_option
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.reporting import Advance
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--variant",
     "names",
+    shell_complete=complete_variant,
     metavar="NAME",
     multiple=True,
     help="Strategy and scope by name, such as alpha0.5-noise-clip16; repeatable.  [default: what is rendered]",
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     help="Frames of a sheet; tiles across an animation.",
 )
 @click.option("--seconds", type=click.FloatRange(0.1, 10), default=PREVIEW_SECONDS, help="Of an animation, at most.")
+@device_option
+@threads_option
 @click.option("--out", type=OUTPUT, default=Path("preview.png"), help="Stills: .png. Animation: .gif or .mp4.")
 def preview_command(
     cache: Path | CacheStorage,
@@ -54,6 +58,7 @@ def preview_command(
     names: tuple[str, ...],
     columns: int,
     seconds: float,
+    device: str | None,
     out: Path,
 ) -> None:
     """Picture or animate videos of CACHE: the originals, and what each variant makes of them.
@@ -70,7 +75,7 @@ def preview_command(
     def show(videos: int) -> AbstractContextManager[Advance]:
         return progress("preview", videos, "videos", console)
 
-    print_computed(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, show), out, console)
+    print_computed(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, show, device), out, console)
 
 
 def previewed_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:

@@ -7,9 +7,10 @@ import click
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.choices import STRATEGIES
-from s2vc.pipeline.console.options import address_option, cache_argument, workers_option
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.options import address_option, cache_argument, shared_device_option, workers_option
+from s2vc.pipeline.console.terminal import make_console, print_json
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
+from s2vc.pipeline.console.verbosity import json_option
 
 
 @click.command("render")
@@ -31,6 +32,8 @@ from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 @click.option("--frame-step", type=click.IntRange(1), help="Between frames of a window.  [default: 1]")
 @click.option("--window-stride", type=click.IntRange(1), help="Between starts.  [default: no overlap]")
 @click.option("--dry-run", is_flag=True, help="Print bytes and time, and stop there.")
+@json_option
+@shared_device_option
 @workers_option
 @address_option
 def render_command(
@@ -46,6 +49,7 @@ def render_command(
     window_stride: int | None,
     dry_run: bool,
     workers: int | None,
+    device: str | None,
     ray_address: str | None,
 ) -> None:
     """Render CACHE at each alpha (or share to keep) and strategy, all in one pass over the latents.
@@ -58,6 +62,6 @@ def render_command(
     rule = window_rule(scope, clip_length, frame_step, window_stride)
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     if dry_run:
-        print_estimate(open_storage(cache), variants, console)
+        print_estimate(open_storage(cache), variants, console, print_json)
     else:
-        run_render(cache, variants, ray_address, workers, console)
+        run_render(cache, variants, ray_address, workers, console, print_json, device)

@@ -11,7 +11,7 @@ from s2vc.manifests.choices import TEST_PARTS
 from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console, print_paths
+from s2vc.pipeline.console.terminal import make_console, print_paths, print_result
 from s2vc.pipeline.storage.held import held
 
 if TYPE_CHECKING:
@@ -88,5 +88,5 @@ def draw(folder: "SampleFolder", settings: "SampleSettings", workers: int | None
         write_sheet(folder, settings)
     write_labels(folder, videos)
     counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
-    console.print(counted)
+    print_result(console, counted)
     print_paths(console, folder.manifest)

@@ -1,5 +1,6 @@
 """Define the command `s2vc-prep verify`."""
 
+import dataclasses
 import shlex
 import time
 from pathlib import Path
@@ -18,10 +19,12 @@ from s2vc.pipeline.console.options import (
     address_option,
     cache_argument,
     root_option,
+    shared_device_option,
     workers_option,
 )
 from s2vc.pipeline.console.progress import clock, progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_json, print_result
+from s2vc.pipeline.console.verbosity import json_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 @click.option("--sources", type=EXISTING_FILE, metavar="MANIFEST", help="Check the videos it was made from, too.")
 @root_option
 @click.option("--repair", "repairs", is_flag=True, help="Make damaged shards anew, and check again.")
+@json_option
+@shared_device_option
 @workers_option
 @address_option
 def verify_command(
@@ -47,6 +52,7 @@ def verify_command(
     root: Path | None,
     repairs: bool,
     workers: int | None,
+    device: str | None,
     ray_address: str | None,
 ) -> None:
     """Check everything that CACHE's format promises, and print a line for each problem.
@@ -65,13 +71,14 @@ def verify_command(
         found = run_verify(storage, quick, videos, console)
         damaged = sorted({(p.shard, p.stage) for p in found if p.stage})
         if repairs and damaged:
-            run_repair(storage, damaged, videos, ray_address, workers, console)
+            run_repair(storage, damaged, videos, ray_address, workers, console, device)
             found = run_verify(storage, quick, videos, console)
         elif damaged:
             print_repair_command(storage, damaged, sources, root, console)
+        print_json({"cache": str(storage), "quick": quick, "problems": [dataclasses.asdict(p) for p in found]})
         raise Exit(EXIT_UNFINISHED if found else 0)
     except KeyboardInterrupt:
-        console.print("Stopped before all was checked.")
+        print_result(console, "Stopped before all was checked.")
         raise Exit(EXIT_INTERRUPTED) from None
 
 
@@ -86,7 +93,7 @@ def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", cons
 
     def report(problem: "Problem") -> None:
         found.append(problem)
-        console.print(str(problem))
+        print_result(console, str(problem))
 
     for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "shards", console)):
         report(problem)
@@ -101,10 +108,10 @@ def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", cons
     damaged = len(found) - unfinished
     took = f"checked in {clock(time.monotonic() - started)}{', hashes were not' if quick else ''}"
     if not found:
-        console.print(f"All is well; {took}.")
+        print_result(console, f"All is well; {took}.")
     else:
         left = f", {unfinished} unfinished" if unfinished else ""
-        console.print(f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.")
+        print_result(console, f"{damaged} problem{'s' * (damaged != 1)}{left}; {took}.")
     return found
 
 
@@ -115,6 +122,7 @@ def run_repair(
     address: str | None,
     workers: int | None,
     console: Console,
+    device: str | None,
 ) -> None:
     """Do the damaged stages of shards again, with progress; end with exit code 1 if one could not be done.
 
@@ -128,7 +136,7 @@ def run_repair(
     console.print(f"to be done again: {names}")
     manifest, root = videos or (None, None)
     with progress("repair", len(damaged), "stages", console) as advance:
-        outcome = repair(storage, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0))
+        outcome = repair(storage, damaged, manifest, root, address, workers, lambda step, result: advance(1, 0), device)
     print_unfinished(outcome, console)
 
 

@@ -145,12 +145,16 @@ def gpus() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
 
 
-def flow_device() -> str:
-    """Return the device for the flow: "cuda" if the cluster has GPUs, else "cpu".
+def flow_device(asked: str | None = None) -> str:
+    """Return the device for the flow: the one asked for, else "cuda" if the cluster has GPUs, else "cpu".
 
-    Raises UserError if a node was started with a GPU that PyTorch does not find.
+    Raises UserError if "cuda" is asked for and there is none, or a node was started with a GPU that PyTorch does not
+    find.
     """
-    if not gpus():
+    found = gpus()
+    if asked == "cuda" and not found:
+        raise UserError("--device cuda: no GPU is there that PyTorch can use")
+    if asked == "cpu" or not found:
         return "cpu"
     refuse_unusable_gpus()
     return "cuda"

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -11,10 +12,12 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
 from s2vc.pipeline.console.other_words import in_our_words
+from s2vc.pipeline.console.verbosity import VERBOSE, verbosity, with_verbosity
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
 # slices as soon as another process uses one of the cores.
@@ -51,7 +54,8 @@ class Commands(click.Group):
             near = get_close_matches(args[0], self._table, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command, in_our_words(command, rest, ctx) if command else rest
+        known = rest if command is None or ctx.resilient_parsing else in_our_words(command, rest, ctx)
+        return name, command, known
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._table)
@@ -60,7 +64,20 @@ class Commands(click.Group):
         if name not in self._table:
             return None
         module = name.replace("-", "_")
-        return getattr(import_module(f"{self._package}.{module}"), f"{module}_command")
+        return with_verbosity(getattr(import_module(f"{self._package}.{module}"), f"{module}_command"))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands by the table, without importing them, and what the default command takes first."""
+        found = [CompletionItem(name, help=text) for name, text in self._table.items() if name.startswith(incomplete)]
+        if self._default and (command := self.get_command(ctx, self._default)):
+            first = next((param for param in command.params if isinstance(param, click.Argument)), None)
+            if incomplete.startswith("-"):
+                found += command.shell_complete(ctx, incomplete)
+            elif first is not None:
+                found += first.shell_complete(ctx, incomplete)
+        else:
+            found += click.Command.shell_complete(self, ctx, incomplete)
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -74,8 +91,12 @@ class Commands(click.Group):
 class OneCommand(click.Command):
     """Reports a user's mistakes in the same way as `Commands`, for a command line of one command."""
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        with_verbosity(self)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        known = args if ctx.ignore_unknown_options else in_our_words(self, args, ctx)
+        known = args if ctx.resilient_parsing else in_our_words(self, args, ctx)
         return super().parse_args(ctx, known)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -101,6 +122,8 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if not is_user_error(error) and number not in STORAGE_FAILS:
             raise
+        if verbosity() == VERBOSE:
+            click.echo("".join(traceback.format_exception(error.__cause__ or error.__context__ or error)), err=True)
         click.echo(f"{ctx.info_name}: {_describe(error)}", err=True)
         code = EXIT_STORAGE_FAILS if number in STORAGE_FAILS else EXIT_USER_ERROR
         raise Exit(getattr(error, "exit_code", code)) from None

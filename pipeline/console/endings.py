@@ -13,6 +13,7 @@ from rich.table import Table
 from s2vc.manifests.errors import printable
 from s2vc.pipeline.cluster.scheduler import Outcome
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, EXIT_UNFINISHED, Exit
+from s2vc.pipeline.console.terminal import print_result
 
 SHOWN = 20
 """At most this many shards, videos or notes are listed; the rest is counted."""
@@ -33,7 +34,7 @@ def stopping(console: Console) -> Iterator[Callable[[], bool]]:
     try:
         yield asked.is_set
     except KeyboardInterrupt:
-        console.print("Stopped. The last checkpoint is kept: run the same command again to go on.")
+        print_result(console, "Stopped. The last checkpoint is kept: run the same command again to go on.")
         raise Exit(EXIT_INTERRUPTED) from None
     finally:
         for number, handler in before.items():
@@ -53,12 +54,12 @@ def print_unfinished(outcome: Outcome, console: Console) -> None:
         return
 
     for shard, reason in sorted(outcome.unfinished.items())[:SHOWN]:
-        console.print(f"shard {shard} is not done: {reason}")
+        print_result(console, f"shard {shard} is not done: {reason}")
     if outcome.storage_error:
-        console.print(f"Stopped early, since storage fails: {outcome.storage_error}")
+        print_result(console, f"Stopped early, since storage fails: {outcome.storage_error}")
     left = len(outcome.unfinished)
     undone = f"{left} shard{' is' if left == 1 else 's are'} not done. " if left else ""
-    console.print(f"{undone}What is finished is kept: run the same command again to go on.")
+    print_result(console, f"{undone}What is finished is kept: run the same command again to go on.")
     raise Exit(EXIT_UNFINISHED)
 
 
@@ -74,7 +75,7 @@ def print_failed_videos(index: pd.DataFrame, console: Console) -> None:
         table.add_row(printable(row.video_id), printable(row.status), str(row.frames), printable(row.reason))
     console.print(table)
     if len(trouble) > SHOWN:
-        console.print(f"… and {len(trouble) - SHOWN} more, in index.csv")
+        print_result(console, f"… and {len(trouble) - SHOWN} more, in index.csv")
     if (index["status"] == "failed").any():
-        console.print("Once their files are mended, the same command with --retry failed does them again.")
+        print_result(console, "Once their files are mended, the same command with --retry failed does them again.")
         raise Exit(EXIT_FAILED_VIDEOS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from s2vc.pipeline.cache.cache_storage import CacheStorage
@@ -42,13 +43,16 @@ class CacheType(click.ParamType):
     name = "cache"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | CacheStorage":
-        if "://" not in str(value):
+        if "://" not in str(value) or (ctx and ctx.resilient_parsing):  # a shell completes a command line
             return FOLDER.convert(value, param, ctx)
         # This imports torch, so it is imported only when it is needed.
         from s2vc.pipeline.cache.opening import open_storage
 
         given = ctx.meta if ctx else {}
         return open_storage(value, given.get("local_cache") or "", given.get("local_cache_size") or "")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return FOLDER.shell_complete(ctx, param, incomplete)
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -90,6 +94,16 @@ address_option = click.option(
 )
 
 
+DEVICE_HELP = "Device that computes.  [default: cuda where there is a GPU, else cpu]"
+WORKERS_HELP = "Processes that share the work, at most.  [default: one for each CPU]"
+
+device_option = click.option("--device", metavar="NAME", help=DEVICE_HELP)
+"""For what computes in its own process: cpu, cuda, cuda:1, …"""
+shared_device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), help=DEVICE_HELP)
+"""For jobs on Ray, which take all GPUs that there are, or none."""
+workers_option = click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
+
+
 def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command that computes in its own process with --threads, which is set before it begins."""
 
@@ -107,6 +121,3 @@ def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(1),
         help="Cores that this process computes on.  [default: all that it may use]",
     )(with_threads)
-
-
-workers_option = click.option("--workers", type=click.IntRange(1), help="CPU workers at most.  [default: all CPUs]")

@@ -24,6 +24,9 @@ SHORTEST_BAR, LONGEST_BAR = 8, 40
 def progress(title: str, total: int, unit: str, console: Console, counted: str = "frames") -> Iterator[Advance]:
     """Show progress over `total` units (videos, shards, steps) with units/s, frames/s (or what is counted) and time
     left, while the block runs; yields the function that reports what is done."""
+    if not getattr(console, "shows_notes", True):
+        yield lambda units, frames, note="", at=None: None
+        return
     show = _on_terminal if console.is_terminal else _in_log
     with show(title, total, console, _Counts(unit, counted)) as advance:
         yield advance

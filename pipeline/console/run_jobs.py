@@ -1,7 +1,10 @@
 """Run the jobs over a whole cache with progress and a summary, and end with an exit code if not all is well."""
 
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +17,7 @@ from s2vc.pipeline.cache.renderings import kept_share
 from s2vc.pipeline.cluster.scheduler import Step
 from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
 from s2vc.pipeline.console.progress import clock, count, progress, size
+from s2vc.pipeline.console.terminal import print_result
 from s2vc.pipeline.jobs.encode_job import encode_job
 from s2vc.pipeline.jobs.encode_options import EncodeOptions
 from s2vc.pipeline.jobs.estimate import estimate_render
@@ -26,6 +30,13 @@ SAMPLED_SHARDS = 200
 NEARLY_NOTHING = 0.005
 """Where a variant keeps less than this share of the latents, a line says so."""
 
+Report = Callable[[dict[str, Any]], None]
+"""Takes the summary of a job, ready for JSON."""
+
+
+def ignore(summary: dict[str, Any]) -> None:
+    """Do nothing with a summary."""
+
 
 def run_encode(
     manifest: Path,
@@ -35,13 +46,15 @@ def run_encode(
     address: str | None,
     workers: int | None,
     console: Console,
+    report: Report = ignore,
+    device: str | None = None,
 ) -> None:
     """Encode with progress and a summary.
 
     Ends with exit code 1 if a shard is not done or storage fails, and 3 if a video failed.
     """
     started = time.monotonic()
-    with encode_job(manifest, root, out, options, address, workers) as job:
+    with encode_job(manifest, root, out, options, address, workers, device) as job:
         console.print(
             f"{count(job.videos_left, 'video')} to do in {count(len(job.chains), 'shard')}, "
             f"{job.videos_done} done before (started in {clock(time.monotonic() - started)})",
@@ -58,6 +71,7 @@ def run_encode(
         print_unfinished(outcome, console)  # it ends here, since counts read from failing storage may be wrong
     cache = Cache(out)
     summarise(cache, bool(job.planned), console, time.monotonic() - started)
+    report(encode_summary(cache))
     print_unfinished(outcome, console)
     print_failed_videos(cache.index, console)
 
@@ -74,29 +88,47 @@ def summarise(cache: Cache, changed: bool, console: Console, seconds: float) -> 
         parts.append(f"{counts['']} not done")
     stored = f"; {size(sum(cache.storage.sizes().values()))}" if changed else ""
     videos, frames = count(len(index), "video"), count(int(index["frames"].sum()), "frame")
-    console.print(f"{videos}: {', '.join(parts)}; {frames}{stored}; {clock(seconds)}")
-    console.print(str(cache.storage))
+    print_result(console, f"{videos}: {', '.join(parts)}; {frames}{stored}; {clock(seconds)}")
+    print_result(console, str(cache.storage))
 
 
-def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console) -> None:
+def encode_summary(cache: Cache) -> dict[str, Any]:
+    """Count the videos of a cache by status, and list those that are not ok, ready for JSON."""
+    index = cache.index
+    trouble = index.loc[index["status"] != "ok", ["video_id", "status", "frames", "reason"]]
+    counts = {str(status) or "not done": int(n) for status, n in index["status"].value_counts().items()}
+    listed = json.loads(trouble.to_json(orient="records"))
+    return {"cache": str(cache.storage), "videos": counts, "frames": int(index["frames"].sum()), "trouble": listed}
+
+
+def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console, report: Report = ignore) -> None:
     """Print how much rendering there is to do, and the disk space and time that it will take."""
     job = plan_render(storage, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
-    console.print(f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards")
-    console.print(
+    print_result(console, f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards")
+    print_result(
+        console,
         f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
         f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
     )
+    names_given = [v.name for v in variants]
+    report({"variants": names_given, "frames": job.frames_left, "bytes": estimate.bytes, "seconds": estimate.seconds})
 
 
 def run_render(
-    cache: Path | CacheStorage, variants: list[Variant], address: str | None, workers: int | None, console: Console
+    cache: Path | CacheStorage,
+    variants: list[Variant],
+    address: str | None,
+    workers: int | None,
+    console: Console,
+    report: Report = ignore,
+    device: str | None = None,
 ) -> None:
     """Render with progress and a summary; end with exit code 1 if a shard is not done or storage fails."""
     started = time.monotonic()
     storage = open_storage(cache)
-    with render_job(storage, variants, address, workers) as job:
+    with render_job(storage, variants, address, workers, device) as job:
         console.print(
             f"{count(len(variants), 'variant')}, {count(job.frames_left, 'frame')} to render in "
             f"{count(len(job.shards_left), 'shard')}, {count(job.shards_done, 'shard')} done before",
@@ -111,13 +143,16 @@ def run_render(
     if outcome.storage_error:
         print_unfinished(outcome, console)
     sizes = storage.sizes("motion")
+    rendered = []
     for variant in variants:
         share = kept_share(storage, variant, SAMPLED_SHARDS)
+        rendered.append({"name": variant.name, "bytes": sizes.get(f"motion/{variant.name}", 0), "kept": share})
         kept = "" if share is None else f", keeps {share:.1%} of the latents"
-        console.print(f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}{kept}")
+        print_result(console, f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}{kept}")
         if share is not None and share < NEARLY_NOTHING:
             console.print(
                 f"  nearly nothing is left of a clip; `s2vc-prep info {storage}` shows what other alphas keep"
             )
     console.print(f"rendered in {clock(time.monotonic() - started)}")
+    report({"cache": str(storage), "variants": rendered})
     print_unfinished(outcome, console)

@@ -1,11 +1,15 @@
 """Make the consoles that commands print on."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
+
+from s2vc.pipeline.console.verbosity import QUIET, VERBOSE, verbosity, wants_json
 
 LOG_WIDTH = 400
 """A table in a log is at most this many columns wide; on a terminal, it is as wide as that."""
@@ -16,23 +20,55 @@ class PlainConsole(Console):
 
     A terminal breaks long lines by itself, so that what is copied from it is whole; a log has long lines. Tables are
     fitted to the terminal.
+
+    What is printed are notes, but for tables and what `print_result` prints. shows_notes: False leaves them out.
     """
+
+    shows_notes = True
 
     def print(self, *objects: Any, **options: Any) -> None:
         if any(isinstance(item, Table) for item in objects):
             options.setdefault("soft_wrap", False)
+            if not self.shows_notes and wants_json():  # The document has it.
+                return
+        elif not self.shows_notes:
+            return
         super().print(*objects, **options)
+
+
+def print_result(console: Console, *lines: str) -> None:
+    """Print lines that are what a command is called for, or that say what is wrong: --quiet leaves them."""
+    for line in lines:
+        Console.print(console, line)
+
+
+def print_detail(console: Console, *lines: str) -> None:
+    """Print lines that are for --verbose alone."""
+    if verbosity() == VERBOSE:
+        print_result(console, *lines)
+
+
+def print_json(document: Any) -> None:
+    """Print the one document of a command on standard output, if --json asks for it.
+
+    document: of dicts, lists, text, None and finite numbers.
+    """
+    if wants_json():
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def print_paths(console: Console, *paths: Path) -> None:
     """Print each path on a line of its own, from which it can be copied."""
-    for path in paths:
-        console.print(str(path))
+    print_result(console, *map(str, paths))
 
 
-def make_console(stderr: bool = False) -> Console:
-    """Return the console that a command prints on; numbers and paths in its lines are not coloured."""
-    console = PlainConsole(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+def make_console(stderr: bool = False, notes_are_the_result: bool = False) -> Console:
+    """Return the console that a command prints on; numbers and paths in its lines are not coloured.
+
+    With --json it is standard error. With --quiet it shows no notes, unless they are the result, as of a dry run.
+    """
+    console = PlainConsole(stderr=stderr or wants_json(), highlight=False, markup=False, soft_wrap=True)
+    console.shows_notes = notes_are_the_result or verbosity() != QUIET
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH
     return console

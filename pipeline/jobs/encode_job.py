@@ -82,11 +82,12 @@ def encode_job(
     options: EncodeOptions,
     address: str | None,
     workers: int | None,
+    device: str | None = None,
 ) -> Iterator[EncodeJob]:
     """Yield the job for a new cache of a manifest, or for one to go on with; Ray runs while the block does.
 
-    The cache is held against other jobs. Raises UserError if it cannot be made, or does not fit the manifest and
-    options.
+    device: "cpu" or "cuda"; None takes what there is. The cache is held against other jobs. Raises UserError if it
+    cannot be made, or does not fit the manifest and options.
     """
     manifest = read_manifest(manifest_path)
     if not root.is_dir():
@@ -100,7 +101,7 @@ def encode_job(
         refuse_links(storage.layout)
         settings = _open(storage, manifest, options)
         with cluster(address, workers):
-            where = flow_device()
+            where = flow_device(device)
             settings = settings or _create(storage, options, where, len(manifest))
             job = EncodeJob(storage, settings, manifest, workers, ingest_receipts(storage, settings))
             write_index(storage, build_index(manifest, settings, job.ingested))

@@ -24,13 +24,15 @@ class RenderJob:
     """This is a render that is planned.
 
     shards_left: the shards that lack variants, with those they lack. frames_left: how many frames these will be, over
-    all variants. notes: what the steps reported, once the job has run.
+    all variants. device: "cpu" or "cuda"; None takes what there is. notes: what the steps reported, once
+    the job has run.
     """
 
     storage: CacheStorage
     settings: Settings
     variants: list[Variant]
     workers: int | None = None
+    device: str | None = None
     shards_left: list[tuple[int, list[Variant]]] = field(default_factory=list)
     frames_left: int = 0
     shards_done: int = 0
@@ -41,7 +43,7 @@ class RenderJob:
 
         Ray has to run, since only then is it known whether there is a GPU.
         """
-        device = flow_device() if self.shards_left else "cpu"
+        device = flow_device(self.device) if self.shards_left else "cpu"
         chains: list[ShardSteps] = [
             deque([render_step(self.storage, self.settings, shard, variants, device)])
             for shard, variants in self.shards_left
@@ -79,7 +81,11 @@ def plan_render(storage: CacheStorage, variants: list[Variant], shards: Sequence
 
 @contextmanager
 def render_job(
-    storage: CacheStorage, variants: list[Variant], address: str | None, workers: int | None
+    storage: CacheStorage,
+    variants: list[Variant],
+    address: str | None,
+    workers: int | None,
+    device: str | None = None,
 ) -> Iterator[RenderJob]:
     """Yield the job that renders or finishes variants of one window rule; the cache is held and Ray runs meanwhile."""
     read_settings(storage)  # this raises where there is no cache, before the lock makes a folder
@@ -87,7 +93,7 @@ def render_job(
         # Whatever can be refused is refused here, before Ray starts, which takes seconds.
         refuse_links(storage.layout)
         job = plan_render(storage, variants)
-        job.workers = workers
+        job.workers, job.device = workers, device
         files.clear_attempts(storage.layout.root)
         for variant in variants:
             path = storage.layout.variant_settings(variant)

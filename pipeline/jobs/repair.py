@@ -31,6 +31,7 @@ def repair(
     address: str | None,
     workers: int | None,
     done: Done,
+    device: str | None = None,
 ) -> Outcome:
     """Do each damaged (shard, stage) again; done(step, result) is called as steps end.
 
@@ -54,7 +55,7 @@ def repair(
         for shard, stage in damaged:
             storage.remove(storage.layout.receipt(stage, shard))
         with cluster(address, workers):
-            where, outcome = flow_device(), Outcome()
+            where, outcome = flow_device(device), Outcome()
 
             def run(chains: list[ShardSteps]) -> list[int]:
                 """Run these steps, and return the shards that can go on."""

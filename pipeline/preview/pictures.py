@@ -30,13 +30,14 @@ def write_preview(
     columns: int = PREVIEW_COLUMNS,
     seconds: float = PREVIEW_SECONDS,
     show: ShowProgress = no_progress,
+    device: str | None = None,
 ) -> list[VideoStrips]:
     """Picture videos of a cache: a contact sheet of evenly spaced frames (.png), or an animation (.gif, .mp4).
 
     video_ids, variants: what to show; without them `choose_videos` and `choose_variants` decide. Variants that are not
     rendered are computed for the frames shown. show: called with the number of videos, shows progress over them.
-    Returns what is shown. Raises UserError for ids that are unknown or have no frames, for another ending of `path`,
-    and where a file cannot be read or written.
+    device: of the flow, None for the GPU if there is one. Returns what is shown. Raises UserError for ids that are
+    unknown or have no frames, for another ending of `path`, and where a file cannot be read or written.
     """
     check_output(path)
     subjects = find_videos(cache, video_ids or choose_videos(cache, columns))
@@ -47,7 +48,7 @@ def write_preview(
             length = min(subject.frames, math.ceil(seconds * subject.fps))
             numbers = np.arange(length) if _moves(path) else evenly_spaced(subject.frames, columns)
             with damage_as_user_error(subject.video_id, cache.storage):
-                video_strips.append(make_strips(cache, subject, numbers, variants))
+                video_strips.append(make_strips(cache, subject, numbers, variants, device))
             advance(1, len(numbers))
     with _as_user_error(f"{path} cannot be written"):
         _write(path, video_strips, columns)

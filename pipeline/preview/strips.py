@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -16,6 +15,7 @@ from s2vc.pipeline.cache.corrections import WindowRecord, read_corrections
 from s2vc.pipeline.cache.latents import READ_FRAMES
 from s2vc.pipeline.cache.layout import ENCODE, motion_stage
 from s2vc.pipeline.cache.reader import add_change_to_frames
+from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.stages.render_shard import Sink, Window, render_windows
 from s2vc.pipeline.variants import Variant
@@ -81,7 +81,9 @@ def find_videos(cache: Cache, video_ids: Sequence[str]) -> list[PreviewedVideo]:
     return subjects
 
 
-def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, variants: Sequence[Variant]) -> VideoStrips:
+def make_strips(
+    cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, variants: Sequence[Variant], device: str | None = None
+) -> VideoStrips:
     """Return the frames of a video with these numbers (n,), original and as each variant.
 
     A variant that is not rendered is computed from the cached latents. Only the frames that are shown are held in
@@ -94,7 +96,7 @@ def make_strips(cache: Cache, subject: PreviewedVideo, numbers: np.ndarray, vari
         if variant not in strips:
             fresh.setdefault((variant.rule, variant.strategy == "tfd"), []).append(variant)
     for group in fresh.values():
-        strips |= {strip.variant: strip for strip in _computed(cache, subject, group, numbers)}  # type: ignore[misc]
+        strips |= {strip.variant: strip for strip in _computed(cache, subject, group, numbers, device)}  # type: ignore[misc]
     original = Strip(_frames(cache, subject, numbers))
     return VideoStrips(subject, numbers, [original, *(strips[v] for v in dict.fromkeys(variants))])
 
@@ -148,7 +150,9 @@ class _Shown(Sink):
             first += len(change)
 
 
-def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], numbers: np.ndarray) -> Iterator[Strip]:
+def _computed(
+    cache: Cache, subject: PreviewedVideo, variants: list[Variant], numbers: np.ndarray, device: str | None
+) -> Iterator[Strip]:
     """Render variants of one window rule from the cached latents, as `s2vc-prep render` would, for these frames only.
 
     Yields a strip for each variant. Raises UserError if the video is not encoded yet.
@@ -163,7 +167,12 @@ def _computed(cache: Cache, subject: PreviewedVideo, variants: list[Variant], nu
     rows = [[r for v, r in distinct if v == w] for w in used]
     sinks = [_Shown(rows) for _ in variants]
     settings = cache.settings
-    flow = _flow(str(cache.storage.fetch(cache.layout.flow)), settings.flow_fingerprint, settings.precision)
+    flow = _flow(
+        str(cache.storage.fetch(cache.layout.flow)),
+        settings.flow_fingerprint,
+        settings.precision,
+        str(choose_device(device)),
+    )
     latents, small = cache.storage.latent_group(subject.shard), cache.storage.fetch(cache.layout.small(subject.shard))
     render_windows(latents, small, subject.shard, jobs, variants, flow, [*sinks], Path(tempfile.gettempdir()))
     originals = _frames(cache, subject, [windows[w][r] for w, r in places])
@@ -192,6 +201,6 @@ def _needed(
 
 
 @lru_cache(maxsize=1)
-def _flow(path: str, fingerprint: str, precision: str) -> Flow:
+def _flow(path: str, fingerprint: str, precision: str, device: str) -> Flow:
     # Unlike in a worker, the flow may use a GPU or all cores: a preview need not be the same byte by byte everywhere.
-    return load_flow(path, "cuda" if torch.cuda.is_available() else "cpu", precision)
+    return load_flow(path, device, precision)

@@ -53,7 +53,11 @@ def test_order_shows_each_video_both_ways(evaluate: Evaluate, labelled_cache: Pa
     assert numbers["classes"] == ["natural", "shuffled"]
     # The natural clips are those of retrieval: their features are not computed again.
     before = {f.name for f in (tmp_path / "features").iterdir()}
-    assert evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path).exit_code == 0
+    done = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path, "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)  # the table, paths and progress are on standard error
+    saved = json.loads(Path(document.pop("file")).read_text())
+    assert document == saved and document["task"] == "retrieval" and "R@1" in done.stderr
     assert {f.name for f in (tmp_path / "features").iterdir()} == before
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.storage import files
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD
 from s2vc.training.clip_shapes import CLIP_SHAPES, MAX_SIZE, MIN_SIZE
@@ -51,14 +51,14 @@ def export_command(
     with files.attempt(out) as aside:
         if kind in STATES:
             torch.save(state if kind == "plain" else published_format(state), aside)
-            console.print(f"{name}, {len(state)} tensors: {out}")
+            print_result(console, f"{name}, {len(state)} tensors: {out}")
             return
         notes = _describe(checkpoint, name, clip_length, size)
         built = build_backbone(name)
         built.load_state_dict(state)
         shape = (notes["frames"], notes["size"], notes["size"])
         write_program(kind, built, shape, notes | {"weights": weights_hash(state)}, aside)
-    console.print(f"{name}, clips (N, 3, {', '.join(map(str, shape))}) float32: {out}")
+    print_result(console, f"{name}, clips (N, 3, {', '.join(map(str, shape))}) float32: {out}")
     console.print(f"Clips are in 0 to 1, less the mean {notes['mean']} of the channels, divided by {notes['std']}.")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from s2vc.pipeline.console.completion import complete_folder, complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, threads_option
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.training.regimes import REGIMES, SMALL
 from s2vc.training.setting_fields import value_kind
@@ -51,9 +52,9 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
     if typing.get_origin(kind) is tuple:
         types = typing.get_args(kind)
         if types[-1] is Ellipsis:
-            return click.option(
-                name, type=click.Choice(choices) if choices else types[0], multiple=True, help=help_text
-            )
+            offered = complete_variant if item.name == "variant" else None
+            kind = click.Choice(choices) if choices else types[0]
+            return click.option(name, type=kind, multiple=True, help=help_text, shell_complete=offered)
         return click.option(
             name, type=types, default=None, help=help_text, metavar="LO HI" if len(types) == 2 else "R G B"
         )
@@ -66,11 +67,11 @@ def _as_text(value: Any) -> str:
 
 
 @click.command("run")
-@click.argument("cache")
+@click.argument("cache", shell_complete=complete_folder)
 @click.option("--out", type=FOLDER, default=None, help="Folder of the run.  [default: runs/, named by the settings]")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="The paper's regime, epochs and queue for a dataset.")
 @click.option("--config", type=EXISTING_FILE, help="YAML file of settings; flags go over it.")
-@click.option("--device", default=None, help="[default: cuda where there is a GPU, else cpu]")
+@device_option
 @threads_option
 @address_option
 @settings_options()

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.progress import clock, progress
-from s2vc.pipeline.console.terminal import print_paths
+from s2vc.pipeline.console.terminal import print_detail, print_paths, print_result
 from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
 from s2vc.training.learning import AVERAGED_STEPS, LearningWatch, at_chance, best_before, candidate_count, suggestions
@@ -18,7 +18,7 @@ from s2vc.training.methods import chance_top1
 from s2vc.training.prepare import PreparedRun
 from s2vc.training.run_folder import RunFolder, TrainingStep, last_tenth, mean_of, read_metrics
 from s2vc.training.schedule import total_steps, warmup_steps
-from s2vc.training.settings import TrainingSettings, is_contrastive
+from s2vc.training.settings import TrainingSettings, is_contrastive, settings_yaml
 from s2vc.training.trainer import train
 
 CURVES_SECONDS = 30.0
@@ -42,6 +42,7 @@ def train_with_progress(
         f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips",
     )
     print_paths(console, folder.root)
+    print_detail(console, *settings_yaml(settings).splitlines(), f"device {device}")
     started = time.monotonic()
     chance = chance_top1(settings, clips)
     with (
@@ -58,7 +59,7 @@ def train_with_progress(
         stopped = stop()
     done = _print_end(folder, settings, steps, chance, time.monotonic() - started, console)
     if stopped and not done:
-        console.print("Stopped. The checkpoint is written: run the same command again to go on.")
+        print_result(console, "Stopped. The checkpoint is written: run the same command again to go on.")
     return done
 
 
@@ -116,7 +117,8 @@ def _print_end(
     records = read_metrics(folder.metrics)
     last = last_tenth(records)
     done = records[-1].step >= steps
-    console.print(
+    print_result(
+        console,
         f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: "
         f"{_learning_summary(last, settings, chance)}",
     )

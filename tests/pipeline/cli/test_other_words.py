@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from s2vc.eval.cli import main as s2vc_eval
-from s2vc.eval.cli import sweep_main
+from s2vc.eval.cli.sweep import main as s2vc_sweep
 from s2vc.pipeline.cli import main as s2vc_prep
 from s2vc.training.cli import main as s2vc_train
 
@@ -36,7 +36,7 @@ def test_words_that_mean_the_same_are_taken(words: tuple[str, ...], complaint: s
 def test_the_first_option_that_a_command_has_is_taken() -> None:
     assert "Invalid value for '--workers'" in said(s2vc_prep, "render", "CACHE", "--num-workers", "x")
     assert "Invalid value for '--frames'" in said(s2vc_eval, "linear", "CACHE", "random", "--num-frames", "x")
-    assert "Invalid value for '--batch'" in said(sweep_main, "CACHE", "--batch-size", "x")
+    assert "Invalid value for '--batch'" in said(s2vc_sweep, "CACHE", "--batch-size", "x")
 
 
 def test_words_without_an_equal_are_answered() -> None:

@@ -14,9 +14,9 @@ COMMAND_LINES = {
     "s2vc-prep": "s2vc.pipeline.cli:main",
     "s2vc-train": "s2vc.training.cli:main",
     "s2vc-eval": "s2vc.eval.cli:main",
-    "s2vc-sweep": "s2vc.eval.cli:sweep_main",
+    "s2vc-sweep": "s2vc.eval.cli.sweep:main",
 }
-"""As pyproject.toml has them."""
+"""Where the command of each is."""
 
 RUN = """
 import contextlib, importlib, io, json, sys
