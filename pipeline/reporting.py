@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -28,3 +29,25 @@ def no_progress(total: int) -> Iterator[Advance]:
         pass
 
     yield advance
+
+
+Follower = Callable[[int, int], None]
+"""A function of this type takes how many videos and frames of a shard are done in all."""
+
+_FOLLOWER: ContextVar[Follower | None] = ContextVar("follower", default=None)
+
+
+@contextmanager
+def followed(follower: Follower) -> Iterator[None]:
+    """Call the follower with whatever `report_within` reports while the block runs, in this thread."""
+    token = _FOLLOWER.set(follower)
+    try:
+        yield
+    finally:
+        _FOLLOWER.reset(token)
+
+
+def report_within(videos: int, frames: int) -> None:
+    """Report how many videos and frames of the shard that is worked on are done, if anybody follows it."""
+    if follower := _FOLLOWER.get():
+        follower(videos, frames)

@@ -1,6 +1,7 @@
 """Define the command `s2vc-prep export`."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from s2vc.pipeline.console.completion import complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, Exit
 from s2vc.pipeline.console.options import FOLDER, cache_argument
 from s2vc.pipeline.console.progress import clock, count, progress
+from s2vc.pipeline.console.step_tally import StepTally
 from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.console.variant_options import wanted_variants
+from s2vc.pipeline.reporting import followed
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.windows import WindowRule
@@ -93,9 +96,11 @@ def run_export(export: "VariantExport", console: Console) -> None:
     export.begin()
     clips = [clip for part in export.parts for clip in part.clips]
     with progress("export", len(clips), "clips", console) as advance:
-        for part in export.parts:
-            export.write(part)
-            advance(len(part.clips), part.frames)
+        tally = StepTally(advance, "export")
+        for number, part in enumerate(export.parts):
+            with followed(partial(tally.ended, "export", number)):
+                export.write(part)
+            tally.ended("export", number, len(part.clips), part.frames)
     notes = export.end()
     videos = count(len({clip.video_id for clip in clips}), "video")
     before = f", {count(export.done, 'clip')} done before" if export.done else ""

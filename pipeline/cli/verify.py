@@ -95,7 +95,7 @@ def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", cons
         found.append(problem)
         print_result(console, str(problem))
 
-    for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "shards", console)):
+    for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "videos", console)):
         report(problem)
     if videos:
         refuse_changed_rows(storage, videos[0])

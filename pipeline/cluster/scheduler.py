@@ -6,6 +6,7 @@ Tasks are given little more than a shard's number, and return receipts; frames a
 import dataclasses
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import ray
 import ray.exceptions
 
 from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, require
+from s2vc.pipeline.cluster.step_counts import Counts, StepCounts, run_counted
 from s2vc.pipeline.storage.files import describe_os_error
 
 MAX_RETRIES = 2
@@ -24,6 +26,9 @@ MAX_RETRIES = 2
 
 PATIENCE = 20.0
 """If no step ends for this many seconds, the scheduler checks whether anything can run."""
+
+TICK = 0.5
+"""What has been done of steps is looked at this often, in seconds, if it is shown."""
 
 AHEAD = 2
 """This many tasks are in flight for each one that can run, so that no worker waits for the driver."""
@@ -64,14 +69,20 @@ class Outcome:
     storage_error: str = ""
 
 
-def run_chains(chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]) -> Outcome:
-    """Run every chain of steps; done(step, result) is called in the driver as each step ends.
+def run_chains(
+    chains: list[ShardSteps],
+    workers: int | None,
+    done: Callable[[Step, Any], None],
+    within: Callable[[Counts], None] | None = None,
+) -> Outcome:
+    """Run every chain of steps; done(step, result) is called in the driver as each step ends, and within(counts), if it
+    is given, several times a second with what has been done of steps so far.
 
     workers: the most CPUs to use over the whole cluster; None means all. A shard whose worker keeps dying, or whose
     step raises, is left unfinished, and the others go on. Once the storage has failed (OSError), nothing new is
     started.
     """
-    return _Scheduler(chains, workers, done).run()
+    return _Scheduler(chains, workers, done, within).run()
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +98,13 @@ def run_step(required_paths: tuple[Path, ...], function: Callable[..., Any], *ar
 
 
 class _Scheduler:
-    def __init__(self, chains: list[ShardSteps], workers: int | None, done: Callable[[Step, Any], None]):
+    def __init__(
+        self,
+        chains: list[ShardSteps],
+        workers: int | None,
+        done: Callable[[Step, Any], None],
+        within: Callable[[Counts], None] | None,
+    ):
         self._ready: dict[bool, deque[tuple[ShardSteps, Step]]] = {False: deque(), True: deque()}
         self._gpu = any(step.gpu for chain in chains for step in chain)
         for chain in chains:
@@ -96,18 +113,37 @@ class _Scheduler:
         self._workers = workers
         self._flying: dict[ray.ObjectRef, tuple[ShardSteps, Step]] = {}
         self._outcome = Outcome()
+        self._within = within
+        self._counts = StepCounts() if within and chains else None
 
     def run(self) -> Outcome:
         if not any(self._ready.values()):
             return self._outcome
-        stall = StallReason(self._gpu)
-        self._submit()
-        while self._flying:
-            ended, _ = ray.wait(list(self._flying), num_returns=1, timeout=PATIENCE)
-            if not ended:
+        try:
+            self._run(StallReason(self._gpu))
+        finally:
+            if self._counts:
+                self._counts.close()
+        return self._outcome
+
+    def _wait(self, stall: StallReason) -> list[ray.ObjectRef]:
+        """Wait until a step ends, while showing what has been done of steps; a long wait that has a reason says it."""
+        patience = time.monotonic() + PATIENCE
+        while True:
+            ended, _ = ray.wait(list(self._flying), num_returns=1, timeout=TICK if self._counts else PATIENCE)
+            if self._counts and self._within and (counts := self._counts.latest()) is not None:
+                self._within(counts)
+            if ended:
+                return ended
+            if time.monotonic() >= patience:
+                patience = time.monotonic() + PATIENCE
                 if why := stall.why():
                     print(why, file=sys.stderr, flush=True)
-                continue
+
+    def _run(self, stall: StallReason) -> None:
+        self._submit()
+        while self._flying:
+            ended = self._wait(stall)
             chain, step = self._flying.pop(ended[0])
             try:
                 self._done(step, ray.get(ended[0]))
@@ -128,7 +164,6 @@ class _Scheduler:
                 else:
                     self._failed(step, error.cause)
             self._submit()
-        return self._outcome
 
     def _queue(self, chain: ShardSteps, first: bool = False) -> None:
         """Queue the next step of a chain; with `first`, before all others, so that begun shards get finished."""
@@ -155,7 +190,10 @@ class _Scheduler:
 
     def _launch(self, chain: ShardSteps, step: Step) -> None:
         task = _remote().options(num_gpus=1 if step.gpu else 0, name=f"{step.stage} {step.shard}")
-        self._flying[task.remote(step.required_paths, step.function, *step.args)] = (chain, step)
+        function, args = step.function, step.args
+        if self._counts:
+            function, args = run_counted, (self._counts.holder, step.stage, step.shard, function, *args)
+        self._flying[task.remote(step.required_paths, function, *args)] = (chain, step)
 
     def _worker_died(self, chain: ShardSteps, step: Step, error: Exception) -> None:
         # While the storage fails, that may be what kills workers, so no video is suspected then.

@@ -39,6 +39,9 @@ def _on_terminal(title: str, total: int, console: Console, counts: "_Counts") ->
 
         def advance(units: int, frames: int, note: str = "", at: int | None = None) -> None:
             counts.add(units, frames, at)
+            if not counts.units:  # Nothing has ended, so that nothing is known of the time left.
+                bar.update(task, completed=counts.at, notes=[note or "starting"])
+                return
             notes = [f"{counts.time_left(total)} left", *counts.rates(note).split(", ")]
             bar.update(task, total=total, completed=counts.at, notes=notes)
 
@@ -93,8 +96,8 @@ def _in_log(title: str, total: int, console: Console, counts: "_Counts") -> Iter
         now = time.monotonic()
         if now - last >= LOG_SECONDS and counts.at < total:
             last = now
-            left = counts.time_left(total)
-            console.print(f"{title}: {counts.at}/{total} {counts.unit}, {left} left, {counts.rates(note)}")
+            left = f"{counts.time_left(total)} left, " if counts.units else ""
+            console.print(f"{title}: {counts.at}/{total} {counts.unit}, {left}{counts.rates(note)}")
 
     yield advance
 

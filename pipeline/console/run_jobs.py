@@ -10,18 +10,19 @@ from rich.console import Console
 
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.layout import ENCODE
+from s2vc.pipeline.cache.layout import ENCODE, INGEST
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cache.renderings import kept_share
 from s2vc.pipeline.cluster.scheduler import Step
 from s2vc.pipeline.console.endings import print_failed_videos, print_notes, print_unfinished
 from s2vc.pipeline.console.progress import clock, count, progress, size
+from s2vc.pipeline.console.step_tally import StepTally
 from s2vc.pipeline.console.terminal import print_result
 from s2vc.pipeline.jobs.encode_job import encode_job
 from s2vc.pipeline.jobs.encode_options import EncodeOptions
 from s2vc.pipeline.jobs.estimate import estimate_render
-from s2vc.pipeline.jobs.render_job import plan_render, render_job
+from s2vc.pipeline.jobs.render_job import count_videos, plan_render, render_job
 from s2vc.pipeline.variants import Variant
 
 SAMPLED_SHARDS = 200
@@ -60,12 +61,12 @@ def run_encode(
             f"{job.videos_done} done before (started in {clock(time.monotonic() - started)})",
         )
         with progress("encode", job.videos_left, "videos", console) as advance:
+            tally = StepTally(advance, ENCODE, INGEST)
 
             def done(step: Step, receipt: Receipt) -> None:
-                if step.stage == ENCODE:
-                    advance(len(receipt.videos), receipt.frames)
+                tally.ended(step.stage, step.shard, len(receipt.videos), receipt.frames)
 
-            outcome = job.run(done)
+            outcome = job.run(done, tally.within)
     print_notes(job.notes, console)
     if outcome.storage_error:
         print_unfinished(outcome, console)  # it ends here, since counts read from failing storage may be wrong
@@ -133,12 +134,13 @@ def run_render(
             f"{count(len(variants), 'variant')}, {count(job.frames_left, 'frame')} to render in "
             f"{count(len(job.shards_left), 'shard')}, {count(job.shards_done, 'shard')} done before",
         )
-        with progress("render", len(job.shards_left), "shards", console) as advance:
+        with progress("render", job.videos_left, "videos", console) as advance:
+            tally = StepTally(advance, "render")
 
             def done(step: Step, receipts: list[Receipt]) -> None:
-                advance(1, sum(r.frames for r in receipts))
+                tally.ended(step.stage, step.shard, count_videos(receipts[0]), sum(r.frames for r in receipts))
 
-            outcome = job.run(done)
+            outcome = job.run(done, tally.within)
     print_notes(job.notes, console)
     if outcome.storage_error:
         print_unfinished(outcome, console)

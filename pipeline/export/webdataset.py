@@ -10,6 +10,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.export.clips import Clip
 from s2vc.pipeline.export.labels import clip_table
 from s2vc.pipeline.export.video_files import write_mp4_clip
+from s2vc.pipeline.reporting import report_within
 
 
 def write_tar(path: Path, cache: Cache, clips: list[Clip]) -> None:
@@ -20,12 +21,13 @@ def write_tar(path: Path, cache: Cache, clips: list[Clip]) -> None:
     """
     described = json.loads(clip_table(cache, clips).to_json(orient="records"))
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar, tempfile.TemporaryDirectory() as folder:
-        for clip, words in zip(clips, described, strict=True):
+        for number, (clip, words) in enumerate(zip(clips, described, strict=True), 1):
             key = f"{clip.row:08d}" + (f"_w{clip.window:03d}" if _has_windows(clip) else "")
             video = Path(folder) / "clip.mp4"
             write_mp4_clip(video, cache, clip)
             _add(tar, f"{key}.mp4", video.read_bytes())
             _add(tar, f"{key}.json", json.dumps(words, ensure_ascii=False).encode())
+            report_within(number, sum(one.frames for one in clips[:number]))
 
 
 def _has_windows(clip: Clip) -> bool:

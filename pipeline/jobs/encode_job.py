@@ -32,6 +32,7 @@ from s2vc.pipeline.cache.settings import (
 from s2vc.pipeline.cluster.connection import cluster, flow_device
 from s2vc.pipeline.cluster.nodes import flow_precision
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
+from s2vc.pipeline.cluster.step_counts import Counts
 from s2vc.pipeline.flow import (
     fingerprint,
     load_flow,
@@ -66,9 +67,12 @@ class EncodeJob:
     videos_done: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def run(self, done: Callable[[Step, Receipt], None]) -> Outcome:
-        """Run what is left; done(step, receipt) is called for each shard and stage that ends."""
-        outcome = run_chains(self.chains, self.workers, recording(self.storage, self.notes, done))
+    def run(self, done: Callable[[Step, Receipt], None], within: Callable[[Counts], None] | None = None) -> Outcome:
+        """Run what is left; done(step, receipt) is called for each shard and stage that ends.
+
+        within: as for run_chains.
+        """
+        outcome = run_chains(self.chains, self.workers, recording(self.storage, self.notes, done), within)
         clear_attempts(self.storage, outcome)
         _check_encoded(self, outcome)
         return outcome

@@ -14,6 +14,7 @@ from s2vc.pipeline.cache.receipts import Receipt, is_done, read_receipt
 from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.cluster.connection import cluster, flow_device
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
+from s2vc.pipeline.cluster.step_counts import Counts
 from s2vc.pipeline.jobs.shard_steps import clear_attempts, recording, render_step
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.variants import Variant
@@ -23,9 +24,9 @@ from s2vc.pipeline.variants import Variant
 class RenderJob:
     """This is a render that is planned.
 
-    shards_left: the shards that lack variants, with those they lack. frames_left: how many frames these will be, over
-    all variants. device: "cpu" or "cuda"; None takes what there is. notes: what the steps reported, once
-    the job has run.
+    shards_left: the shards that lack variants, with those they lack. videos_left: the videos in them that have frames.
+    frames_left: how many frames these will be, over all variants. device: "cpu" or "cuda"; None takes what there is.
+    notes: what the steps reported, once the job has run.
     """
 
     storage: CacheStorage
@@ -34,12 +35,16 @@ class RenderJob:
     workers: int | None = None
     device: str | None = None
     shards_left: list[tuple[int, list[Variant]]] = field(default_factory=list)
+    videos_left: int = 0
     frames_left: int = 0
     shards_done: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def run(self, done: Callable[[Step, list[Receipt]], None]) -> Outcome:
-        """Run what is left; done(step, receipts) is called for each shard that ends, with a receipt for each variant.
+    def run(
+        self, done: Callable[[Step, list[Receipt]], None], within: Callable[[Counts], None] | None = None
+    ) -> Outcome:
+        """Run what is left; done(step, receipts) is called for each shard that ends, with a receipt for each variant;
+        within: see run_chains.
 
         Ray has to run, since only then is it known whether there is a GPU.
         """
@@ -48,7 +53,7 @@ class RenderJob:
             deque([render_step(self.storage, self.settings, shard, variants, device)])
             for shard, variants in self.shards_left
         ]
-        outcome = run_chains(chains, self.workers, recording(self.storage, self.notes, done))
+        outcome = run_chains(chains, self.workers, recording(self.storage, self.notes, done), within)
         layout, stages = self.storage.layout, [motion_stage(v) for v in self.variants]
         if self.shards_left:
             self.storage.fetch_receipts(ENCODE, *stages)
@@ -58,6 +63,11 @@ class RenderJob:
                 outcome.unfinished.setdefault(shard, "not done")
         clear_attempts(self.storage, outcome)
         return outcome
+
+
+def count_videos(receipt: Receipt) -> int:
+    """Count the videos of a shard that have frames."""
+    return sum(video.frames > 0 for video in receipt.videos)
 
 
 def plan_render(storage: CacheStorage, variants: list[Variant], shards: Sequence[int] | None = None) -> RenderJob:
@@ -74,6 +84,7 @@ def plan_render(storage: CacheStorage, variants: list[Variant], shards: Sequence
             job.shards_done += 1
             continue
         rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
+        job.videos_left += count_videos(encoded)
         job.frames_left += rows * len(missing)
         job.shards_left.append((shard, missing))
     return job

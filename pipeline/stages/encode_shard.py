@@ -17,6 +17,7 @@ from s2vc.pipeline.cache.renderings import remove_stale_renderings
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
+from s2vc.pipeline.reporting import report_within
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
 from s2vc.pipeline.storage.prefetch import prefetch, write_behind
@@ -64,6 +65,8 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
             z = batches.map(lambda part: flow.encode(part)[0], x)
             statistics.update(start, z)
             submit(writer.append, z.cpu().numpy())
+            stop = start + len(x)
+            report_within(int(np.searchsorted(offsets[1:], stop, side="right")), stop)
         submit(writer.finish, std, histogram)
     key = layout.key(small)
     inputs, notes = {key: ingested.files[key]}, batches.notes(ENCODE, shard)

@@ -19,6 +19,7 @@ from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receip
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.flow.architecture import SMALL
+from s2vc.pipeline.reporting import report_within
 from s2vc.pipeline.stages.declared_size import missing_end
 from s2vc.pipeline.stages.video import Decoded, DecodeError, DecodeStalled, decode_video
 from s2vc.pipeline.storage import files
@@ -87,6 +88,7 @@ def ingest_shard(
                 videos.append(VideoRecord(source.video_id, FAILED, known_failures[source.video_id]))
             else:
                 videos.append(ingest_video(source, root, settings, writer, frames.parent, silence))
+            report_within(len(videos), sum(video.frames for video in videos))
     return make_receipt(layout, INGEST, shard, videos, {}, [frames, small]).write(layout)
 
 

@@ -20,6 +20,7 @@ from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow.architecture import IMAGE_SHAPE
 from s2vc.pipeline.flow.model import Flow
+from s2vc.pipeline.reporting import report_within
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
 from s2vc.pipeline.stages.encode_shard import as_images, cache_flow
 from s2vc.pipeline.static_cues import (
@@ -124,9 +125,13 @@ def render_windows(
     batches = AdaptiveBatches(flow.device)
     renderers = [_Renderer(v, flow, sink, batches, scratch) for v, sink in zip(variants, sinks, strict=True)]
     tfd = any(v.strategy == "tfd" for v in variants)
+    begun, frames = set(), 0
     for piece in prefetch(_pieces(latents, small, windows, variants[0].rule, tfd, flow.device)):
         for renderer in renderers:
             renderer.take(piece)
+        begun.add(piece.window.video)
+        frames += len(piece.z) * len(renderers)
+        report_within(len(begun) - 1, frames)
     for renderer in renderers:
         renderer.finish()
     return batches.notes("render", shard)

@@ -1,5 +1,6 @@
 """Check a shard stage by stage: its receipts, the files that they name, and the contents of those files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -29,7 +30,7 @@ class ShardCheck:
     A stage is checked only if the stage before it is done, and a file's contents only if its hash is right, so that
     one fault is reported once.
     frames: the number of stored frames, known after `run`. unrendered: the variants that are still to be rendered for
-    the shard, which is encoded.
+    the shard, which is encoded. begin: called with the name of each stage as its check begins.
     """
 
     layout: Layout
@@ -40,6 +41,7 @@ class ShardCheck:
     quick: bool
     frames: int = 0
     unrendered: list[Variant] = field(default_factory=list)
+    begin: Callable[[str], None] = field(default=lambda stage: None)
 
     def run(self, variants: list[Variant]) -> Checks[None]:
         """Yield the problems of ingest, of encode and of each rendered variant."""
@@ -59,6 +61,7 @@ class ShardCheck:
         Unfinished work and problems of index.csv are not marked: the index is derived from the receipts, and written
         anew without doing the stage again.
         """
+        self.begin(stage)
         while True:
             try:
                 problem = next(checks)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage, LocalStorage
@@ -11,7 +12,7 @@ from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.cache.renderings import traced_variants
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.render_command import how_to_render
-from s2vc.pipeline.reporting import ShowProgress, no_progress
+from s2vc.pipeline.reporting import Advance, ShowProgress, no_progress
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_corrections import check_variant_settings
 from s2vc.pipeline.verify.check_index import check_index
@@ -28,7 +29,7 @@ __all__ = ["Problem", "check_shards", "verify_cache"]
 def verify_cache(storage: CacheStorage, quick: bool = False, show: ShowProgress = no_progress) -> Iterator[Problem]:
     """Yield the problems of a cache as they are found, and none if all is well.
 
-    quick: check sizes and structure only, and hash nothing. show: called with the number of shards, shows progress.
+    quick: check sizes and structure only, and hash nothing. show: called with the number of videos, shows progress.
     Raises UserError if there is no cache, or a job is writing into it; damage of any kind is yielded as a problem.
     """
     if not storage.fetch(storage.layout.settings).exists():
@@ -60,15 +61,20 @@ def check_shards(
         where = f"motion/{variant.name}/variant.json"
         yield from guarded(where, check_variant_settings, storage, variant)
     unrendered: Counter[Variant] = Counter()
-    with show(len(shards)) as advance:
+    with show(sum(map(len, shards))) as advance:
         for shard, rows in enumerate(shards):
             on_disk = ShardCheck(storage.layout, settings, index, shard, rows, quick)
             with remote.brought(shard, rows) if remote else nullcontext(on_disk) as check:
+                check.begin = partial(_show_stage, advance, shard)
                 yield from check.run(variants)
             unrendered.update(check.unrendered)
-            advance(1, check.frames)
+            advance(len(rows), check.frames)
     if remote is not None:
         yield from remote.foreign()
     for variant, count in unrendered.items():
         what = f"{count} of {len(shards)} shards are not rendered; run `{how_to_render(storage, variant)}`"
         yield Problem(f"motion/{variant.name}", what, unfinished=True)
+
+
+def _show_stage(advance: Advance, shard: int, stage: str) -> None:
+    advance(0, 0, f"shard {shard:05d}: {stage}")
