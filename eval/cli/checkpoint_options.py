@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from s2vc.training.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from s2vc.eval.evaluated_backbone import EvaluatedBackbone
+    from s2vc.eval.evaluation import Evaluation
 
 
 LARGEST_ALPHA = 1e6
@@ -105,60 +107,71 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     A command that looks at labels has `label_option` as well, which becomes part of the Evaluation."""
 
     @functools.wraps(command)
-    def with_evaluation(
-        cache: Path | CacheStorage,
-        checkpoint: str,
-        split: str | None,
-        test_split: str | None,
-        backbone: str | None,
-        size: int | None,
-        frames: int | None,
-        frame_step: int | None,
-        normalise: str | None,
-        mean: RGB | None,
-        std: RGB | None,
-        seed: int,
-        out: Path,
-        device: str | None,
-        label: str = LABEL,
-        **own: Any,
-    ) -> None:
-        from s2vc.eval.evaluated_backbone import load_evaluated_backbone
-        from s2vc.eval.evaluation import Evaluation
-        from s2vc.pipeline.cache import Cache
-
-        if test_split == TRAIN:
-            raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
-        opened = Cache(cache)
-        evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
-        console = make_console()
-        usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
-        size, frames, frame_step = size or usual[0], frames or usual[1], frame_step or usual[2]
-        console.print(describe_windows(evaluated, size, frames, frame_step))
-        if frames < SHORTEST_CLIPS[evaluated.name]:
-            raise UserError(
-                f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
-            )
-        asked = Evaluation(
-            opened,
-            checkpoint,
-            evaluated,
-            split,
-            size,
-            frames,
-            frame_step,
-            seed,
-            out,
-            console,
-            label,
-            test_split,
-            device_name=device,
-        )
-        command(asked, **own)
+    def with_evaluation(**given: Any) -> None:
+        shared = {name: given.pop(name) for name in _SHARED & given.keys()}
+        command(make_evaluation(**shared), **given)
 
     for option in reversed(_OPTIONS):
         with_evaluation = option(with_evaluation)
     return with_evaluation
+
+
+def make_evaluation(
+    cache: Path | CacheStorage,
+    checkpoint: str,
+    split: str | None,
+    test_split: str | None,
+    backbone: str | None,
+    size: int | None,
+    frames: int | None,
+    frame_step: int | None,
+    normalise: str | None,
+    mean: RGB | None,
+    std: RGB | None,
+    seed: int,
+    out: Path,
+    device: str | None,
+    label: str = LABEL,
+) -> "Evaluation":
+    """Open cache and checkpoint, say what windows are looked at, and describe the evaluation that options mean.
+
+    Raises UserError where they cannot be opened, and for options that make no evaluation.
+    """
+    from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+    from s2vc.eval.evaluation import Evaluation
+    from s2vc.pipeline.cache import Cache
+
+    if test_split == TRAIN:
+        raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
+    opened = Cache(cache)
+    evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
+    console = make_console()
+    usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
+    size, frames, frame_step = size or usual[0], frames or usual[1], frame_step or usual[2]
+    console.print(describe_windows(evaluated, size, frames, frame_step))
+    if frames < SHORTEST_CLIPS[evaluated.name]:
+        raise UserError(
+            f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
+        )
+    return Evaluation(
+        opened,
+        checkpoint,
+        evaluated,
+        split,
+        size,
+        frames,
+        frame_step,
+        seed,
+        out,
+        console,
+        label,
+        test_split,
+        device_name=device,
+    )
+
+
+_SHARED = set(inspect.signature(make_evaluation).parameters)
+"""The options that describe an evaluation; a command's other options are its own."""
 
 
 def describe_windows(evaluated: "EvaluatedBackbone", size: int, frames: int, frame_step: int) -> str:

@@ -15,9 +15,10 @@ import torch
 from torch.amp import GradScaler
 
 from s2vc.training.backbones import build_backbone
+from s2vc.training.clip_shapes import CLIP_LENGTHS, SIZES
 from s2vc.training.gradients import add_gradients
 from s2vc.training.moco import MoCo
-from s2vc.training.settings import CLIP_LENGTHS, SIZES, TrainingSettings
+from s2vc.training.settings import TrainingSettings
 from tests.benchmarks.measure import one_thread, print_machine, print_row, seconds
 
 
