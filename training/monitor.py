@@ -17,12 +17,13 @@ from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
 from s2vc.training.augment import Normalise
+from s2vc.training.choices import ALL_ROWS, TRAIN
 from s2vc.training.dpc import DPC
 from s2vc.training.fixed_crop import CENTRE, fixed_crop
 from s2vc.training.gradients import autocast_of
 from s2vc.training.labels import read_labels
 from s2vc.training.loader import batches_of, data_loader
-from s2vc.training.selection import ALL_ROWS, TRAIN, split_column
+from s2vc.training.selection import split_column
 from s2vc.training.settings import TrainingSettings
 
 VALIDATION, TEST = "val", "test"
