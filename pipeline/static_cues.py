@@ -60,7 +60,8 @@ def alpha_to_keep(std: Tensor, share: float) -> float:
     """Return the alpha at which `share` of the latents has STD >= alpha, given std (D,) float32.
 
     Latents that do not vary (STD < STILL) are kept only where all are asked for: a still window keeps none of them, and
-    one in which fewer than the share vary keeps these. More than the share is kept where STDs above are equal.
+    one in which fewer than the share vary keeps these. More than the share has STD >= alpha where STDs are equal to it:
+    `suppressed_set` chooses among these.
     """
     kept = round(share * len(std))
     if kept == 0:
@@ -69,12 +70,19 @@ def alpha_to_keep(std: Tensor, share: float) -> float:
     return alpha if kept == len(std) else max(alpha, STILL)
 
 
-def suppressed_set(std: Tensor, alpha: float, strategy: str, rng: np.random.Generator) -> Tensor:
+def suppressed_set(
+    std: Tensor, alpha: float, strategy: str, rng: np.random.Generator, share: float | None = None
+) -> Tensor:
     """Return which latents are suppressed, (D,) bool: by eq. 4 those with STD < alpha, compared in float32.
 
+    share: for an alpha of `alpha_to_keep`, the share that it was made for. Exactly this share is kept at most: of
+    latents whose STD is alpha, the first by number. Pixel values, which have few levels, often have equal STDs.
     Only the two controls, reverse and random, choose others.
     """
     static = std < float(np.float32(alpha))
+    if share is not None and (excess := int((~static).sum()) - round(share * len(std))) > 0:
+        equal = (std == float(np.float32(alpha))).nonzero()[:, 0]
+        static[equal[len(equal) - excess :]] = True
     if strategy == "reverse":
         return ~static
     if strategy == "random":
@@ -171,8 +179,9 @@ def motion_preserved(
     values_p, touched = [], []
     for i in range(batch):
         rng = np.random.default_rng([seed, i])
-        threshold = alpha_to_keep(std[i], alpha) if strategy == "tfd" else alpha
-        suppressed = suppressed_set(std[i], threshold, strategy, rng)
+        share = alpha if strategy == "tfd" else None
+        threshold = alpha if share is None else alpha_to_keep(std[i], share)
+        suppressed = suppressed_set(std[i], threshold, strategy, rng, share)
         values_p.append(suppress(values[i], suppressed, strategy, rng))
         touched.append(suppressed.any())
     z_p = torch.cat(values_p)

@@ -141,7 +141,8 @@ def threshold(std: Tensor, point: str) -> float:
 
 def static_latents(std: Tensor, point: str) -> Tensor:
     """Return which latents of a window with these STDs (D,) are suppressed at an operating point: (D,) bool."""
-    return suppressed_set(std, threshold(std, point), "zero", NO_DRAWS)
+    kind, value = POINTS[point]
+    return suppressed_set(std, threshold(std, point), "zero", NO_DRAWS, value if kind == "keep" else None)
 
 
 def suppressed(z: Tensor, point: str) -> Tensor:

@@ -231,7 +231,7 @@ class _Renderer:
         std = piece.pixel_std if piece.pixel_std is not None and variant.strategy == "tfd" else piece.std
         alpha = variant.alpha if variant.alpha is not None else alpha_to_keep(std, variant.keep or 0.0)
         rng = window_rng(variant, window)
-        suppressed = suppressed_set(std, alpha, variant.strategy, rng)
+        suppressed = suppressed_set(std, alpha, variant.strategy, rng, variant.keep)
         kept = 1.0 - float(suppressed.double().mean())
         record = WindowRecord(window.video, window.frames, alpha, kept)
         # Encoding and decoding round; where nothing is suppressed, the change is 0 and not nearly 0.

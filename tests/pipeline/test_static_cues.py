@@ -96,6 +96,21 @@ def test_where_fewer_latents_vary_than_the_share_these_are_kept() -> None:
     assert (~suppressed).nonzero()[:, 0].tolist() == [3, 7, 11]
 
 
+def test_of_equal_stds_the_first_are_kept_and_never_more_than_the_share() -> None:
+    """A tenth of the pixel values of X' vary widely, and six tenths by one grey level in one frame of eight, whose STDs
+    are all alike: of these the first tenth completes the share of 0.2."""
+    grey, varied = torch.full((8, 12288), 100.0), torch.arange(12288) % 10
+    grey[::2, varied == 4] += 50
+    grey[3, varied >= 4] += 1
+    wide, equal = (varied == 4).nonzero()[:, 0], (varied > 4).nonzero()[:, 0]
+    clip = (grey / 255).view(8, 3, 64, 64).transpose(0, 1)[None]
+    v_p, std = motion_preserved(clip, load_flow("default"), 0.2, "tfd")
+    assert len(torch.unique(std[0][equal])) == 1
+    kept = v_p[0].transpose(0, 1).flatten(1).abs().amax(dim=0).nonzero()[:, 0]
+    expected = torch.cat([wide, equal[: round(0.2 * 12288) - len(wide)]]).sort().values
+    assert kept.tolist() == expected.tolist()
+
+
 def test_zero_sets_static_latents_to_zero_and_no_other() -> None:
     z = latents()
     static = suppressed_set(standard_deviation(z), 0.5, "zero", rng())
