@@ -25,7 +25,8 @@ def without_tf32() -> Iterator[None]:
     """Let float32 convolutions and products of this process be in float32 on GPUs, too, while the block runs.
 
     By default cuDNN rounds their inputs to TF32, which has 11 significant bits: the fixed convolutions of the flow
-    would round every latent so, whatever the subnets compute in.
+    would round every latent so, whatever the subnets compute in. It holds in the code that torch.compile makes of the
+    flow, too, which is made and run within the block.
     """
     backends: Any = torch.backends
     operations = (backends.cudnn.conv, backends.cuda.matmul)

@@ -3,6 +3,7 @@
 import copy
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,23 @@ def test_float32_of_the_flow_is_not_rounded_to_tf32() -> None:
     flow.decode(flow.encode(torch.rand(1, 3, 64, 64))[0])
     assert len(seen) == 2 * len(flow.low) and seen == [["ieee", "ieee"]] * len(seen)
     assert [o.fp32_precision for o in operations] == before
+
+
+def test_a_compiled_flow_is_made_and_run_without_tf32() -> None:
+    """A compiler may ask when it makes the code, or leave it to the libraries that are called when it runs."""
+    operations = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    seen: list[tuple[str, list[str]]] = []
+
+    def note(when: str) -> None:
+        seen.append((when, [o.fp32_precision for o in operations]))
+
+    def compiler(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        note("made")
+        return lambda *given: (note("run"), graph.forward(*given))[1]
+
+    flow, x = Flow(Architecture(2, 2, 1, 1, 1)), torch.rand(1, 3, 64, 64)
+    z, _ = torch.compile(flow, backend=compiler)(x)
+    assert {when for when, _ in seen} == {"made", "run"}
+    assert all(precision == ["ieee", "ieee"] for _, precision in seen)
+    torch.testing.assert_close(z, flow(x)[0])
+    torch.compiler.reset()
