@@ -103,6 +103,36 @@ def test_a_crop_of_the_whole_frame_is_what_pil_makes_of_it(height: int, width: i
     assert seen == {False, True}
 
 
+def test_random_boxes_are_cut_as_pil_cuts_them() -> None:
+    """The second and third frame of a clip are ramps of column and row, which tell the box that was drawn."""
+    side, height, width = 40, 96, 130
+    noise = torch.rand(24, 3, 1, height, width, generator=torch.Generator().manual_seed(0))
+    rows, columns = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
+    clips = torch.cat([noise, columns.expand_as(noise), rows.expand_as(noise)], dim=2)
+    torch.manual_seed(0)
+    out = RandomCrop(side, (0.08, 1.0))(clips).numpy()
+    drawn, flips = set(), set()
+    for clip, cut in zip(clips.numpy(), out, strict=True):
+        flipped = cut[0, 1, 20, 30] < cut[0, 1, 20, 10]
+        cut = cut[..., ::-1] if flipped else cut
+        box = []
+        for ramp in (cut[0, 1, 20], cut[0, 2, :, 20]):  # Pixel i shows the place start + (i + 0.5) * length / side.
+            step, place = np.polyfit(np.arange(2, 38) + 0.5, ramp[2:38], 1)
+            box += [place + 0.5, step * side]
+        left, wide, top, high = (round(float(value)) for value in box)
+        np.testing.assert_allclose(box, [left, wide, top, high], atol=0.2)
+        image = Image.fromarray(clip[1, 0])
+        edges = (left, top, left + wide, top + high)
+        as_box = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=edges))
+        np.testing.assert_allclose(cut[1, 0][1:-1, 1:-1], as_box[1:-1, 1:-1], atol=5e-6)  # PIL looks beyond a box.
+        as_cut = np.asarray(image.crop(edges).resize((side, side), Image.Resampling.BILINEAR))
+        np.testing.assert_allclose(cut[1, 0], as_cut, atol=5e-6)
+        drawn.add(edges)
+        flips.add(bool(flipped))
+    shares = [(right - left) * (bottom - top) / (height * width) for left, top, right, bottom in drawn]
+    assert len(drawn) > 20 and min(shares) < 0.12 and max(shares) > 0.8 and flips == {False, True}
+
+
 def test_detail_finer_than_the_pixels_of_a_crop_does_not_come_back_as_stripes() -> None:
     torch.manual_seed(0)
     stripes = (torch.arange(340) % 2).float().expand(8, 3, 1, 256, 340).contiguous()
