@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
+from s2vc.training.run_folder import settings_in_checkpoint
 
 RANDOM = "random"
 """Given as a checkpoint, it means fresh weights by the seed."""
@@ -58,7 +58,7 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     built = build_backbone(name)
     built.load_state_dict(state)
     content = _content(path)
-    settings = _run_settings(content)
+    settings = settings_in_checkpoint(content)
     counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     evaluated = _evaluated(built, name, _origin(settings) | counted)
@@ -67,7 +67,7 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
 
 def run_settings(path: Path) -> dict[str, Any]:
     """Read the settings of a run of ours from its folder, or from a checkpoint of it; none where it is another's."""
-    return _run_settings(_content(path))
+    return settings_in_checkpoint(_content(path))
 
 
 def _content(path: Path) -> dict[str, object]:
@@ -76,15 +76,6 @@ def _content(path: Path) -> dict[str, object]:
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
     return EvaluatedBackbone(backbone, name, origin, weights_hash(backbone.state_dict())[:WEIGHTS_DIGITS])
-
-
-def _run_settings(content: dict[str, object]) -> dict[str, Any]:
-    """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
-    try:
-        settings = yaml.safe_load(str(content.get("settings", "")))
-    except yaml.YAMLError:
-        return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def _clip(settings: dict[str, Any]) -> tuple[int, int, int] | None:

@@ -35,6 +35,13 @@ DPC_CROP = 224 / 256
 DPC_JITTER = (0.5, 0.5, 0.5, 0.25)
 
 
+def describe_normalisation(mean: RGB, std: RGB) -> str:
+    """Name a mean and deviation of channels as NORMALISATIONS does, or give them in numbers where they have no name."""
+    known = [name for name, numbers in NORMALISATIONS.items() if numbers == (tuple(mean), tuple(std))]
+    numbers = [" ".join(f"{value:g}" for value in values) for values in (mean, std)]
+    return known[0] if known else f"mean {numbers[0]}, std {numbers[1]}"
+
+
 class RandomCrop(nn.Module):
     """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
     area.

@@ -8,15 +8,18 @@ from typing import Any
 
 import torch
 
+from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow.checkpoints import NAMES
+from s2vc.training.augment import NORMALISATIONS, describe_normalisation
+from s2vc.training.backbones.checkpoints import read_checkpoint
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import method_defaults
 from s2vc.training.methods import check_starting_weights, open_cache, open_clips
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
-from s2vc.training.run_folder import RunFolder
+from s2vc.training.run_folder import RunFolder, settings_in_checkpoint
 from s2vc.training.schedule import total_steps
 from s2vc.training.setting_checks import check_symmetric
 from s2vc.training.settings import (
@@ -61,11 +64,33 @@ def prepare_run(
         RetrievalMonitor(open_cache(settings), settings, device, 0)  # It is refused before anything is trained.
     weights = check_starting_weights(settings, device)
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
+    chosen = folder.settings.exists() or any({"mean", "std"} & set(layer) for layer in layers)
+    notes = [*notes, *check_normalisation(settings, chosen)]
     precision = resolve_precision(settings.precision, folder, None if settings.workers else device)
     settings = dataclasses.replace(settings, precision=precision)
     folder.open(settings)
     folder.keep_starting_weights(weights)
     return PreparedRun(settings, clips, folder, [regime, *notes, *padding_notes(clips)])
+
+
+def check_normalisation(settings: TrainingSettings, chosen: bool) -> list[str]:
+    """Say in a line where clips are normalised otherwise than in the run of ours that the weights come from. Raises
+    UserError where nobody chose that: the first layer would see other numbers than those that it learned from."""
+    if not settings.init:
+        return []
+    path = Path(settings.init)
+    before = settings_in_checkpoint(read_checkpoint(path / "checkpoint.pt" if path.is_dir() else path))
+    mean, std = NORMALISATIONS["imagenet"]  # Settings of earlier versions do not name theirs.
+    theirs = tuple(before.get("mean", mean)), tuple(before.get("std", std))
+    if not before or theirs == (settings.mean, settings.std):
+        return []
+    named = describe_normalisation(*theirs)
+    line = f"{path} was trained on clips normalised by {named}, and here it is by "
+    line += describe_normalisation(settings.mean, settings.std)
+    if not chosen:
+        how = f"--normalise {named}" if named in NORMALISATIONS else "--mean and --std"
+        raise UserError(f"{line}: add {how} for its own, or say the other one likewise")
+    return [f"warning: {line}"]
 
 
 def padding_notes(clips: ClipDataset) -> list[str]:

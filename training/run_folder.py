@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 from torch.amp import GradScaler
 
@@ -146,6 +147,15 @@ def _compared(settings: TrainingSettings) -> dict[str, Any]:
     free = MAY_CHANGE if is_contrastive(settings.method) else (*MAY_CHANGE, *EARLIER_DEFAULTS)
     names = [item.name for item in dataclasses.fields(TrainingSettings) if item.name not in free]
     return {name: getattr(settings, name) for name in names} | {"workers": max(settings.workers, 1)}
+
+
+def settings_in_checkpoint(content: dict[str, object]) -> dict[str, Any]:
+    """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
+    try:
+        settings = yaml.safe_load(str(content.get("settings", "")))
+    except yaml.YAMLError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from s2vc.eval.defaults import ALL_SPLITS, PER_TRIAL_SETTINGS
@@ -15,8 +16,8 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import LOCK
 from s2vc.pipeline.variants import Variant
-from s2vc.training.methods import open_clips
-from s2vc.training.prepare import with_regime
+from s2vc.training.methods import check_starting_weights, open_clips
+from s2vc.training.prepare import check_normalisation, with_regime
 from s2vc.training.run_folder import RunFolder
 from s2vc.training.setting_fields import without_unset
 from s2vc.training.settings import TrainingSettings, merge_settings, settings_yaml
@@ -112,6 +113,7 @@ class SweepFolder:
     def check(self, cache: Cache, shared: dict[str, Any], protocol: Protocol) -> None:
         """Raise UserError for a folder of something else, or of a sweep with other settings."""
         wanted = _sweep_settings(cache, shared)
+        self._check_starting_weights(shared)
         if not self.plan.exists():
             if self.root.exists() and any(path.name != LOCK for path in self.root.iterdir()):
                 raise UserError(f"{self.root} holds something else; choose another --out")
@@ -125,6 +127,15 @@ class SweepFolder:
         refuse_other_settings(self.root, "sweep", evaluated, protocol.how)
         old, new = (without_unset(TrainingSettings, values) for values in (before, wanted))
         refuse_other_settings(self.root, "sweep", old, new)
+
+    def _check_starting_weights(self, shared: dict[str, Any]) -> None:
+        """Raise UserError where a run here began from other weights than --init has now, though their file has the same
+        name: a run that is done would not notice."""
+        if not shared.get("init"):
+            return
+        weights = check_starting_weights(example_settings(shared), torch.device("cpu"))
+        for record in sorted(self.runs.glob(f"*/{RunFolder(self.root).starting_weights.name}")):
+            RunFolder(record.parent).keep_starting_weights(weights)
 
 
 def _sweep_settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +154,7 @@ def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str,
     if given.get("split") == ALL_SPLITS:  # Splits of one dataset are of about one size.
         layers.append({"split": split_columns(cache.index)[0]})
     settings = with_regime(layers, len(open_clips(merge_settings(*layers))))
+    check_normalisation(settings, chosen=bool({"mean", "std"} & set(given)))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}
 

@@ -16,6 +16,9 @@ from click.testing import Result
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage.held import held
 from s2vc.training.backbones import build_backbone
+from s2vc.training.cli.run import settings_layers
+from s2vc.training.prepare import prepare_run
+from s2vc.training.settings import merge_settings, read_settings_file
 
 SMALL = ["--split", "all", "--batch", 2, "--size", 32, "--clip-length", 4, "--epochs", 1]
 
@@ -149,6 +152,37 @@ def test_other_weights_under_the_same_path_are_another_run(
     torch.save({"state_dict": build_backbone("r3d18").state_dict()}, weights)
     result = train_cli(cache_path, *SMALL, *how)
     assert result.exit_code == 2 and "began from other weights" in result.output
+
+
+def test_a_normalisation_has_a_name_and_goes_with_the_weights(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+) -> None:
+    """The numbers are those of 3D-ResNets-PyTorch, and of pixels from -1 to 1."""
+    kinetics = merge_settings(*settings_layers(None, None, {"method": "moco", "normalise": "kinetics"}))
+    assert (kinetics.mean, kinetics.std) == ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737))
+    mixed = settings_layers(None, None, {"method": "moco", "normalise": "kinetics", "std": (1, 1, 1)})
+    assert merge_settings(*mixed).mean == kinetics.mean and merge_settings(*mixed).std == (1, 1, 1)
+    made = [*SMALL, "--backbone", "s3d", "--clip-length", 8, "--method", "moco"]
+    made += ["--loader-workers", 0, "--device", "cpu"]
+    result = train_cli(cache_path, *made, "--normalise", "half", "--out", tmp_path / "first")
+    assert result.exit_code == 0, result.output
+    saved = merge_settings(read_settings_file(tmp_path / "first" / "settings.yaml"))
+    assert saved.mean == saved.std == (0.5, 0.5, 0.5)
+    onward = [*made, "--init", tmp_path / "first", "--out", tmp_path / "second"]
+    result = train_cli(cache_path, *onward)
+    assert (
+        result.exit_code == 2
+        and "normalised by half, and here it is by imagenet: add --normalise half" in result.output
+    )
+    assert not (tmp_path / "second").exists()
+    layers = [{"cache": str(cache_path), "split": "all", "batch": 2, "size": 32, "clip_length": 8, "backbone": "s3d"}]
+    layers += [{"method": "moco", "init": str(tmp_path / "first"), "epochs": 1}]
+
+    def notes(name: str) -> str:
+        flags = settings_layers(None, None, {"normalise": name})
+        return " ".join(prepare_run([*layers, *flags], tmp_path / name, torch.device("cpu")).notes)
+
+    assert "normalised" not in notes("half") and "normalised by half, and here it is by imagenet" in notes("imagenet")
 
 
 def test_constant_frames_are_refused(

@@ -12,15 +12,20 @@ from s2vc.pipeline.console.completion import complete_folder, complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
+from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.regimes import REGIMES, SMALL
 from s2vc.training.setting_fields import value_kind
 from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
 
 
 def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with an option for each field of TrainingSettings but those named; None is not given."""
+    """Decorate a command with an option for each field of TrainingSettings but those named, and with --normalise, which
+    names a mean and std; None is not given."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--normalise", type=click.Choice(list(NORMALISATIONS)), help="Mean and std by a name; --mean, --std win."
+        )(command)
         kinds = typing.get_type_hints(TrainingSettings)
         for item in reversed(dataclasses.fields(TrainingSettings)):
             if item.name not in without:
@@ -32,10 +37,13 @@ def settings_options(without: tuple[str, ...] = ("cache",)) -> Callable[[Callabl
 
 def settings_layers(preset: str | None, config: Path | None, given: dict[str, Any]) -> list[dict[str, Any]]:
     """Order what a command line says of settings: a preset, a file over it, and the options that were given over both.
+    A normalisation by name stands for its numbers, which are given by themselves where both are.
 
     Raises UserError for a file that cannot be read.
     """
     flags = {k: v for k, v in given.items() if v is not None and v != ()}
+    if name := flags.pop("normalise", None):
+        flags = dict(zip(("mean", "std"), NORMALISATIONS[name], strict=True)) | flags
     return [PRESETS[preset] if preset else {}, read_settings_file(config) if config else {}, flags]
 
 
