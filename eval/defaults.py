@@ -34,6 +34,12 @@ class ClassifierRecipe:
     batch: int
 
 
+def recipe_entries(recipe: ClassifierRecipe, task: str) -> dict[str, int | str]:
+    """Give what the description of a result says of its recipe."""
+    decays = " ".join(f"{share:.3g}" for share in recipe.decays)
+    return {f"epochs_{task}": recipe.epochs, "decays": decays, "batch": recipe.batch}
+
+
 PAPER = "paper"
 """Names the recipe with the paper's epochs. It tells no decays: those of CoCLR's commands are taken."""
 
@@ -79,6 +85,7 @@ SWEEP_SELECTIONS = (VALIDATION, TEST)
 
 PROTOCOL_FIELDS = (
     "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",
+    "group",
 )  # fmt: skip
 """These fields of a Protocol say how its tasks are done; options have the same names."""
 

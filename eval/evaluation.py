@@ -14,9 +14,17 @@ from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.defaults import TEST, VALIDATION
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
-from s2vc.eval.labelled import LabelledRows, find_test_part, label_entry, labelled_rows, match_by_name, split_rows
+from s2vc.eval.labelled import (
+    LabelledRows,
+    find_test_part,
+    label_entry,
+    labelled_rows,
+    match_by_name,
+    split_rows,
+    unseen_classes,
+)
 from s2vc.eval.results import describe_result, save_result
-from s2vc.eval.validation import cut_validation
+from s2vc.eval.validation import cut_validation, unknown_recordings_note
 from s2vc.eval.view import View
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
@@ -32,8 +40,9 @@ from s2vc.training.selection import split_column
 class Evaluation:
     """Describes which checkpoint is evaluated on which cache, and how. test_split: the part of the split that is tested
     on, None for the one that `find_test_part` finds. tested: TEST for these videos, or VALIDATION for such as are cut
-    from the training videos in their place (eval.validation). cpus: that it may use; None for all of the machine.
-    device_name: of the device that computes; None for the GPU if there is one."""
+    from the training videos in their place (eval.validation). group: the column that tells recordings, None for their
+    names. cpus: that it may use; None for all of the machine. device_name: of the device that computes; None for the
+    GPU if there is one."""
 
     cache: Cache
     checkpoint: str
@@ -50,6 +59,7 @@ class Evaluation:
     tested: str = TEST
     cpus: int | None = None
     device_name: str | None = None
+    group: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -92,16 +102,15 @@ class Evaluation:
         where that is not possible.
         """
         if self.tested == VALIDATION:
-            return _cut(labelled_rows(self.cache, self.split, TRAIN, self.label))
+            return self._parts_of_training(labelled_rows(self.cache, self.split, TRAIN, self.label))
         tested = labelled_rows(self.cache, self.split, self.find_test_part(self.label), self.label)
         trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, TRAIN, self.label)
         if gallery:
             tested, trained = match_by_name(tested, trained)
-        unseen = np.setdiff1d(tested.labels, trained.labels)
-        if len(unseen):
-            share = np.isin(tested.labels, unseen).mean()
+        classes, share = unseen_classes(trained, tested)
+        if classes:
             self.console.print(
-                f"warning: {len(unseen)} of {len(np.unique(tested.labels))} classes of the {tested.part} videos, with "
+                f"warning: {classes} of {len(np.unique(tested.labels))} classes of the {tested.part} videos, with "
                 f"{share:.1%} of these, have no training video: none of them can be recognised",
             )
         return trained, tested
@@ -115,7 +124,22 @@ class Evaluation:
             return LabelledRows(self.cache, column, rows, numbers[rows], self.label, name)
 
         trained = part(TRAIN)
-        return _cut(trained) if self.tested == VALIDATION else (trained, part(self.find_test_part()))
+        if self.tested == VALIDATION:
+            return self._parts_of_training(trained)
+        return trained, part(self.find_test_part())
+
+    def cut_validation(self, trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
+        """Cut training videos into those that stay and those for validation, by whole recordings, and print a line
+        where nothing tells the recording of some. Raises UserError where none can be set aside."""
+        cut = cut_validation(trained, self.group)
+        if note := unknown_recordings_note(trained, self.group):
+            self.console.print(note)
+        return cut
+
+    def _parts_of_training(self, trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
+        """Cut validation videos from training videos; results name them as the part that is tested."""
+        kept, held_out = self.cut_validation(trained)
+        return kept, replace(held_out, part=VALIDATION)
 
     def find_test_part(self, label: str | None = None) -> str:
         """Give the part of the split that is tested on, and print a line where that is another than `test` and nobody
@@ -146,6 +170,7 @@ class Evaluation:
             precision=precision_of(self.device),
             **self.evaluated.origin,
             **label_entry(self.label),
+            **({"group": self.group} if self.group else {}),
             **self._normalisation_entry(),
             **how,
         )
@@ -155,9 +180,3 @@ class Evaluation:
         """Give what the description of a result says of the channels: nothing where ImageNet's numbers are used."""
         mean, std = self.evaluated.mean, self.evaluated.std
         return {} if (mean, std) == NORMALISATIONS["imagenet"] else {"mean": list(mean), "std": list(std)}
-
-
-def _cut(trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
-    """Cut validation videos from training videos; results name them as the part that is tested."""
-    kept, held_out = cut_validation(trained)
-    return kept, replace(held_out, part=VALIDATION)

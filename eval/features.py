@@ -85,7 +85,8 @@ def frames_hash(cache: Cache, rows: np.ndarray) -> str:
 def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View, device: torch.device) -> str:
     """Hash everything that features depend on: the weights, the rows, their frames, the view, the kind of device and
     its precision."""
-    parts = [asdict(view), frames_hash(cache, rows), weights_hash(state), device.type, precision_of(device)]
+    seen = {name: value for name, value in asdict(view).items() if value is not None}
+    parts = [seen, frames_hash(cache, rows), weights_hash(state), device.type, precision_of(device)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

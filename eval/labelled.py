@@ -14,6 +14,9 @@ from s2vc.training.choices import LABEL, TRAIN
 from s2vc.training.labels import read_labels
 from s2vc.training.selection import split_column
 
+UNSEEN = "unseen_share"
+"""Results have under this name the share of the tested videos whose class no training video shows."""
+
 NAMED = 3
 """So many classes are named where two caches have none in common."""
 
@@ -90,6 +93,18 @@ def labelled_rows(cache: Cache, split: str | None, part: str, label: str = LABEL
     if len(np.unique(labels)) < 2:
         raise UserError(f"all {len(chosen)} {part} videos are of one class: there is nothing to tell apart")
     return LabelledRows(cache, column, chosen, labels, label, part)
+
+
+def unseen_classes(trained: LabelledRows, tested: LabelledRows) -> tuple[int, float]:
+    """Count the classes of tested videos that no training video shows, and give the share of tested videos that are of
+    them: nobody can recognise these."""
+    unseen = np.setdiff1d(tested.labels, trained.labels)
+    return len(unseen), float(np.isin(tested.labels, unseen).mean())
+
+
+def unseen_entry(trained: LabelledRows, tested: LabelledRows) -> dict[str, float]:
+    """Give the number by which a result says what `unseen_classes` found: a share of the tested videos."""
+    return {UNSEEN: unseen_classes(trained, tested)[1]}
 
 
 def classes_in(*parts: LabelledRows) -> tuple[np.ndarray, list[str]]:

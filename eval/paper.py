@@ -7,15 +7,26 @@ other authors' rows it says too little to compare with.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, KS, LINEAR_EPOCHS, REDRAWN
+from s2vc.eval.defaults import (
+    FINETUNE_RECIPES,
+    KS,
+    LAST,
+    LINEAR_EPOCHS,
+    LINEAR_RECIPES,
+    PAPER,
+    REDRAWN,
+    TEST,
+    recipe_entries,
+)
 from s2vc.pipeline.info.kept_share import PAPER_SHARES
+from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, LABEL
 from s2vc.training.clip_shapes import CLIP_LENGTHS, FRAME_STEPS, SIZES
-from s2vc.training.dpc_settings import DPC_METHODS
-from s2vc.training.regimes import PAPER, REGIMES
-from s2vc.training.settings import PRESETS, TrainingSettings
+from s2vc.training.dpc_settings import DPC_METHODS, DPC_SETTINGS, PAIR_SETTINGS
+from s2vc.training.setting_checks import SUPERVISED_SETTINGS
+from s2vc.training.settings import AUGMENTS, MAY_CHANGE, PRESETS, merge_settings
 
 DATASETS = {"ucf101": "UCF101", "hmdb51": "HMDB51", "k200": "Kinetics-200", "k400": "Kinetics-400"}
 
@@ -39,8 +50,18 @@ ASSUMPTIONS = (
     "3 apart, at 128x128, and windows of all 40 for evaluation and for the masks of S²VC are assumed. The resolution "
     "in Table 1 is that of pre-training; the published commands evaluate R3D-18 at 224x224 with 32 frames, and tell "
     "nothing of S3D, whose clips of pre-training are assumed. Query and key are two clips of a video, as in the "
-    "published code."
+    "published code. What else the paper does not say of optimisation, augmentation and classifiers is taken from it, "
+    "as the defaults here are; precision and processes are not compared."
 )
+
+NOT_THE_PAPERS = (
+    *MAY_CHANGE, "cache", "seed", "workers", "precision", "shards_at_hand", "queue_limit", "flow", "alpha", "keep",
+    "draws",
+)  # fmt: skip
+"""Of these settings the paper says nothing, or what it says stands in others, such as the variant."""
+
+CONTRASTIVE_SETTINGS = ("negatives", "queue", "momentum", "temperature", "norm_group", "key_scale")
+"""Besides PAIR_SETTINGS, these mean something only where keys are compared."""
 
 PAPER_FRAME_SIZE = "256x340"
 """The paper's crops come from full frames; a cache of this size keeps about as much."""
@@ -181,11 +202,14 @@ def _by_column(
 
 RECALLS = tuple(f"recall@{k}" for k in KS)
 
+_LEARNED = {"augment": AUGMENTS[0], "select": LAST}
+"""So the published code augments, and the weights of the last epoch are assumed to be tested."""
+
 PROTOCOLS: dict[str, dict[str, Any]] = {
     # "Each 16-frame video clip from the test set is used as a query" holds whatever the backbone.
     "retrieval": {"frames": 16, "per": "clip"},
-    "linear": {"epochs_linear": LINEAR_EPOCHS, "train_views": REDRAWN},
-    "finetune": {"epochs_finetune": FINETUNE_EPOCHS, "batch": BATCH},
+    "linear": recipe_entries(LINEAR_RECIPES[PAPER], "linear") | {"train_views": REDRAWN} | _LEARNED,
+    "finetune": recipe_entries(FINETUNE_RECIPES[PAPER], "finetune") | _LEARNED,
     "order": {"epochs_linear": LINEAR_EPOCHS},
 }
 
@@ -229,34 +253,35 @@ def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
         "size": size,
         "frames": frames,
         "frame_step": FRAME_STEPS[row.net],
+        "mean": " ".join(map(str, IMAGENET_MEAN)),
+        "std": " ".join(map(str, IMAGENET_STD)),
+        "test_split": TEST,
+        **({} if table.task == "order" else {"label": LABEL}),
         **table.protocol,
     }
 
 
 def pretraining_settings(row: PaperRow) -> dict[str, Any]:
-    """Tell how the backbone of a row of the paper's own was made, by the names of training.settings, and on what."""
-    made: dict[str, Any] = {"split": "split1"} if row.pretraining["dataset"] == "ucf101" else {}
-    contrastive = {
-        "head": "linear",
-        "key_augment": "full",
-        "negatives": REGIMES[PAPER]["negatives"],
-        "queue": PRESETS[row.pretraining["dataset"]].get("queue_limit", TrainingSettings.queue_limit),
-        "dim": 128,
-        "pair": "independent",
-        "temperature": REGIMES[PAPER]["temperature"],
-    }
-    made |= {
-        "backbone": row.net,
-        "size": SIZES[row.net],
-        "clip_length": CLIP_LENGTHS[row.net],
-        "frame_step": FRAME_STEPS[row.net],
-        "jitter": "per-clip",
-        "batch": 128,
-        "lr": 1e-3,
-        "init": "none",
-        **row.pretraining,
-    }
-    if row.pretraining["method"] in DPC_METHODS:
-        del made["jitter"]  # DPC has an augmentation of its own.
-        return made | {"blocks": 8, "block_length": 5, "predicted": 3}
-    return made if row.pretraining["method"] == "supervised" else made | contrastive
+    """Tell how the backbone of a row of the paper's own was made, by the names of training.settings, and on what: every
+    setting that means something to its method and changes what is learned."""
+    made = row.pretraining
+    chosen = {"method": made["method"], "backbone": row.net, "epochs": made["epochs"]}
+    if made["method"] in ("s2vc", "dpc-s2vc"):
+        chosen["variant"] = [made["variant"].removesuffix(f", {REDRAWN}")]
+    preset = {} if made["method"] in DPC_METHODS else PRESETS[made["dataset"]]
+    settings = asdict(merge_settings(preset, chosen))
+    known = {k: v for k, v in settings.items() if k not in (*NOT_THE_PAPERS, *meaningless_settings(made["method"]))}
+    if "queue" in known:
+        known["queue"] = settings["queue_limit"]
+    known |= {"init": "none", "split": "split1"} | made
+    return known if made["dataset"] == "ucf101" else {k: v for k, v in known.items() if k != "split"}
+
+
+def meaningless_settings(method: str) -> tuple[str, ...]:
+    """Name the settings that mean nothing to a method."""
+    if method in DPC_METHODS:
+        only = () if method == "dpc-s2vc" else ("preserved",)
+        return (*PAIR_SETTINGS, *SUPERVISED_SETTINGS, *CONTRASTIVE_SETTINGS, "query_scale", *only)
+    if method == "supervised":
+        return (*(s for s in PAIR_SETTINGS if s != "jitter"), *DPC_SETTINGS, *CONTRASTIVE_SETTINGS)
+    return (*SUPERVISED_SETTINGS, *DPC_SETTINGS)

@@ -9,10 +9,20 @@ import numpy as np
 from torch import nn
 
 from s2vc.eval.classification import Classification
-from s2vc.eval.defaults import KS, LAST, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, REDRAWN, TRAIN_VIEWS, ClassifierRecipe
+from s2vc.eval.defaults import (
+    KS,
+    LAST,
+    LINEAR_EPOCHS,
+    LINEAR_RECIPES,
+    PAPER,
+    REDRAWN,
+    TRAIN_VIEWS,
+    ClassifierRecipe,
+    recipe_entries,
+)
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import Features
-from s2vc.eval.labelled import LabelledRows, classes_in, part_entry
+from s2vc.eval.labelled import LabelledRows, classes_in, part_entry, unseen_entry
 from s2vc.eval.probe import (
     DrawEpoch,
     LinearProbe,
@@ -24,7 +34,7 @@ from s2vc.eval.probe import (
 )
 from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
-from s2vc.eval.validation import BestEpoch, cut_validation
+from s2vc.eval.validation import BestEpoch
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 
@@ -32,19 +42,21 @@ ORDER_CLASSES = ["natural", "shuffled"]
 
 
 def retrieval(
-    evaluation: Evaluation, gallery: Cache | None = None, per: str = "video"
+    evaluation: Evaluation, gallery: Cache | None = None, per: str = "video", clips: int | None = None
 ) -> tuple[Path, dict[int, float]]:
     """Compute recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for
     those of KS that the gallery has videos for.
 
-    per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. The JSON
-    has the rank of each query's nearest of its class, from 0.
+    per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. clips:
+    so many of a video, spread evenly, in place of windows by half their length. The JSON has the rank of each query's
+    nearest of its class, from 0.
     """
     train, query = evaluation.labelled_parts(gallery)
     ks = [k for k in KS if k <= len(train.rows)]
-    features = evaluation.features(query.rows, evaluation.view(), "queries")
+    view = evaluation.view(clips=clips)
+    features = evaluation.features(query.rows, view, "queries")
     q, q_labels = _vectors(features, query, per)
-    g, g_labels = _vectors(evaluation.features(train.rows, evaluation.view(), "gallery", train.cache), train, "video")
+    g, g_labels = _vectors(evaluation.features(train.rows, view, "gallery", train.cache), train, "video")
     q -= q.mean(axis=0)
     g -= g.mean(axis=0)
     ranks = hit_ranks(q, q_labels, g, g_labels).numpy()
@@ -54,7 +66,7 @@ def retrieval(
     path = evaluation.save(
         "retrieval",
         query.split,
-        {f"recall@{k}": value for k, value in recall.items()},
+        {f"recall@{k}": value for k, value in recall.items()} | unseen_entry(train, query),
         {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
         per=per,
         gallery=str(train.cache.storage),
@@ -62,6 +74,7 @@ def retrieval(
         gallery_videos=len(g),
         test_videos=len(query.rows),
         **part_entry(query.part),
+        **({} if clips is None else {"clips": clips}),
     )
     return path, recall
 
@@ -79,7 +92,7 @@ def linear(
     one of SELECTIONS; validation videos are not trained on.
     """
     trained, tested = evaluation.labelled_parts()
-    kept, held_out = (trained, None) if select == LAST else cut_validation(trained)
+    kept, held_out = (trained, None) if select == LAST else evaluation.cut_validation(trained)
     result = probe_features(evaluation, kept, tested, recipe, train_views, augment, held_out)
     how = {
         **recipe_entries(recipe, "linear"),
@@ -88,7 +101,7 @@ def linear(
         "select": select,
         "train_videos": len(kept.rows),
     }
-    return save_classification(evaluation, "linear", tested, result, **how), result
+    return save_classification(evaluation, "linear", tested, result, unseen_entry(kept, tested), **how), result
 
 
 def probe_features(
@@ -157,12 +170,6 @@ def _share_recognised(
     return score
 
 
-def recipe_entries(recipe: ClassifierRecipe, task: str) -> dict[str, Any]:
-    """Give what the description of a result says of its recipe."""
-    decays = [f"{share:.3g}" for share in recipe.decays]
-    return {f"epochs_{task}": recipe.epochs, "decays": decays, "batch": recipe.batch}
-
-
 def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Classification]:
     """Train a linear classifier on natural and shuffled windows; each test video scores in both orders."""
     views = [evaluation.view(order=name, seed=evaluation.seed * (name == "shuffled")) for name in ORDER_CLASSES]
@@ -184,14 +191,20 @@ def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Cl
 
 
 def save_classification(
-    evaluation: Evaluation, task: str, tested: LabelledRows, result: Classification, **how: Any
+    evaluation: Evaluation,
+    task: str,
+    tested: LabelledRows,
+    result: Classification,
+    more: dict[str, float] | None = None,
+    **how: Any,
 ) -> Path:
-    """Save accuracies by class and what each video was taken for, a row of the table, and the confusion matrix."""
+    """Save accuracies by class and what each video was taken for, a row of the table, and the confusion matrix. more:
+    numbers beside those of the result."""
     videos = evaluation.cache.index["video_id"].to_numpy()[tested.rows].tolist()
     path = evaluation.save(
         task,
         tested.split,
-        result.numbers,
+        result.numbers | (more or {}),
         {**result.details, "videos": result.by_video(videos)},
         test_videos=len(videos),
         **part_entry(tested.part),

@@ -13,51 +13,96 @@ from torch import Tensor, nn
 
 from s2vc.eval.labelled import LabelledRows
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.index import further_columns
 
 VALIDATION_SHARE = 0.2
 """Of the recordings of each class, this share is set aside."""
 
-_UCF101 = re.compile(r"(?P<recording>v_.+_g\d+)_c\d+")
-_HMDB51 = re.compile(r"(?P<recording>.+)_[fhlu]_(cm|nm)_np\d+_(ba|fr|le|ri)_(bad|goo|med)_\d+")
+_NAMES = (
+    re.compile(r"(?P<recording>v_.+_g\d+)_c\d+"),  # UCF101
+    re.compile(r"(?P<recording>.+)_[fhlu]_(cm|nm)_np\d+_(ba|fr|le|ri)_(bad|goo|med)_\d+"),  # HMDB51
+    re.compile(r"(?P<recording>[\w-]{11})_\d{6}_\d{6}"),  # Kinetics
+)
 
 
-def recording_of(video_id: str) -> str:
-    """Name the recording that a video was cut from, as the file names of UCF101 (v_Class_g01_c01) and of HMDB51
-    (SOURCE_class_u_cm_np1_fr_med_0) tell it; any other video is a recording by itself."""
-    name = video_id.rpartition("/")[2].rpartition(".")[0] or video_id
-    match = _UCF101.fullmatch(name) or _HMDB51.fullmatch(name)
-    return match["recording"] if match else video_id
+def recording_of(video_id: str) -> str | None:
+    """Name the recording that a video was cut from, as the file names of UCF101 (v_Class_g01_c01), of HMDB51
+    (SOURCE_class_u_cm_np1_fr_med_0) and of Kinetics (YouTube's id_000001_000011) tell it; None where the name is of
+    another kind."""
+    file = video_id.rpartition("/")[2]
+    name = file.rpartition(".")[0] or file
+    return next((match["recording"] for pattern in _NAMES if (match := pattern.fullmatch(name))), None)
+
+
+def recordings_of(trained: LabelledRows, group: str | None = None) -> list[str | None]:
+    """Name the recording of each training video, as the column `group` says it, or where none is asked for as the
+    video's name does; None where that says nothing. Raises UserError for a column that the cache does not have."""
+    index = trained.cache.index
+    if group is None:
+        return [recording_of(video) for video in index["video_id"].to_numpy()[trained.rows].tolist()]
+    check_group(trained.cache, group)
+    return [value or None for value in index[group].to_numpy(dtype=object)[trained.rows].tolist()]
+
+
+def check_group(cache: Cache, group: str) -> None:
+    """Raise UserError where a cache has no such column."""
+    if group not in (known := further_columns(cache.index)):
+        raise UserError(
+            f"{cache.storage} has no column {group!r} of groups; it has {', '.join(known) or 'none'} "
+            "(a column that the manifest got later comes with `s2vc-prep encode`)"
+        )
+
+
+def unknown_recordings_note(trained: LabelledRows, group: str | None = None) -> str:
+    """Say in a line of how many training videos nothing tells the recording, and what to do; empty where there are
+    none."""
+    found = recordings_of(trained, group)
+    if not (unknown := sum(recording is None for recording in found)):
+        return ""
+    untold = f"column {group} is empty for" if group else "no recording can be told by the names of"
+    return (
+        f"{untold} {unknown:,} of {len(found):,} training videos: each counts as a recording by itself. Where several "
+        "are cut from one, validation videos resemble what is trained on: "
+        + ("fill the column" if group else "name the recordings in a column of the manifest, and it by --group COLUMN")
+    )
 
 
 def validation_flags(
-    video_ids: Sequence[str], classes: Sequence[object], seed: int = 0, share: float = VALIDATION_SHARE
+    recordings: Sequence[str], classes: Sequence[object], seed: int = 0, share: float = VALIDATION_SHARE
 ) -> np.ndarray:
-    """Say of each training video whether it is set aside for validation: (N,) bool.
+    """Say of each training video, by the name of its recording, whether it is set aside for validation: (N,) bool.
 
     Of each class, `share` of its recordings, rounded, but one at least, go as a whole; the only recording of a class
-    stays. What is drawn depends on the seed and on the recordings of the class, not on the order of the videos.
+    stays. One that shows several classes goes where all of them may give one, so that a class may then give fewer. What
+    is drawn depends on the seed and on the recordings, not on the order of the videos.
     """
-    recordings: dict[object, dict[str, list[int]]] = {}
-    for row, (video, name) in enumerate(zip(video_ids, classes, strict=True)):
-        recordings.setdefault(name, {}).setdefault(recording_of(video), []).append(row)
-    flags = np.zeros(len(video_ids), bool)
-    for by_recording in recordings.values():
-        drawn = sorted(by_recording, key=lambda recording: _rank(seed, recording))
-        count = min(max(1, round(share * len(drawn))), len(drawn) - 1)
-        for recording in drawn[:count]:
-            flags[by_recording[recording]] = True
+    rows: dict[str, list[int]] = {}
+    shown: dict[object, set[str]] = {}
+    for row, (recording, name) in enumerate(zip(recordings, classes, strict=True)):
+        rows.setdefault(recording, []).append(row)
+        shown.setdefault(name, set()).add(recording)
+    left = {name: min(max(1, round(share * len(found))), len(found) - 1) for name, found in shown.items()}
+    flags = np.zeros(len(recordings), bool)
+    for recording in sorted(rows, key=lambda recording: _rank(seed, recording)):
+        of_it = {classes[row] for row in rows[recording]}
+        if all(left[name] > 0 for name in of_it):
+            flags[rows[recording]] = True
+            left.update({name: left[name] - 1 for name in of_it})
     return flags
 
 
 def cut_validation(
-    trained: LabelledRows, seed: int = 0, share: float = VALIDATION_SHARE
+    trained: LabelledRows, group: str | None = None, seed: int = 0, share: float = VALIDATION_SHARE
 ) -> tuple[LabelledRows, LabelledRows]:
     """Cut training videos into those that stay and those for validation, by `validation_flags`.
 
-    Raises UserError where every class has a single recording, so that none can be set aside.
+    group: as in `recordings_of`; a video of which that tells nothing is a recording by itself. Raises UserError where
+    no recording can be set aside.
     """
     ids = trained.cache.index["video_id"].to_numpy()[trained.rows].tolist()
-    flags = validation_flags(ids, trained.labels.tolist(), seed, share)
+    recordings = [told or video for told, video in zip(recordings_of(trained, group), ids, strict=True)]
+    flags = validation_flags(recordings, trained.labels.tolist(), seed, share)
     if not flags.any():
         raise UserError("no training video can be set aside for validation: each class has a single recording")
     kept, held_out = (

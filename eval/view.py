@@ -24,8 +24,8 @@ AUGMENTED_SCALE = (0.2, 1.0)
 
 @dataclass(frozen=True)
 class View:
-    """Chooses windows of `frames` frames, `frame_step` apart, by half their length; a short video is padded on the left
-    by its first frame.
+    """Chooses windows of `frames` frames, `frame_step` apart, by half their length, or so many `clips` spread evenly
+    over a video; a short video is padded on the left by its first frame.
 
     crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
     `draws` random crops and flips, with colours by `augment`: `light` or `full`, as training.settings has it. order: of
@@ -43,10 +43,13 @@ class View:
     augment: str = "light"
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
+    clips: int | None = None
 
     @property
-    def rule(self) -> WindowRule:
-        """Give the rule of the windows, which start by half their length."""
+    def rule(self) -> "WindowRule | SpreadClips":
+        """Give the rule of the windows."""
+        if self.clips is not None:
+            return SpreadClips(self.frames, self.frame_step, self.clips)
         stride = max(1, self.frames * self.frame_step // 2)
         return WindowRule("clip", self.frames, self.frame_step, stride)
 
@@ -54,6 +57,34 @@ class View:
     def crop_count(self) -> int:
         """Count the crops of a window."""
         return {"centre": 1, "ten": 10, "augmented": self.draws}[self.crops]
+
+
+@dataclass(frozen=True)
+class SpreadClips:
+    """Takes so many clips of a video, from its start to its end at even distances, as Xu et al. (2019) take ten for
+    retrieval; they overlap, or are the same, in a short one. A video shorter than a clip gives one, padded on the left.
+    """
+
+    frames: int
+    frame_step: int
+    clips: int
+
+    def windows(self, frames: int) -> list[np.ndarray]:
+        """Give the frame numbers of each clip of a video of so many frames, (L,) int64 each.
+
+        >>> [w[0] for w in SpreadClips(16, 1, 4).windows(26)]
+        [0, 3, 6, 10]
+        """
+        single = WindowRule("clip", self.frames, self.frame_step)
+        if frames <= single.span:
+            return single.windows(frames)
+        starts = [number * (frames - single.span) // (self.clips - 1) for number in range(self.clips)]
+        return [start + self.frame_step * np.arange(self.frames) for start in starts]
+
+    def count(self, frames: int) -> int:
+        """Count the clips of a video of so many frames."""
+        span = WindowRule("clip", self.frames, self.frame_step).span
+        return self.clips if frames > span else int(frames > 0)
 
 
 class StoredWindows(Dataset):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s2vc.training.choices import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, RGB
+from s2vc.training.choices import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, RGB
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Kornia announces its own deprecations at import.

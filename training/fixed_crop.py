@@ -11,6 +11,11 @@ CENTRE = 4
 """The centre has this place among the positions of a crop."""
 
 
+def fixed_crop_side(height: int, width: int) -> int:
+    """Give the side in pixels of what `fixed_crop` cuts from frames of a height and width."""
+    return round(min(height, width) * CROP_SHARE)
+
+
 def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
     """Cut a square of CROP_SHARE of the shorter side of clips (N, 3, T, H, W), resized: (N, 3, T, size, size) float32.
 
@@ -18,7 +23,7 @@ def fixed_crop(video: Tensor, size: int, position: int) -> Tensor:
     centre.
     """
     n, _, t, height, width = video.shape
-    side = round(min(height, width) * CROP_SHARE)
+    side = fixed_crop_side(height, width)
     bottom, right = height - side, width - side
     top, left = ((0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2)))[position]
     cut = video[..., top : top + side, left : left + side]

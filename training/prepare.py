@@ -11,8 +11,9 @@ import torch
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow.checkpoints import NAMES
-from s2vc.training.augment import NORMALISATIONS, describe_normalisation
+from s2vc.training.augment import describe_normalisation
 from s2vc.training.backbones.checkpoints import read_checkpoint
+from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import method_defaults
 from s2vc.training.methods import check_starting_weights, open_cache, open_clips

@@ -32,6 +32,7 @@ from s2vc.training.settings import MAX_SEED
 if TYPE_CHECKING:
     from s2vc.eval.evaluated_backbone import EvaluatedBackbone
     from s2vc.eval.evaluation import Evaluation
+    from s2vc.pipeline.cache import Cache
 
 
 LARGEST_ALPHA = 1e6
@@ -104,7 +105,8 @@ _OPTIONS = (
 
 def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     """Decorate a function on an Evaluation, and on what is its own, with the arguments and options of all of them.
-    A command that looks at labels has `label_option` as well, which becomes part of the Evaluation."""
+    A command that looks at labels has `label_option` as well, and one that cuts validation videos `group_option`, which
+    become part of the Evaluation."""
 
     @functools.wraps(command)
     def with_evaluation(**given: Any) -> None:
@@ -132,6 +134,7 @@ def make_evaluation(
     out: Path,
     device: str | None,
     label: str = LABEL,
+    group: str | None = None,
 ) -> "Evaluation":
     """Open cache and checkpoint, say what windows are looked at, and describe the evaluation that options mean.
 
@@ -148,7 +151,8 @@ def make_evaluation(
     console = make_console()
     usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
     size, frames, frame_step = size or usual[0], frames or usual[1], frame_step or usual[2]
-    console.print(describe_windows(evaluated, size, frames, frame_step))
+    for line in (describe_windows(evaluated, size, frames, frame_step), *enlarged_notes(opened, size)):
+        console.print(line)
     if frames < SHORTEST_CLIPS[evaluated.name]:
         raise UserError(
             f"windows for {evaluated.name} have {SHORTEST_CLIPS[evaluated.name]} frames or more, not {frames}"
@@ -167,6 +171,7 @@ def make_evaluation(
         label,
         test_split,
         device_name=device,
+        group=group,
     )
 
 
@@ -185,6 +190,16 @@ def describe_windows(evaluated: "EvaluatedBackbone", size: int, frames: int, fra
         return line + ", as the run was trained on"
     trained = "{}x{}, {} frames, {} apart".format(evaluated.clip[0], *evaluated.clip)
     return f"{line}; the run was trained on other clips ({trained})"
+
+
+def enlarged_notes(cache: "Cache", size: int) -> list[str]:
+    """Say in a line where crops of the stored frames are smaller than they are shown to the backbone; else nothing."""
+    from s2vc.training.fixed_crop import fixed_crop_side
+
+    height, width = cache.settings.frame_size
+    crop = fixed_crop_side(height, width)
+    line = f"frames are stored at {height}x{width}: crops of {crop} pixels are enlarged to {size}"
+    return [line] if crop < size else []
 
 
 def normalised_by(

@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from s2vc.eval.defaults import LAST, PAPER, SELECTIONS, ClassifierRecipe
+from s2vc.manifests.errors import UserError
 from s2vc.training.settings import AUGMENTS
+
+if TYPE_CHECKING:
+    from s2vc.eval.evaluation import Evaluation
 
 augment_option = click.option(
     "--augment",
@@ -21,6 +25,23 @@ select_option = click.option(
     default=LAST,
     help="Epoch that is tested; validation: the best on a fifth of the training recordings, not trained on.",
 )
+
+
+group_option = click.option(
+    "--group",
+    metavar="COLUMN",
+    help="select validation: names the recording of a video.  [default: the video's name does]",
+)
+
+
+def check_selection(evaluation: "Evaluation", select: str) -> None:
+    """Raise UserError for a column of groups that nothing is cut by, or that is not there."""
+    from s2vc.eval.validation import check_group
+
+    if evaluation.group is not None:
+        if select == LAST:
+            raise UserError("--group belongs to --select validation")
+        check_group(evaluation.cache, evaluation.group)
 
 
 def classifier_recipe_options(

@@ -19,15 +19,15 @@ from s2vc.eval.defaults import (
     PAPER,
     WEIGHT_DECAY,
     ClassifierRecipe,
+    recipe_entries,
 )
 from s2vc.eval.evaluated_backbone import RANDOM
 from s2vc.eval.evaluation import Evaluation
-from s2vc.eval.labelled import LabelledRows, classes_in, label_entry
+from s2vc.eval.labelled import LabelledRows, classes_in, label_entry, unseen_entry
 from s2vc.eval.probe import scores_of_videos
 from s2vc.eval.results import result_name
 from s2vc.eval.supervised import BestCheckpoint, init_setting, load_classifier, select_label_scores
-from s2vc.eval.tasks import recipe_entries, save_classification
-from s2vc.eval.validation import cut_validation
+from s2vc.eval.tasks import save_classification
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import PreparedRun, prepare_run
@@ -35,6 +35,12 @@ from s2vc.training.regimes import PAPER as PAPER_REGIME
 
 TrainRun = Callable[[PreparedRun], bool]
 """Trains a prepared run, and says whether it got to its end."""
+
+
+def train_with_memory(run: PreparedRun, evaluation: Evaluation, activation_checkpointing: bool) -> bool:
+    """Train a prepared run with progress. The memory that it takes is no part of what it learns, nor of its name."""
+    settings = dataclasses.replace(run.settings, activation_checkpointing=activation_checkpointing)
+    return train_with_progress(dataclasses.replace(run, settings=settings), evaluation.device, evaluation.console)
 
 
 def finetune(
@@ -50,7 +56,7 @@ def finetune(
     shares of the epochs the learning rate falls. augment: colours of the clips (training.settings). select: one of
     SELECTIONS; validation videos are not trained on."""
     trained, tested = evaluation.labelled_parts()
-    kept, held_out = (trained, None) if select == LAST else cut_validation(trained)
+    kept, held_out = (trained, None) if select == LAST else evaluation.cut_validation(trained)
     chosen = {
         "init": init_setting(evaluation.checkpoint),
         "dropout": FINETUNE_DROPOUT,
@@ -67,7 +73,7 @@ def finetune(
         "select": select,
         "train_videos": len(kept.rows),
     }
-    return save_classification(evaluation, "finetune", tested, result, **how), result
+    return save_classification(evaluation, "finetune", tested, result, unseen_entry(kept, tested), **how), result
 
 
 def train_and_test(

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
-from s2vc.eval.cli.classifier_options import augment_option, chosen_recipe, classifier_recipe_options, select_option
+from s2vc.eval.cli.classifier_options import (
+    augment_option,
+    check_selection,
+    chosen_recipe,
+    classifier_recipe_options,
+    group_option,
+    select_option,
+)
 from s2vc.eval.cli.print_classification import print_classification
 from s2vc.eval.defaults import LINEAR_RECIPES, TRAIN_VIEWS
 
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 )
 @augment_option
 @select_option
+@group_option
 def linear_command(
     evaluation: "Evaluation",
     recipe: str,
@@ -43,5 +51,11 @@ def linear_command(
     """
     from s2vc.eval.tasks import linear
 
+    check_selection(evaluation, select)
     chosen = chosen_recipe(LINEAR_RECIPES, recipe, epochs, batch)
+    if train_views:
+        evaluation.console.print(
+            f"{train_views} views of each training clip are kept; the paper draws new ones at every step: "
+            "--train-views 0, for a pass of the backbone in each epoch"
+        )
     print_classification(evaluation.console, *linear(evaluation, chosen, train_views, augment, select))

@@ -102,20 +102,21 @@ def make_protocol(
     eval_split: str | None,
     **how: Any,
 ) -> tuple[Protocol, str]:
-    """Make the protocol that options mean, with a sentence where only test videos can rank the arms.
+    """Make the protocol that options mean, with a sentence where only test videos can rank the arms, or where nothing
+    tells which validation videos are of one recording.
 
     split: as asked, ALL_SPLITS among others. Raises UserError where the videos to evaluate on are not there.
     """
     if eval_split and not eval_cache:
         raise UserError("--eval-split belongs to --eval-cache; of CACHE itself, --split says it")
     if not eval_cache:
-        chosen, note = choose_selection(select, tasks, cache, shared["split"])
+        chosen, note = choose_selection(select, tasks, cache, shared["split"], how["group"])
         return Protocol(tasks, chosen, **how), note
     other = Cache(eval_cache, shared["local_cache"] or "", shared["local_cache_size"] or "")
     splits = evaluated_splits(other, eval_split)
     if split == ALL_SPLITS and len(splits) > 1:
         raise UserError(f"--split {ALL_SPLITS} trains on each split, --eval-split {ALL_SPLITS} tests on each: take one")
-    chosen, note = choose_selection(select, tasks, other, splits[0])
+    chosen, note = choose_selection(select, tasks, other, splits[0], how["group"])
     return Protocol(tasks, chosen, other.storage.location, splits, **how), note
 
 

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."
 )
-def retrieval_command(evaluation: "Evaluation", gallery: Path | CacheStorage | None, per: str) -> None:
+@click.option(
+    "--clips",
+    type=click.IntRange(2),
+    help="So many clips spread evenly over a video, such as 10, as Xu et al. (2019) take them.  [default: windows by "
+    "half their length]",
+)
+def retrieval_command(
+    evaluation: "Evaluation", gallery: Path | CacheStorage | None, per: str, clips: int | None
+) -> None:
     """Recall@1, 5, 10, 20 and 50 of CACHE's test videos among its training videos, by the features of CHECKPOINT.
 
     Features of windows by half their length are averaged per video, centred on each set's mean and compared by cosine.
@@ -36,7 +44,9 @@ def retrieval_command(evaluation: "Evaluation", gallery: Path | CacheStorage | N
     from s2vc.pipeline.cache import Cache
 
     console = evaluation.console
-    path, recall = retrieval(evaluation, Cache(gallery) if gallery else None, per)
+    if per == "video":
+        console.print("a query is a video, as in the published code; in the paper's text it is a clip: --per clip")
+    path, recall = retrieval(evaluation, Cache(gallery) if gallery else None, per, clips)
     if len(recall) < len(KS):
         console.print(f"k of {max(recall)} at most: the gallery has too few videos for more")
     table = Table(*(f"R@{k}" for k in recall))

@@ -11,7 +11,15 @@ from rich.table import Table
 
 from s2vc.eval.cli.checkpoint_options import checkpoint_command, label_option
 from s2vc.eval.cli.print_saved import print_saved
-from s2vc.eval.defaults import BATCH, FINETUNE_EPOCHS, LINEAR_EPOCHS, LINEAR_RECIPES, PAPER, TRAIN_VIEWS
+from s2vc.eval.defaults import (
+    BATCH,
+    FINETUNE_DROPOUT,
+    FINETUNE_EPOCHS,
+    LINEAR_EPOCHS,
+    LINEAR_RECIPES,
+    PAPER,
+    TRAIN_VIEWS,
+)
 from s2vc.pipeline.console.terminal import print_result
 
 if TYPE_CHECKING:
@@ -33,19 +41,22 @@ def static_bias_command(
     """By class: what CHECKPOINT wins over a classifier that saw still clips only, against what that one reaches (Fig.
     6).
 
-    s: accuracy of a backbone trained from scratch on clips of one repeated frame; a: that of a linear classifier on
-    CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes that need motion; (a - s) / s
-    falls with s by construction, too, so that r stands beside what it is with a dealt to the classes at random.
+    s: accuracy of a backbone trained from scratch on clips of one repeated frame, with the dropout of `finetune`; a:
+    that of a linear classifier on CHECKPOINT's features, as in `linear`. A gain that falls with s comes from classes
+    that need motion; (a - s) / s falls with s by construction, too, so that r stands beside what it is with a dealt to
+    the classes at random.
     """
     # All that is asked for is looked for before anything is trained.
     from s2vc.eval.analyses.static_classes import class_gains, plot_gains
     from s2vc.eval.cli.finetune_session import train_and_test
-    from s2vc.eval.labelled import classes_in, part_entry
+    from s2vc.eval.labelled import classes_in, part_entry, unseen_entry
     from s2vc.eval.tasks import probe_features
 
     baseline = moco_evaluation(evaluation, moco) if moco else None
     trained, tested = evaluation.labelled_parts()
-    stills = train_and_test(evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True)
+    stills = train_and_test(
+        evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True, dropout=FINETUNE_DROPOUT
+    )
     recipe = dataclasses.replace(LINEAR_RECIPES[PAPER], epochs=epochs)
     accuracies = [
         probe_features(one, trained, tested, recipe, train_views).per_class for one in (evaluation, baseline) if one
@@ -56,9 +67,10 @@ def static_bias_command(
     path = evaluation.save(
         "static-bias",
         tested.split,
-        result_numbers(stills.per_class, accuracies, gains),
+        result_numbers(stills.per_class, accuracies, gains) | unseen_entry(trained, tested),
         {"classes": [{"class": name, **_json_row(columns, number)} for number, name in enumerate(names)]},
         still_epochs=still_epochs,
+        still_dropout=str(FINETUNE_DROPOUT),
         epochs_linear=epochs,
         train_views=train_views,
         moco=moco or "",

@@ -62,6 +62,7 @@ def comma_separated(kind: type) -> Any:
     help="Videos by which arms are ranked. validation: cut from the training rows by whole recordings; test videos are "
     "then reported, and choose nothing.  [default: validation where it can be cut]",
 )
+@click.option("--group", metavar="COLUMN", help="Names a video's recording.  [default: the video's name does]")
 @click.option(
     "--eval-cache",
     metavar="CACHE",

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from s2vc.eval.defaults import TEST
 from s2vc.eval.paper import (
     DATASETS,
     KINETICS_LEFT,
@@ -21,6 +22,7 @@ from s2vc.eval.paper import (
     pretraining_settings,
 )
 from s2vc.eval.report.result_files import Result
+from s2vc.training.choices import LABEL, NORMALISATIONS
 from s2vc.training.settings import TrainingSettings, training_variants
 
 OTHER_WORK = "another work's: the paper says too little of how it was made"
@@ -37,7 +39,14 @@ EVALUATION_WORDS = {
     "epochs_linear": "epochs of the classifier",
     "epochs_finetune": "epochs of fine-tuning",
     "batch": "batch",
+    "decays": "decays after",
     "train_views": "training views",
+    "augment": "augmentation",
+    "select": "epoch that is tested",
+    "label": "column of classes",
+    "test_split": "tested part",
+    "mean": "mean of channels",
+    "std": "deviation of channels",
 }
 PRETRAINING_WORDS = {
     "dataset": "pre-training data",
@@ -50,7 +59,18 @@ PRETRAINING_WORDS = {
     "batch": "pre-training batch",
     "epochs": "pre-training epochs",
     "lr": "learning rate",
+    "schedule": "schedule of pre-training",
+    "decays": "pre-training decays after",
+    "momentum": "momentum of the key encoder",
+    "norm_group": "clips normalised together",
     "dim": "embedding size",
+    "query_scale": "crops of the query",
+    "key_scale": "crops of the key",
+    "mean": "mean of channels in pre-training",
+    "std": "deviation of channels in pre-training",
+    "label": "classes of pre-training",
+    "augment": "augmentation of pre-training",
+    "still": "still clips",
     "variant": "key clips",
     "key_augment": "key augmentation",
     "init": "starting weights",
@@ -85,6 +105,8 @@ def differences(result: Result, table: PaperTable, row: PaperRow) -> list[str]:
         wanted = {k: v for k, v in wanted.items() if k in trained}
         found.append("settings of its pre-training not found (its data, size, batch and the like)")
     else:
+        # A warm-up has its epochs, and a tenth of all at most: where it follows from these, they say it.
+        wanted |= {k: min(v, result.training_settings.epochs // 10) for k, v in wanted.items() if k == "warmup_epochs"}
         found += _video_differences(result.content.get("trained_videos"), row.pretraining["dataset"])
     return found + _setting_differences(trained, wanted, PRETRAINING_WORDS)
 
@@ -110,6 +132,10 @@ def _setting_differences(have: dict[str, Any], wanted: dict[str, Any], words: di
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_as_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else DATASETS.get(str(value), str(value)) or "none"
@@ -132,6 +158,9 @@ def _evaluated(result: Result) -> dict[str, Any]:
     train = content.get("train_videos", content.get("gallery_videos"))
     content["dataset"] = dataset_of(str(content.get("cache", "")), train, content.get("test_videos"))
     content["gallery"] = dataset_of(str(content.get("gallery", "")), content.get("gallery_videos"))
+    content = {"label": LABEL, "test_split": TEST} | content
+    for name, usual in zip(("mean", "std"), NORMALISATIONS["imagenet"], strict=True):
+        content.setdefault(name, " ".join(map(str, usual)))
     if content.get("stored") in PAPER_FRAMES:
         content["stored"] = PAPER_FRAME_SIZE
     return content
@@ -144,6 +173,7 @@ def _pretraining_settings(result: Result) -> dict[str, Any]:
     settings = result.training_settings
     made = dataclasses.asdict(settings) | {"variant": _key_clips(settings)}
     made["dataset"] = dataset_of(settings.cache, result.content.get("trained_videos"))
+    made["queue"] = settings.queue or 0
     made |= {"init": settings.init or "none", "split": settings.split or "the first", "epochs": result.epochs_done}
     if settings.method == "s2vc-online":
         made["method"] = "s2vc"

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from s2vc.eval.paper import ASSUMPTIONS
+from s2vc.eval.report.paper_figures import figure_rows
 from s2vc.eval.report.pictures import Picture, Pictures
 from s2vc.eval.report.report_folders import ReportFolders, find_report_folders
 from s2vc.eval.report.result_files import Result, read_results
@@ -53,6 +54,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
             runs=runs,
             sweeps=sweeps,
             tables=tables(results),
+            measured=figure_rows(results, sweeps),
             figures={r.mark: _figure(r, pictures) for r in results},
             others=[p for path in found.pictures if (p := pictures.take(path, _shortened_path(path, folders)))],
             left_out=pictures.left_out,

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from s2vc.eval.evaluated_backbone import WEIGHTS_DIGITS
 from s2vc.eval.report.pictures import Picture, Pictures
 from s2vc.manifests.errors import UserError
 from s2vc.training.curves import plot_curves
@@ -54,6 +55,8 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
     """Describe a run. Raises UserError for settings or metrics that cannot be read."""
     settings, records = read_run_settings(folder), read_run_steps(folder)
     differing, same = _against_defaults(settings)
+    if (weights := starting_weights(folder)) is not None:
+        differing.append(("weights that init had", weights[:WEIGHTS_DIGITS], "–"))
     last = last_tenth(records)
     return RunView(
         name=folder.resolve().name,
@@ -66,6 +69,15 @@ def view_run(folder: Path, pictures: Pictures) -> RunView:
         averaged=len(last),
         curves=_curves(folder, settings, records, pictures),
     )
+
+
+def starting_weights(folder: Path) -> str | None:
+    """Read the hash of the weights that a run started from; None where they were fresh, or it does not say."""
+    record = RunFolder(folder).starting_weights
+    try:
+        return record.read_text(encoding="utf-8").strip() if record.is_file() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{record} is damaged: {error}") from None
 
 
 def read_run_steps(folder: Path) -> list[TrainingStep]:

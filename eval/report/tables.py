@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from s2vc.eval.defaults import REDRAWN
+from s2vc.eval.labelled import UNSEEN
 from s2vc.eval.paper import DATASETS, TABLES, PaperRow, PaperTable, evaluation_settings, pretraining_settings
 from s2vc.eval.report.comparison import differences
 from s2vc.eval.report.result_files import Result
@@ -47,8 +48,10 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("frames", lambda c: _frames(c)),
     ("size", lambda c: f"{c['size']}²" if c.get("size") else None),
     ("seed", lambda c: c.get("seed", c.get("eval_seed"))),
+    ("unseen", lambda c: f"{100 * c[UNSEEN]:.1f} %" if c.get(UNSEEN) else None),
 )
-"""These are the headings, and what stands there, of a result's JSON or of a row of the paper in the same words."""
+"""These are the headings, and what stands there, of a result's JSON or of a row of the paper in the same words.
+unseen: test videos whose class no training video shows."""
 
 PRETRAINING_COLUMNS = ("method", "variant", "epochs", "head", "key_augment")
 """These of COLUMNS describe the pre-training."""
@@ -191,7 +194,10 @@ def _protocol(result: Result) -> tuple[Any, ...] | None:
         return None
     ignored = (*VARIED_SETTINGS, *MAY_CHANGE)
     made = {f"trained {k}": v for k, v in asdict(result.training_settings).items() if k not in ignored}
-    return tuple((k, str(v)) for k, v in sorted((result.description | made).items()) if k not in VARIED_SETTINGS)
+    # A file may be replaced by another, and a run may not have come to its end.
+    made |= {"trained init": result.init_weights or made["trained init"], "trained to epoch": result.epochs_done}
+    described = {k: v for k, v in result.description.items() if k != UNSEEN or v}
+    return tuple((k, str(v)) for k, v in sorted((described | made).items()) if k not in VARIED_SETTINGS)
 
 
 def _with_best(groups: list[Group], protocols: dict[str, Any]) -> list[Group]:

@@ -20,7 +20,7 @@ from s2vc.eval.defaults import (
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import find_test_part, labelled_rows, split_rows
 from s2vc.eval.tasks import linear, order, retrieval
-from s2vc.eval.validation import cut_validation
+from s2vc.eval.validation import check_group, cut_validation, unknown_recordings_note
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
@@ -38,7 +38,8 @@ class Protocol:
     well; TEST tests alone. cache: where another cache lies whose videos are evaluated; "" for the one trained on.
     splits: its split columns. retrieval_frames: of a window; None for those of the clips that were trained on. per: as
     retrieval has it. classify_size, classify_frames: of the windows of linear and finetune; None for those of the clips
-    that were trained on. train_views: as linear has it.
+    that were trained on. train_views: as linear has it. group: column that tells the recordings that validation
+    videos are cut by; None for their names.
     """
 
     tasks: tuple[str, ...]
@@ -52,6 +53,7 @@ class Protocol:
     classify_size: int | None = None
     classify_frames: int | None = None
     train_views: int = TRAIN_VIEWS
+    group: str | None = None
 
     @property
     def how(self) -> dict[str, Any]:
@@ -150,18 +152,24 @@ def evaluated_splits(cache: Cache, split: str | None) -> tuple[str, ...]:
     return training_splits(cache, split, True) or (split_rows(cache, split, find_test_part(cache, split))[0],)
 
 
-def choose_selection(asked: str | None, tasks: Sequence[str], cache: Cache, split: str | None) -> tuple[str, str]:
+def choose_selection(
+    asked: str | None, tasks: Sequence[str], cache: Cache, split: str | None, group: str | None = None
+) -> tuple[str, str]:
     """Choose by which videos arms are ranked: as asked; else by validation videos where they can be cut.
 
-    cache, split: of what is evaluated. Returns it, and a sentence where nothing but test videos is left to rank by.
-    Raises UserError for validation videos that are asked for and cannot be had.
+    cache, split: of what is evaluated. group: as Protocol has it. Returns it, and a sentence where nothing but test
+    videos is left to rank by, or where nothing tells the recordings of validation videos. Raises UserError for
+    validation videos that are asked for and cannot be had, and for a column of groups that is not there.
     """
+    if group is not None:
+        check_group(cache, group)
     try:
         if not set(tasks) & set(RANKED):
             raise UserError(f"{', '.join(tasks)} has no validation videos: it learns from all training rows")
         if asked != TEST:
-            cut_validation(labelled_rows(cache, split, TRAIN))
-            return VALIDATION, ""
+            trained = labelled_rows(cache, split, TRAIN)
+            cut_validation(trained, group)
+            return VALIDATION, unknown_recordings_note(trained, group)
         reason = "as asked"
     except UserError as error:
         if asked == VALIDATION:

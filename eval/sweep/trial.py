@@ -1,5 +1,6 @@
 """A trial of a sweep in a process of its own: it is trained, or resumed, and evaluated."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,8 +39,10 @@ def run_trial(
     run = prepare_run([trial.settings(shared)], folder.run(trial), on)
 
     def train_run(prepared: PreparedRun) -> bool:
-        """Train to the end, or until the sweep is to stop; say whether it got to the end."""
-        settings, clips = prepared.settings, prepared.clips
+        """Train to the end, or until the sweep is to stop; say whether it got to the end. Fine-tuning takes no more
+        memory than the runs are to take."""
+        spare_memory = run.settings.activation_checkpointing
+        settings, clips = replace(prepared.settings, activation_checkpointing=spare_memory), prepared.clips
         with held(prepared.folder.root):
             done = train(
                 settings,
@@ -88,4 +91,5 @@ def _evaluation(
         tested=part.tested,
         cpus=cpus,
         device_name=device,
+        group=protocol.group,
     )

@@ -81,10 +81,15 @@ def test_finetune_trains_all_layers_and_goes_on(evaluate: Evaluate, labelled_cac
     assert seen.exit_code == 0, seen.output
     assert "cam_correlation" in result(tmp_path / "saliency", "saliency")
     # What was fine-tuned is a checkpoint like others, and can be started from.
-    onward = evaluate("finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward")
+    further = ["finetune", labelled_cache, run, *SMALL, "--epochs", 1, "--out", tmp_path / "onward"]
+    onward = evaluate(*further, "--activation-checkpointing")
     assert onward.exit_code == 0, onward.output
     (run,) = (tmp_path / "onward" / "runs").iterdir()
     assert "backbone_lr: 0.1" in (run / "settings.yaml").read_text()
+    trained = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert "activation_checkpointing: true" in trained["settings"]
+    assert evaluate(*further).exit_code == 0  # the same run, which is done: memory is no part of its name
+    assert [path.name for path in (tmp_path / "onward" / "runs").iterdir()] == [run.name]
 
 
 def test_linear_draws_views_anew_and_selects_on_validation_videos(
@@ -124,6 +129,9 @@ def test_finetune_tests_the_epoch_that_is_best_on_validation_videos(
     kept = torch.load(run / "best.pt", weights_only=True)
     assert numbers["selected_epoch"] == kept["epoch"] and 0 <= kept["share"] <= 1
     assert numbers["train_videos"] == 4 and "6 of 6 steps" in done.output  # of 4 videos, 2 a step
+    assert "of 6 of 6 training videos: each counts as a recording by itself" in " ".join(done.output.split())
+    refused = evaluate("finetune", labelled_cache, "random", *SMALL, *how[2:], "--group", "class_name")
+    assert refused.exit_code == 2 and "--group belongs to --select validation" in refused.output
     # Done before, it trains nothing, and finds the same epoch.
     assert evaluate("finetune", labelled_cache, "random", *SMALL, *how).exit_code == 0
     assert result(tmp_path, "finetune") == numbers
@@ -167,6 +175,7 @@ def test_static_bias_sets_gains_against_still_clips(evaluate: Evaluate, labelled
             assert row["relative_gain"] == pytest.approx((row["accuracy"] - row["still"]) / row["still"])
     (run,) = (tmp_path / "runs").iterdir()
     assert "still: true" in (run / "settings.yaml").read_text()
+    assert "dropout: 0.9" in (run / "settings.yaml").read_text()  # as the published code trains all layers
 
 
 @pytest.mark.parametrize("task", ["linear", "order", "finetune", "static-bias"])

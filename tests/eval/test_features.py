@@ -33,7 +33,7 @@ class Brightness(nn.Module):
         return (self.scale * torch.cat([whole, first], dim=1))[..., None, None, None]
 
 
-@pytest.mark.parametrize("view", [View(32, 16), View(32, 8, 3), View(32, 2), View(32, 5, 2)])
+@pytest.mark.parametrize("view", [View(32, 16), View(32, 8, 3), View(32, 2), View(32, 5, 2), View(32, 8, clips=10)])
 def test_windows_are_counted_as_the_rule_makes_them(view: View) -> None:
     for frames in range(201):
         windows = view.rule.windows(frames)
@@ -41,6 +41,18 @@ def test_windows_are_counted_as_the_rule_makes_them(view: View) -> None:
         if frames:
             assert windows[-1][-1] == frames - 1 or frames < (view.frames - 1) * view.frame_step + 1
             assert all(len(w) == view.frames for w in windows)
+
+
+def test_ten_clips_lie_where_xu_et_al_take_them() -> None:
+    """Their middles are evenly spread from half a clip after the start to half a clip before the end."""
+    for frames in (17, 26, 40, 101, 333):
+        middles = np.linspace(8, frames - 8, 10)
+        clips = View(112, 16, clips=10).rule.windows(frames)
+        assert [len(clip) for clip in clips] == [16] * 10
+        late = [middle - 8 - clip[0] for middle, clip in zip(middles, clips, strict=True)]
+        assert min(late) > -1e-9 and max(late) < 1
+        assert clips[0][0] == 0 and clips[-1][-1] == frames - 1
+    assert [len(View(112, 16, clips=10).rule.windows(n)) for n in (0, 5, 16)] == [0, 1, 1]
 
 
 def test_a_video_scores_the_mean_of_its_windows(cache_path: Path, tmp_path: Path) -> None:

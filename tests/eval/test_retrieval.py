@@ -205,6 +205,10 @@ def test_classes_that_nobody_can_recognise_are_told(
         classes, share = unseen
         line = f"warning: {classes} classes of the test videos, with {share} of these, have no training video"
         assert line in printed
+    (path,) = (tmp_path / "out").glob("retrieval-*.json")
+    told = float(unseen[1].rstrip("%")) / 100 if unseen else 0.0
+    assert json.loads(path.read_text())["unseen_share"] == told
+    assert pd.read_csv(tmp_path / "out" / "results.csv")["unseen_share"].tolist() == [told]
 
 
 def copied(cache: Path, folder: Path, change: dict[str, dict[str, str]]) -> Path:

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result as CliResult
 from PIL import Image
 
@@ -338,7 +340,8 @@ def linear_as_the_paper(as_the_paper: dict[str, Any]) -> dict[str, Any]:
     left_out = ("per", "gallery", "gallery_videos", "queries")
     return {k: v for k, v in as_the_paper.items() if k not in left_out} | {
         "task": "linear", "size": 224, "frames": 32, "epochs_linear": 100, "train_videos": 9537, "test_videos": 3783,
-        "train_views": "drawn anew at every step",
+        "train_views": "drawn anew at every step", "batch": 128, "decays": "0.6 0.8", "augment": "light",
+        "select": "last",
     }  # fmt: skip
 
 
@@ -383,6 +386,9 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
         ({"cache": "/data/hmdb51"}, "dataset HMDB51 here, UCF101 in the paper"),
         ({"gallery": "/data/hmdb51"}, "gallery HMDB51 here, UCF101 in the paper"),
         ({"gallery_videos": 12}, "videos in the gallery 12 here, 9,537 in the paper"),
+        ({"label": "scene"}, "column of classes scene here, label in the paper"),
+        ({"test_split": "val"}, "tested part val here, test in the paper"),
+        ({"mean": "0.5 0.5 0.5"}, "mean of channels 0.5 0.5 0.5 here, 0.485 0.456 0.406 in the paper"),
     ],
 )
 def test_what_differs_in_the_evaluation_is_said(
@@ -426,6 +432,10 @@ def test_kinetics_may_lack_what_has_vanished(as_the_paper: dict[str, Any], tmp_p
         ({"size": 112, "frames": 16}, "size 112 here, 224 in the paper; frames 16 here, 32 in the paper"),
         ({"train_views": 4}, "training views 4 here, drawn anew at every step in the paper"),
         ({"train_videos": 7600}, "training videos 7,600 here, 9,537 in the paper"),
+        ({"augment": "full"}, "augmentation full here, light in the paper"),
+        ({"select": "validation"}, "epoch that is tested validation here, last in the paper"),
+        ({"decays": "0.4 0.533"}, "decays after 0.4 0.533 here, 0.6 0.8 in the paper"),
+        ({"batch": 32}, "batch 32 here, 128 in the paper"),
     ],
 )
 def test_a_linear_probe_can_be_comparable(
@@ -449,6 +459,19 @@ def test_a_linear_probe_can_be_comparable(
         ({"lr": 0.01}, "learning rate 0.01 here, 0.001 in the paper"),
         ({"variant": ["alpha0.5-zero-video"]}, "key clips alpha0.5-zero-video here, alpha0.5-zero-clip16 in the paper"),
         ({"split": "all"}, "pre-training split all here, split1 in the paper"),
+        ({"momentum": 0.99}, "momentum of the key encoder 0.99 here, 0.999 in the paper"),
+        ({"schedule": "cosine"}, "schedule of pre-training cosine here, step in the paper"),
+        ({"decays": [0.5]}, "pre-training decays after 0.5 here, 0.8 0.9 in the paper"),
+        ({"weight_decay": 1e-4}, "weight decay 0.0001 here, 1e-05 in the paper"),
+        ({"key_scale": [0.5, 1]}, "crops of the key 0.5 1 here, 0.2 1 in the paper"),
+        ({"temperature": 0.1}, "temperature 0.1 here, 0.07 in the paper"),
+        ({"norm_group": 64}, "clips normalised together 64 here, 32 in the paper"),
+        ({"warmup_epochs": 2}, "warmup epochs 2 here, 10 in the paper"),
+        ({"jitter": "per-frame"}, "jitter per-frame here, per-clip in the paper"),
+        (
+            {"std": [0.5, 0.5, 0.5]},
+            "deviation of channels in pre-training 0.5 0.5 0.5 here, 0.229 0.224 0.225 in the paper",
+        ),
     ],
 )
 def test_what_differs_in_the_pre_training_is_said(
@@ -480,6 +503,31 @@ def test_a_run_that_is_not_at_hand_or_not_the_one_is_a_difference(as_the_paper: 
         result = read_one(tmp_path / str(number), as_the_paper | change)
         found = differences(result, *row_of("Table 2", "ucf101", "Ours", "r3d18"))
         assert len(found) == 1 and "settings of its pre-training not found" in found[0]
+
+
+def test_settings_of_a_run_are_those_of_the_weights_that_were_evaluated(
+    trained: Path, labelled_cache: Path, tmp_path: Path
+) -> None:
+    """A result says which weights it is of. Other weights in the run's folder were made by other settings, or steps."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    content = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = {k: v for k, v in content["state_dict"].items() if k.startswith("encoder_q.0.")}
+    digest = hashlib.sha256()
+    for key, value in state.items():
+        shape = f"{value.dtype} {tuple(value.shape)}"
+        digest.update(f"{key.removeprefix('encoder_q.0.')} {shape}\n".encode() + value.numpy().tobytes())
+    made = {"method": "s2vc", "head": "linear", "key_augment": "full", "epochs": 3, "seed": 0}
+    saved(tmp_path / "r", labelled_cache, str(run), weights=digest.hexdigest()[:16], **made)
+    (found,) = read_results(tmp_path / "r", 1)
+    assert found.training_settings is not None and found.epochs_done == 3
+    first = next(iter(state))
+    content["state_dict"][first] = content["state_dict"][first] + 1
+    torch.save(content, run / "checkpoint.pt")
+    (found,) = read_results(tmp_path / "r", 1)
+    assert found.training_settings is None
+    (run / "checkpoint.pt").unlink()
+    assert read_results(tmp_path / "r", 1)[0].training_settings is None
 
 
 @pytest.fixture
@@ -562,14 +610,56 @@ def test_other_works_are_never_comparable(as_the_paper: dict[str, Any], tmp_path
 def test_rows_of_ours_are_bold_only_beside_such_of_the_same_settings(
     as_the_paper: dict[str, Any], tmp_path: Path
 ) -> None:
-    moco = written_run(tmp_path / "moco", method="moco")
-    other = written_run(tmp_path / "small", method="moco", batch=64)
+    moco = written_run(tmp_path / "moco", 500, method="moco")
+    other = written_run(tmp_path / "small", 500, method="moco", batch=64)
     for value, run in ((0.2, moco), (0.9, other)):
+        described = as_the_paper | {"checkpoint": str(run), "method": "moco", "stored": "128x171"}
+        save_result(tmp_path / "r", described, {"recall@1": value})
+    # So are such as began from other weights in a file of the same name, or have done fewer epochs.
+    for value, name, done in ((0.8, "other", 500), (0.7, "short", 20)):
+        run = written_run(tmp_path / name, done, method="moco")
+        if name == "other":
+            (run / "init.sha256").write_text("0123\n")
         described = as_the_paper | {"checkpoint": str(run), "method": "moco", "stored": "128x171"}
         save_result(tmp_path / "r", described, {"recall@1": value})
     save_result(tmp_path / "r", as_the_paper | {"stored": "128x171"}, {"recall@1": 0.3})
     write_report([tmp_path / "r"], tmp_path / "r.html")
     assert re.findall(r'<td class="number best"[^>]*>([\d.]+)<', (tmp_path / "r.html").read_text()) == ["30.0"]
+
+
+def test_test_videos_that_nobody_can_recognise_are_in_the_row(as_the_paper: dict[str, Any], tmp_path: Path) -> None:
+    save_result(tmp_path / "r", as_the_paper, {"recall@1": 0.4, "unseen_share": 0.25})
+    write_report([tmp_path / "r"], tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert "unseen R@1 %" in page.text and "0 25.0 % 40.0" in page.text
+
+
+def test_figures_of_the_paper_stand_beside_what_was_measured(labelled_cache: Path, tmp_path: Path) -> None:
+    """What the paper prints: Fig. 3, Fig. 6, and the supplement's Figs. 1 and 5."""
+    results, cache = tmp_path / "results", labelled_cache
+    saved(results, cache, task="people", people=0.123, people_median=0.1)
+    saved(results, cache, task="motion", moving=0.345, moving_median=0.3)
+    saved(results, cache, task="static-bias", r_relative=-0.2, r_relative_permuted=-0.6, r_moco_relative=-0.1)
+    normal = {"pixels_published_h0": 0.125, "latents_published_h0": 0.875, "pixels_mse": 0.1}
+    saved(results, cache, task="normality", **normal)
+    similarity = describe_result("similarity", Cache(cache), "all", alpha=0.8)
+    save_result(results, similarity, {"kept": 0.04, "intra_class_z": 0.75, "intra_class_z_p": 0.25})
+    write_report([results, sweep(tmp_path / "sweep", cache)], tmp_path / "r.html")
+    text = Page(tmp_path / "r.html").text
+    section = text[text.index("Figures of the paper") : text.index("The paper's figures are of")]
+    for row in (
+        "Fig. 3 share of latents kept, alpha 0.8, whole videos 4.0 % 6.5 % (UCF101), 5.7 % (HMDB51) R5",
+        "Fig. 3 share of latents kept, alpha 0.5, whole videos 22.7 % 22.7 % (UCF101), 22.3 % (HMDB51) sweep",
+        "r of (a - s) / s with s, S²VC -0.20 -0.40 R3",
+        "r of (a - s) / s with s, MoCo -0.10 -0.33 R3",
+        "share of people 12.3 % less than 20 % R1",
+        "share of moving pixels 34.5 % about 30 % R2",
+        "static latents accepted as normal 87.5 % most R4",
+    ):
+        assert row in section, row
+    nothing = picture(tmp_path / "other" / "a.png").parent
+    write_report([nothing], tmp_path / "r.html")
+    assert "Figures of the paper" not in Page(tmp_path / "r.html").text
 
 
 @pytest.mark.parametrize(

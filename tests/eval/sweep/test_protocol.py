@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from s2vc.eval.sweep.cost import evaluation_passes
 from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, shared_settings
@@ -18,6 +19,8 @@ from s2vc.eval.sweep.protocol import Protocol, choose_selection, evaluated_split
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.training.backbones import build_backbone
+from s2vc.training.prepare import prepare_run
 
 SMALL: dict[str, Any] = {"size": 32, "clip_length": 4, "epochs": 1, "batch": 4, "negatives": "batch"}
 
@@ -121,12 +124,39 @@ def test_the_only_part_besides_train_takes_the_place_of_test(two_label_cache: Pa
 
 def test_the_default_ranks_by_validation_videos_where_there_can_be_any(labelled_cache: Path, tmp_path: Path) -> None:
     cache = Cache(labelled_cache)
-    assert choose_selection(None, ("retrieval",), cache, None) == ("validation", "")
+    chosen, note = choose_selection(None, ("retrieval",), cache, None)
+    assert chosen == "validation" and "of 6 of 6 training videos" in note
+    with pytest.raises(UserError, match="no column 'film' of groups"):
+        choose_selection(None, ("retrieval",), cache, None, "film")
     chosen, note = choose_selection("test", ("retrieval",), cache, None)
     assert chosen == "test" and "an arm that is chosen by them is chosen on test videos" in note
     assert choose_selection(None, ("finetune",), cache, None)[0] == "test"
     with pytest.raises(UserError, match="learns from all training rows"):
         choose_selection("validation", ("finetune",), cache, None)
+
+
+def test_other_starting_weights_under_the_same_path_are_refused(labelled_cache: Path, tmp_path: Path) -> None:
+    """Whether the run that began from them is done or not, and in the folder of another sweep that shares it."""
+    cache, weights, protocol = Cache(labelled_cache), tmp_path / "start.pt", Protocol(("retrieval",))
+
+    def save(seed: int) -> None:
+        torch.manual_seed(seed)
+        torch.save(build_backbone("s3d").state_dict(), weights)
+
+    save(0)
+    chosen = SMALL | {"backbone": "s3d", "clip_length": 8, "init": str(weights)}
+    settings, folder = shared_settings([chosen], cache), SweepFolder(tmp_path / "sweep")
+    folder.open(cache, settings, protocol)
+    prepare_run([Trial(None, 0).settings(settings)], folder.run(Trial(None, 0)), torch.device("cpu"))
+    another = SweepFolder(tmp_path / "another", folder.runs)
+    for checked in (folder, another):
+        checked.check(cache, settings, protocol)
+    save(1)
+    for checked in (folder, another):
+        with pytest.raises(UserError, match="moco-seed0 holds a run that began from other weights than --init has now"):
+            checked.check(cache, settings, protocol)
+    save(0)
+    folder.check(cache, settings, protocol)
 
 
 def test_a_sweep_that_is_evaluated_otherwise_is_refused(
