@@ -51,7 +51,7 @@ FIGURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 }
 """By task, the numbers of its results that stand for a figure: name, figure, what it is, and what the paper prints."""
 
-SHARES = ("people", "moving", "published_h0")
+PERCENT = ("people", "moving", "published_h0")
 """Numbers whose names end so are shown as percent."""
 
 
@@ -65,7 +65,7 @@ def figure_rows(results: Sequence[Result], sweeps: Sequence[SweepView]) -> list[
 def _rows_of(result: Result) -> Iterator[FigureRow]:
     for name, figure, what, paper in FIGURES.get(result.task, ()):
         if (value := result.numbers.get(name)) is not None and math.isfinite(value):
-            text = f"{100 * value:.1f} %" if name.endswith(SHARES) else f"{value:.2f}"
+            text = f"{100 * value:.1f} %" if name.endswith(PERCENT) else f"{value:.2f}"
             yield FigureRow(figure, what, paper, Cell(text, repr(value)), result.mark)
 
 
