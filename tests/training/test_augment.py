@@ -129,8 +129,8 @@ def test_random_boxes_are_cut_as_pil_cuts_them() -> None:
         np.testing.assert_allclose(cut[1, 0], as_cut, atol=5e-6)
         drawn.add(edges)
         flips.add(bool(flipped))
-    shares = [(right - left) * (bottom - top) / (height * width) for left, top, right, bottom in drawn]
-    assert len(drawn) > 20 and min(shares) < 0.12 and max(shares) > 0.8 and flips == {False, True}
+    covered = [(right - left) * (bottom - top) / (height * width) for left, top, right, bottom in drawn]
+    assert len(drawn) > 20 and min(covered) < 0.12 and max(covered) > 0.8 and flips == {False, True}
 
 
 def test_detail_finer_than_the_pixels_of_a_crop_does_not_come_back_as_stripes() -> None:
