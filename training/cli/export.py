@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import OUTPUT
@@ -65,13 +64,10 @@ def export_command(
 def _describe(checkpoint: Path, name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
     """Say which clips a backbone takes: as given, as those of its run, or by default; how they are normalised."""
     from s2vc.training.backbones.checkpoints import read_checkpoint
+    from s2vc.training.run_folder import settings_in_checkpoint
 
     content = read_checkpoint(checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint)
-    try:
-        found = yaml.safe_load(str(content.get("settings", "")))
-    except yaml.YAMLError:
-        found = None
-    run, usual = found if isinstance(found, dict) else {}, CLIP_SHAPES[name]
+    run, usual = settings_in_checkpoint(content), CLIP_SHAPES[name]
     frames = clip_length or run.get("clip_length", usual.frames)
     if frames < usual.shortest:
         raise UserError(f"clips of {name} have {usual.shortest} frames or more, not {frames}")
