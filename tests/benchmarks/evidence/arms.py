@@ -108,7 +108,7 @@ LONG_ARMS = (
 )
 """These are compared at RHO 0, in runs that cost four times as much: each step has twice the work."""
 
-BASELINE = "MoCo"
+BASELINE, LONG_BASELINE = "MoCo", LONG_ARMS[0].name
 
 PREDICTIONS = (
     "R@1 on motion rises with alpha to between 0.3 and 0.7 and falls by 0.9; 0.1 is as MoCo (Fig. 3).",

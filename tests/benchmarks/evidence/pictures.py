@@ -29,7 +29,7 @@ def plot_bars(found: Found, chance: float, path: Path) -> None:
     axes.axvline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
     axes.set_yticks(places, list(found))
     axes.invert_yaxis()
-    axes.set_xlabel("Recall@1 in %, test videos among training videos; bars: 95 % intervals")
+    axes.set_xlabel("Recall@1 in %, with 95 % intervals")
     _finish(figure, axes, path)
 
 
