@@ -25,7 +25,7 @@ def sample() -> list[ComparisonClip]:
 def test_the_table_says_what_each_flow_does(
     cache_path: Path, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("flow_fitting.compare_clips", "cli.compare_flows"):  # half of the sample is enough here
+    for module in ("flow_fitting.compare_clips", "cli.compare_session"):  # half of the sample is enough here
         monkeypatch.setattr(f"s2vc.pipeline.{module}.SAMPLE_VIDEOS", 1)
     done = cli("compare-flows", "default", "untrained", "--on", cache_path, "--videos", 2, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
