@@ -84,7 +84,8 @@ def remove(path: Path) -> None:
             path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(IsADirectoryError):  # a folder that another process has put there just now
+            path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

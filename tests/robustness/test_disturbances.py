@@ -55,6 +55,7 @@ def test_stopped_it_says_how_to_go_on_and_leaves_no_process(
     assert tree(out) == tree(folder / "quiet")
 
 
+@pytest.mark.slow
 def test_memory_that_is_short_halves_the_batch_and_is_told_and_recorded(folder: Path, tmp_path: Path) -> None:
     """As a GPU's is when a flow is too wide for it; here, of the CPU, four frames fit and eight do not."""
     # In float32, of which it is known what fits.

@@ -22,6 +22,7 @@ def sample() -> list[ComparisonClip]:
     return [clip for clip, _ in zip(sample_clips((72, 96)), range(2), strict=False)]
 
 
+@pytest.mark.slow
 def test_the_table_says_what_each_flow_does(
     cache_path: Path, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,9 @@ import multiprocessing
 import time
 from pathlib import Path
 
-from s2vc.pipeline.storage.files import attempt, hashes
+import pytest
+
+from s2vc.pipeline.storage.files import attempt, hashes, remove
 
 FILES, ROUNDS, WRITERS = 30, 15, 3
 
@@ -36,6 +38,17 @@ def test_writers_of_the_same_folder_never_take_it_from_each_other_or_from_a_read
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
     assert len(seen) == 1 and len(next(iter(seen))) == FILES
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_appears_while_a_missing_one_is_removed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "00000"
+    put(target, "same")
+    with monkeypatch.context() as before:  # the folder was not there yet when it was looked for
+        before.setattr(Path, "is_dir", lambda path: False)
+        remove(target)
+    assert len(list(target.iterdir())) == FILES
 
 
 def test_a_folder_with_other_content_is_replaced(tmp_path: Path) -> None:
