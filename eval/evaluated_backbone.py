@@ -57,21 +57,12 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     name, state = find_backbone(path, backbone)
     built = build_backbone(name)
     built.load_state_dict(state)
-    content = _content(path)
+    content = read_checkpoint(path)
     settings = settings_in_checkpoint(content)
     counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     evaluated = _evaluated(built, name, _origin(settings) | counted)
     return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
-
-
-def run_settings(path: Path) -> dict[str, Any]:
-    """Read the settings of a run of ours from its folder, or from a checkpoint of it; none where it is another's."""
-    return settings_in_checkpoint(_content(path))
-
-
-def _content(path: Path) -> dict[str, object]:
-    return read_checkpoint(path / "checkpoint.pt" if path.is_dir() else path)
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:

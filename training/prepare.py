@@ -12,7 +12,6 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.augment import describe_normalisation
-from s2vc.training.backbones.checkpoints import read_checkpoint
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import method_defaults
@@ -20,7 +19,7 @@ from s2vc.training.methods import check_starting_weights, open_cache, open_clips
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
-from s2vc.training.run_folder import RunFolder, settings_in_checkpoint
+from s2vc.training.run_folder import RunFolder, run_settings
 from s2vc.training.schedule import total_steps
 from s2vc.training.setting_checks import check_symmetric
 from s2vc.training.settings import (
@@ -80,7 +79,7 @@ def check_normalisation(settings: TrainingSettings, chosen: bool) -> list[str]:
     if not settings.init:
         return []
     path = Path(settings.init)
-    before = settings_in_checkpoint(read_checkpoint(path / "checkpoint.pt" if path.is_dir() else path))
+    before = run_settings(path)
     mean, std = NORMALISATIONS["imagenet"]  # Settings of earlier versions do not name theirs.
     theirs = tuple(before.get("mean", mean)), tuple(before.get("std", std))
     if not before or theirs == (settings.mean, settings.std):

@@ -149,6 +149,12 @@ def _compared(settings: TrainingSettings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names} | {"workers": max(settings.workers, 1)}
 
 
+def run_settings(path: Path) -> dict[str, Any]:
+    """Read the settings of a run of ours from its folder, or from a checkpoint of it; none where it is another's.
+    Raises UserError for what is no checkpoint."""
+    return settings_in_checkpoint(read_checkpoint(path))
+
+
 def settings_in_checkpoint(content: dict[str, object]) -> dict[str, Any]:
     """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
     try:

@@ -8,7 +8,6 @@ from torch import nn
 
 from s2vc.eval.analyses.class_activation import ClassifiedRows
 from s2vc.eval.defaults import CAM_LINEAR, LINEAR_RECIPES, PAPER
-from s2vc.eval.evaluated_backbone import run_settings
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import classes_in
 from s2vc.eval.probe import LinearProbe
@@ -18,7 +17,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.training.choices import LABEL
 from s2vc.training.labels import read_labels
-from s2vc.training.run_folder import RunFolder
+from s2vc.training.run_folder import RunFolder, run_settings
 
 
 def classified_rows(

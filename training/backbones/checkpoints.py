@@ -31,8 +31,15 @@ class WrongBackbone(UserError):
     """Says that a checkpoint is one, but of another backbone."""
 
 
+def checkpoint_file(path: Path) -> Path:
+    """Return the checkpoint that lies in a run's folder; another path is that of a checkpoint."""
+    return path / "checkpoint.pt" if path.is_dir() else path
+
+
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """Read a file of torch.save, as a dict of tensors and plain values. Raises UserError for anything else."""
+    """Read a file of torch.save, or the checkpoint in a run's folder, as a dict of tensors and plain values. Raises
+    UserError for anything else."""
+    path = checkpoint_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -77,7 +84,7 @@ def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, T
 
     Raises UserError where there is none, with the first keys that do not fit the nearest.
     """
-    file = path / "checkpoint.pt" if path.is_dir() else path
+    file = checkpoint_file(path)
     if name:
         return name, read_backbone(file, name)
     for candidate in BACKBONES:

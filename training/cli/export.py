@@ -63,11 +63,9 @@ def export_command(
 
 def _describe(checkpoint: Path, name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
     """Say which clips a backbone takes: as given, as those of its run, or by default; how they are normalised."""
-    from s2vc.training.backbones.checkpoints import read_checkpoint
-    from s2vc.training.run_folder import settings_in_checkpoint
+    from s2vc.training.run_folder import run_settings
 
-    content = read_checkpoint(checkpoint / "checkpoint.pt" if checkpoint.is_dir() else checkpoint)
-    run, usual = settings_in_checkpoint(content), CLIP_SHAPES[name]
+    run, usual = run_settings(checkpoint), CLIP_SHAPES[name]
     frames = clip_length or run.get("clip_length", usual.frames)
     if frames < usual.shortest:
         raise UserError(f"clips of {name} have {usual.shortest} frames or more, not {frames}")
