@@ -20,30 +20,31 @@ LARGE_CROP = 0.5
 """A crop of this share of the frame, or more, is not what to change."""
 
 
-def at_chance(shares: Sequence[float], candidates: int) -> bool:
+def at_chance(batch_top1: Sequence[float], candidates: int) -> bool:
     """Say whether the mean of batch top-1s is within MAX_STANDARD_ERRORS of guessing, or below it.
 
-    shares: one for each step, over as many queries as there are candidates, the keys of the step. Where a query picks
-    one of them at random, the hits are binomial with p = 1 / candidates. False for no steps, and where a share is NaN.
+    batch_top1: one for each step, over as many queries as there are candidates, the keys of the step. Where a query
+    picks one of them at random, the hits are binomial with p = 1 / candidates. False for no steps, and where a share is
+    NaN.
     """
-    if not shares or candidates < 2:
+    if not batch_top1 or candidates < 2:
         return False
     chance = 1 / candidates
-    error = math.sqrt(chance * (1 - chance) / (len(shares) * candidates))
-    return sum(shares) / len(shares) <= chance + MAX_STANDARD_ERRORS * error
+    error = math.sqrt(chance * (1 - chance) / (len(batch_top1) * candidates))
+    return sum(batch_top1) / len(batch_top1) <= chance + MAX_STANDARD_ERRORS * error
 
 
-def best_before(shares: Sequence[float], candidates: int) -> float | None:
+def best_before(batch_top1: Sequence[float], candidates: int) -> float | None:
     """Return the highest mean of batch top-1 that a run has lost again; None where it ends as well as it ever was.
 
-    shares: of every step, see at_chance. Means are over a tenth of the steps, AVERAGED_STEPS at least, and a mean is
-    lost where the last one is lower by more than MAX_STANDARD_ERRORS of a difference between binomial shares.
+    batch_top1: of every step, see at_chance. Means are over a tenth of the steps, AVERAGED_STEPS at least, and a mean
+    is lost where the last one is lower by more than MAX_STANDARD_ERRORS of a difference between binomial shares.
     """
-    length = max(AVERAGED_STEPS, len(shares) // 10)
-    if len(shares) < 2 * length or any(map(math.isnan, shares)):
+    length = max(AVERAGED_STEPS, len(batch_top1) // 10)
+    if len(batch_top1) < 2 * length or any(map(math.isnan, batch_top1)):
         return None
-    ends = range(len(shares), length - 1, -length)
-    last, *earlier = [sum(shares[end - length : end]) / length for end in ends]
+    ends = range(len(batch_top1), length - 1, -length)
+    last, *earlier = [sum(batch_top1[end - length : end]) / length for end in ends]
     best = max(earlier)
     pooled = (best + last) / 2
     error = math.sqrt(2 * pooled * (1 - pooled) / (length * candidates))

@@ -69,7 +69,7 @@ def cost_of_trial(
         variant_bytes=sum(r.bytes for r in render),
         run_bytes=checkpoint_bytes(resolved),
         render_seconds=sum(r.seconds for r in render),
-        train_seconds=steps * resolved.batch * clip_seconds,
+        train_seconds=seconds_of_training(resolved, steps, clip_seconds),
         test_seconds=passes * clip_seconds / PASSES_PER_STEP,
     )
 
@@ -103,8 +103,15 @@ def crops_of(task: str, protocol: Protocol) -> tuple[int, int]:
     return {"retrieval": (1, 1), "order": (2, 2), "finetune": (0, 10)}[task]
 
 
+def seconds_of_training(settings: TrainingSettings, steps: int, clip_seconds: float) -> float:
+    """Compute the seconds of a run's steps. settings: resolved. clip_seconds: as seconds_of_clip times them; in a
+    symmetric step both clips of a pair are query and key, which is the work of two."""
+    return steps * settings.batch * clip_seconds * (2 if settings.symmetric else 1)
+
+
 def seconds_of_clip(settings: TrainingSettings, device: torch.device) -> float:
-    """Time a training step on random clips, for each of them; the first step warms up."""
+    """Time a training step on random clips, for each of them, queries looking for keys only; the first step warms
+    up."""
     model = MoCo(build_backbone(settings.backbone), settings.head, settings.dim, queue=64, groups=2)
     model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     clips = torch.randn(TIMED_CLIPS, 3, settings.clip_length, settings.size, settings.size, device=device)

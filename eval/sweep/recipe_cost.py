@@ -17,6 +17,7 @@ from s2vc.eval.sweep.cost import (
     checkpoint_bytes,
     crops_of,
     seconds_of_clip,
+    seconds_of_training,
 )
 from s2vc.eval.sweep.protocol import RANKED, Protocol
 from s2vc.eval.sweep.recipe import OWN_CACHE, Counts, PlannedSweep, Recipe, path_below
@@ -121,7 +122,7 @@ def _cost_of_sweep(
         runs,
         0 if shared else variants * trained.frames * LATENTS + runs * checkpoint_bytes(settings),
         0.0 if shared else variants * trained.frames * frame_seconds,
-        0.0 if shared else runs * steps * resolved.batch * clip_seconds / at_a_time,
+        0.0 if shared else runs * seconds_of_training(resolved, steps, clip_seconds) / at_a_time,
         runs * passes * clip_seconds / PASSES_PER_STEP / at_a_time,
     )
 

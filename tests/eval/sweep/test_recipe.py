@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
 from s2vc.eval.paper import TABLE_1_CLIPS, TABLES
+from s2vc.eval.sweep.cost import seconds_of_training
 from s2vc.eval.sweep.plan import Trial
 from s2vc.eval.sweep.recipe import Command, as_words, read_recipe, recipe_commands, recipe_names
 from s2vc.eval.sweep.recipe_cost import cost_of_recipe
 from s2vc.manifests.errors import UserError
 from s2vc.training.backbones import build_backbone
 from s2vc.training.clip_shapes import CLIP_LENGTHS
-from s2vc.training.settings import PRESETS
+from s2vc.training.moco import MoCo
+from s2vc.training.settings import PRESETS, TrainingSettings
 from tests.support.clips import moving_square, write_clip
 
 LIMIT = 1_200.0
@@ -186,6 +189,22 @@ def test_bytes_are_those_of_the_formats(tmp_path: Path) -> None:
     assert strategies.bytes - 2 * corrections == pytest.approx(6 * 4 * 4 * weights, rel=0.05)
     assert strategies.train_seconds == pytest.approx(tables.train_seconds * 6 / 4)
     assert 1200 * 12288 * 2 < encoded.bytes < 1200 * 50_000, "latents of 2 bytes are the most of a frame"
+
+
+def test_a_symmetric_run_takes_the_time_of_the_clips_that_its_encoders_see() -> None:
+    clips = torch.rand(4, 3, 4, 32, 32)
+    seen = []
+    for symmetric in (False, True):
+        model, counted = MoCo(build_backbone("r3d18"), queue=0, groups=1, symmetric=symmetric), []
+        for encoder in (model.encoder_q, model.encoder_k):
+            encoder.register_forward_pre_hook(lambda module, given, counted=counted: counted.append(len(given[0])))
+        model(clips, clips)
+        seen.append(sum(counted))
+    asymmetric, symmetric = (
+        seconds_of_training(TrainingSettings(negatives="batch", symmetric=s), 10, 0.5) for s in (False, True)
+    )
+    assert asymmetric == 10 * TrainingSettings.batch * 0.5
+    assert symmetric / asymmetric == seen[1] / seen[0]
 
 
 @pytest.mark.slow
