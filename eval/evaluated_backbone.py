@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from s2vc.manifests.errors import UserError
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
@@ -60,7 +61,7 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     content = read_checkpoint(path)
     settings = settings_in_checkpoint(content)
     counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
-    mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
+    mean, std = _channel_numbers(settings, "mean", path), _channel_numbers(settings, "std", path)
     evaluated = _evaluated(built, name, _origin(settings) | counted)
     return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
 
@@ -72,6 +73,16 @@ def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> Evalua
 def _clip(settings: dict[str, Any]) -> tuple[int, int, int] | None:
     size, frames, step = (settings.get(key) for key in ("size", "clip_length", "frame_step"))
     return (size, frames, step) if isinstance(size, int) and isinstance(frames, int) and isinstance(step, int) else None
+
+
+def _channel_numbers(settings: dict[str, Any], key: str, path: Path) -> RGB:
+    """Read `mean` or `std` of a run's settings; ImageNet's where there is none. Raises UserError for no three
+    numbers."""
+    value = settings.get(key, {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}[key])
+    if not isinstance(value, list | tuple) or len(value) != 3 or not all(isinstance(v, int | float) for v in value):
+        raise UserError(f"{path} has a {key} of {value!r} in its settings, not one number for each of three channels")
+    red, green, blue = map(float, value)
+    return red, green, blue
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

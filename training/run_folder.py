@@ -157,11 +157,12 @@ def run_settings(path: Path) -> dict[str, Any]:
 
 def settings_in_checkpoint(content: dict[str, object]) -> dict[str, Any]:
     """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
+    text = content.get("settings")
     try:
-        settings = yaml.safe_load(str(content.get("settings", "")))
+        settings = yaml.safe_load(text) if isinstance(text, str) else None
     except yaml.YAMLError:
         return {}
-    return settings if isinstance(settings, dict) else {}
+    return settings if isinstance(settings, dict) and "method" in settings else {}
 
 
 def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:

@@ -48,3 +48,25 @@ def test_a_run_is_tested_on_clips_like_those_it_was_trained_on(
     (path,) = tmp_path.glob("retrieval-*.json")
     said = json.loads(path.read_text())
     assert (said["size"], said["frames"], said["frame_step"]) == taken
+
+
+@pytest.mark.parametrize("settings", ["method: moco\nmean: 0.45\n", "method: moco\nstd: [0.2, 0.2, wide]\n"])
+def test_a_checkpoint_that_normalises_by_no_three_numbers_is_refused(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path, settings: str
+) -> None:
+    torch.save({"state_dict": build_backbone("r3d18").state_dict(), "settings": settings}, tmp_path / "other.pt")
+    result = evaluate("retrieval", labelled_cache, tmp_path / "other.pt", "--size", 32, "--out", tmp_path)
+    assert result.exit_code == 2, result.output
+    assert f"{tmp_path / 'other.pt'} has a {settings.split()[2].rstrip(':')} of" in result.output.replace("\n", " ")
+
+
+def test_settings_of_another_program_are_not_taken_for_a_runs(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    content = {"state_dict": build_backbone("r3d18").state_dict(), "settings": {"mean": 0.45, "size": 224}}
+    torch.save(content, tmp_path / "other.pt")
+    result = evaluate(
+        "retrieval", labelled_cache, tmp_path / "other.pt", "--size", 32, "--frames", 4, "--out", tmp_path
+    )
+    assert result.exit_code == 0, result.output
+    assert "trained" not in result.output.splitlines()[0]
