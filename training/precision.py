@@ -5,25 +5,21 @@ from torch import distributed
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.device import rank_and_world_size
-from s2vc.pipeline.flow import multiplies_bfloat16
+from s2vc.pipeline.flow import trains_in_bfloat16
 from s2vc.training.settings import AUTO
 
 
 def choose_training_precision(device: torch.device) -> str:
-    """Choose what `auto` means on a device of this machine: bfloat16 where it is multiplied in hardware, float16 on
-    other GPUs, such as T4 and V100, and float32 on other CPUs."""
-    if multiplies_bfloat16(device):
+    """Choose what `auto` means on a device of this machine: bfloat16 where gradients are fast and right in it, float16
+    on other GPUs, such as T4 and V100, and float32 on other CPUs."""
+    if trains_in_bfloat16(device):
         return "bfloat16"
     return "float16" if device.type == "cuda" else "float32"
 
 
 def refuse_precision(precision: str, device: torch.device) -> None:
-    """Raise UserError for a precision that a device of this machine does not compute in by its hardware.
-
-    bfloat16 would be slow there, and on CPUs wrong: on one with AVX-512 but no AMX, torch 2.13's gradients of 3D
-    convolutions in bfloat16 differed from run to run, and losses became NaN.
-    """
-    if precision == "bfloat16" and not multiplies_bfloat16(device):
+    """Raise UserError for a precision that a device of this machine does not train in, see `trains_in_bfloat16`."""
+    if precision == "bfloat16" and not trains_in_bfloat16(device):
         if device.type == "cuda":
             raise UserError("precision bfloat16 wants a GPU of compute capability 8.0 or more; here, take float16")
         raise UserError("precision bfloat16 wants a GPU or a CPU with AMX; on this one, take float32 (or auto)")

@@ -52,7 +52,7 @@ from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, Enco
     "--precision",
     type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
-    help="Of the flow's subnets. auto: bfloat16-centred on a GPU or with AMX, else float32.",
+    help="Of the flow's subnets. auto: bfloat16-centred on a GPU, or with AMX or AVX-512 BF16; else float32.",
 )
 @click.option(
     "--latents",

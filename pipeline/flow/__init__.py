@@ -13,10 +13,19 @@ if TYPE_CHECKING:
         load_flow,
         multiplies_bfloat16,
         save_flow,
+        trains_in_bfloat16,
     )
     from s2vc.pipeline.flow.model import Flow
 
-_CHECKPOINTS = ["choose_dtype", "choose_precision", "fingerprint", "load_flow", "multiplies_bfloat16", "save_flow"]
+_CHECKPOINTS = [
+    "choose_dtype",
+    "choose_precision",
+    "fingerprint",
+    "load_flow",
+    "multiplies_bfloat16",
+    "save_flow",
+    "trains_in_bfloat16",
+]
 
 __getattr__ = lazy_names(__name__, {"checkpoints": _CHECKPOINTS, "model": ["Flow"]})
 
@@ -31,4 +40,5 @@ __all__ = [
     "load_flow",
     "multiplies_bfloat16",
     "save_flow",
+    "trains_in_bfloat16",
 ]

@@ -106,31 +106,40 @@ def choose_precision(precision: str, device: str | torch.device = "cpu") -> str:
     """Return the precision to encode in: "auto" becomes bfloat16-centred where bfloat16 is fast, else float32."""
     if precision != "auto":
         return precision
-    return CENTRED if choose_dtype("auto", device) == "bfloat16" else "float32"
+    return CENTRED if multiplies_bfloat16(device) else "float32"
 
 
 def choose_dtype(dtype: str, device: str | torch.device = "cpu") -> str:
-    """Return the dtype to fit a flow in: "auto" becomes bfloat16 where the hardware multiplies it, else float32."""
+    """Return the dtype to fit a flow in: "auto" becomes bfloat16 where it trains, else float32."""
     if dtype != "auto":
         return dtype
-    return "bfloat16" if multiplies_bfloat16(device) else "float32"
+    return "bfloat16" if trains_in_bfloat16(device) else "float32"
 
 
 def multiplies_bfloat16(device: str | torch.device) -> bool:
     """Say whether a device of this machine multiplies bfloat16 in hardware, where it is fast.
 
-    CPUs with AMX do, and NVIDIA's GPUs of compute capability 8.0 and more, so no V100 (7.0) and no T4 (7.5), on which
-    PyTorch emulates it.
+    CPUs with AMX or AVX-512 BF16 do, and NVIDIA's GPUs of compute capability 8.0 and more, so no V100 (7.0) and no T4
+    (7.5), on which PyTorch emulates it.
     """
     device = torch.device(device)
     if device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported())
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     if device.type != "cuda":
         return True
     if not torch.cuda.is_available():
         return False
     with torch.cuda.device(device):
         return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def trains_in_bfloat16(device: str | torch.device) -> bool:
+    """Say whether gradients can be computed in bfloat16 as well; on CPUs that takes AMX.
+
+    With AVX-512 BF16 alone, torch 2.13's gradients of 3D convolutions differed from run to run, and losses became NaN.
+    """
+    device = torch.device(device)
+    return multiplies_bfloat16(device) and (device.type != "cpu" or bool(torch.cpu._is_amx_tile_supported()))
 
 
 def _fill(flow: Flow, state: dict[str, Tensor], path: Path) -> None:

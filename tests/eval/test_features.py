@@ -157,7 +157,7 @@ def test_features_are_distinguished_by_weights_view_and_device(cache_path: Path)
 def test_a_gpu_computes_in_what_its_hardware_multiplies(
     monkeypatch: pytest.MonkeyPatch, hardware: bool, precision: str
 ) -> None:
-    monkeypatch.setattr(training_precision, "multiplies_bfloat16", lambda device: hardware)
+    monkeypatch.setattr(training_precision, "trains_in_bfloat16", lambda device: hardware)
     assert features.precision_of(torch.device("cuda")) == precision
     assert features.precision_of(torch.device("cpu")) == "float32"
 

@@ -25,7 +25,7 @@ def settings(**chosen: object) -> TrainingSettings:
 @pytest.fixture(params=[True, False], ids=["bfloat16", "no bfloat16"])
 def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the machine is one whose devices multiply bfloat16."""
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: request.param)
+    monkeypatch.setattr(precision, "trains_in_bfloat16", lambda device: request.param)
     return bool(request.param)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.flow.checkpoints import BUILT_IN, flow_record
+from s2vc.training.precision import choose_training_precision
 
 
 @pytest.fixture
@@ -164,11 +166,31 @@ def test_auto_precision_on_a_gpu_goes_by_its_compute_capability(
     assert choose_precision("bfloat16", "cuda") == "bfloat16", "whoever asks for it gets it"
 
 
-def test_auto_precision_on_a_cpu_is_bfloat16_only_with_amx() -> None:
-    assert choose_precision("float32", "cuda") == "float32"
-    with open("/proc/cpuinfo") as cpu:
-        amx = "amx_bf16" in cpu.read()
-    assert choose_precision("auto", "cpu") == ("bfloat16-centred" if amx else "float32")
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "encodes_in", "trains_in"),
+    [
+        (False, False, "float32", "float32"),
+        (False, True, "bfloat16-centred", "float32"),
+        (True, True, "bfloat16-centred", "bfloat16"),
+    ],
+    ids=["neither", "AVX-512 BF16", "AMX"],
+)
+def test_auto_precision_on_a_cpu_goes_by_its_instructions(
+    amx: bool, avx512_bf16: bool, encodes_in: str, trains_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PyTorch reads of a processor is set here. Gradients in bfloat16 take AMX."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    assert choose_precision("auto", "cpu") == encodes_in
+    assert choose_dtype("auto", "cpu") == choose_training_precision(torch.device("cpu")) == trains_in
+    assert choose_precision("float32", "cpu") == "float32", "whoever asks for it gets it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/cpuinfo is Linux's")
+def test_auto_precision_on_this_cpu_is_what_its_flags_say() -> None:
+    flags = Path("/proc/cpuinfo").read_text().split()
+    fast = "amx_bf16" in flags or "avx512_bf16" in flags
+    assert choose_precision("auto", "cpu") == ("bfloat16-centred" if fast else "float32")
 
 
 @pytest.mark.parametrize(
