@@ -19,6 +19,7 @@ from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.reporting import report_within
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
+from s2vc.pipeline.stages.freed_memory import keep_freed_memory
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
 from s2vc.pipeline.storage.prefetch import prefetch, write_behind
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
@@ -31,6 +32,7 @@ def worker_flow(path: str, fingerprint: str, device: str, precision: str) -> Flo
     PyTorch is set to one thread, so that bytes do not depend on the machine.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     return load_flow(path, device, precision)
 
 

@@ -72,14 +72,15 @@ def _output(binary: str, option: str) -> str:
 
 @contextmanager
 def ffmpeg_process(command: list[str], stdin: int | None = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a child process that is dead when the block ends, however it ends."""
+    """Yield a child process that is dead when the block ends, however it ends, and when this process is killed."""
+    launcher = _setpriv()
     process = subprocess.Popen(
-        command,
+        [launcher, *_DIE_WITH_PARENT, *command] if launcher else command,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
-        preexec_fn=die_with_parent,
+        preexec_fn=None if launcher else die_with_parent,
     )
     try:
         yield process
@@ -89,6 +90,26 @@ def ffmpeg_process(command: list[str], stdin: int | None = subprocess.DEVNULL) -
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+_DIE_WITH_PARENT = ("--pdeathsig", "KILL", "--")
+
+
+@lru_cache(maxsize=1)
+def _setpriv() -> str | None:
+    """Return the setpriv of util-linux, which starts a program that is killed when the one that started it is gone.
+
+    With it Python starts programs by vfork. A function of ours between fork and exec would take a copy of the page
+    tables of a worker, whose size is some hundred megabytes, for every video. None where there is none that can.
+    """
+    found = shutil.which("setpriv")
+    if found is None:
+        return None
+    try:
+        tried = subprocess.run([found, *_DIE_WITH_PARENT, found, "--version"], capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found if tried.returncode == 0 else None
 
 
 # prctl is looked up here, since little is allowed between fork and exec.

@@ -1,9 +1,11 @@
 """Which ffmpeg is taken: the one on the PATH where it works, else the bundled one, with a line that says why."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -87,3 +89,44 @@ def test_encode_says_which_ffmpeg_it_cannot_use(on_path: Path, videos: Path, tmp
     assert f"{on_path} does not start (ffmpeg: {LOADER}); the ffmpeg of imageio-ffmpeg is used" in (
         done.stdout + done.stderr
     )
+
+
+HOLDING = """
+import sys
+from s2vc.pipeline.stages.ffmpeg_process import ffmpeg_process
+with ffmpeg_process(["/bin/sleep", "600"]) as process:
+    print(process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize("launcher", ["setpriv", "fork"])
+def test_a_decoder_dies_with_the_process_that_reads_from_it(launcher: str, tmp_path: Path) -> None:
+    """It never writes, so that nothing but the kernel can tell it."""
+    if launcher == "setpriv" and not shutil.which("setpriv"):
+        pytest.skip("this machine has no setpriv")
+    environment = os.environ if launcher == "setpriv" else {**os.environ, "PATH": str(tmp_path)}
+    held = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDING], stdin=held, stdout=held, env=environment) as reader:
+        assert reader.stdout is not None
+        decoder = int(reader.stdout.readline())
+        assert within_limit(lambda: Path(f"/proc/{decoder}/cmdline").read_bytes().startswith(b"/bin/sleep"))
+        reader.kill()
+    assert within_limit(lambda: not runs(decoder))
+
+
+def within_limit(happened: Callable[[], bool], limit: float = 20) -> bool:
+    """Wait for something, `limit` seconds at most, and say whether it happened."""
+    deadline = time.monotonic() + limit
+    while not (there := happened()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return there
+
+
+def runs(pid: int) -> bool:
+    """Say whether a process is there, and is no zombie that nobody has asked after."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
