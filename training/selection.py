@@ -10,6 +10,7 @@ import pandas as pd
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.console.progress import count
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule
@@ -93,6 +94,6 @@ def check_variants(cache: Cache, variants: Sequence[Variant], clip_length: int, 
         if missing := cache.unrendered_shards(variant):
             known = ", ".join(v.name for v in cache.variants()) or "nothing"
             raise UserError(
-                f"{variant.name} is not rendered ({len(missing)} shards are missing; rendered is {known}): "
+                f"{variant.name} is not rendered ({count(len(missing), 'shard')} missing; rendered is {known}): "
                 f"run `{how_to_render(cache.storage, variant)}`"
             )

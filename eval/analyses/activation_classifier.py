@@ -15,6 +15,7 @@ from s2vc.eval.supervised import load_classifier
 from s2vc.eval.tasks import train_probe
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.console.progress import count
 from s2vc.training.choices import LABEL
 from s2vc.training.labels import read_labels
 from s2vc.training.run_folder import RunFolder, run_settings
@@ -49,7 +50,7 @@ def classified_rows(
     unknown = [row for row in rows.tolist() if str(classes.names[row]) not in known]
     if unknown:
         video = evaluation.cache.index["video_id"].iloc[unknown[0]]
-        raise UserError(f"{len(unknown)} videos have a class that the classifier does not know, first {video}")
+        raise UserError(f"the classifier does not know the class of {count(len(unknown), 'video')}, first {video}")
     targets = {row: (known[str(classes.names[row])], str(classes.names[row])) for row in rows.tolist()}
     return ClassifiedRows(found.to(evaluation.device), targets)
 

@@ -11,7 +11,7 @@ from s2vc.eval.cli.print_shares import print_shares
 from s2vc.eval.defaults import MOVING_SPEED
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import cache_argument, threads_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import count, progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.verbosity import json_option
 from s2vc.training.choices import ALL_ROWS
@@ -67,5 +67,5 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     console.print(f"The paper: about {MOVING_SHARE_ABOUT:g} % of three public datasets (supplement, Fig. 1)")
     short = int((opened.index["frames"] == 1).sum())
     if short:
-        console.print(f"{short} videos of a single frame are left out")
+        console.print(f"left out: {count(short, 'video')} of a single frame")
     print_saved(console, path, path.with_suffix(".png"))

@@ -14,7 +14,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.console.options import cache_argument, threads_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import count, progress
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.verbosity import json_option
 from s2vc.training.choices import ALL_ROWS
@@ -70,14 +70,14 @@ def normality_command(cache: Path | CacheStorage, alpha: float, videos: int, dim
                 shown = fits
             advance(1, len(series[0].values))
     if not shown:
-        raise UserError(f"no latent of the {len(rows)} videos has an STD below alpha {alpha:g}: take a larger one")
+        raise UserError(f"no latent of {count(len(rows), 'video')} has an STD below alpha {alpha:g}: take a larger one")
     stored = opened.settings.latents
     how = {"alpha": alpha, "videos": len(rows), "dims": dims, "level": SIGNIFICANCE, "latents_stored": stored}
     description = describe_result("normality", opened, ALL_ROWS, **how, eval_seed=seed)
     numbers = {f"{kind}_{name}": value for kind in KINDS for name, value in tested[kind].numbers.items()}
     path = save_result(out, description, numbers, {kind: tested[kind].records for kind in KINDS})
     plot_normality(shown, tested, path.with_suffix(".png"))
-    title = f"{len(rows)} videos, alpha {alpha:g}, latents stored as {stored}; tests at {SIGNIFICANCE}"
+    title = f"{count(len(rows), 'video')}, alpha {alpha:g}, latents stored as {stored}; tests at {SIGNIFICANCE}"
     print_tests(tested, title, console)
     if stored == Q8:
         console.print("q8 rounds latents to steps of 1/8: compare what is dithered, and each with its control")

@@ -19,7 +19,8 @@ from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.cluster.connection import cluster, flow_device, gpus
 from s2vc.pipeline.console.endings import stopping
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.pipeline.console.terminal import make_console, print_result
+from s2vc.pipeline.console.progress import count
+from s2vc.pipeline.console.terminal import make_console, print_json, print_result
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.storage.held import held
 from s2vc.pipeline.variants import Variant
@@ -67,7 +68,7 @@ def sweep(
         console.print(note)
     hold = nullcontext() if dry_run else held(folder.root)
     if not remaining:
-        console.print(f"{len(trials)} runs, all done before")
+        console.print(f"{count(len(trials), 'run')}, all done before")
         with hold:
             print_end(folder, trials, variants, protocol, {}, console)
         return
@@ -77,8 +78,9 @@ def sweep(
         resources = share_resources(cpus_of_nodes(), found, len(remaining), cpus_per_trial, workers)
         resources = dataclasses.replace(resources, device=device)
         planned = Sweep(folder, opened, variants, trials, shared, protocol, resources, ray_address, console, stop)
-        planned.print_cost(remaining, evict_used)
+        cost = planned.print_cost(remaining, evict_used)
         if dry_run:
+            print_json(cost)
             return
         folder.open(opened, shared, protocol)
         failed = planned.run(remaining, evict_used)

@@ -25,7 +25,7 @@ from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import part_entry, split_rows
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import count, progress
 from s2vc.training.choices import ALL_ROWS
 from s2vc.training.selection import split_column
 
@@ -82,7 +82,7 @@ def run_saliency(
         figure.write_gif(pictures[1])
     print_columns(saliencies, columns, console)
     if undefined:
-        console.print(f"{undefined} videos have no correlation: nothing moves in them")
+        console.print(f"no correlation for {count(undefined, 'video')}, where nothing moves")
     print_saved(console, path, *pictures)
 
 

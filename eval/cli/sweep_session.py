@@ -16,7 +16,7 @@ from s2vc.eval.sweep.run import TrialResources, record_kept_shares, remove_varia
 from s2vc.eval.sweep.table import SPLITS_NOTE, choice_notes, main_numbers, markdown, write_tables
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.exit_codes import EXIT_UNFINISHED, Exit
-from s2vc.pipeline.console.progress import clock, progress, size
+from s2vc.pipeline.console.progress import clock, count, progress, size
 from s2vc.pipeline.console.run_jobs import run_render
 from s2vc.pipeline.console.terminal import print_json, print_paths, print_result
 from s2vc.pipeline.device import choose_device
@@ -40,16 +40,19 @@ class Sweep:
     console: Console
     stop: Callable[[], bool]
 
-    def print_cost(self, remaining: Sequence[Trial], evict_used: bool) -> None:
-        """Print the regime of the runs, and bytes and hours of what remains, from what this machine did just now."""
+    def print_cost(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, Any]:
+        """Print the regime of the runs, and bytes and hours of what remains, from what this machine did just now.
+
+        Returns the document of a dry run: bytes, and seconds, of all that remains and of one run.
+        """
         needed, resources = {t.variant for t in remaining}, self.resources
         missing = [v for v in self.variants if v.name in needed and self.cache.unrendered_shards(v)]
         splits = len({t.split for t in self.trials})
         self.console.print(
-            f"{len(self.trials)} runs: {len(self.variants)} variants and MoCo"
+            f"{count(len(self.trials), 'run')}: {count(len(self.variants), 'variant')} and MoCo"
             + (f", on {splits} splits" if splits > 1 else "")
             + f", {len(self.trials) - len(remaining)} done before; "
-            f"{resources.parallel_trials} at a time, each with {resources.cpus} CPUs"
+            f"{resources.parallel_trials} at a time, each with {count(resources.cpus, 'CPU')}"
             + (", 1 GPU" if resources.gpus else ""),
         )
         settings = example_settings(self.shared)
@@ -63,12 +66,26 @@ class Sweep:
         rounds = len(remaining) / resources.parallel_trials
         seconds = cost.render_seconds + rounds * (cost.train_seconds + cost.test_seconds)
         self.console.print(
-            f"about {size(rendered)} for {len(missing)} variants to render"
+            f"about {size(rendered)} for {count(len(missing), 'variant')} to render"
             + (", one at a time" if evict_used and missing else "")
             + f", {size(cost.run_bytes * len(remaining))} for checkpoints; {clock(seconds)} in all: "
             f"{clock(cost.train_seconds)} to train and {clock(cost.test_seconds)} to evaluate each (measured just now, "
             "on one trial's part of this machine)",
         )
+        return {
+            "folder": str(self.folder.root),
+            "runs": [trial.name for trial in self.trials],
+            "runs_done": len(self.trials) - len(remaining),
+            "runs_at_a_time": resources.parallel_trials,
+            "cpus_of_a_run": resources.cpus,
+            "gpus_of_a_run": resources.gpus,
+            "variants_to_render": [variant.name for variant in missing],
+            "render_bytes": rendered,
+            "checkpoint_bytes": cost.run_bytes * len(remaining),
+            "seconds": seconds,
+            "train_seconds_of_a_run": cost.train_seconds,
+            "test_seconds_of_a_run": cost.test_seconds,
+        }
 
     def run(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, str]:
         """Run what remains, variant by variant where space is short, and give the reasons of the trials that failed, by
@@ -104,7 +121,11 @@ class Sweep:
             def show(trial: Trial, at: int, evaluated: bool) -> None:
                 new, done[trial] = at - done[trial], at
                 trained = sum(n >= steps for n in done.values())
-                advance(new, new * settings.batch, f"{trained} of {len(remaining)} runs trained, latest {trial.name}")
+                advance(
+                    new,
+                    new * settings.batch,
+                    f"{trained} of {len(remaining)} runs trained, latest {trial.name}",
+                )
                 if evaluated:
                     write_tables(self.folder, self.trials, self.variants, self.protocol)
 

@@ -54,5 +54,5 @@ def write_label_tables(folder: Path, cache: Cache, clips: list[Clip], form: str)
             columns = ["file_name", "frames", "label"] if form == "frames" else ["file_name", "label"]
             files.write_text(path, "".join(" ".join(map(str, row)) + "\n" for row in chosen[columns].to_numpy()))
     missing = len(table) - len(listed) if split_columns(table) else 0
-    lost = f"{missing} clips have no class, or blanks in their names, and are in {METADATA} alone"
+    lost = f"in {METADATA} alone, for want of a class or for blanks in the name: {missing} of the clips"
     return [lost] if missing else []

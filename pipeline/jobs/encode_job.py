@@ -125,8 +125,8 @@ def _refuse_wrong_root(storage: CacheStorage, manifest: pd.DataFrame, root: Path
     if not any((root / path).exists() for path in paths):
         empty = "" if any(root.iterdir()) else ", which is empty (is it mounted?)"
         raise UserError(
-            f"none of the {len(paths)} videos is in {root.absolute()}{empty}; the first would be {root / paths[0]}. "
-            "Give --root the folder that their paths start from"
+            f"none of the videos, {len(paths)} in all, is in {root.absolute()}{empty}; the first would be "
+            f"{root / paths[0]}. Give --root the folder that their paths start from"
         )
 
 

@@ -37,7 +37,7 @@ def check_receipt(layout: Layout, stage: str, shard: int, video_ids: list[str]) 
 
 def _other_videos(videos: list[VideoRecord], video_ids: list[str]) -> str:
     if len(videos) != len(video_ids):
-        return f"has {len(videos)} videos, the shard has {len(video_ids)} in index.csv"
+        return f"its videos are {len(videos)}, those of the shard in index.csv {len(video_ids)}"
     for number, (video, video_id) in enumerate(zip(videos, video_ids, strict=True), 1):
         if video.video_id != video_id:
             return f"video {number} is {video.video_id}, in index.csv it is {video_id}"

@@ -54,5 +54,5 @@ def test_classes_are_those_of_the_runs_own_cache_by_name(labelled_cache: Path, r
 
 def test_classes_that_the_run_did_not_learn_are_refused(labelled_cache: Path, run: Path, tmp_path: Path) -> None:
     other = renamed(labelled_cache, tmp_path / "other", {"c0": ("0", "run"), "c1": ("1", "walk")})
-    with pytest.raises(UserError, match="10 videos have a class that the classifier does not know"):
+    with pytest.raises(UserError, match="does not know the class of 10 videos"):
         classified_rows(evaluation(other, run, tmp_path), np.arange(10), CAM_FINETUNE, 1, 1)

@@ -223,7 +223,7 @@ def test_all_videos_are_drawn_from_on_demand(evaluate: Evaluate, cache_path: Pat
     assert result.exit_code == 0, result.output
     numbers = json.loads(next(tmp_path.glob("saliency-*.json")).read_text())
     assert numbers["videos"] == 5 and numbers["undefined"] == 1  # one has a single frame: nothing moves
-    assert "1 videos have no correlation" in result.output
+    assert "no correlation for 1 video, where nothing moves" in result.output
 
 
 def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:

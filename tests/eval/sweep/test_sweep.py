@@ -230,6 +230,18 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
         time.sleep(0.02)
 
 
+def test_a_dry_run_gives_its_plan_as_a_document(labelled_cache: Path, tmp_path: Path) -> None:
+    dry = [*command(labelled_cache, tmp_path / "sweep", "--dry-run"), "--json"]
+    done = subprocess.run(dry, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["runs"] == [trial.name for trial in plan_trials([HALF], seeds=1)] and plan["runs_done"] == 0
+    assert plan["variants_to_render"] == [HALF.name] and plan["render_bytes"] > 0
+    rounds = len(plan["runs"]) / plan["runs_at_a_time"]
+    assert plan["seconds"] > rounds * (plan["train_seconds_of_a_run"] + plan["test_seconds_of_a_run"]) > 0
+    assert not (tmp_path / "sweep").exists()
+
+
 @pytest.mark.slow
 def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_cache: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "sweep", labelled_cache
@@ -239,7 +251,7 @@ def test_a_sweep_is_killed_stopped_gone_on_with_and_leaves_no_variant(labelled_c
     dry = subprocess.run(command(cache, out, "--dry-run"), capture_output=True, text=True, timeout=LIMIT)
     assert dry.returncode == 0, dry.stdout + dry.stderr
     assert "regime small (6 videos, 8 steps)" in dry.stdout
-    assert "2 runs: 1 variants and MoCo" in dry.stdout and "for 1 variants to render" in dry.stdout
+    assert "2 runs: 1 variant and MoCo" in dry.stdout and "for 1 variant to render" in dry.stdout
     assert not out.exists() and not variant.exists()
 
     killed = start(command(cache, out, "--evict"))

@@ -373,7 +373,7 @@ def test_labels_are_read_by_other_toolboxes(cli: Callable[..., Result], cache_pa
         assert lines == dict(zip(chosen["file_name"], chosen["label"].map("{:.0f}".format), strict=True))
     assert any(path.exists() for path in lists.values())
     blank = sum(" " in name for name in table["file_name"])
-    assert blank and f"{blank} clips have no class, or blanks in their names" in result.output
+    assert blank and f"for want of a class or for blanks in the name: {blank} of the clips" in result.output
 
 
 def test_tars_hold_pairs_of_a_clip_and_its_labels(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:

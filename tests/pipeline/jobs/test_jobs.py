@@ -216,7 +216,7 @@ def test_a_root_without_any_of_the_videos_is_refused_before_anything_is_written(
     table = manifest(few, tmp_path / "m.csv")
     result = encode(cli, table, tmp_path, tmp_path / "cache")
     assert result.exit_code == 2
-    assert "none of the 5 videos is in" in result.output and "--root" in result.output
+    assert "none of the videos, 5 in all, is in" in result.output and "--root" in result.output
     assert not (tmp_path / "cache").exists()
     assert encode(cli, table, few, tmp_path / "cache").exit_code == 0, "the corrected command has everything to do"
 

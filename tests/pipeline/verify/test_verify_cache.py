@@ -290,7 +290,7 @@ def swap_videos(receipt: Any) -> None:
     [
         ("ingest/00000", swap_videos, "in index.csv it is"),
         ("encode/00001", swap_videos, "in index.csv it is"),
-        ("ingest/00001", lambda r: r["videos"].pop(), "has 1 videos"),
+        ("ingest/00001", lambda r: r["videos"].pop(), "its videos are 1, those of the shard in index.csv 2"),
         ("ingest/00000", lambda r: r.update(shard=1), "shard 1"),
         ("encode/00000", lambda r: r.update(stage="ingest"), "stage ingest"),
         ("ingest/00000", lambda r: r["videos"][0].update(frames=-1), "frames"),
