@@ -74,13 +74,13 @@ class Classification:
         from matplotlib.figure import Figure
 
         matrix = self.confusion
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        rates = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         side = min(14.0, 3.5 + 0.28 * len(self.names))
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.subplots()
-        image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+        image = axes.imshow(rates, vmin=0, vmax=1, cmap="Blues")
         if len(self.names) <= MAX_NAMED_CLASSES:
-            _write_counts(axes, matrix, shares, cell_inches=0.7 * side / len(self.names))
+            _write_counts(axes, matrix, rates, cell_inches=0.7 * side / len(self.names))
             places = range(len(self.names))
             axes.set_xticks(places, self.names, rotation=90)
             axes.set_yticks(places, self.names)
@@ -91,10 +91,10 @@ class Classification:
         save_figure(figure, path)
 
 
-def _write_counts(axes: Any, matrix: np.ndarray, shares: np.ndarray, cell_inches: float) -> None:
+def _write_counts(axes: Any, matrix: np.ndarray, rates: np.ndarray, cell_inches: float) -> None:
     """Write the counts that are not 0 into their cells, as large as three digits fit, white on what is dark."""
     size = min(9.0, 0.4 * 72 * cell_inches)
     for i, j in np.argwhere(matrix):
         axes.text(
-            j, i, str(matrix[i, j]), ha="center", va="center", fontsize=size, color="w" if shares[i, j] > 0.5 else "k"
+            j, i, str(matrix[i, j]), ha="center", va="center", fontsize=size, color="w" if rates[i, j] > 0.5 else "k"
         )

@@ -36,9 +36,9 @@ def find_people(
     finder = yolo_detector(detector, detector_size, confidence) if detector else hog_detector()
     names, rows = read_labels(opened, label).names, stored_rows(opened)
     with progress("people", len(rows), "videos", console) as advance:
-        shares, seen = people_shares(opened, rows, finder, every, advance)
+        people_area, seen = people_shares(opened, rows, finder, every, advance)
     ids = opened.index["video_id"].to_numpy()[rows]
-    per_class = class_means(shares, names[rows].tolist())
+    per_class = class_means(people_area, names[rows].tolist())
     how = {"detector": finder.name, "every": every, "videos": len(rows), **label_entry(label)}
     if detector:
         how |= {
@@ -48,16 +48,16 @@ def find_people(
         }
     description = describe_result("people", opened, ALL_ROWS, **how)
     numbers = {
-        "people": float(shares.mean()),
-        "people_median": float(np.median(shares)),
+        "people": float(people_area.mean()),
+        "people_median": float(np.median(people_area)),
         "frames_with_people": float(seen.mean()),
     }
-    details = {"per_class": per_class, "per_video": dict(zip(ids.tolist(), shares.tolist(), strict=True))}
+    details = {"per_class": per_class, "per_video": dict(zip(ids.tolist(), people_area.tolist(), strict=True))}
     path = save_result(out, description, numbers, details)
-    title = f"{shares.mean():.1%} of the frame shows people, and {seen.mean():.0%} of frames any ({finder.name})"
-    shown = people_examples(opened, rows, shares, finder)
-    plot_class_shares("people", shares, per_class, shown, title, path.with_suffix(".png"))
-    print_shares("people", shares, per_class, title, console)
+    title = f"{people_area.mean():.1%} of the frame shows people, and {seen.mean():.0%} of frames any ({finder.name})"
+    shown = people_examples(opened, rows, people_area, finder)
+    plot_class_shares("people", people_area, per_class, shown, title, path.with_suffix(".png"))
+    print_shares("people", people_area, per_class, title, console)
     console.print(
         f"The paper: less than {PEOPLE_SHARE_BELOW:g} % of the frame on three public datasets, by YOLOv5 "
         "(supplement, Fig. 1)"

@@ -144,9 +144,9 @@ def note(columns: Columns, number: int) -> str:
         energy, other = (as_text(columns[f"cam_{name}"][number]) for name in ("correlation", "correlation_other_flow"))
         lines.append(f"CAM: r = {energy} (other flow {other})")
     if "area_on_mask" in columns:
-        shares = [f"{name} {columns[f'{name}_on_mask'][number]:.0%}" for name in ("energy", "cam", "area")
+        on_mask = [f"{name} {columns[f'{name}_on_mask'][number]:.0%}" for name in ("energy", "cam", "area")
                   if f"{name}_on_mask" in columns]  # fmt: skip
-        lines += ["on the mask:", ", ".join(shares)]
+        lines += ["on the mask:", ", ".join(on_mask)]
     return "\n".join(lines)
 
 

@@ -41,27 +41,16 @@ class Sweep:
     stop: Callable[[], bool]
 
     def print_cost(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, Any]:
-        """Print the regime of the runs, and bytes and hours of what remains, from what this machine did just now.
+        """Print what remains, and its bytes and hours, from what this machine did just now.
 
         Returns the document of a dry run: bytes, and seconds, of all that remains and of one run.
         """
+        self._print_runs(remaining)
         needed, resources = {t.variant for t in remaining}, self.resources
         missing = [v for v in self.variants if v.name in needed and self.cache.unrendered_shards(v)]
-        splits = len({t.split for t in self.trials})
-        self.console.print(
-            f"{count(len(self.trials), 'run')}: {count(len(self.variants), 'variant')} and MoCo"
-            + (f", on {splits} splits" if splits > 1 else "")
-            + f", {len(self.trials) - len(remaining)} done before; "
-            f"{resources.parallel_trials} at a time, each with {count(resources.cpus, 'CPU')}"
-            + (", 1 GPU" if resources.gpus else ""),
-        )
-        settings = example_settings(self.shared)
-        resolved, videos, _ = plan_run(settings)
-        self.console.print(describe_regime(resolved, videos, automatic=False))
-        if self.protocol.select == VALIDATION:
-            self.console.print(describe_choice(self.protocol.tasks))
         torch.set_num_threads(resources.cpus)
-        cost = cost_of_trial(self.cache, missing, settings, self.protocol, choose_device(resources.device))
+        device, settings = choose_device(resources.device), example_settings(self.shared)
+        cost = cost_of_trial(self.cache, missing, settings, self.protocol, device)
         rendered = cost.variant_bytes // max(len(missing), 1) if evict_used else cost.variant_bytes
         rounds = len(remaining) / resources.parallel_trials
         seconds = cost.render_seconds + rounds * (cost.train_seconds + cost.test_seconds)
@@ -86,6 +75,21 @@ class Sweep:
             "train_seconds_of_a_run": cost.train_seconds,
             "test_seconds_of_a_run": cost.test_seconds,
         }
+
+    def _print_runs(self, remaining: Sequence[Trial]) -> None:
+        """Print how many runs there are, what each gets of the machine, their regime, and what ranks the arms."""
+        splits, resources = len({t.split for t in self.trials}), self.resources
+        self.console.print(
+            f"{count(len(self.trials), 'run')}: {count(len(self.variants), 'variant')} and MoCo"
+            + (f", on {splits} splits" if splits > 1 else "")
+            + f", {len(self.trials) - len(remaining)} done before; "
+            f"{resources.parallel_trials} at a time, each with {count(resources.cpus, 'CPU')}"
+            + (", 1 GPU" if resources.gpus else ""),
+        )
+        resolved, videos, _ = plan_run(example_settings(self.shared))
+        self.console.print(describe_regime(resolved, videos, automatic=False))
+        if self.protocol.select == VALIDATION:
+            self.console.print(describe_choice(self.protocol.tasks))
 
     def run(self, remaining: Sequence[Trial], evict_used: bool) -> dict[str, str]:
         """Run what remains, variant by variant where space is short, and give the reasons of the trials that failed, by

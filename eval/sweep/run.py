@@ -182,12 +182,12 @@ def _reason(error: BaseException) -> str:
 
 def record_kept_shares(folder: SweepFolder, cache: Cache, variants: Sequence[Variant]) -> None:
     """Write down the share of latents that each rendered variant keeps, before it may be dropped."""
-    shares = folder.kept_shares()
+    kept_shares = folder.kept_shares()
     for variant in variants:
         share = kept_share(cache.storage, variant)
         if share is not None:
-            shares[variant.name] = share
-    files.write_json(folder.kept, shares)
+            kept_shares[variant.name] = share
+    files.write_json(folder.kept, kept_shares)
 
 
 def remove_variant(cache: Cache, variant: Variant) -> None:
