@@ -84,8 +84,8 @@ ALL_SPLITS = "all-splits"
 SWEEP_SELECTIONS = (VALIDATION, TEST)
 
 PROTOCOL_FIELDS = (
-    "retrieval_frames", "per", "linear_epochs", "finetune_epochs", "classify_size", "classify_frames", "train_views",
-    "group",
+    "retrieval_frames", "retrieval_clips", "per", "linear_epochs", "finetune_epochs", "classify_size",
+    "classify_frames", "train_views", "group",
 )  # fmt: skip
 """These fields of a Protocol say how its tasks are done; options have the same names."""
 

@@ -71,6 +71,7 @@ def comma_separated(kind: type) -> Any:
 )
 @click.option("--eval-split", help=f"Its split column, or {ALL_SPLITS}.  [default: the first]")
 @click.option("--retrieval-frames", type=click.IntRange(2, MAX_CLIP), help="Of a window.  [default: those of clips]")
+@click.option("--retrieval-clips", type=click.IntRange(2), help="So many of a video.  [default: by half a window]")
 @click.option("--per", type=click.Choice(["video", "clip"]), default="video", help="What a query of retrieval is.")
 @click.option("--classify-size", type=click.IntRange(MIN_SIZE, MAX_SIZE), help="Pixels, of linear and finetune.")
 @click.option("--classify-frames", type=click.IntRange(2, MAX_CLIP), help="And its frames.  [default: those of clips]")

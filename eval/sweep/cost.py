@@ -80,7 +80,8 @@ def evaluation_passes(cache: Cache, settings: TrainingSettings, protocol: Protoc
     passes = 0.0
     for part in protocol.parts:
         size, frames = protocol.windows_of(part.task, settings.size, settings.clip_length)
-        view = View(size, frames, settings.frame_step)
+        spread = protocol.retrieval_clips if part.task == "retrieval" else None
+        view = View(size, frames, settings.frame_step, clips=spread)
         split = (part.split or protocol.splits[0]) if other else settings.split
         tested_part = find_test_part(other or cache, split)
         rows = [split_rows(other or cache, split, name)[1] for name in (TRAIN, tested_part)]

@@ -36,10 +36,10 @@ class Protocol:
 
     tasks: of TASKS. select: VALIDATION ranks the arms on videos cut from the training rows, and tests all of them as
     well; TEST tests alone. cache: where another cache lies whose videos are evaluated; "" for the one trained on.
-    splits: its split columns. retrieval_frames: of a window; None for those of the clips that were trained on. per: as
-    retrieval has it. classify_size, classify_frames: of the windows of linear and finetune; None for those of the clips
-    that were trained on. train_views: as linear has it. group: column that tells the recordings that validation
-    videos are cut by; None for their names.
+    splits: its split columns. retrieval_frames: of a window; None for those of the clips that were trained on.
+    retrieval_clips, per: as retrieval has them. classify_size, classify_frames: of the windows of linear and finetune;
+    None for those of the clips that were trained on. train_views: as linear has it. group: column that tells the
+    recordings that validation videos are cut by; None for their names.
     """
 
     tasks: tuple[str, ...]
@@ -47,6 +47,7 @@ class Protocol:
     cache: str = ""
     splits: tuple[str, ...] = ()
     retrieval_frames: int | None = None
+    retrieval_clips: int | None = None
     per: str = "video"
     linear_epochs: int = LINEAR_EPOCHS
     finetune_epochs: int = FINETUNE_EPOCHS
@@ -112,7 +113,8 @@ def _linear(evaluation: Evaluation, protocol: Protocol, train: Callable[[Prepare
 
 
 def _retrieval(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:
-    return {f"recall@{k}": share for k, share in retrieval(evaluation, per=protocol.per)[1].items()}
+    recall = retrieval(evaluation, per=protocol.per, clips=protocol.retrieval_clips)[1]
+    return {f"recall@{k}": share for k, share in recall.items()}
 
 
 def _order(evaluation: Evaluation, protocol: Protocol, train: Callable[[PreparedRun], bool]) -> Numbers:

@@ -83,7 +83,17 @@ def test_another_cache_is_evaluated_with_runs_that_are_shared(
 ) -> None:
     trial, other = Trial(None, 0, "split_near"), Cache(labelled_cache)
     splits = evaluated_splits(other, None)
-    protocol = Protocol(("retrieval", "finetune"), "test", other.storage.location, splits, 2, "clip", 1, 1)
+    protocol = Protocol(
+        ("retrieval", "finetune"),
+        "test",
+        other.storage.location,
+        splits,
+        retrieval_frames=2,
+        retrieval_clips=3,
+        per="clip",
+        linear_epochs=1,
+        finetune_epochs=1,
+    )
     before = (swept.run(trial) / "metrics.csv").read_bytes()  # It has the speed of each step, which no other has.
     folder = SweepFolder(tmp_path, swept.runs)
     run_trial(folder, trial, shared, protocol, 1)
@@ -93,7 +103,7 @@ def test_another_cache_is_evaluated_with_runs_that_are_shared(
     (path,) = folder.results.glob("retrieval-*.json")
     content = json.loads(path.read_text())
     assert (content["frames"], content["per"]) == (2, "clip")
-    assert content["queries"] == 4 * 19  # 20 frames, windows of 2 by halves, of 4 test videos
+    assert content["queries"] == 4 * 3
     assert folder.numbers(trial).keys() == {"retrieval", "finetune"}
     assert swept.numbers(trial).keys() == {"retrieval"}, "each sweep keeps its own numbers"
 
@@ -103,6 +113,7 @@ def test_windows_of_an_evaluation_are_counted(two_label_cache: Path, shared: dic
     cache, settings = Cache(two_label_cache), example_settings(shared)
     tests = len(rows_of(two_label_cache, "split_far", "test"))
     assert evaluation_passes(cache, settings, Protocol(("retrieval",))) == 9 * (8 + tests)
+    assert evaluation_passes(cache, settings, Protocol(("retrieval",), retrieval_clips=5)) == 5 * (8 + tests)
     assert evaluation_passes(cache, settings, Protocol(("finetune",), finetune_epochs=5)) == 9 * 10 * tests + 3 * 5 * 8
     assert evaluation_passes(cache, settings, Protocol(("retrieval",), "validation")) == 9 * (8 + tests) + 9 * 8
 
