@@ -23,7 +23,14 @@ model = dict(
         inflate=(0, 0, 1, 1),
         norm_eval=False,
     ),
-    cls_head=dict(type="I3DHead", in_channels=2048, num_classes=classes, spatial_type="avg", dropout_ratio=0.5),
+    cls_head=dict(
+        type="I3DHead",
+        in_channels=2048,
+        num_classes=classes,
+        spatial_type="avg",
+        dropout_ratio=0.5,
+        average_clips="prob",
+    ),
     data_preprocessor=dict(
         type="ActionDataPreprocessor",
         mean=[123.675, 116.28, 103.53],
