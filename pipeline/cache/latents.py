@@ -9,13 +9,16 @@ z is stored in one of three kinds, of which only q8 is compressed. Any reader of
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore
 
+from s2vc.pipeline.cache.plain_arrays import Form, form_of, read_chunk, sharded_array, whole_array
 from s2vc.pipeline.cache.quantise import FLOAT16, FLOAT32, Q8, dequantise, quantise
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.storage.files import Malformed, attempt
@@ -179,14 +182,42 @@ def read_std_clip_histogram(path: Group) -> np.ndarray:
 
 
 def _whole(path: Group, name: str) -> np.ndarray:
+    dtype, columns = WHOLE[name]
+    chunk = path / "/".join([name, "c", *"0" * (1 + len(columns))])
+    if (form := _plain_form(path, name)) and isinstance(chunk, Path):
+        shape = (form.rows, *columns)
+        return read_chunk(chunk, _size(chunk), dtype, shape) if form.rows else np.zeros(shape, dtype)
     array = open_array(path, name)
-    if array.shape[0]:
-        chunk = path / "/".join([name, "c", *"0" * array.ndim])
-        # The array is not compressed, so its file must be as large: a description that claims more would fill the
-        # memory.
-        if _size(chunk) < array.nbytes:
-            raise Malformed(f"{chunk} holds less than {name} has")
+    # The array is not compressed, so its file must be as large: a description that claims more would fill the memory.
+    if array.shape[0] and _size(chunk) < array.nbytes:
+        raise Malformed(f"{chunk} holds less than {name} has")
     return np.asarray(array[:])
+
+
+def array_form(path: Group, name: str) -> Form:
+    """Return how many rows `z`, `z_step`, `std_video` or `std_clip_histogram` has, and of which type; none is read.
+
+    Raises what `open_array` raises.
+    """
+    if (form := _plain_form(path, name)) is not None:
+        return form
+    array = open_array(path, name)
+    return Form(array.shape[0], str(array.dtype))
+
+
+def _plain_form(path: Group, name: str) -> Form | None:
+    """Return the form of an array on this machine, if it is described as `LatentWriter` describes it, else None."""
+    if isinstance(path, Path) and (path / name / "zarr.json").is_file():
+        return form_of(path / name, partial(_description, name), MAX_METADATA)
+    return None
+
+
+def _description(name: str, form: Form) -> dict[str, Any]:
+    """Return the zarr.json that `LatentWriter` gives an array of this form; that of its own type if it has one."""
+    if name == "z":
+        return sharded_array(form, (LATENTS,), READ_FRAMES, WRITE_FRAMES)
+    dtype, columns = WHOLE[name]
+    return whole_array(Form(form.rows, dtype), columns)
 
 
 def open_array(path: Group, name: str) -> zarr.Array:

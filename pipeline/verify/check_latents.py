@@ -1,6 +1,6 @@
 """Check the latents of a shard: the arrays of latents.zarr/NNNNN, their chunk files, and the STDs in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ from s2vc.pipeline.cache.latents import (
     READ_FRAMES,
     STORED_AS,
     WRITE_FRAMES,
-    open_array,
+    array_form,
     read_std_clip_histogram,
     read_std_video,
     read_steps,
 )
 from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.plain_arrays import CRC_BYTES
 from s2vc.pipeline.cache.quantise import Q8, STEP, WIDEST_STEP
 from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.flow.architecture import LATENTS
@@ -24,7 +25,6 @@ from s2vc.pipeline.storage.files import Malformed
 from s2vc.pipeline.verify.problem import Problem
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
-CRC_BYTES = 4
 INDEX_BYTES = WRITE_FRAMES // READ_FRAMES * 16 + CRC_BYTES
 """A zarr-shard ends with an index of this many bytes: offset and length, 8 bytes each, of every chunk that it has room
 for, and a checksum."""
@@ -72,11 +72,11 @@ def check_latents(path: Path, where: str, videos: list[VideoRecord], kind: str) 
     z itself is not read. kind: how the cache stores latents. Raises Malformed where a shape or type is wrong.
     """
     frames, count = sum(v.frames for v in videos), len(videos)
-    if (stored := open_array(path, "z").dtype) != np.dtype(STORED_AS[kind]):
+    if (stored := array_form(path, "z").dtype) != STORED_AS[kind]:
         raise Malformed(f"z is {stored}, {STORED_AS[kind]} is expected")
     rows = {"z": frames, "std_video": count, "std_clip_histogram": count} | ({"z_step": frames} if kind == Q8 else {})
     for name, expected in rows.items():
-        if (found := open_array(path, name).shape[0]) != expected:
+        if (found := array_form(path, name).rows) != expected:
             raise Malformed(f"{name} has {found} rows, {expected} are expected")
     if kind == Q8:
         if not _are_steps(read_steps(path)):
@@ -84,11 +84,10 @@ def check_latents(path: Path, where: str, videos: list[VideoRecord], kind: str) 
         for number in range(zarr_shards(frames)):
             if _is_cut(path / "z" / "c" / str(number) / "0"):
                 yield Problem(f"{where}/z/c/{number}/0", "is not as long as its index says")
-    std, histogram = read_std_video(path), read_std_clip_histogram(path)
-    for video, own_std, own_counts in zip(videos, std, histogram, strict=True):
-        for fault in (_std_fault(own_std, video.frames), _histogram_fault(own_counts, video.frames)):
-            if fault:
-                yield Problem(where, f"{fault} for {video.video_id}")
+    held = np.array([v.frames for v in videos], np.int64)
+    faults = [*_std_faults(read_std_video(path), held), *_histogram_faults(read_std_clip_histogram(path), held)]
+    for video, fault in sorted(faults):
+        yield Problem(where, f"{fault} for {videos[video].video_id}")
 
 
 def _are_steps(step: np.ndarray) -> bool:
@@ -113,23 +112,27 @@ def _is_cut(path: Path) -> bool:
     return int(lengths[lengths != np.iinfo(np.uint64).max].sum()) != size - INDEX_BYTES
 
 
-def _std_fault(std: np.ndarray, frames: int) -> str:
-    """Return what is wrong with a video's STDs (12288,) float32; empty if nothing is."""
-    if not (np.isfinite(std).all() and (std >= 0).all()):
-        return "std_video is not a finite number of 0 or more everywhere"
-    if frames < 2 and std.any():
-        return f"std_video is not 0, with {frames} frames,"
-    return ""
+def _std_faults(std: np.ndarray, frames: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield each video's number with what is wrong with its STDs. std: (V, 12288) float32; frames: of videos, (V,)."""
+    least, most = std.min(axis=1), std.max(axis=1)
+    finite = (least >= 0) & (most < np.inf)  # both comparisons are false for what is not a number
+    for video in np.flatnonzero(~finite):
+        yield int(video), "std_video is not a finite number of 0 or more everywhere"
+    for video in np.flatnonzero(finite & (frames < 2) & (most > 0)):
+        yield int(video), f"std_video is not 0, with {frames[video]} frames,"
 
 
-def _histogram_fault(counts: np.ndarray, frames: int) -> str:
-    """Return what is wrong with a video's histogram (512,) int64 of window STDs; empty if nothing is.
+def _histogram_faults(counts: np.ndarray, frames: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield each video's number with what is wrong with its histogram of window STDs: counts (V, 512) int64.
 
     STDs of 4 and more are in no bin, so there may be fewer counts than windows times latents, but never more.
     """
-    windows = len(WindowRule("clip", HISTOGRAM_WINDOW).windows(frames))
-    if (counts < 0).any():
-        return "std_clip_histogram counts less than 0"
-    if counts.max(initial=0) > windows * LATENTS or counts.sum() > windows * LATENTS:
-        return f"std_clip_histogram counts more than the {windows} windows have latents"
-    return ""
+    rule = WindowRule("clip", HISTOGRAM_WINDOW)
+    windows = np.array([rule.count(int(n)) for n in frames], np.int64)
+    negative = counts.min(axis=1) < 0
+    for video in np.flatnonzero(negative):
+        yield int(video), "std_clip_histogram counts less than 0"
+    # Each count is compared, too, since a sum of large ones goes round to a small one.
+    most = np.maximum(counts.max(axis=1), counts.sum(axis=1))
+    for video in np.flatnonzero(~negative & (most > windows * LATENTS)):
+        yield int(video), f"std_clip_histogram counts more than the {windows[video]} windows have latents"
