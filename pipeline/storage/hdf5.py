@@ -206,7 +206,15 @@ def close_files() -> None:
 def read_part(file: IO[bytes], name: str) -> np.ndarray:
     """Return a small dataset of a shard that is open as a stream; no more of the stream is read than that takes."""
     with h5py.File(file, "r") as shard:
-        return _whole(sound_dataset(shard, name), str(file))
+        return whole_array(sound_dataset(shard, name), str(file))
+
+
+def whole_array(dataset: h5py.Dataset, path: str) -> np.ndarray:
+    """Return a small dataset of the file at a path as an array. Raises Malformed if it is compressed or a single value:
+    a few bytes could claim any shape."""
+    if dataset.compression or not dataset.shape:
+        raise Malformed(f"{path}: {dataset.name} is no plain array")
+    return np.asarray(dataset[:])
 
 
 def sound_dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -214,15 +222,17 @@ def sound_dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
     Raises Malformed if it is not: what a foreign file claims is believed only so far as its contents bear it out.
     """
-    link = file.get(name, getlink=True)
-    if link is None:
+    # The low-level functions are called, since `file[name]` opens the file once more to ask for its mode.
+    place = name.encode()
+    if not file.id.links.exists(place):
         raise Malformed(f"has no dataset {name}")
-    # Soft and external links have a path; an external one would make h5py read another file.
-    if hasattr(link, "path"):
+    # An external link would make h5py read another file.
+    if file.id.links.get_info(place).type != h5py.h5l.TYPE_HARD:
         raise Malformed(f"{name} is a link")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise Malformed(f"{name} is no dataset")
+    try:
+        dataset = h5py.Dataset(h5py.h5d.open(file.id, place), readonly=True)
+    except KeyError:
+        raise Malformed(f"{name} is no dataset") from None
     if dataset.is_virtual or dataset.external:
         raise Malformed(f"{name} takes its values from other files")
     if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_CHUNK_BYTES:
@@ -248,13 +258,7 @@ def _open_dataset(path: str, pid: int, inode: int, changed: int, name: str) -> h
 
 @lru_cache(maxsize=8 * OPEN_FILES)
 def _array(path: str, inode: int, changed: int, name: str) -> np.ndarray:
-    return _whole(_open_dataset(path, os.getpid(), inode, changed, name), path)
-
-
-def _whole(dataset: h5py.Dataset, path: str) -> np.ndarray:
-    if dataset.compression or not dataset.shape:
-        raise Malformed(f"{path}: {dataset.name} is no plain array")
-    return np.asarray(dataset[:])
+    return whole_array(_open_dataset(path, os.getpid(), inode, changed, name), path)
 
 
 @lru_cache(maxsize=OPEN_FILES)

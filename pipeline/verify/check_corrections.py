@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.corrections import CorrectionShard, read_corrections
+from s2vc.pipeline.cache.corrections import CorrectionShard
 from s2vc.pipeline.cache.receipts import VideoRecord
 from s2vc.pipeline.flow.architecture import SMALL
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.files import Malformed
-from s2vc.pipeline.storage.hdf5 import read_shard
+from s2vc.pipeline.storage.hdf5 import read_shard, whole_array
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_frames import frame_offsets
 from s2vc.pipeline.verify.hdf5_datasets import checked_dataset
@@ -59,18 +59,23 @@ def _read(path: Path, variant: Variant, videos: list[VideoRecord]) -> Correction
     Raises Malformed before an absurdly large array would be read.
     """
     file = read_shard(path)
-    windows = len(checked_dataset(file, "scale", np.float32, (None,)))
-    rows = len(checked_dataset(file, "window_frames", np.int64, (None,)))
-    checked_dataset(file, "window_offsets", np.int64, (windows + 1,))
-    checked_dataset(file, "window_video", np.int64, (windows,))
-    checked_dataset(file, "alpha", np.float32, (windows,))
-    checked_dataset(file, "kept", np.float32, (windows,))
+    scale = checked_dataset(file, "scale", np.float32, (None,))
+    window_frames = checked_dataset(file, "window_frames", np.int64, (None,))
+    windows, rows = len(scale), len(window_frames)
+    small = {
+        "scale": scale,
+        "window_offsets": checked_dataset(file, "window_offsets", np.int64, (windows + 1,)),
+        "window_video": checked_dataset(file, "window_video", np.int64, (windows,)),
+        "window_frames": window_frames,
+        "alpha": checked_dataset(file, "alpha", np.float32, (windows,)),
+        "kept": checked_dataset(file, "kept", np.float32, (windows,)),
+    }
     checked_dataset(file, "correction", np.int8, (rows, SMALL, SMALL, 3))
     # A variant's name and a receipt may claim any number of rows, but the file bounds how many can be stored.
     least = sum(_least_rows(variant.rule, v.frames) for v in videos)
     if rows < least:
         raise Malformed(f"has {rows} window rows, {least} or more are expected")
-    return read_corrections(path)
+    return CorrectionShard(path, **{name: whole_array(dataset, str(path)) for name, dataset in small.items()})
 
 
 def _least_rows(rule: WindowRule, frames: int) -> int:
@@ -84,7 +89,7 @@ def _least_rows(rule: WindowRule, frames: int) -> int:
 def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoRecord]) -> None:
     """Raise Malformed unless window_video, window_offsets and window_frames are those that the variant's rule gives for
     the videos of the receipt."""
-    offsets, first = shard.window_offsets, 0
+    offsets, begin, first = shard.window_offsets, frame_offsets(videos), 0
     if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(shard.window_frames):
         raise Malformed("window_offsets do not rise from 0 to the number of window rows")
     for video, record in enumerate(videos):
@@ -96,7 +101,7 @@ def _check_windows(shard: CorrectionShard, variant: Variant, videos: list[VideoR
         if not np.array_equal(np.diff(offsets[first : stop + 1]), [len(w) for w in expected]):
             raise Malformed(f"the lengths of the windows {of}")
         if expected:
-            frames = np.concatenate(expected) + frame_offsets(videos)[video]
+            frames = np.concatenate(expected) + begin[video]
             if not np.array_equal(shard.window_frames[offsets[first] : offsets[stop]], frames):
                 raise Malformed(f"the frames of the windows {of}")
         first = stop

@@ -1,5 +1,6 @@
 """Check receipts, and the files that they name against their SHA-256."""
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,14 +89,15 @@ def check_files(layout: Layout, receipt: Receipt, sizes: Mapping[str, int | None
 
 def _file_fault(path: Path, size: int | None, sha256: str | None) -> str:
     try:
-        if not path.exists():
-            return "is missing"
-        if not path.is_file():
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             return "is no regular file"
-        if size is not None and path.stat().st_size != size:
-            return f"has {path.stat().st_size} bytes, {size} are expected"
+        if size is not None and status.st_size != size:
+            return f"has {status.st_size} bytes, {size} are expected"
         if sha256 is not None and files.sha256(path) != sha256:
             return "is not as it was written (its SHA-256 is not the one in its receipt)"
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return ""
