@@ -3,6 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,10 +137,16 @@ class LocalStorage(CacheStorage):
 
     def sizes(self, below: str = "") -> dict[str, int]:
         found: Counter[str] = Counter()
-        for place, _, names in os.walk(self.layout.root / below):
-            for name in names:
-                path = os.path.join(place, name)
-                found[part_of(os.path.relpath(path, self.layout.root))] += os.lstat(path).st_size
+        waiting = [below]
+        while waiting:
+            folder = waiting.pop()
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.layout.root / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(name)
+                    elif not entry.is_dir():  # a link to a folder is no part of the cache
+                        found[part_of(name)] += entry.stat(follow_symlinks=False).st_size
         return dict(found)
 
     def remove(self, path: Path) -> None:

@@ -68,11 +68,11 @@ def verify_command(
     storage = open_storage(cache)
     videos = (read_manifest(sources), root or root_of(sources)) if sources else None
     try:
-        found = run_verify(storage, quick, videos, console)
+        found = run_verify(storage, quick, videos, workers, console)
         damaged = sorted({(p.shard, p.stage) for p in found if p.stage})
         if repairs and damaged:
             run_repair(storage, damaged, videos, ray_address, workers, console, device)
-            found = run_verify(storage, quick, videos, console)
+            found = run_verify(storage, quick, videos, workers, console)
         elif damaged:
             print_repair_command(storage, damaged, sources, root, console)
         print_json({"cache": str(storage), "quick": quick, "problems": [dataclasses.asdict(p) for p in found]})
@@ -82,7 +82,9 @@ def verify_command(
         raise Exit(EXIT_INTERRUPTED) from None
 
 
-def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", console: Console) -> "list[Problem]":
+def run_verify(
+    storage: CacheStorage, quick: bool, videos: "Videos | None", workers: int | None, console: Console
+) -> "list[Problem]":
     """Verify with progress, print a line for each problem, and counts; return the problems."""
     from s2vc.pipeline.cache.index import refuse_changed_rows
     from s2vc.pipeline.verify.check_sources import check_sources
@@ -95,7 +97,7 @@ def run_verify(storage: CacheStorage, quick: bool, videos: "Videos | None", cons
         found.append(problem)
         print_result(console, str(problem))
 
-    for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "videos", console)):
+    for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "videos", console), workers):
         report(problem)
     if videos:
         refuse_changed_rows(storage, videos[0])

@@ -1,6 +1,7 @@
 """Collect what is inside a cache, finished or not, from receipts, the index and small arrays; no latents are read."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import pandas as pd
 
 from s2vc.manifests.table import class_names, split_columns
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
-from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL, Receipt, VideoRecord, is_done
+from s2vc.pipeline.cache.receipts import FAILED, OK, PARTIAL
 from s2vc.pipeline.cache.settings import read_software
 from s2vc.pipeline.info.kept_share import ALPHA_GRID, KeptShares
+from s2vc.pipeline.info.shard_facts import ShardFacts, shard_facts
+from s2vc.pipeline.jobs.over_shards import over_shards
 from s2vc.pipeline.reporting import ShowProgress, no_progress
-from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant
 
 FEW_CLASSES = 20
@@ -53,6 +56,17 @@ class Survey:
     def shards(self) -> int:
         return len(self.cache.settings.shards())
 
+    def add(self, of_shard: ShardFacts) -> None:
+        """Add what a shard says."""
+        for stage, frames in of_shard.frames.items():
+            self.stages[stage].shards += 1
+            self.stages[stage].frames += frames
+        if of_shard.shares is not None:
+            self.kept_shares.add(of_shard.shares)
+        for name, kept in of_shard.kept.items():
+            total, windows = self.kept[name]
+            self.kept[name] = total + float(kept.sum(dtype=np.float64)), windows + len(kept)
+
 
 def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
     """Read what a cache says, shard by shard. show: called with the number of shards, shows progress over them.
@@ -63,40 +77,18 @@ def survey(cache: Cache, show: ShowProgress = no_progress) -> Survey:
     found.stages = {stage: Stage() for stage in (INGEST, ENCODE, *map(motion_stage, found.variants))}
     cache.storage.fetch_receipts(*found.stages)
     found.kept = {v.name: (0.0, 0) for v in found.variants}
-    columns: dict[str, list[Any]] = {"status": [], "reason": [], "frames": []}
-    with show(found.shards) as advance:
-        for shard, rows in enumerate(cache.settings.shards()):
-            ingested = _survey_shard(found, shard)
-            videos = ingested.videos if ingested else [VideoRecord("", "")] * len(rows)
-            for name, values in columns.items():
-                values += [getattr(video, name) for video in videos]
-            advance(1, ingested.frames if ingested else 0)
+    rows_of, videos = cache.settings.shards(), list[tuple[str, str, int]]()
+    # What was fetched of a cache in an object store, this process alone knows.
+    workers = None if isinstance(cache.storage, LocalStorage) else 1
+    read = partial(shard_facts, cache.storage, found.variants)
+    with show(len(rows_of)) as advance:
+        for rows, of_shard in zip(rows_of, over_shards(read, range(len(rows_of)), workers), strict=True):
+            found.add(of_shard)
+            videos += of_shard.videos or [("", "", 0)] * len(rows)
+            advance(1, of_shard.frames.get(INGEST, 0))
+    columns = {name: [video[k] for video in videos] for k, name in enumerate(("status", "reason", "frames"))}
     found.index = cache.index.assign(**columns)
     return found
-
-
-def _survey_shard(found: Survey, shard: int) -> Receipt | None:
-    """Add a shard to what was found; return its ingest receipt, None if it is not ingested."""
-    storage = found.cache.storage
-
-    def done(stage: str, before: Receipt | None) -> Receipt | None:
-        receipt = is_done(storage.layout, stage, shard, before)
-        if receipt is not None:
-            found.stages[stage].shards += 1
-            found.stages[stage].frames += receipt.frames
-        return receipt
-
-    ingested = done(INGEST, None)
-    encoded = done(ENCODE, ingested)
-    if encoded is not None:
-        found.kept_shares.add(storage.latent_group(shard), np.array([v.frames for v in encoded.videos], np.int64))
-    for variant in found.variants:
-        if done(motion_stage(variant), encoded) is not None:
-            with storage.open_motion(variant, shard) as file:
-                kept = read_part(file, "kept")
-            total, windows = found.kept[variant.name]
-            found.kept[variant.name] = total + float(kept.sum(dtype=np.float64)), windows + len(kept)
-    return ingested
 
 
 def facts(found: Survey) -> dict[str, Any]:

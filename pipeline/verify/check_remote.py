@@ -1,19 +1,16 @@
 """Check a cache in an object store: each shard is downloaded as it is stored, and checked like one on disk."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-
-import pandas as pd
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from s2vc.pipeline.cache.copies import scratch
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import read_receipt
 from s2vc.pipeline.cache.remote_storage import RemoteStorage
-from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.storage.lease import FOLDER as JOBS
 from s2vc.pipeline.variants import Variant
-from s2vc.pipeline.verify.check_shard import ShardCheck
+from s2vc.pipeline.verify.check_shard import CheckedShard, ShardCheck, check_shard
 from s2vc.pipeline.verify.foreign import foreign
 from s2vc.pipeline.verify.problem import Checks
 
@@ -28,10 +25,7 @@ class RemoteShards:
     """
 
     storage: RemoteStorage
-    settings: Settings
-    index: pd.DataFrame
     variants: Sequence[Variant]
-    quick: bool
     there: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
 
@@ -39,17 +33,16 @@ class RemoteShards:
         self.there = set(self.storage.store.listing(""))
         self.own = {*TOP, *(f"motion/{v.name}/variant.json" for v in self.variants)}
 
-    @contextmanager
-    def brought(self, shard: int, rows: range) -> Iterator[ShardCheck]:
-        """Yield the check of a shard whose files are downloaded to a temporary folder while the block runs.
+    def check(self, check: ShardCheck) -> CheckedShard:
+        """Run the check of a shard on its files, which are downloaded to a temporary folder for it.
 
         Nothing is taken from the local cache, whose copies could hide what is wrong in the store.
         """
         with scratch(self.storage.local / "scratch") as folder:
             here = Layout(folder)
             for stage in (INGEST, ENCODE, *map(motion_stage, self.variants)):
-                self._bring(here, stage, shard)
-            yield ShardCheck(here, self.settings, self.index, shard, rows, self.quick)
+                self._bring(here, stage, check.shard)
+            return check_shard(self.variants, replace(check, layout=here))
 
     def _bring(self, here: Layout, stage: str, shard: int) -> None:
         """Download a stage's receipt and the files it names into `here`, and count their keys as the cache's own."""

@@ -1,11 +1,9 @@
 """Check a shard stage by stage: its receipts, the files that they name, and the contents of those files."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast
-
-import pandas as pd
 
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt
@@ -14,7 +12,7 @@ from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.check_corrections import check_corrections
 from s2vc.pipeline.verify.check_frames import check_frames, check_small
 from s2vc.pipeline.verify.check_index import WHERE as INDEX
-from s2vc.pipeline.verify.check_index import check_index_rows
+from s2vc.pipeline.verify.check_index import IndexRows, check_index_rows
 from s2vc.pipeline.verify.check_latents import check_latents, latent_files, zarr_shards
 from s2vc.pipeline.verify.check_receipts import check_files, check_inputs, check_receipt, receipt_name
 from s2vc.pipeline.verify.foreign import check_group
@@ -29,21 +27,19 @@ class ShardCheck:
 
     A stage is checked only if the stage before it is done, and a file's contents only if its hash is right, so that
     one fault is reported once.
-    frames: the number of stored frames, known after `run`. unrendered: the variants that are still to be rendered for
-    the shard, which is encoded. begin: called with the name of each stage as its check begins.
+    rows: those of the shard in index.csv. frames: the number of stored frames, known after `run`. unrendered: the
+    variants that are still to be rendered for the shard, which is encoded.
     """
 
     layout: Layout
     settings: Settings
-    index: pd.DataFrame
     shard: int
-    rows: range
+    rows: IndexRows
     quick: bool
     frames: int = 0
     unrendered: list[Variant] = field(default_factory=list)
-    begin: Callable[[str], None] = field(default=lambda stage: None)
 
-    def run(self, variants: list[Variant]) -> Checks[None]:
+    def run(self, variants: Sequence[Variant]) -> Checks[None]:
         """Yield the problems of ingest, of encode and of each rendered variant."""
         ingested = yield from self._of(INGEST, self._ingest())
         encoded = (yield from self._of(ENCODE, self._encode(ingested))) if ingested else None
@@ -61,7 +57,6 @@ class ShardCheck:
         Unfinished work and problems of index.csv are not marked: the index is derived from the receipts, and written
         anew without doing the stage again.
         """
-        self.begin(stage)
         while True:
             try:
                 problem = next(checks)
@@ -75,9 +70,7 @@ class ShardCheck:
         if receipt is None:
             return None
         self.frames, videos = receipt.frames, receipt.videos
-        yield from check_index_rows(
-            self.index, self.shard, self.rows, videos, receipt_name(self.layout, INGEST, self.shard)
-        )
+        yield from check_index_rows(self.rows, self.shard, videos, receipt_name(self.layout, INGEST, self.shard))
         frames, small = self.layout.frames(self.shard), self.layout.small(self.shard)
         well = yield from self._files(receipt, [frames, small])
         if self.layout.key(frames) in well:
@@ -124,8 +117,22 @@ class ShardCheck:
             what = f"is not done ({stage}); run `s2vc-prep encode` again"
             yield Problem(f"shard {self.shard:05d}", what, unfinished=True)
             return None
-        ids = self.index["video_id"].iloc[self.rows.start : self.rows.stop].tolist()
-        return (yield from check_receipt(self.layout, stage, self.shard, ids))
+        return (yield from check_receipt(self.layout, stage, self.shard, self.rows.video_id))
 
     def _files(self, receipt: Receipt, paths: list[Path]) -> Checks[set[str]]:
         return (yield from check_files(self.layout, receipt, {self.layout.key(p): None for p in paths}, self.quick))
+
+
+@dataclass(frozen=True)
+class CheckedShard:
+    """Holds the problems of a shard and, as ShardCheck has them, its frames and the variants that are unrendered."""
+
+    problems: list[Problem]
+    frames: int
+    unrendered: list[Variant]
+
+
+def check_shard(variants: Sequence[Variant], check: ShardCheck) -> CheckedShard:
+    """Run the check of a shard of a cache that has these variants."""
+    problems = list(check.run(variants))
+    return CheckedShard(problems, check.frames, check.unrendered)

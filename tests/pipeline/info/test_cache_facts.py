@@ -17,6 +17,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.info.cache_facts import facts, survey
 from s2vc.pipeline.info.kept_share import Curve, kept_of_histogram, kept_of_std, plot_shares
+from s2vc.pipeline.jobs import over_shards
 from tests.conftest import CLIPS, FRAME_SIZE, MISSING, VARIANTS
 
 Cli = Callable[..., Result]
@@ -124,6 +125,23 @@ def test_an_std_of_alpha_is_kept() -> None:
     assert kept_of_std(std, np.array([0.1])).tolist() == [[1.0]]
     assert kept_of_std(std, np.array([0.1001])).tolist() == [[0.0]]
     assert kept_of_std(std[:0], np.array([0.1])).shape == (0, 1)
+
+
+def test_shares_count_each_std_on_its_side_of_each_alpha() -> None:
+    alphas = (np.arange(51) / 50).astype(np.float32)
+    near = [np.nextafter(alphas, np.float32(-1)), alphas, np.nextafter(alphas, np.float32(2))]
+    drawn = np.random.default_rng(0).random((2, 3 * 51), np.float32) * 1.5
+    std = np.maximum(np.stack([np.concatenate(near), *drawn, np.full(3 * 51, 1e30, np.float32)]), 0)
+    kept = kept_of_std(std)
+    for row, shares in zip(std, kept, strict=True):
+        assert shares.tolist() == pytest.approx([(row >= alpha).mean() for alpha in alphas], abs=1e-12)
+
+
+def test_several_processes_find_the_same_facts(
+    cache: Cache, known: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(over_shards, "SHARDS_A_PROCESS", 1)
+    assert facts(survey(cache)) == known
 
 
 def test_json_is_one_object_and_nothing_else(cache_path: Path, cli: Cli, tmp_path: Path, known: dict[str, Any]) -> None:

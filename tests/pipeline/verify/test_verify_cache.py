@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.lock import locked
 from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.jobs import over_shards
 from s2vc.pipeline.verify.verify_cache import check_shards, verify_cache
 from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
 
@@ -94,6 +96,17 @@ def replace_dataset(name: str, **options: Any) -> Callable[[Path], None]:
             del file[name]
             if options:
                 file.create_dataset(name, **options)
+
+    return change
+
+
+def put_in_place(name: str, make: Callable[[h5py.File], object]) -> Callable[[Path], None]:
+    """Put something in the place of a dataset."""
+
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            make(file)
 
     return change
 
@@ -202,6 +215,21 @@ def test_hdf5_that_does_not_open_is_found_without_hashing(cache: Path, name: str
     (cache / name).write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
     assert "cannot be read" in only_problem(cache, name, quick=True)
     assert "SHA-256" in only_problem(cache, name)
+
+
+@pytest.mark.parametrize("name", ["std_video", "std_clip_histogram"])
+def test_a_flipped_bit_in_statistics_is_found_without_hashing(cache: Path, name: str) -> None:
+    flip(cache / f"latents.zarr/00001/{name}/c/0/0")
+    assert "checksum" in only_problem(cache, "latents.zarr/00001", quick=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["frames/00001.h5", "latents.zarr/00000/std_video/zarr.json", "latents.zarr/00000/std_video/c/0/0"]
+)
+def test_a_pipe_in_the_place_of_a_file_is_found_and_not_waited_for(cache: Path, name: str) -> None:
+    (cache / name).unlink()
+    os.mkfifo(cache / name)
+    assert only_problem(cache, name, quick=True) == "is no regular file"
 
 
 def test_a_truncated_chunk_is_found_without_hashing(cache: Path) -> None:
@@ -345,6 +373,17 @@ def test_a_row_of_the_index_that_differs_is_named(cache: Path, column: str, valu
     assert column in only_problem(cache, f"index.csv, row 1 ({next(iter(CLIPS))})")
 
 
+def test_every_cell_of_a_row_that_differs_is_named(cache: Path) -> None:
+    path = cache / "index.csv"
+    lines = path.read_text().splitlines()
+    before, shard, _ = lines[2].rsplit(",", 5)[0], *lines[2].rsplit(",", 5)[1:3]
+    lines[2] = f"{before},{shard},7,8,partial,dull"
+    path.write_text("\n".join(lines) + "\n")
+    found = problems(cache)
+    assert [line.partition("): ")[2].split()[0] for line in found] == ["status", "reason", "frames", "first_frame"]
+    assert {line.partition(" (")[0] for line in found} == {"index.csv, row 2"}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -464,6 +503,13 @@ FRAMES, SMALL, MOTION = "frames/00000.h5", "small/00000.h5", f"motion/{CLIP}/000
         (SMALL, replace_dataset("small", data=np.zeros((FIRST_SHARD, 64, 64, 3), np.int8)), "int8"),
         (SMALL, replace_dataset("small", data=0), "small"),
         (SMALL, replace_dataset("small"), "small"),
+        (SMALL, put_in_place("small", lambda file: file.create_group("small")), "no dataset"),
+        (SMALL, put_in_place("small", lambda file: file.__setitem__("small", np.dtype("u1"))), "no dataset"),
+        (SMALL, put_in_place("small", lambda file: file.__setitem__("small", h5py.SoftLink("/other"))), "link"),
+        (FRAMES, replace_dataset("jpeg_offsets", data=np.arange(FIRST_SHARD + 1.0)), "jpeg_offsets"),
+        (MOTION, replace_dataset("kept"), "kept"),
+        (MOTION, replace_dataset("alpha", data=np.zeros(3, np.float32)), "alpha"),
+        (MOTION, replace_dataset("kept", shape=(9,), dtype="f4", compression="gzip", chunks=(9,)), "kept"),
         (MOTION, set_dataset("window_offsets", 1, 17), "window"),
         (MOTION, set_dataset("window_video", 0, 1), "window"),
         (MOTION, set_dataset("window_video", -1, -3), "window"),
@@ -545,6 +591,10 @@ def test_statistics_that_cannot_be_are_named(cache: Path, name: str, row: int, v
         lambda z: z.update(data_type="float64"),
         lambda z: z.update(node_type="group"),
         lambda z: z.update(codecs=[]),
+        lambda z: z.update(shape=[float(n) for n in z["shape"]]),
+        lambda z: z.update(shape=z["shape"][:1]),
+        lambda z: z["shape"].__setitem__(0, z["shape"][0] + 1),
+        lambda z: z.clear(),
         lambda z: z["chunk_grid"]["configuration"].update(chunk_shape=[10**9, 12288]),
     ],
 )
@@ -552,6 +602,25 @@ def test_statistics_that_cannot_be_are_named(cache: Path, name: str, row: int, v
 def test_latents_described_as_something_else_are_named(cache: Path, name: str, edit: Callable[[Any], object]) -> None:
     forged(cache, f"latents.zarr/00000/{name}/zarr.json", lambda path: edit_json(path, edit))
     only_problem(cache, "latents.zarr/00000")
+
+
+def test_latents_described_in_other_words_are_well(cache: Path) -> None:
+    for name in ("z", "std_video", "std_clip_histogram"):
+        path = f"latents.zarr/00000/{name}/zarr.json"
+        forged(cache, path, lambda p: p.write_text(json.dumps(json.loads(p.read_text()), sort_keys=True)))
+    assert problems(cache) == []
+
+
+def test_several_processes_find_what_one_finds(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flip(cache / "frames/00000.h5")
+    flip(cache / f"motion/{CLIP}/00001.h5")
+    (cache / "small/00001.h5").unlink()
+    (cache / f"receipts/motion/{KEEP}/00000.json").unlink()
+    alone = problems(cache)
+    assert len(alone) == 4
+    monkeypatch.setattr(over_shards, "SHARDS_A_PROCESS", 1)
+    storage = LocalStorage(cache)
+    assert [str(p) for p in check_shards(storage, read_settings(storage), workers=2)] == alone
 
 
 @pytest.mark.parametrize("frames", [10**7, 10**15, 10**30])
