@@ -38,6 +38,8 @@ def main() -> None:
 
     clips = PairClips(given.cache, [given.variant], clip_length=given.frames, split=given.split)
     loader = DataLoader(clips, batch_size=given.batch, shuffle=True, drop_last=True)
+    if not len(loader):
+        raise SystemExit(f"{len(clips)} clips do not fill a batch of {given.batch}: take a smaller --batch")
     backbone, head = build_backbone("r3d18"), torch.nn.Linear(512, 128)
     optimizer = torch.optim.Adam([*backbone.parameters(), *head.parameters()], lr=1e-3)
 

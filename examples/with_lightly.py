@@ -31,6 +31,8 @@ def main() -> None:
 
     clips = PairClips(given.cache, [given.variant], clip_length=given.frames, split=given.split)
     loader = DataLoader(clips, batch_size=given.batch, shuffle=True, drop_last=True)
+    if not len(loader):
+        raise SystemExit(f"{len(clips)} clips do not fill a batch of {given.batch}: take a smaller --batch")
     views = PairViews(TrainingSettings(size=given.size))  # Crops, flips and colours, as s2vc-train has them.
     backbone, head = build_backbone("r3d18"), SimCLRProjectionHead(512, 512, 128)
     criterion = NTXentLoss(temperature=0.1)

@@ -1,5 +1,7 @@
 """The suppression of static cues as a transform, for training loops of any kind."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,8 @@ class S2VC(nn.Module):
     alpha: the threshold of eq. 4; for the strategy tfd, the share of pixel values to keep. strategy: one of
     `s2vc.pipeline.choices.STRATEGIES`. flow: `default`, `steady`, a file that `load_flow` reads, or a Flow. Random
     strategies draw from torch's global generator, so `torch.manual_seed` and the workers of a DataLoader decide.
-    Raises ValueError for another strategy, and FlowFileError for a flow that cannot be loaded.
+    Raises ValueError for an alpha below 0 and for another strategy, TypeError for an alpha that is no number, and
+    FlowFileError for a flow that cannot be loaded.
 
     >>> S2VC(alpha=0.5)
     S2VC(alpha=0.5, strategy='zero', flow='default')
@@ -25,6 +28,10 @@ class S2VC(nn.Module):
         super().__init__()
         if strategy not in STRATEGIES:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
+        if not isinstance(alpha, int | float):
+            raise TypeError(f"alpha is a number, not {alpha!r}")
+        if not 0 <= alpha < math.inf:
+            raise ValueError(f"alpha is a number of 0 or more, not {alpha!r}")
         self.alpha, self.strategy = alpha, strategy
         self.flow = load_flow(flow) if isinstance(flow, str) else flow
         self._flow_name = flow if isinstance(flow, str) else type(flow).__name__
@@ -33,10 +40,13 @@ class S2VC(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Return V_p of clips (..., 3, T, H, W) float32 in [0, 1], in the same shape.
 
-        It is not clamped: some of its values lie outside [0, 1]. Raises ValueError for another shape.
+        It is not clamped: some of its values lie outside [0, 1]. Raises ValueError for another shape, and TypeError for
+        pixels that are whole numbers.
         """
         if clips.dim() < 4 or clips.shape[-4] != 3:
             raise ValueError(f"expected clips of shape (..., 3, T, H, W), got {tuple(clips.shape)}")
+        if not clips.is_floating_point():
+            raise TypeError(f"expected clips of floating point in [0, 1], got {clips.dtype}: divide uint8 by 255")
         batch = clips.reshape(-1, *clips.shape[-4:])
         seed = int(torch.randint(2**31, ()))
         preserved, _ = motion_preserved(batch, self.flow, self.alpha, self.strategy, seed)

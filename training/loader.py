@@ -1,6 +1,5 @@
 """Batches of clips for one process: which videos each step reads, and the workers that read them in advance."""
 
-import ctypes
 import signal
 import time
 from collections.abc import Iterator
@@ -13,14 +12,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from s2vc.training.clips import ClipDataset
 
 MAX_LOADER_WORKERS = 8
-MAX_KEPT_BYTES = 128 << 20
-"""A process keeps at most this much freed memory."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # They are in glibc's malloc.h.
 WORKER_TIMEOUT_SECONDS = 600
 """A loader worker that returns nothing for so long is stuck."""
+SECONDS_AFTER_SIGTERM = 60
+"""A worker that was asked to end does so after so long, if the process that it reads for has not ended it before. Slurm
+and Kubernetes kill what is left after 30 s."""
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -153,19 +153,15 @@ class Loader:
 
 
 def init_worker(number: int) -> None:
-    """Leave signals to the process that trains; a worker whose parent is gone ends by itself."""
+    """Leave signals to the process that trains; a worker whose parent is gone ends by itself.
+
+    Whoever ends a job may send SIGTERM to all its processes at once, as `timeout` and Slurm do. The one that trains
+    then ends its step and writes a checkpoint, for which it needs its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
     keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees: a pair takes megabytes, and allocating them anew took a fifth of the
-    time. Does nothing where the C library is not glibc."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, MAX_KEPT_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, MAX_KEPT_BYTES // 4)
 
 
 def spare_cpus(processes: int = 1) -> int:

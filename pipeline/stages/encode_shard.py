@@ -19,8 +19,8 @@ from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.reporting import report_within
 from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
-from s2vc.pipeline.stages.freed_memory import keep_freed_memory
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
+from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from s2vc.pipeline.storage.prefetch import prefetch, write_behind
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.storage.files import flocked
+from s2vc.pipeline.storage.files import describe_os_error, flocked
 
 LOCK = ".lock"
 
@@ -17,9 +17,12 @@ def held(folder: Path, name: str = "") -> Iterator[None]:
     """Hold a folder while the block runs; the folder is made if needed, and the lock ends with the process.
 
     name: what people call the folder; by default its path. The lock's file, FOLDER/.lock, says who holds it. Raises
-    UserError, which says so too, if another job does.
+    UserError, which says so too, if another job does, and for a folder that cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {describe_os_error(error)}") from None
     lock = folder / LOCK
     with ExitStack() as stack:
         try:

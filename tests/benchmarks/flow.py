@@ -21,8 +21,8 @@ from s2vc.pipeline.flow.architecture import SMALL, SMALL_FLOW
 from s2vc.pipeline.flow.couplings import CLAMP, AffineCoupling, FixedConvolution
 from s2vc.pipeline.flow.model import CPU_SLICE
 from s2vc.pipeline.stages.encode_shard import as_images
-from s2vc.pipeline.stages.freed_memory import keep_freed_memory
 from s2vc.pipeline.stages.video import decode_video
+from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from tests.benchmarks.measure import SIZE, alternate, print_machine, print_row, ratio, real_clips, scratch, seconds
 
 FREIA_BATCHES = (8, 32)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from click.testing import Result
 
 from s2vc.training.backbones import build_backbone
@@ -50,14 +51,29 @@ def test_a_run_is_tested_on_clips_like_those_it_was_trained_on(
     assert (said["size"], said["frames"], said["frame_step"]) == taken
 
 
-@pytest.mark.parametrize("settings", ["method: moco\nmean: 0.45\n", "method: moco\nstd: [0.2, 0.2, wide]\n"])
-def test_a_checkpoint_that_normalises_by_no_three_numbers_is_refused(
-    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path, settings: str
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "mean: 0.45",
+        "mean: [0.5, 0.5]",
+        "mean: [.nan, 0.5, 0.5]",
+        "std: [0.2, 0.2, wide]",
+        "std: [0, 0, 0]",
+        "size: big",
+        "clip_length: -8",
+        "frame_step: 0",
+    ],
+)
+def test_a_checkpoint_whose_settings_no_run_can_have_is_refused(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path, wrong: str
 ) -> None:
-    torch.save({"state_dict": build_backbone("r3d18").state_dict(), "settings": settings}, tmp_path / "other.pt")
+    settings = {"method": "moco", "size": 32, "clip_length": 4, "frame_step": 1} | yaml.safe_load(wrong)
+    content = {"state_dict": build_backbone("r3d18").state_dict(), "settings": yaml.safe_dump(settings)}
+    torch.save(content, tmp_path / "other.pt")
     result = evaluate("retrieval", labelled_cache, tmp_path / "other.pt", "--size", 32, "--out", tmp_path)
     assert result.exit_code == 2, result.output
-    assert f"{tmp_path / 'other.pt'} has a {settings.split()[2].rstrip(':')} of" in result.output.replace("\n", " ")
+    (line,) = (line for line in result.output.splitlines() if line.startswith("s2vc-eval: "))
+    assert str(tmp_path / "other.pt") in line and wrong.partition(":")[0] in line
 
 
 def test_settings_of_another_program_are_not_taken_for_a_runs(

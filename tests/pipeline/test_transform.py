@@ -1,5 +1,7 @@
 """The transform: any leading dimensions, the STD taken over each clip alone, and draws that follow torch's seed."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,3 +67,14 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 def test_its_text_says_how_to_make_it() -> None:
     assert repr(S2VC(0.25, "tfd")) == "S2VC(alpha=0.25, strategy='tfd', flow='default')"
+
+
+@pytest.mark.parametrize(("alpha", "error"), [(-1, ValueError), (float("nan"), ValueError), ("x", TypeError)])
+def test_an_alpha_that_is_none_is_refused(alpha: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="alpha is a number"):
+        S2VC(alpha)
+
+
+def test_pixels_of_whole_numbers_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"got torch.uint8: divide uint8 by 255"):
+        S2VC()(torch.zeros(3, 4, 64, 64, dtype=torch.uint8))

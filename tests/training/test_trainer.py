@@ -263,12 +263,33 @@ def test_loader_workers_change_nothing(reference: Path, cache_path: Path, tmp_pa
     assert losses(tmp_path / "run") == losses(reference)
 
 
+def test_ended_with_all_its_processes_it_writes_its_checkpoint(cache_path: Path, tmp_path: Path) -> None:
+    """`timeout`, Slurm and others send SIGTERM to the readers, too."""
+    run = tmp_path / "run"
+    long = command(cache_path, run, "--loader-workers", 2, "--checkpoint-minutes", 60)
+    long[long.index("--epochs") + 1] = "500"
+    process = subprocess.Popen(
+        long, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    until = time.monotonic() + LIMIT
+    while not (run / "metrics.csv").exists() or not read_metrics(run / "metrics.csv"):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 130, output
+    assert "The checkpoint is written" in output and "Traceback" not in output
+    assert (run / "checkpoint.pt").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # No reader is left.
+
+
 def test_a_finished_run_is_reported_as_done(
     reference: Path, cache_path: Path, train_cli: Callable[..., Result]
 ) -> None:
     before, done = weights(reference), losses(reference)
     code, output = finish(start(command(cache_path, reference)))
-    assert code == 0 and "4 of 4 steps done" in output
+    assert code == 0 and "4 of 4 steps done before" in output
     assert losses(reference) == done
     assert all(torch.equal(a, b) for a, b in zip(weights(reference).values(), before.values(), strict=True))
 

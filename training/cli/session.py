@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from s2vc.pipeline.console.endings import stopping
-from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.progress import clock, count, progress
 from s2vc.pipeline.console.terminal import print_detail, print_paths, print_result
 from s2vc.pipeline.storage.held import held
 from s2vc.training.curves import plot_curves
@@ -39,11 +39,12 @@ def train_with_progress(
     steps = total_steps(settings, len(clips))
     console.print(
         f"{settings.method} with {settings.backbone} on {len(clips)} videos, {settings.clip_length} frames of "
-        f"{settings.size}x{settings.size}: {settings.epochs} epochs, {steps} steps of {settings.batch} clips",
+        f"{settings.size}x{settings.size}: {count(settings.epochs, 'epoch')}, {count(steps, 'step')} of "
+        f"{settings.batch} clips",
     )
     print_paths(console, folder.root)
     print_detail(console, *settings_yaml(settings).splitlines(), f"device {device}")
-    started = time.monotonic()
+    started, done_before = time.monotonic(), len(read_metrics(folder.metrics)) >= steps
     chance = chance_top1(settings, clips)
     with (
         held(folder.root),
@@ -57,7 +58,8 @@ def train_with_progress(
         else:
             train(settings, clips, folder, device, show, stop, run.on_epoch, console.print)
         stopped = stop()
-    done = _print_end(folder, settings, steps, chance, time.monotonic() - started, console)
+    when = "before" if done_before else f"in {clock(time.monotonic() - started)}"
+    done = _print_end(folder, settings, steps, chance, when, console)
     if stopped and not done:
         print_result(console, "Stopped. The checkpoint is written: run the same command again to go on.")
     return done
@@ -111,15 +113,16 @@ def _match_noun(settings: TrainingSettings) -> str:
 
 
 def _print_end(
-    folder: RunFolder, settings: TrainingSettings, steps: int, chance: float, seconds: float, console: Console
+    folder: RunFolder, settings: TrainingSettings, steps: int, chance: float, when: str, console: Console
 ) -> bool:
-    """Print how far the run is, and whether it learned over its last tenth; True where it is done."""
+    """Print how far the run is, and whether it learned over its last tenth; True where it is done. when: its steps were
+    done, as the end of a phrase."""
     records = read_metrics(folder.metrics)
     last = last_tenth(records)
     done = records[-1].step >= steps
     print_result(
         console,
-        f"{records[-1].step} of {steps} steps done in {clock(seconds)}; over the last {len(last)}: "
+        f"{records[-1].step} of {steps} steps done {when}; over the last {count(len(last), 'step')}: "
         f"{_learning_summary(last, settings, chance)}",
     )
     if done and at_chance([r.batch_top1 for r in last], candidate_count(settings)):

@@ -7,7 +7,7 @@ import pytest
 
 ROUNDS = """
 import ctypes, resource, sys
-from s2vc.pipeline.stages.freed_memory import keep_freed_memory
+from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 
