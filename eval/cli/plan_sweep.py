@@ -72,7 +72,7 @@ def sweep(
         with hold:
             print_end(folder, trials, variants, protocol, {}, console)
         return
-    with hold, cluster(ray_address, None), stopping(console) as stop:
+    with hold, cluster(ray_address, None, device), stopping(console) as stop:
         on = flow_device(device)
         found = gpus() if on == "cuda" else 0
         resources = share_resources(cpus_of_nodes(), found, len(remaining), cpus_per_trial, workers)

@@ -25,16 +25,21 @@ never gives up."""
 HEAD_SECONDS = 30.0
 """A head that was started just before has this time to answer."""
 
+NO_GPU = "--device cuda: no GPU is there that PyTorch can use"
+
 LONGEST_FOR_SOCKETS = 40
 """A Unix socket's path has at most 107 bytes, and Ray adds 65 to the folder that it is given."""
 
 
 @contextmanager
-def cluster(address: str | None, workers: int | None) -> Iterator[None]:
+def cluster(address: str | None, workers: int | None, device: str | None = None) -> Iterator[None]:
     """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
 
-    Raises UserError if no cluster answers at the address, or if it wants a token.
+    device: the one that is asked for, "cpu" or "cuda". Raises UserError, before anything is started, if a cluster of
+    our own would lack it; and if no cluster answers at the address, or if it wants a token.
     """
+    if not address and device == "cuda" and not torch.cuda.is_available():
+        raise UserError(NO_GPU)
     # Ray's usage report would go to the network, and its dashboard is a server that nobody asked for.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(MEMORY_RETRIES))
@@ -153,7 +158,7 @@ def flow_device(asked: str | None = None) -> str:
     """
     found = gpus()
     if asked == "cuda" and not found:
-        raise UserError("--device cuda: no GPU is there that PyTorch can use")
+        raise UserError(NO_GPU)
     if asked == "cpu" or not found:
         return "cpu"
     refuse_unusable_gpus()

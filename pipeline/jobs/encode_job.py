@@ -104,7 +104,7 @@ def encode_job(
         # Whatever can be refused is refused here, before Ray starts, which takes seconds.
         refuse_links(storage.layout)
         settings = _open(storage, manifest, options)
-        with cluster(address, workers):
+        with cluster(address, workers, device):
             where = flow_device(device)
             settings = settings or _create(storage, options, where, len(manifest))
             job = EncodeJob(storage, settings, manifest, workers, ingest_receipts(storage, settings))

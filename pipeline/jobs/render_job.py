@@ -110,5 +110,5 @@ def render_job(
             path = storage.layout.variant_settings(variant)
             files.write_json(path, variant.to_json())
             storage.publish(path)
-        with cluster(address, workers):
+        with cluster(address, workers, device if job.shards_left else None):
             yield job

@@ -54,7 +54,7 @@ def repair(
         variants = _variants(storage, shards)
         for shard, stage in damaged:
             storage.remove(storage.layout.receipt(stage, shard))
-        with cluster(address, workers):
+        with cluster(address, workers, device):
             where, outcome = flow_device(device), Outcome()
 
             def run(chains: list[ShardSteps]) -> list[int]:

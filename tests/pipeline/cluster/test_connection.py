@@ -5,9 +5,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import ray
+import torch
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.cluster.connection import wait_for_head
+from s2vc.pipeline.cluster.connection import cluster, wait_for_head
 
 
 def free_port() -> int:
@@ -48,3 +50,11 @@ def test_a_head_that_is_just_starting_is_waited_for() -> None:
         assert not waiting.done()
         with socket.create_server(("127.0.0.1", port)):
             waiting.result(timeout=300)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_told_before_ray_starts() -> None:
+    running = ray.is_initialized()
+    with pytest.raises(UserError, match="no GPU is there"), cluster(None, 1, "cuda"):
+        raise AssertionError("the block is not entered")
+    assert ray.is_initialized() == running
