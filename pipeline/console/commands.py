@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
-from s2vc.pipeline.console.other_words import in_our_words
+from s2vc.pipeline.console.other_words import in_our_words, suggest_near
 from s2vc.pipeline.console.verbosity import VERBOSE, verbosity, with_verbosity
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
@@ -54,8 +54,10 @@ class Commands(click.Group):
             near = get_close_matches(args[0], self._table, n=1)
             ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         name, command, rest = super().resolve_command(ctx, args)
-        known = rest if command is None or ctx.resilient_parsing else in_our_words(command, rest, ctx)
-        return name, command, known
+        if command is None or ctx.resilient_parsing:
+            return name, command, rest
+        own = click.Context(command, parent=ctx, info_name=name)  # The usage that is shown is the command's.
+        return name, command, in_our_words(command, rest, own)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._table)
@@ -97,7 +99,11 @@ class OneCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         known = args if ctx.resilient_parsing else in_our_words(self, args, ctx)
-        return super().parse_args(ctx, known)
+        try:
+            return super().parse_args(ctx, known)
+        except click.NoSuchOption as error:
+            suggest_near(error)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_user_errors(ctx):
@@ -114,6 +120,9 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
         with extras_named(), sigterm_as_interrupt():
             yield
     except Exit:
+        raise
+    except click.NoSuchOption as error:
+        suggest_near(error)
         raise
     except KeyboardInterrupt:
         click.echo("Stopped. What is finished is kept: run the same command again to go on.", err=True)
