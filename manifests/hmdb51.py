@@ -47,7 +47,8 @@ def _read(root: Path, lists: Path, name: str, folders: Sequence[str]) -> Reading
     places = ([posixpath.join(folder, path) for folder in folders] for path in table["path"].tolist())
     reading = find_listed(table, disk, places)
     if len(classes) != _CLASSES[name]:  # Labels are places among the sorted names, so a class less shifts them.
-        reading.notes.append(f"{len(classes)} classes, {name} has {_CLASSES[name]}: labels differ from those of all")
+        found = f"{len(classes)} class{'es' * (len(classes) != 1)}"
+        reading.notes.append(f"{found}, {name} has {_CLASSES[name]}: labels differ from those of all")
     return reading
 
 

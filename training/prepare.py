@@ -135,7 +135,9 @@ def describe_regime(settings: TrainingSettings, videos: int, automatic: bool) ->
     if is_contrastive(settings.method):
         negatives = "the batch" if settings.negatives == "batch" else f"a queue of {settings.queue}"
         parts = [f"negatives from {negatives}", f"momentum {settings.momentum:g}", schedule]
-    line = f"regime {settings.regime} ({videos:,} videos, {total_steps(settings, videos):,} steps): {', '.join(parts)}"
+    total = total_steps(settings, videos)
+    counts = f"{videos:,} videos, {total:,} step{'s' * (total != 1)}"
+    line = f"regime {settings.regime} ({counts}): {', '.join(parts)}"
     return line + f"; --regime {PAPER} for the paper's" if automatic and settings.regime == SMALL else line
 
 

@@ -8,6 +8,7 @@ import click
 
 from s2vc.eval.defaults import LAST, PAPER, SELECTIONS, ClassifierRecipe
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.progress import count
 from s2vc.training.settings import AUGMENTS
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def classifier_recipe_options(
 def describe(recipe: ClassifierRecipe) -> str:
     """Describe a recipe for the help, its decays by the epochs that they follow."""
     decays = " and ".join(str(round(share * recipe.epochs)) for share in recipe.decays)
-    return f"{recipe.epochs} epochs, a tenth of the rate after {decays}, batch {recipe.batch}"
+    return f"{count(recipe.epochs, 'epoch')}, a tenth of the rate after {decays}, batch {recipe.batch}"
 
 
 def chosen_recipe(

@@ -54,8 +54,11 @@ def linear_command(
     check_selection(evaluation, select)
     chosen = chosen_recipe(LINEAR_RECIPES, recipe, epochs, batch)
     if train_views:
+        kept = (
+            "1 view of each training clip is" if train_views == 1 else f"{train_views} views of each training clip are"
+        )
         evaluation.console.print(
-            f"{train_views} views of each training clip are kept; the paper draws new ones at every step: "
+            f"{kept} kept; the paper draws new ones at every step: "
             "--train-views 0, for a pass of the backbone in each epoch"
         )
     print_classification(evaluation.console, *linear(evaluation, chosen, train_views, augment, select))

@@ -119,7 +119,7 @@ def _print_cost(recipe: Recipe, commands: Sequence[Command], over: dict[str, Any
         )
     total, seconds = encoded.bytes + sum(c.bytes for c in sweeps), encoded.seconds + sum(c.seconds for c in sweeps)
     console.print(
-        f"in all: about {size(total)} and {seconds / 3600:,.1f} hours on this machine, by what it did just now; "
+        f"in all: about {size(total)} and {clock(seconds)} on this machine, by what it did just now; "
         "what is done already is not taken off",
     )
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from s2vc.pipeline.console.endings import stopping
-from s2vc.pipeline.console.progress import clock, progress
+from s2vc.pipeline.console.progress import clock, count, progress
 from s2vc.pipeline.console.terminal import print_result
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder, Show, run_fit
 from s2vc.pipeline.flow_fitting.fit_processes import fit_on_ray
@@ -43,8 +43,8 @@ def run_fit_with_progress(
         fitting.load(state)
     before, started = fitting.step, time.monotonic()
     console.print(
-        f"{sum(p.numel() for p in fitting.weights) / 1e6:.2f} M parameters, {len(images)} images, {len(held)} others "
-        f"to judge by; {settings.steps} steps of {settings.batch}, {settings.precision} subnets"
+        f"{sum(p.numel() for p in fitting.weights) / 1e6:.2f} M parameters, {count(len(images), 'image')}, "
+        f"{count(len(held), 'other')} to judge by; {count(settings.steps, 'step')} of {settings.batch}, {settings.precision} subnets"
         + (f", {before} done before" if before else ""),
     )
     if before < settings.steps:
@@ -89,9 +89,10 @@ def _print_end(fit: Fit, records: list[FitRecord], before: int, seconds: float, 
         return
     last = records[-AVERAGED:]
     console.print(
-        f"{len(records)} of {fit.settings.steps} steps done, {done} in {clock(seconds)} "
+        f"{len(records)} of {count(fit.settings.steps, 'step')} done, {done} in {clock(seconds)} "
         f"({done * fit.settings.batch / seconds:.1f} images/s); {sum(r.bits for r in last) / len(last):.3f} bits per "
-        f"dimension at noise {fit.settings.noise:g} over the last {len(last)}; {last[-1].skipped} skipped",
+        f"dimension at noise {fit.settings.noise:g} over the last {count(len(last), 'step')}; "
+        f"{last[-1].skipped} skipped",
     )
 
 

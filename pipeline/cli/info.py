@@ -13,7 +13,7 @@ from s2vc.manifests.errors import UserError, printable
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.settings import CROP, SHORT_SIDE, SQUEEZE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
-from s2vc.pipeline.console.progress import progress, size
+from s2vc.pipeline.console.progress import count, progress, size
 from s2vc.pipeline.console.terminal import make_console, print_json, print_paths, print_result
 from s2vc.pipeline.console.verbosity import json_option, wants_json
 from s2vc.pipeline.reporting import Advance
@@ -73,11 +73,13 @@ def print_facts(known: dict[str, Any], console: Console) -> None:
     for left in known["unfinished"]:
         line(f"Not finished: {left}.")
     counts = ", ".join(f"{n} {status}" for status, n in known["videos"].items() if n or status == "ok")
-    line(f"{sum(known['videos'].values())} videos: {counts}; {known['class_count']} classes")
+    line(
+        f"{count(sum(known['videos'].values()), 'video')}: {counts}; {count(known['class_count'], 'class', 'classes')}"
+    )
     for column, values in known["splits"].items():
         line(f"{column}: {', '.join(f'{n} {value}' for value, n in values.items())}")
     line(
-        f"{known['frames']} frames of {height}x{width}, {f'one in {step} of the source, ' if step > 1 else ''}"
+        f"{count(known['frames'], 'frame')} of {height}x{width}, {f'one in {step} of the source, ' if step > 1 else ''}"
         f"{FIT_WORDS[known['fit']]}, "
         f"JPEG quality {known['jpeg_quality']}"
     )

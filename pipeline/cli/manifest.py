@@ -10,6 +10,7 @@ import click
 from s2vc.manifests.choices import SPLIT_FOLDERS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
+from s2vc.pipeline.console.progress import count
 from s2vc.pipeline.console.terminal import make_console, print_json, print_result
 from s2vc.pipeline.console.verbosity import json_option
 
@@ -67,10 +68,10 @@ def write_reading(reading: "Reading", videos: Path, out: Path) -> None:
     for warning in (warnings := class_warnings(reading.table)):
         print_result(console, warning)
     classes = int((names := class_names(reading.table))[names != ""].nunique())
-    print_result(console, f"{len(reading.table)} videos of {classes} classes in {out}")
+    print_result(console, f"{count(len(reading.table), 'video')} of {count(classes, 'class', 'classes')} in {out}")
     if missing is not None:
         print_result(
-            console, f"{len(reading.missing)} that were listed or seen are left out, with reasons, in {missing}"
+            console, f"listed or seen, but left out: {count(len(reading.missing), 'video')}, with reasons, in {missing}"
         )
     console.print(f"Next: {shlex.join(['s2vc-prep', 'encode', str(out), '--out', 'CACHE'])}")
     found = {"manifest": str(out), "videos": len(reading.table), "classes": classes}

@@ -10,7 +10,7 @@ from rich.console import Console
 from s2vc.manifests.choices import TEST_PARTS
 from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
-from s2vc.pipeline.console.progress import progress
+from s2vc.pipeline.console.progress import count, progress
 from s2vc.pipeline.console.terminal import make_console, print_paths, print_result
 from s2vc.pipeline.storage.held import held
 
@@ -87,6 +87,6 @@ def draw(folder: "SampleFolder", settings: "SampleSettings", workers: int | None
     if not folder.contact_sheet.exists():
         write_sheet(folder, settings)
     write_labels(folder, videos)
-    counted = f"{len(videos)} videos in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
+    counted = f"{count(len(videos), 'video')} in {folder.videos}, {len(missing)} of them drawn now; masks beside them"
     print_result(console, counted)
     print_paths(console, folder.manifest)

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAILS, EXIT_USER_ERROR, Exit
 from s2vc.pipeline.console.extras import extras_named
-from s2vc.pipeline.console.other_words import in_our_words, suggest_near
+from s2vc.pipeline.console.other_words import in_our_words, with_near_options
 from s2vc.pipeline.console.verbosity import VERBOSE, verbosity, with_verbosity
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
@@ -102,8 +102,7 @@ class OneCommand(click.Command):
         try:
             return super().parse_args(ctx, known)
         except click.NoSuchOption as error:
-            suggest_near(error)
-            raise
+            raise with_near_options(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         with report_user_errors(ctx):
@@ -122,8 +121,7 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
     except Exit:
         raise
     except click.NoSuchOption as error:
-        suggest_near(error)
-        raise
+        raise with_near_options(error) from None
     except KeyboardInterrupt:
         click.echo("Stopped. What is finished is kept: run the same command again to go on.", err=True)
         raise Exit(EXIT_INTERRUPTED) from None

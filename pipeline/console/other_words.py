@@ -79,13 +79,13 @@ def in_our_words(command: click.Command, arguments: Sequence[str], ctx: click.Co
     return list(_translated(_names(command), arguments, ctx))
 
 
-def suggest_near(error: click.NoSuchOption) -> None:
-    """Leave of what the error suggests those options that are near to the one that was given."""
+def with_near_options(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return an error that suggests only options that are near to the one that was given."""
     if error.ctx is None:
-        return
+        return error
     known = {name.lstrip("-"): name for name in sorted(_names(error.ctx.command)) if name.startswith("--")}
-    found = get_close_matches(error.option_name.lstrip("-"), known, cutoff=NEAR)
-    error.possibilities = [known[name] for name in found]
+    near = [known[name] for name in get_close_matches(error.option_name.lstrip("-"), known, cutoff=NEAR)]
+    return click.NoSuchOption(error.option_name, possibilities=near, ctx=error.ctx)
 
 
 def _names(command: click.Command) -> set[str]:

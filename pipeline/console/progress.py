@@ -134,19 +134,20 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 video, 2 videos."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: 1 video, 2 videos. plural: of a noun that an s does not make one, as classes."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as people read it: 42 s, 3:07 min, 5:20 h."""
+    """Return a duration as people read it: 42 s, 3:07 min, 5:20 h, 152,908 h."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d} h"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours}:{rest:02d} h" if hours < 100 else f"{minutes / 60:,.0f} h"
 
 
 def size(count: float) -> str:

@@ -107,7 +107,9 @@ def print_estimate(storage: CacheStorage, variants: list[Variant], console: Cons
     job = plan_render(storage, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
-    print_result(console, f"{names}: {job.frames_left} frames to render in {len(job.shards_left)} shards")
+    print_result(
+        console, f"{names}: {count(job.frames_left, 'frame')} to render in {count(len(job.shards_left), 'shard')}"
+    )
     print_result(
         console,
         f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "

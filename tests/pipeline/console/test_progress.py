@@ -7,7 +7,7 @@ import pytest
 from rich.table import Table
 
 from s2vc.pipeline.console import terminal
-from s2vc.pipeline.console.progress import number, progress
+from s2vc.pipeline.console.progress import clock, count, number, progress
 from s2vc.pipeline.console.terminal import PlainConsole, make_console
 
 NOTE = "loss 3.47, own key first: 5.1% (chance 3.3%)"
@@ -65,3 +65,22 @@ def test_a_cell_of_a_table_in_a_log_is_whole(
 )
 def test_numbers_have_no_exponents(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 classes"), (1, "1 class"), (2, "2 classes"), (12_345, "12345 classes")]
+)
+def test_count_takes_a_plural_that_is_not_regular(number: int, text: str) -> None:
+    assert count(number, "class", "classes") == text
+
+
+def test_counts_of_one_are_singular() -> None:
+    assert [count(n, "video") for n in (0, 1, 2)] == ["0 videos", "1 video", "2 videos"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(42, "42 s"), (187, "3:07 min"), (19_200, "5:20 h"), (359_940, "99:59 h"), (550_468_800, "152,908 h")],
+)
+def test_durations_are_written_one_way(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
