@@ -26,6 +26,10 @@ SHARD_SIZE = 4
 """The 24 videos make six shards of this many videos, so that several cores have work."""
 
 
+MORE_THAN_ALL = 1.005
+"""A share from here on is printed as more than 100%."""
+
+
 @click.command("demo")
 @click.option("--out", type=FOLDER, default=Path("s2vc-demo"), help="Folder for videos, masks, cache and preview.")
 @json_option
@@ -81,4 +85,9 @@ def show_contrast(cache: "Cache", paths: "DemoPaths", console: Console) -> list[
     for row in left.itertuples():
         table.add_row(row.variant, f"{row.kept:.0%}", f"{row.background:.0%}", f"{row.mover:.0%}")
     console.print(table)
+    if (left[["background", "mover"]] >= MORE_THAN_ALL).any(axis=None):
+        console.print(
+            "over 100%: suppression changes latents of movers, too, which can spread their grey values wider than in "
+            "the original"
+        )
     return json.loads(left.to_json(orient="records"))

@@ -44,7 +44,8 @@ def run_fit_with_progress(
     before, started = fitting.step, time.monotonic()
     console.print(
         f"{sum(p.numel() for p in fitting.weights) / 1e6:.2f} M parameters, {count(len(images), 'image')}, "
-        f"{count(len(held), 'other')} to judge by; {count(settings.steps, 'step')} of {settings.batch}, {settings.precision} subnets"
+        f"{count(len(held), 'other')} to judge by; "
+        f"{count(settings.steps, 'step')} of {settings.batch}, {settings.precision} subnets"
         + (f", {before} done before" if before else ""),
     )
     if before < settings.steps:
