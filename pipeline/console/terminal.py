@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from s2vc.pipeline.console.verbosity import QUIET, VERBOSE, verbosity, wants_json
 
@@ -19,7 +20,7 @@ class PlainConsole(Console):
     """Prints a line as it is: brackets are no markup, and neither paths nor sentences are broken into lines.
 
     A terminal breaks long lines by itself, so that what is copied from it is whole; a log has long lines. Tables are
-    fitted to the terminal.
+    fitted to the terminal; their titles and captions are lines of their own, which are not broken to the table's width.
 
     What is printed are notes, but for tables and what `print_result` prints. shows_notes: False leaves them out.
     """
@@ -33,7 +34,22 @@ class PlainConsole(Console):
                 return
         elif not self.shows_notes:
             return
-        super().print(*objects, **options)
+        if len(objects) == 1 and isinstance(objects[0], Table):
+            self._print_titled(objects[0], options)
+        else:
+            super().print(*objects, **options)
+
+    def _print_titled(self, table: Table, options: dict[str, Any]) -> None:
+        title, caption = table.title, table.caption
+        table.title = table.caption = None
+        try:
+            if title:
+                super().print(Text(str(title), style=table.title_style or "table.title"), soft_wrap=True)
+            super().print(table, **options)
+            if caption:
+                super().print(Text(str(caption), style=table.caption_style or "table.caption"), soft_wrap=True)
+        finally:
+            table.title, table.caption = title, caption
 
 
 def print_result(console: Console, *lines: str) -> None:

@@ -84,3 +84,16 @@ def test_counts_of_one_are_singular() -> None:
 )
 def test_durations_are_written_one_way(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("width", [80, terminal.LOG_WIDTH])
+def test_titles_of_tables_are_whole_lines(width: int) -> None:
+    log = io.StringIO()
+    console = PlainConsole(file=log, width=width, highlight=False, markup=False, soft_wrap=True)
+    title = "12.3% of pixels move by more than 1 a frame, of 128x171, as " + "many words say, " * 5 + "[none] of them"
+    table = Table("a", "b", title=title, caption="A caption that is longer than a narrow table is.")
+    table.add_row("1", "2")
+    console.print(table)
+    lines = [line.rstrip() for line in log.getvalue().splitlines()]
+    assert lines[0] == title and lines[-1] == table.caption
+    assert table.title == title
