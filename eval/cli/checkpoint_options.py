@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from s2vc.eval.defaults import ALL_SPLITS
 from s2vc.eval.results_folder import check_results_folder
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.completion import complete_path
-from s2vc.pipeline.console.options import FOLDER, cache_argument, device_option, threads_option
+from s2vc.pipeline.console.options import FOLDER, Channel, cache_argument, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.windows import MAX_CLIP
@@ -37,10 +38,19 @@ if TYPE_CHECKING:
 
 LARGEST_ALPHA = 1e6
 
+SETTINGS, CHECKPOINT = "cache.json", "checkpoint.pt"
+"""A cache has the one, and the folder of a run the other."""
+
 
 def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if math.isnan(value):  # No range keeps it out.
         raise click.BadParameter("it is no number")
+    return value
+
+
+def _refuse_all_splits(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == ALL_SPLITS:
+        raise click.BadParameter(f"only s2vc-sweep takes {ALL_SPLITS}; here, name one split column")
     return value
 
 
@@ -51,7 +61,9 @@ def _check_out(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     return value
 
 
-split_option = click.option("--split", default=None, help="Split column.  [default: the first]")
+split_option = click.option(
+    "--split", default=None, callback=_refuse_all_splits, help="Split column.  [default: the first]"
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all that is drawn at random."
 )
@@ -93,8 +105,8 @@ _OPTIONS = (
         type=click.Choice(list(NORMALISATIONS)),
         help="What CHECKPOINT was trained with.  [default: as its run; of others' checkpoints imagenet]",
     ),
-    click.option("--mean", type=(float, float, float), metavar="R G B", help="Or its mean of channels in 0 to 1."),
-    click.option("--std", type=(float, float, float), metavar="R G B", help="And their deviation."),
+    click.option("--mean", type=(Channel(),) * 3, metavar="R G B", help="Or its mean of channels in 0 to 1."),
+    click.option("--std", type=(Channel(),) * 3, metavar="R G B", help="And their deviation."),
     seed_option,
     out_option,
     json_option,
@@ -146,6 +158,11 @@ def make_evaluation(
 
     if test_split == TRAIN:
         raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
+    if isinstance(cache, Path) and (cache / CHECKPOINT).is_file() and not (cache / SETTINGS).exists():
+        raise UserError(
+            f"there is no cache at {cache} (no {SETTINGS}): it is the folder of a run, with {CHECKPOINT}; "
+            "CACHE comes first, then CHECKPOINT"
+        )
     opened = Cache(cache)
     evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
     console = make_console()

@@ -50,6 +50,11 @@ def find_report_folders(folders: Sequence[Path]) -> ReportFolders:
             raise UserError(
                 f"{folder} has nothing to report: no {RUN} of a run, no {TABLE}, no {SWEEP} and no pictures"
             )
+    if found.count == len(found.pictures):
+        raise UserError(
+            f"nothing to report in {', '.join(map(str, folders))}: pictures, but no {RUN} of a run, no {TABLE} and "
+            f"no {SWEEP}"
+        )
     return found
 
 

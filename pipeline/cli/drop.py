@@ -55,11 +55,11 @@ def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_atte
 
 def _variant(name: str, there: list[Variant], storage: CacheStorage) -> Variant:
     """Return the variant of this name. Raises UserError if the cache has nothing of it."""
+    known = ", ".join(v.name for v in there) or "none"
     try:
         variant = Variant.parse(name)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{error}; {storage} has {known}") from None
     if variant not in there:
-        known = ", ".join(v.name for v in there) or "none"
         raise UserError(f"{storage} has no variant {variant.name}; it has {known}")
     return variant

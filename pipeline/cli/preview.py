@@ -1,5 +1,6 @@
 """Define the command `s2vc-prep preview`."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,24 +71,30 @@ def preview_command(
     from s2vc.pipeline.preview.pictures import write_preview
 
     console = make_console()
-    variants = previewed_variants(alphas, keeps, names)
+    opened = Cache(cache)
+    variants = previewed_variants(alphas, keeps, names, opened.variants())
 
     def show(videos: int) -> AbstractContextManager[Advance]:
         return progress("preview", videos, "videos", console)
 
-    print_computed(write_preview(Cache(cache), out, video_ids, variants, columns, seconds, show, device), out, console)
+    print_computed(write_preview(opened, out, video_ids, variants, columns, seconds, show, device), out, console)
 
 
-def previewed_variants(alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...]) -> list[Variant]:
+def previewed_variants(
+    alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...], rendered: Sequence[Variant]
+) -> list[Variant]:
     """Return the variants asked for, each once, in the order alphas, shares, names.
 
-    Raises UserError for a value or name that makes no variant.
+    Raises UserError for a value or name that makes no variant; for a name, it lists those that are rendered.
     """
     try:
         variants = [Variant(alpha=a) for a in alphas] + [Variant(keep=q) for q in keeps]
-        variants += [Variant.parse(name) for name in names]
     except ValueError as error:
         raise UserError(str(error)) from error
+    try:
+        variants += [Variant.parse(name) for name in names]
+    except ValueError as error:
+        raise UserError(f"{error}; rendered are {', '.join(v.name for v in rendered) or 'none'}") from error
     return list({v.name: v for v in variants}.values())
 
 

@@ -36,6 +36,18 @@ class Size(click.ParamType):
         return height, width
 
 
+class Channel(click.ParamType):
+    """Parses one of the three numbers of an option for red, green and blue."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"it takes three numbers, R G B, such as 0.5 0.5 0.5, and {value!r} is none", param, ctx)
+
+
 class CacheType(click.ParamType):
     """Parses the name of a cache: a folder gives its path, and a URL a storage with the local cache that the options
     --local-cache and --local-cache-size describe."""

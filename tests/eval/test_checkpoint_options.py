@@ -86,3 +86,11 @@ def test_settings_of_another_program_are_not_taken_for_a_runs(
     )
     assert result.exit_code == 0, result.output
     assert "trained" not in result.output.splitlines()[0]
+
+
+def test_a_run_in_the_place_of_the_cache_is_recognised(
+    evaluate: Evaluate, labelled_cache: Path, run: Path, tmp_path: Path
+) -> None:
+    result = evaluate("retrieval", run.parent, labelled_cache, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert f"no cache at {run.parent} (no cache.json): it is the folder of a run, with checkpoint.pt" in result.output

@@ -10,7 +10,7 @@ import click
 
 from s2vc.pipeline.console.completion import complete_folder, complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
-from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, address_option, device_option, threads_option
+from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, Channel, address_option, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.regimes import REGIMES, SMALL
@@ -59,6 +59,8 @@ def _option(item: "dataclasses.Field[Any]", kind: Any) -> Callable[..., Any]:
         return click.option(name, is_flag=True, default=None, help=help_text)
     if typing.get_origin(kind) is tuple:
         types = typing.get_args(kind)
+        if types == (float, float, float):
+            types = (Channel(),) * 3
         if types[-1] is Ellipsis:
             offered = complete_variant if item.name == "variant" else None
             kind = click.Choice(choices) if choices else types[0]

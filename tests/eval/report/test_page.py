@@ -281,6 +281,7 @@ def damaged_sweep(folder: Path) -> None:
     ("prepare", "message"),
     [
         (lambda folder: None, "has nothing to report"),
+        (lambda folder: (folder / "a.png").write_bytes(b""), "pictures, but no settings.yaml of a run, no results.csv"),
         (lambda folder: folder.rmdir(), "there is no folder"),
         (damaged_table, "results.csv is damaged"),
         (table_of_something_else, "results.csv is damaged: it has no column 'result'"),

@@ -40,7 +40,7 @@ def test_leftovers_of_killed_jobs_go_when_asked(cli: Prep, cache_path: Path, tmp
 def test_mistakes_are_one_line(cli: Prep, cache_path: Path, tmp_path: Path) -> None:
     for options, complaint in (
         (("--variant", "alpha0.99-zero-video"), f"it has {', '.join(sorted(VARIANTS))}"),
-        (("--variant", "frames"), "is no variant"),
+        (("--variant", "frames"), f"an example is alpha0.5-zero-video; {cache_path} has {', '.join(sorted(VARIANTS))}"),
         ((), "say what to drop"),
     ):
         result = cli("drop", cache_path, *options)

@@ -291,7 +291,10 @@ def refused(result: Result) -> str:
     [
         (["--video", "nowhere.mp4"], "nowhere.mp4"),
         (["--video", MISSING], "there is no such file"),
-        (["--variant", "alpha0.5-zero"], "alpha0.5-zero"),
+        (
+            ["--variant", "alpha0.5-zero"],
+            f"an example is alpha0.5-zero-video; rendered are {', '.join(sorted(VARIANTS))}",
+        ),
         (["--variant", "alpha0.5-shuffle-clip-video-draw0"], "scope clip"),
         (["--alpha", "-0.5"], "alpha"),
         (["--alpha", "nan"], "alpha"),
