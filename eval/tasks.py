@@ -1,7 +1,7 @@
 """The tasks on frozen features, from a checkpoint on a cache to numbers on disk."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,28 @@ from s2vc.pipeline.console.progress import progress
 ORDER_CLASSES = ["natural", "shuffled"]
 
 
+@dataclass(frozen=True)
+class Retrieved:
+    """Holds what recall is compared with. chance: recall@1 where the nearest is any of the gallery."""
+
+    queries: int
+    gallery_videos: int
+    chance: float
+
+
+def chance_of_recall(query_labels: np.ndarray, gallery_labels: np.ndarray) -> float:
+    """Compute recall@1 of a nearest that is drawn from the gallery: the mean, over queries (Q,), of the share of the
+    gallery (G,) that is of the query's class."""
+    classes, counts = np.unique(gallery_labels, return_counts=True)
+    of = dict(zip(classes.tolist(), (counts / len(gallery_labels)).tolist(), strict=True))
+    return float(np.mean([of.get(label, 0.0) for label in query_labels.tolist()]))
+
+
 def retrieval(
     evaluation: Evaluation, gallery: Cache | None = None, per: str = "video", clips: int | None = None
-) -> tuple[Path, dict[int, float]]:
+) -> tuple[Path, dict[int, float], Retrieved]:
     """Compute recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for
-    those of KS that the gallery has videos for.
+    those of KS that the gallery has videos for; and what it is compared with.
 
     per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. clips:
     so many of a video, spread evenly, in place of windows by half their length. The JSON has the rank of each query's
@@ -61,13 +78,17 @@ def retrieval(
     g -= g.mean(axis=0)
     ranks = hit_ranks(q, q_labels, g, g_labels).numpy()
     recall = {k: float((ranks < k).mean()) for k in ks}
+    chance = chance_of_recall(q_labels, g_labels)
     windows = np.diff(features.offsets)[query.rows] if per == "clip" else 1
     videos = np.repeat(query.cache.index["video_id"].to_numpy()[query.rows], windows)
     path = evaluation.save(
         "retrieval",
         query.split,
         {f"recall@{k}": value for k, value in recall.items()} | unseen_entry(train, query),
-        {"ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)]},
+        {
+            "chance": {"recall@1": chance},
+            "ranks": [[video, rank] for video, rank in zip(videos.tolist(), ranks.tolist(), strict=True)],
+        },
         per=per,
         gallery=str(train.cache.storage),
         queries=len(q),
@@ -76,7 +97,7 @@ def retrieval(
         **part_entry(query.part),
         **({} if clips is None else {"clips": clips}),
     )
-    return path, recall
+    return path, recall, Retrieved(len(q), len(g), chance)
 
 
 def linear(

@@ -11,6 +11,8 @@ from s2vc.eval.cli.print_saved import print_saved
 from s2vc.eval.defaults import KS
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.console.options import CACHE
+from s2vc.pipeline.console.progress import count
+from s2vc.pipeline.console.terminal import print_result
 
 if TYPE_CHECKING:
     from s2vc.eval.evaluation import Evaluation
@@ -46,10 +48,15 @@ def retrieval_command(
     console = evaluation.console
     if per == "video":
         console.print("a query is a video, as in the published code; in the paper's text it is a clip: --per clip")
-    path, recall = retrieval(evaluation, Cache(gallery) if gallery else None, per, clips)
+    path, recall, compared = retrieval(evaluation, Cache(gallery) if gallery else None, per, clips)
     if len(recall) < len(KS):
         console.print(f"k of {max(recall)} at most: the gallery has too few videos for more")
     table = Table(*(f"R@{k}" for k in recall))
     table.add_row(*(f"{value:.1%}" for value in recall.values()))
     console.print(table)
+    print_result(
+        console,
+        f"{count(compared.queries, 'query', 'queries')} among {count(compared.gallery_videos, 'gallery video')}; "
+        f"chance for R@1 {compared.chance:.1%}",
+    )
     print_saved(console, path)

@@ -74,6 +74,14 @@ def test_what_makes_no_sense_is_refused(query: np.ndarray, labels: list[int], ks
         recall_at_k(query, labels, np.eye(4), [0, 1, 2, 3], ks)
 
 
+@pytest.mark.parametrize("classes", [1, 3, 20])
+def test_chance_is_what_a_nearest_drawn_at_random_finds(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    query, gallery = rng.integers(0, classes, 30), rng.integers(0, classes, 17) // 2  # some queries' class is missing
+    hits = [bool(q == g) for q in query for g in gallery]
+    assert tasks.chance_of_recall(query, gallery) == pytest.approx(sum(hits) / len(hits))
+
+
 SMALL = ["--size", 32, "--frames", 8]
 
 
@@ -88,6 +96,7 @@ def test_the_command_retrieves_by_features_and_keeps_them(
     assert numbers["recall@1"] == 1.0
     assert (numbers["queries"], numbers["gallery_videos"], numbers["stored"]) == (4, 6, "64x80")
     assert {k for k in numbers if "recall" in k} == {"recall@1", "recall@5"}
+    assert "4 queries among 6 gallery videos; chance for R@1 50.0%" in result.output.splitlines()
     features = list((tmp_path / "features").iterdir())
     assert len(features) == 2  # of queries, and of the gallery
     before = [f.stat().st_mtime_ns for f in features]
@@ -137,6 +146,20 @@ def test_mistakes_are_reported_in_one_line(
     result = evaluate("retrieval", labelled_cache, arguments[0], *SMALL, *arguments[1:], "--out", tmp_path)
     assert result.exit_code == 2, result.output
     assert message in result.output and result.output.count("s2vc-eval: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mean", "0.5", "--std", "0.5"], "three numbers, R G B, such as 0.5 0.5 0.5, and '--std' is none"),
+        (["--split", "all-splits"], "'--split': only s2vc-sweep takes all-splits"),
+    ],
+)
+def test_values_that_another_command_would_take_are_refused(
+    evaluate: Evaluate, arguments: list[str], message: str, labelled_cache: Path, tmp_path: Path
+) -> None:
+    result = evaluate("retrieval", labelled_cache, "random", *arguments, "--out", tmp_path)
+    assert result.exit_code == 2 and message in result.output
 
 
 def test_a_damaged_shard_is_reported_in_one_line(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
