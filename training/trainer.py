@@ -54,7 +54,8 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
     if batch < 2 * processes:
         raise UserError(f"{processes} workers need a batch of {2 * processes} clips or more, and as many videos")
     if batch != settings.batch:
-        notes.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos, {processes} process(es)")
+        shared = f", {processes} processes" if processes > 1 else ""
+        notes.append(f"batch {settings.batch} lowered to {batch}: {videos} training videos{shared}")
     resolved = dataclasses.replace(settings, batch=batch)
     check_accumulation(resolved)
     queue = settings.queue
