@@ -191,7 +191,7 @@ def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: P
         (line,) = [line for line in result.output.splitlines() if line.startswith("s2vc-eval: ")]
         return line
 
-    assert "no latent of the 10 videos has an STD below alpha 0" in error_line(labelled_cache, "--alpha", 0)
+    assert "no latent of 10 videos has an STD below alpha 0" in error_line(labelled_cache, "--alpha", 0)
     shutil.copytree(labelled_cache, tmp_path / "cache")
     index = tmp_path / "cache" / "index.csv"
     index.write_text(index.read_text().replace(",20,ok,", ",15,ok,"))
