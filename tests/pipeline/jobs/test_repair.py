@@ -90,7 +90,7 @@ def test_a_changed_source_is_noticed_and_taken_as_it_is_now(
     assert done.exit_code == 0, done.output
     # The same as a cache that never knew the old one.
     new = tmp_path / "new"
-    cli("encode", manifest, "--out", new, "--size", "72x98", "--shard-size", 4)
+    cli("encode", manifest, "--out", new, "--size", "72x98", "--shard-size", 4, "--precision", "float32")
     cli("render", new, "--alpha", "0.5")
     cli("render", new, "--alpha", "0.5", "--keep", "0.2", "--scope", "clip")
     assert tree(cache) == tree(new)
