@@ -18,6 +18,7 @@ from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.reporting import ShowProgress, no_progress
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.hdf5 import read_array, read_dataset, write_shard
+from s2vc.pipeline.storage.prefetch import prefetch
 from s2vc.training.backbones.checkpoints import weights_hash
 from s2vc.training.loader import batches_of, data_loader
 from s2vc.training.precision import choose_training_precision
@@ -164,11 +165,17 @@ def embed_windows(
     windows: StoredWindows, backbone: nn.Module, view: View, device: torch.device, workers: int, begin: int = 0
 ) -> Iterator[np.ndarray]:
     """Compute features (n, V, C) float32 of the windows from number `begin` on, a multiple of BATCH, in order, by
-    batches. Raises UserError for damaged frames."""
+    batches. Raises UserError for damaged frames.
+
+    workers: processes that read. In place of a single one on a CPU, which would share it with the computation, a thread
+    reads: a process has to start, and to send what it has read.
+    """
     crops = WindowCrops(view).to(device)
     rest = Subset(windows, range(begin, len(windows)))
-    loader = data_loader(rest, workers, batch_size=BATCH, pin_memory=device.type == "cuda")
-    for batch, stored in enumerate(batches_of(loader), begin // BATCH):
+    by_thread = workers == 1 and device.type == "cpu"
+    loader = data_loader(rest, 0 if by_thread else workers, batch_size=BATCH, pin_memory=device.type == "cuda")
+    batches = prefetch(batches_of(loader)) if by_thread else batches_of(loader)
+    for batch, stored in enumerate(batches, begin // BATCH):
         frames = stored.to(device, non_blocking=True)
         crops_features = []
         for number in range(view.crop_count):

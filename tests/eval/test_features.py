@@ -1,5 +1,6 @@
 """Features: windows on every length, a video scores the mean of its windows, and what they depend on."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from s2vc.eval import features
 from s2vc.eval.features import extract_features, features_hash
 from s2vc.eval.view import StoredWindows, View, WindowCrops
+from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.training import precision as training_precision
 from s2vc.training.choices import NORMALISATIONS
@@ -160,6 +162,29 @@ def test_a_gpu_computes_in_what_its_hardware_multiplies(
     monkeypatch.setattr(training_precision, "trains_in_bfloat16", lambda device: hardware)
     assert features.precision_of(torch.device("cuda")) == precision
     assert features.precision_of(torch.device("cpu")) == "float32"
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_whoever_reads_the_features_are_the_same(
+    cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int
+) -> None:
+    """One reader is a thread, two are processes."""
+    monkeypatch.setattr(features, "BATCH", 4)
+    cache, view, cpu = Cache(cache_path), View(32, 8), torch.device("cpu")
+    rows = np.flatnonzero(cache.index["frames"] > 0)
+    alone = extract_features(cache, rows, Brightness(), view, tmp_path / "alone", cpu, 0)
+    beside = extract_features(cache, rows, Brightness(), view, tmp_path / "beside", cpu, readers)
+    assert beside.path.read_bytes() == alone.path.read_bytes()
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_lost_frames_are_one_line(cache_path: Path, tmp_path: Path, readers: int) -> None:
+    copy = Path(shutil.copytree(cache_path, tmp_path / "cache"))
+    (copy / "frames/00001.h5").unlink()
+    cache = Cache(copy)
+    rows = np.flatnonzero(cache.index["frames"] > 0)
+    with pytest.raises(UserError, match="verify"):
+        extract_features(cache, rows, Brightness(), View(32, 16), tmp_path / "out", torch.device("cpu"), readers)
 
 
 @pytest.mark.parametrize("crops", ["centre", "augmented"])
