@@ -255,7 +255,7 @@ def test_every_method_makes_a_step(
     how = ["--method", method, *more, *TINY, "--backbone", name, "--loader-workers", 0, "--device", "cpu"]
     result = train_cli(cache_path, *how, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
-    assert f"{method} with {name} on 5 videos, 2 frames of 32x32: 1 epochs, 1 steps" in result.output
+    assert f"{method} with {name} on 5 videos, 2 frames of 32x32: 1 epoch, 1 step" in result.output
     assert find_backbone(tmp_path / "run")[0] == name
 
 
