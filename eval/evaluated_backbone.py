@@ -1,7 +1,6 @@
 """The backbone that is evaluated, from a checkpoint or with random weights, and what is known of its training."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from s2vc.manifests.errors import UserError
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
@@ -60,40 +58,20 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     built = build_backbone(name)
     built.load_state_dict(state)
     content = read_checkpoint(path)
-    settings = settings_in_checkpoint(content)
+    settings = settings_in_checkpoint(content, path)
     counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
-    mean, std = _channel_numbers(settings, "mean", path), _channel_numbers(settings, "std", path)
+    mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     evaluated = _evaluated(built, name, _origin(settings) | counted)
-    return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings, path))
+    return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
     return EvaluatedBackbone(backbone, name, origin, weights_hash(backbone.state_dict())[:WEIGHTS_DIGITS])
 
 
-def _clip(settings: dict[str, Any], path: Path) -> tuple[int, int, int] | None:
-    """Read size, frames and frame step of a run's clips; None where its settings lack one. Raises UserError for what is
-    none of these."""
-    names = ("size", "clip_length", "frame_step")
-    if any(settings.get(name) is None for name in names):
-        return None
-    for name in names:
-        if type(settings[name]) is not int or settings[name] < 1:
-            raise UserError(f"{path} has a {name} of {settings[name]!r} in its settings, not a number of 1 or more")
-    return settings["size"], settings["clip_length"], settings["frame_step"]
-
-
-def _channel_numbers(settings: dict[str, Any], key: str, path: Path) -> RGB:
-    """Read `mean` or `std` of a run's settings; ImageNet's where there is none. Raises UserError for no three numbers,
-    and for a standard deviation that nothing can be divided by."""
-    value = settings.get(key, {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}[key])
-    numbers = value if isinstance(value, list | tuple) else []
-    if len(numbers) != 3 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-        raise UserError(f"{path} has a {key} of {value!r} in its settings, not one number for each of three channels")
-    if key == "std" and min(numbers) <= 0:
-        raise UserError(f"{path} has a std of {value!r} in its settings, and by 0 or less nothing can be divided")
-    red, green, blue = map(float, numbers)
-    return red, green, blue
+def _clip(settings: dict[str, Any]) -> tuple[int, int, int] | None:
+    size, frames, step = (settings.get(key) for key in ("size", "clip_length", "frame_step"))
+    return None if size is None or frames is None or step is None else (size, frames, step)
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The folder of a run: its settings, the latest checkpoint, and what was measured at every step."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,18 +152,39 @@ def _compared(settings: TrainingSettings) -> dict[str, Any]:
 
 def run_settings(path: Path) -> dict[str, Any]:
     """Read the settings of a run of ours from its folder, or from a checkpoint of it; none where it is another's.
-    Raises UserError for what is no checkpoint."""
-    return settings_in_checkpoint(read_checkpoint(path))
+    Raises UserError for what is no checkpoint, and what `settings_in_checkpoint` raises."""
+    return settings_in_checkpoint(read_checkpoint(path), path)
 
 
-def settings_in_checkpoint(content: dict[str, object]) -> dict[str, Any]:
-    """Read the settings of its run from the content of a checkpoint of ours; none where it is another's."""
+def settings_in_checkpoint(content: dict[str, object], path: Path) -> dict[str, Any]:
+    """Read the settings of its run from the content of a checkpoint of ours; none where it is another's.
+
+    path: of the checkpoint, for messages. Raises UserError for a value of its clips, or of their normalisation, that no
+    run can have.
+    """
     text = content.get("settings")
     try:
         settings = yaml.safe_load(text) if isinstance(text, str) else None
     except yaml.YAMLError:
         return {}
-    return settings if isinstance(settings, dict) and "method" in settings else {}
+    if not isinstance(settings, dict) or "method" not in settings:
+        return {}
+    for name, value in settings.items():
+        if name in _CLIP_SETTINGS and value is not None and (type(value) is not int or value < 1):
+            raise UserError(f"{path} has a {name} of {value!r} in its settings, not a number of 1 or more")
+        if name in ("mean", "std") and not _is_rgb(value):
+            raise UserError(f"{path} has a {name} of {value!r} in its settings, not one number for each of 3 channels")
+        if name == "std" and min(value) <= 0:
+            raise UserError(f"{path} has a std of {value!r} in its settings, and by 0 or less nothing can be divided")
+    return settings
+
+
+_CLIP_SETTINGS = ("size", "clip_length", "frame_step")
+
+
+def _is_rgb(value: Any) -> bool:
+    numbers = value if isinstance(value, list | tuple) else ()
+    return len(numbers) == 3 and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
 
 
 def last_tenth(records: list[TrainingStep]) -> list[TrainingStep]:

@@ -224,3 +224,18 @@ def test_export_of_what_holds_no_backbone_is_refused(tmp_path: Path, train_cli: 
     result = train_cli("export", tmp_path / "flow.pt", "--out", tmp_path / "out.pt")
     assert result.exit_code == 2 and "holds none of r3d18, s3d" in result.output
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["mean: 0.45", "std: [0, 0, 0]", "clip_length: long"])
+def test_settings_of_a_checkpoint_that_no_run_can_have_are_named(
+    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result], wrong: str
+) -> None:
+    """Whoever reads them: training that starts from it, and its export."""
+    content = {"state_dict": build_backbone("r3d18").state_dict(), "settings": f"method: moco\n{wrong}\n"}
+    torch.save(content, tmp_path / "other.pt")
+    how = ["--method", "moco", "--init", tmp_path / "other.pt", "--device", "cpu", "--out", tmp_path / "run"]
+    trained = train_cli(cache_path, *SMALL, *how)
+    exported = train_cli("export", tmp_path / "other.pt", "--out", tmp_path / "program.pt2", "--format", "pt2")
+    for result in (trained, exported):
+        assert result.exit_code == 2, result.output
+        assert f"{tmp_path / 'other.pt'} has a {wrong.partition(':')[0]} of" in result.output
