@@ -1,12 +1,9 @@
 """Write the controlled set to disk: its videos, drawn by several processes, its manifest and its settings."""
 
 import dataclasses
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +11,12 @@ import pandas as pd
 
 from s2vc.manifests.choices import TEST_PARTS, TRAIN
 from s2vc.manifests.controlled import ControlledVideo, check_size, draw_video, plan_part
-from s2vc.manifests.errors import Stopped, UserError, refuse_other_settings
+from s2vc.manifests.errors import UserError, refuse_other_settings
 from s2vc.manifests.motions import MOTIONS
 from s2vc.manifests.table import build_table, record_root, write_manifest
 from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
-from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
+from s2vc.pipeline.jobs.process_pool import process_pool
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import LOCK
 
@@ -102,23 +99,12 @@ def draw_missing(
 
     Raises OSError if storage fails, and Stopped if a process was killed.
     """
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads of this process hold
     count = min(workers or len(os.sched_getaffinity(0)), len(videos))
-    with ProcessPoolExecutor(max(count, 1), context, _begin_worker) as pool:
-        try:
-            waiting = {pool.submit(_draw, folder, video, settings): video.video_id for video in videos}
-            for done in as_completed(waiting):
-                done.result()
-                yield waiting.pop(done)
-        except BrokenProcessPool:
-            raise Stopped("a process that draws was killed; run the same command again to go on") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C and ends its workers
-    die_with_parent()
+    with process_pool(max(count, 1), "a process that draws was killed; run the same command again to go on") as pool:
+        waiting = {pool.submit(_draw, folder, video, settings): video.video_id for video in videos}
+        for done in as_completed(waiting):
+            done.result()
+            yield waiting.pop(done)
 
 
 def _draw(folder: SampleFolder, video: ControlledVideo, settings: SampleSettings) -> None:

@@ -1,15 +1,10 @@
 """Read all shards of a large cache in several processes; a small one is read in this process."""
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from s2vc.manifests.errors import Stopped
-from s2vc.pipeline.stages.ffmpeg_process import die_with_parent
+from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.jobs.process_pool import process_pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,20 +22,9 @@ def over_shards(read: Callable[[T], R], shards: Sequence[T], workers: int | None
     shards: what `read` needs of each; it is sent to another process, and so is the answer. workers: processes at most;
     None stands for one for each CPU. Raises what `read` raises, and Stopped if a process was killed.
     """
-    count = min(workers or len(os.sched_getaffinity(0)), len(shards) // SHARDS_A_PROCESS)
+    count = min(workers or available_cpus(), len(shards) // SHARDS_A_PROCESS)
     if count < 2:
         yield from map(read, shards)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads of this process hold
-    with ProcessPoolExecutor(count, context, _begin_worker) as pool:
-        try:
-            yield from pool.map(read, shards, chunksize=SHARDS_AT_ONCE)
-        except BrokenProcessPool:
-            raise Stopped("a process that reads shards was killed, perhaps for want of memory") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C and ends its workers
-    die_with_parent()
+    with process_pool(count, "a process that reads shards was killed, perhaps for want of memory") as pool:
+        yield from pool.map(read, shards, chunksize=SHARDS_AT_ONCE)
