@@ -52,10 +52,10 @@ def repair(
             refuse_changed_rows(storage, manifest)
         settings = read_settings(storage)
         variants = _variants(storage, shards)
-        for shard, stage in damaged:
-            storage.remove(storage.layout.receipt(stage, shard))
         with cluster(address, workers, device):
             where, outcome = flow_device(device), Outcome()
+            for shard, stage in damaged:
+                storage.remove(storage.layout.receipt(stage, shard))
 
             def run(chains: list[ShardSteps]) -> list[int]:
                 """Run these steps, and return the shards that can go on."""

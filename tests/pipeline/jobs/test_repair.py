@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
 
 from tests.conftest import VARIANTS
@@ -74,6 +75,15 @@ def test_frames_are_made_anew_from_the_videos(
     done = cli("verify", cache, "--repair", "--sources", videos / "manifest.csv")
     assert done.exit_code == 0, done.output
     assert tree(cache) == tree(cache_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_repair_that_is_refused_touches_nothing(cli: Callable[..., Result], cache: Path) -> None:
+    flip(cache / LATENTS)
+    damaged = tree(cache)
+    refused = cli("verify", cache, "--repair", "--device", "cuda")
+    assert refused.exit_code == 2 and "no GPU is there" in refused.output
+    assert tree(cache) == damaged
 
 
 def test_a_changed_source_is_noticed_and_taken_as_it_is_now(
