@@ -294,6 +294,15 @@ def test_a_finished_run_is_reported_as_done(
     assert all(torch.equal(a, b) for a, b in zip(weights(reference).values(), before.values(), strict=True))
 
 
+def test_steps_that_were_measured_and_lost_are_not_reported_as_done_before(
+    reference: Path, cache_path: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(reference, tmp_path / "run"))
+    (run / "checkpoint.pt").unlink()
+    code, output = finish(start(command(cache_path, run)))
+    assert code == 0 and "4 of 4 steps done in" in output, output
+
+
 def test_other_settings_are_refused_by_name(
     reference: Path, cache_path: Path, train_cli: Callable[..., Result]
 ) -> None:

@@ -44,21 +44,27 @@ def train_with_progress(
     )
     print_paths(console, folder.root)
     print_detail(console, *settings_yaml(settings).splitlines(), f"device {device}")
-    started, done_before = time.monotonic(), len(read_metrics(folder.metrics)) >= steps
+    started, trained = time.monotonic(), 0
     chance = chance_top1(settings, clips)
     with (
         held(folder.root),
         _progress_shown(folder, steps, settings, chance, console) as show,
         stopping(console) as stop,
     ):
+
+        def on_step(record: TrainingStep) -> None:
+            nonlocal trained
+            trained += 1
+            show(record)
+
         if settings.workers:
             from s2vc.training.distributed import train_on_ray
 
-            train_on_ray(settings, folder, ray_address, show, stop, console.print, on_cpus)
+            train_on_ray(settings, folder, ray_address, on_step, stop, console.print, on_cpus)
         else:
-            train(settings, clips, folder, device, show, stop, run.on_epoch, console.print)
+            train(settings, clips, folder, device, on_step, stop, run.on_epoch, console.print)
         stopped = stop()
-    when = "before" if done_before else f"in {clock(time.monotonic() - started)}"
+    when = f"in {clock(time.monotonic() - started)}" if trained else "before"
     done = _print_end(folder, settings, steps, chance, when, console)
     if stopped and not done:
         print_result(console, "Stopped. The checkpoint is written: run the same command again to go on.")
