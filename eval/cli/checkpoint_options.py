@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 LARGEST_ALPHA = 1e6
 
-SETTINGS, CHECKPOINT = "cache.json", "checkpoint.pt"
-"""A cache has the one, and the folder of a run the other."""
-
 
 def _refuse_nan(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if math.isnan(value):  # No range keeps it out.
@@ -130,6 +127,20 @@ def checkpoint_command(command: Callable[..., None]) -> Callable[..., None]:
     return with_evaluation
 
 
+def _open_cache(cache: Path | CacheStorage) -> "Cache":
+    """Open a cache. Raises UserError where there is none, and says so where a run was given in its place."""
+    from s2vc.pipeline.cache import Cache
+    from s2vc.training.run_folder import RunFolder
+
+    try:
+        return Cache(cache)
+    except UserError as error:
+        if not isinstance(cache, Path) or not (file := RunFolder(cache).checkpoint).is_file():
+            raise
+        swapped = f"it is the folder of a run, with {file.name}; CACHE comes first, then CHECKPOINT"
+        raise UserError(f"{error}: {swapped}") from None
+
+
 def make_evaluation(
     cache: Path | CacheStorage,
     checkpoint: str,
@@ -154,16 +165,10 @@ def make_evaluation(
     """
     from s2vc.eval.evaluated_backbone import load_evaluated_backbone
     from s2vc.eval.evaluation import Evaluation
-    from s2vc.pipeline.cache import Cache
 
     if test_split == TRAIN:
         raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
-    if isinstance(cache, Path) and (cache / CHECKPOINT).is_file() and not (cache / SETTINGS).exists():
-        raise UserError(
-            f"there is no cache at {cache} (no {SETTINGS}): it is the folder of a run, with {CHECKPOINT}; "
-            "CACHE comes first, then CHECKPOINT"
-        )
-    opened = Cache(cache)
+    opened = _open_cache(cache)
     evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
     console = make_console()
     usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])

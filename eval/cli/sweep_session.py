@@ -125,11 +125,7 @@ class Sweep:
             def show(trial: Trial, at: int, evaluated: bool) -> None:
                 new, done[trial] = at - done[trial], at
                 trained = sum(n >= steps for n in done.values())
-                advance(
-                    new,
-                    new * settings.batch,
-                    f"{trained} of {len(remaining)} runs trained, latest {trial.name}",
-                )
+                advance(new, new * settings.batch, f"{trained} of {len(remaining)} runs trained, latest {trial.name}")
                 if evaluated:
                     write_tables(self.folder, self.trials, self.variants, self.protocol)
 

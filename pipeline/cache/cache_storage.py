@@ -3,7 +3,6 @@
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -140,13 +139,17 @@ class LocalStorage(CacheStorage):
         waiting = [below]
         while waiting:
             folder = waiting.pop()
-            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.layout.root / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(name)
-                    elif not entry.is_dir():  # a link to a folder is no part of the cache
-                        found[part_of(name)] += entry.stat(follow_symlinks=False).st_size
+            try:
+                with os.scandir(self.layout.root / folder) as listed:
+                    entries = list(listed)
+            except OSError:  # it is gone, or may not be read
+                continue
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                elif not entry.is_dir():  # a link to a folder is no part of the cache
+                    found[part_of(name)] += entry.stat(follow_symlinks=False).st_size
         return dict(found)
 
     def remove(self, path: Path) -> None:

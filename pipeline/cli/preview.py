@@ -1,6 +1,5 @@
 """Define the command `s2vc-prep preview`."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.variants import Variant
 
 if TYPE_CHECKING:
+    from s2vc.pipeline.cache import Cache
     from s2vc.pipeline.preview.strips import VideoStrips
 
 
@@ -72,7 +72,7 @@ def preview_command(
 
     console = make_console()
     opened = Cache(cache)
-    variants = previewed_variants(alphas, keeps, names, opened.variants())
+    variants = previewed_variants(alphas, keeps, names, opened)
 
     def show(videos: int) -> AbstractContextManager[Advance]:
         return progress("preview", videos, "videos", console)
@@ -81,7 +81,7 @@ def preview_command(
 
 
 def previewed_variants(
-    alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...], rendered: Sequence[Variant]
+    alphas: tuple[float, ...], keeps: tuple[float, ...], names: tuple[str, ...], cache: "Cache"
 ) -> list[Variant]:
     """Return the variants asked for, each once, in the order alphas, shares, names.
 
@@ -94,7 +94,8 @@ def previewed_variants(
     try:
         variants += [Variant.parse(name) for name in names]
     except ValueError as error:
-        raise UserError(f"{error}; rendered are {', '.join(v.name for v in rendered) or 'none'}") from error
+        rendered = ", ".join(v.name for v in cache.variants()) or "none"
+        raise UserError(f"{error}; rendered are {rendered}") from error
     return list({v.name: v for v in variants}.values())
 
 

@@ -92,7 +92,7 @@ def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> np.ndarray:
     last, below = int(bins.max()) + 1, np.empty((len(std), len(alphas)), np.int64)
     for row, counts in zip(std, below, strict=True):
         # What is not a number is counted as kept, like what is beyond the last bin.
-        numbers = np.fmax(np.fmin(row * np.float32(BINS), last), 0).astype(np.uint8)
+        numbers = np.fmax(np.fmin(row * np.float32(BINS), last), 0).astype(np.uint16)
         held = np.bincount(numbers, minlength=last + 1)
         counts[:] = (np.cumsum(held) - held)[bins.astype(np.int64)]
         counts[compared] = [np.count_nonzero(row < limit) for limit in limits[compared]]

@@ -5,7 +5,7 @@ import ctypes
 # These are M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 128 << 20
 """A process keeps so much freed memory at most; the hidden layers of a slice of 8 frames take 33 MB in the published
 flow, a batch of clips tens of megabytes."""
 
