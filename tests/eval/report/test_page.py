@@ -224,6 +224,7 @@ def test_pictures_above_the_limit_are_left_out_and_said_to_be(
     monkeypatch.setattr(pictures.Pictures.__init__, "__defaults__", (10_000,))
     for number in range(3):
         assert picture(tmp_path / "in" / f"{number}.png", number).stat().st_size > 4_000
+    written_run(tmp_path / "in" / "run", method="moco")
     result = evaluate("report", tmp_path / "in", "--out", tmp_path / "r.html")
     assert "2 pictures" in result.output and "left out: " in result.output
     page = Page(tmp_path / "r.html")
@@ -658,8 +659,7 @@ def test_figures_of_the_paper_stand_beside_what_was_measured(labelled_cache: Pat
         "static latents accepted as normal 87.5 % most R4",
     ):
         assert row in section, row
-    nothing = picture(tmp_path / "other" / "a.png").parent
-    write_report([nothing], tmp_path / "r.html")
+    write_report([written_run(tmp_path / "other", method="moco")], tmp_path / "r.html")
     assert "Figures of the paper" not in Page(tmp_path / "r.html").text
 
 
