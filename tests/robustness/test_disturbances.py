@@ -26,7 +26,7 @@ def copy_of(folder: Path, tmp_path: Path) -> Path:
     ("command", "sign"),
     [
         ("encode", signal.SIGINT),
-        ("render", signal.SIGTERM),
+        pytest.param("render", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("encode", signal.SIGTERM, marks=pytest.mark.slow),
         pytest.param("render", signal.SIGINT, marks=pytest.mark.slow),
     ],

@@ -246,7 +246,8 @@ def test_no_permission_to_read_videos(folder: Path, nobody: tuple[Path, dict[str
     assert tree(out) == {k: v for k, v in tree(folder / "quiet").items() if "motion" not in k}
 
 
-@pytest.mark.parametrize("inner", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", [False, True])
 def test_videos_whose_mount_is_lost_in_the_middle(folder: Path, place: Path, inner: bool) -> None:
     """The whole root, or a folder in it; its place is empty then, and a video that was being decoded breaks off."""
     ids = [f"{'set/' if inner else ''}{n}.mp4" for n in range(6)]

@@ -214,7 +214,15 @@ def one_line(answer: Answer) -> bool:
     return answer.exit_code > 0 and answer.output.strip().count("\n") == 0
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+REPEATED = (
+    "jpeg_offsets, 2**50", "jpeg_offsets, packed", "small, packed away", "small, virtual", "scale, 2**40",
+    "std_video, 10**12 rows", "std_video, 10**6 rows in one chunk", "z, chunks of 10**9 rows", "std_video, gzipped",
+    "z, of Python objects", "z, described in 2 MB",
+)  # fmt: skip
+"""These are of a kind with another attack."""
+
+
+@pytest.mark.parametrize("attack", [pytest.param(a, marks=pytest.mark.slow) if a in REPEATED else a for a in ATTACKS])
 def test_a_hostile_store_is_refused_in_a_line_and_in_bounded_memory(
     cache: Path, usual: int, tmp_path: Path, attack: str
 ) -> None:

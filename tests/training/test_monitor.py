@@ -101,7 +101,7 @@ def test_what_is_learned_is_the_same_with_and_without(
     parts = dict.fromkeys(PARTS, "train") | {"slide/b c.mp4": "val", "orbit/missing.mp4": "test"}
     cache = with_parts(cache_path, tmp_path / "cache", parts)
     how = ["--method", "moco", "--batch", 2, "--size", 32, "--clip-length", 2, "--epochs", 3, "--device", "cpu"]
-    how += ["--loader-workers", 1]
+    how += ["--loader-workers", 0]
     plain = train_cli(cache, *how, "--out", tmp_path / "plain")
     watched = train_cli(cache, *how, "--out", tmp_path / "watched", "--monitor", "retrieval", "--monitor-every", 2)
     assert plain.exit_code == watched.exit_code == 0, plain.output + watched.output
