@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 from click.core import ParameterSource
 from rich.console import Console
 
-from s2vc.eval.sweep.recipe import Command, PlannedSweep, Recipe, read_recipe, recipe_commands
+from s2vc.eval.defaults import TEST
+from s2vc.eval.sweep.recipe import OWN_CACHE, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
 from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import read_manifest, split_columns
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
 from s2vc.pipeline.console.terminal import make_console, print_result
 from s2vc.pipeline.console.verbosity import verbosity_flags, wants_json
 from s2vc.pipeline.jobs.encode_options import EncodeOptions
+from s2vc.training.choices import TRAIN
 
 OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "workers", "device", "ray_address")
 """These options of the command line go over what a recipe says of its sweeps."""
@@ -75,8 +79,12 @@ def run_recipe(
     for command in commands:
         console.print(f"    {shlex.join(command.words)}")
     _print_cost(recipe, commands, over, console)
+    if made and made.exists():
+        _check_parts(recipe, made)
     for command in () if dry_run else commands:
         _run(command, console)
+        if command.made is not None:
+            _check_parts(recipe, command.made)
 
 
 def _options_over(ctx: click.Context) -> dict[str, Any]:
@@ -97,6 +105,21 @@ def _check_options(recipe: Recipe, sweep: click.Command) -> None:
     for where, known, options in groups:
         if wrong := [name for name in options if f"--{name}" not in known]:
             raise UserError(f"recipe {recipe.name}, {where}: there is no option --{wrong[0]}")
+
+
+def _check_parts(recipe: Recipe, manifest: Path) -> None:
+    """Raise UserError where a sweep tests on videos that a manifest does not have, before hours of encoding."""
+    if all(sweep.options.get("eval-cache", OWN_CACHE) != OWN_CACHE for sweep in recipe.sweeps):
+        return
+    table = read_manifest(manifest)
+    columns = split_columns(table)
+    counts = table[columns[0]].replace("", "of neither").value_counts() if columns else pd.Series(dtype=int)
+    if TRAIN not in counts or not set(counts.index) - {TRAIN, "of neither"}:
+        found = ", ".join(f"{number} {part}" for part, number in counts.items()) or "no split column"
+        raise UserError(
+            f"recipe {recipe.name} trains on some videos and tests on others, and {manifest} has {found}: the videos "
+            f"of folders VIDEOS/{TRAIN} and VIDEOS/{TEST} are told apart. Then remove the file, and run this again"
+        )
 
 
 def _print_cost(recipe: Recipe, commands: Sequence[Command], over: dict[str, Any], console: Console) -> None:

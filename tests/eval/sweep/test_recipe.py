@@ -209,6 +209,24 @@ def test_a_symmetric_run_takes_the_time_of_the_clips_that_its_encoders_see() -> 
     assert symmetric / asymmetric == seen[1] / seen[0]
 
 
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [(("train/a", "train/b"), "has 2 train:"), (("train/a", "neutral/a"), "has no split column:")],
+)
+def test_videos_without_a_test_part_are_refused_before_they_are_encoded(
+    folders: tuple[str, ...], found: str, tmp_path: Path
+) -> None:
+    from s2vc.eval.cli.sweep import main
+
+    for folder in folders:
+        write_clip(tmp_path / "videos" / folder / "1.mp4", moving_square(4))
+    arguments = ["--recipe", "sample", "--videos", str(tmp_path / "videos"), "--out", str(tmp_path / "out")]
+    for dry_run in ([], ["--dry-run"]):
+        done = CliRunner().invoke(main, [*arguments, *dry_run])
+        assert done.exit_code == 2 and found in done.output, done.output
+    assert not (tmp_path / "out" / "sample" / "cache").exists()
+
+
 @pytest.mark.slow
 def test_a_recipe_runs_from_videos_to_the_page(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
