@@ -135,10 +135,9 @@ def _open_cache(cache: Path | CacheStorage) -> "Cache":
     try:
         return Cache(cache)
     except UserError as error:
-        if not isinstance(cache, Path) or not (file := RunFolder(cache).checkpoint).is_file():
+        if not isinstance(cache, Path) or not RunFolder(cache).checkpoint.is_file():
             raise
-        swapped = f"it is the folder of a run, with {file.name}; CACHE comes first, then CHECKPOINT"
-        raise UserError(f"{error}: {swapped}") from None
+        raise UserError(f"{error}; CACHE comes first, then CHECKPOINT") from None
 
 
 def make_evaluation(

@@ -26,6 +26,12 @@ SQUEEZE, CROP, SHORT_SIDE = FITS = ("squeeze", "crop", "short-side")
 both sides; or with their shorter side scaled to its shorter one, and the longer side cut evenly, or filled with black.
 """
 
+OWN_FOLDER = "cache"
+"""The demo and recipes put their caches into a folder of this name."""
+
+_OTHER_FOLDERS = {"settings.yaml": "a run", "checkpoint.pt": "a run", "sweep.csv": "a sweep", "results.csv": "results"}
+"""These files are in folders that are given in the place of a cache."""
+
 PACKAGES = ("s2vc", "torch", "numpy", "zarr", "h5py", "simplejpeg", "ray")
 
 
@@ -123,7 +129,7 @@ def read_settings(storage: CacheStorage) -> Settings:
     try:
         content = files.read_json(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"there is no cache at {storage} (no cache.json)") from None
+        raise no_cache(storage) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -154,6 +160,18 @@ def read_settings(storage: CacheStorage) -> Settings:
         return Settings(**fields)
     except (KeyError, TypeError):
         raise UserError(f"{path} is damaged: settings are missing or make no sense") from None
+
+
+def no_cache(storage: CacheStorage) -> UserError:
+    """Return the error for a place without cache.json, which says what is there where that is another thing of ours."""
+    missing = f"there is no cache at {storage} (no cache.json)"
+    there = storage.names()
+    for name, what in _OTHER_FOLDERS.items():
+        if name in there:
+            return UserError(f"{missing}: it is the folder of {what}, with {name}, which `s2vc-eval report` shows")
+    if OWN_FOLDER in there and "cache.json" in storage.names(OWN_FOLDER):
+        return UserError(f"{missing}, but at {storage}/{OWN_FOLDER}")
+    return UserError(missing)
 
 
 def read_software(storage: CacheStorage) -> dict[str, str]:

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage, LocalStorage
 from s2vc.pipeline.cache.lock import without_writers
 from s2vc.pipeline.cache.remote_storage import RemoteStorage
 from s2vc.pipeline.cache.renderings import traced_variants
-from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.cache.settings import Settings, no_cache
 from s2vc.pipeline.jobs.over_shards import over_shards
 from s2vc.pipeline.render_command import how_to_render
 from s2vc.pipeline.reporting import ShowProgress, no_progress
@@ -36,7 +35,7 @@ def verify_cache(
     UserError if there is no cache, or a job is writing into it; damage of any kind is yielded as a problem.
     """
     if not storage.fetch(storage.layout.settings).exists():
-        raise UserError(f"there is no cache at {storage} (no cache.json)")
+        raise no_cache(storage)
     with without_writers(storage):
         settings = yield from check_settings(storage)
         if settings is None:

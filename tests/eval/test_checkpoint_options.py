@@ -93,4 +93,5 @@ def test_a_run_in_the_place_of_the_cache_is_recognised(
 ) -> None:
     result = evaluate("retrieval", run.parent, labelled_cache, "--out", tmp_path)
     assert result.exit_code == 2
-    assert f"no cache at {run.parent} (no cache.json): it is the folder of a run, with checkpoint.pt" in result.output
+    assert f"no cache at {run.parent} (no cache.json): it is the folder of a run, with " in result.output
+    assert "CACHE comes first, then CHECKPOINT" in result.output

@@ -125,3 +125,24 @@ def test_links_out_of_the_root_are_read_where_it_is_asked_for(folder: Path, cli:
     # It is kept in the cache, for verify and for an encode that goes on.
     assert cli("verify", cache, "--sources", root / "m.csv").exit_code == 0
     assert cli("encode", root / "m.csv", "--out", cache).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("settings.yaml", ": it is the folder of a run, with settings.yaml, which `s2vc-eval report` shows"),
+        ("sweep.csv", ": it is the folder of a sweep, with sweep.csv, which `s2vc-eval report` shows"),
+        ("cache/cache.json", ", but at {folder}/cache"),
+        ("thesis.tex", ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["info", "verify", "render"])
+def test_another_folder_in_the_place_of_a_cache_is_named(
+    command: str, file: str, said: str, cli: Prep, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    result = cli(command, tmp_path, *(["--alpha", "0.5"] if command == "render" else []))
+    assert result.exit_code == 2
+    expected = f"there is no cache at {tmp_path} (no cache.json){said.format(folder=tmp_path)}"
+    assert result.output.splitlines()[-1].endswith(expected)
