@@ -63,6 +63,15 @@ def split_column(cache: Cache, split: str | None) -> str:
     return split
 
 
+def has_tested_videos(cache: Cache) -> bool:
+    """Say whether the first split gives another part than training videos that have frames and a class."""
+    column = split_column(cache, None)
+    if column not in cache.index:
+        return False
+    usable = (cache.index["frames"] > 0) & (read_labels(cache).numbers >= 0)
+    return bool(set(cache.index.loc[usable, column]) - {"", TRAIN})
+
+
 def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) -> StoredVideos:
     """Select the videos with frames whose `split` column says train, with the classes that the column `label` gives.
 

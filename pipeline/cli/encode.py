@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.quantise import FLOAT16, KINDS
 from s2vc.pipeline.cache.receipts import FAILED, PARTIAL
 from s2vc.pipeline.cache.settings import FITS, SQUEEZE
@@ -20,10 +21,13 @@ from s2vc.pipeline.console.options import (
     with_local_cache,
     workers_option,
 )
-from s2vc.pipeline.console.terminal import make_console, print_json
+from s2vc.pipeline.console.terminal import make_console, print_json, print_next
 from s2vc.pipeline.console.verbosity import json_option
 from s2vc.pipeline.flow.architecture import PRECISIONS
 from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
+
+NEXT_ALPHA = 0.5
+"""The next command is suggested with this alpha, the paper's default (Fig. 3)."""
 
 
 @click.command("encode")
@@ -104,3 +108,5 @@ def encode_command(
     console = make_console()
     asked = EncodeOptions(retry=(*retry, *[FAILED] * retry_failed), **options)
     run_encode(manifest, root or root_of(manifest), out, asked, ray_address, workers, console, print_json, device)
+    if not open_storage(out).variant_names():
+        print_next(console, "s2vc-prep", "render", out, "--alpha", NEXT_ALPHA)

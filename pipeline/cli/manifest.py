@@ -1,6 +1,5 @@
 """Define the command `s2vc-prep manifest`, with one sub-command for each kind of source."""
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from s2vc.manifests.choices import SPLIT_FOLDERS
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import count
-from s2vc.pipeline.console.terminal import make_console, print_json, print_result
+from s2vc.pipeline.console.terminal import make_console, print_json, print_next, print_result
 from s2vc.pipeline.console.verbosity import json_option
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def write_reading(reading: "Reading", videos: Path, out: Path) -> None:
         print_result(
             console, f"listed or seen, but left out: {count(len(reading.missing), 'video')}, with reasons, in {missing}"
         )
-    console.print(f"Next: {shlex.join(['s2vc-prep', 'encode', str(out), '--out', 'CACHE'])}")
+    print_next(console, "s2vc-prep", "encode", out, "--out", "CACHE")
     found = {"manifest": str(out), "videos": len(reading.table), "classes": classes}
     left_out = {"left_out": len(reading.missing), "left_out_list": None if missing is None else str(missing)}
     print_json({**found, **left_out, "notes": list(reading.notes), "warnings": list(warnings)})

@@ -8,7 +8,7 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.choices import STRATEGIES
 from s2vc.pipeline.console.options import address_option, cache_argument, shared_device_option, workers_option
-from s2vc.pipeline.console.terminal import make_console, print_json
+from s2vc.pipeline.console.terminal import make_console, print_json, print_next
 from s2vc.pipeline.console.variant_options import wanted_variants, window_rule
 from s2vc.pipeline.console.verbosity import json_option
 
@@ -65,3 +65,5 @@ def render_command(
         print_estimate(open_storage(cache), variants, console, print_json)
     else:
         run_render(cache, variants, ray_address, workers, console, print_json, device)
+        clips = ("--clip-length", rule.clip_length, "--frame-step", rule.frame_step) if rule.scope == "clip" else ()
+        print_next(console, "s2vc-train", cache, "--variant", variants[0].name, *clips)

@@ -1,6 +1,5 @@
 """Define the command `s2vc-prep sample`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from s2vc.manifests.choices import TEST_PARTS
 from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import count, progress
-from s2vc.pipeline.console.terminal import make_console, print_paths, print_result
+from s2vc.pipeline.console.terminal import make_console, print_next, print_paths, print_result
 from s2vc.pipeline.storage.held import held
 
 if TYPE_CHECKING:
@@ -69,9 +68,8 @@ def sample_command(
     with held(out):
         folder.open(settings)
         draw(folder, settings, workers, console)
-    words = ["s2vc-prep", "encode", str(folder.manifest), "--out", str(out / "cache")]
-    console.print(f"Look at {folder.contact_sheet}. Next:")
-    console.print(f"  {shlex.join(words)}")
+    console.print(f"Look at {folder.contact_sheet}.")
+    print_next(console, "s2vc-prep", "encode", folder.manifest, "--out", out / "cache")
 
 
 def draw(folder: "SampleFolder", settings: "SampleSettings", workers: int | None, console: Console) -> None:

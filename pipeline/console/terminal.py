@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ def print_json(document: Any) -> None:
 def print_paths(console: Console, *paths: Path) -> None:
     """Print each path on a line of its own, from which it can be copied."""
     print_result(console, *map(str, paths))
+
+
+def print_next(console: Console, *words: object) -> None:
+    """Print the command that a user is most likely to run next, from which it can be copied. It is a note."""
+    console.print(f"Next: {shlex.join(map(str, words))}")
 
 
 def make_console(stderr: bool = False, notes_are_the_result: bool = False) -> Console:

@@ -11,7 +11,7 @@ import click
 from s2vc.pipeline.console.completion import complete_folder, complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, Channel, address_option, device_option, threads_option
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_next
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.regimes import REGIMES, SMALL
 from s2vc.training.setting_fields import value_kind
@@ -102,6 +102,7 @@ def run_command(
     from s2vc.pipeline.device import choose_device
     from s2vc.training.cli.session import train_with_progress
     from s2vc.training.prepare import prepare_run
+    from s2vc.training.selection import has_tested_videos
 
     console = make_console()
     layers = [*settings_layers(preset, config, given), {"cache": cache}]
@@ -110,3 +111,5 @@ def run_command(
     on_cpus = device is not None and torch_device.type == "cpu"
     if not train_with_progress(run, torch_device, console, ray_address, on_cpus):
         raise Exit(EXIT_INTERRUPTED)
+    if has_tested_videos(run.clips.cache):
+        print_next(console, "s2vc-eval", "retrieval", cache, run.folder.root)
