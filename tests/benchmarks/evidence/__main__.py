@@ -19,7 +19,7 @@ from tests.benchmarks.evidence.table import ROWS, Measure, add_rows, read_rows
 from tests.benchmarks.measure import machine, print_machine
 
 CORE_SHIFT, SHIFT = 0.0, 0.9
-"""RHO of the two sets: the core arms are compared on the first, all arms on the second."""
+"""RHO of the two sets: without a shift, and with one, where scenes go with motions in training."""
 
 SEEDS_CORE, SEEDS = 3, 2
 EPOCHS = 22
@@ -51,8 +51,12 @@ def main() -> None:
 
 
 def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
-    """Return what is run, in its order: the core arms on the set without a shift, longer runs of two of them, then all
-    arms on the shifted set."""
+    """Return what is run, in its order.
+
+    The core arms on the set without a shift, longer runs of two of them, then the core and supervised training on the
+    shifted set. There S²VC was at chance in its first run, so that no part of it could show what it is good for. All
+    arms are therefore compared without a shift first, and only then on the shifted set, as was planned.
+    """
     tests = ("neutral",) if short else ("neutral", "matched", "swapped", "shake", "pan")
     independent, shifted = (
         Study(work, shift, 60, 40 if short else 20, tests, 24, EPOCHS, machine()) for shift in (CORE_SHIFT, SHIFT)
@@ -60,7 +64,12 @@ def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
     core = [arm for arm in ARMS if arm.core]
     first = [(independent, arm, seed) for seed in range(1 if short else SEEDS_CORE) for arm in core]
     longer = [(replace(independent, epochs=2 * EPOCHS), arm, 0) for arm in LONG_ARMS]
-    return first if short else first + longer + [(shifted, arm, seed) for seed in range(SEEDS) for arm in ARMS]
+    if short:
+        return first
+    biased = [(shifted, arm, 0) for arm in ARMS if arm.core or arm.method == "supervised"]
+    parts = [(independent, arm, 0) for arm in ARMS if not arm.core]
+    rest = [(shifted, arm, seed) for seed in range(SEEDS) for arm in ARMS if seed or (shifted, arm, 0) not in biased]
+    return first + longer + biased + parts + rest
 
 
 def missing(study: Study, arm: Arm, seed: int, rows: Path) -> list[Measure]:
@@ -78,7 +87,7 @@ def measures(arm: Arm, study: Study) -> list[Measure]:
     """
     parts = ["neutral"]
     parts += ["matched", "swapped"] if study.shift else []
-    parts += ["shake", "pan"] if arm.moving_camera and study.shift else []
+    parts += ["shake", "pan"] if arm.moving_camera else []
     wanted = [Measure("retrieval", part, label) for part in parts for label in LABELS]
     if arm in LONG_ARMS or (study.shift and (arm.core or arm.method == "supervised")):
         wanted += [Measure("linear", "neutral", label) for label in LABELS]
