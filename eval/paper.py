@@ -236,7 +236,7 @@ TABLES: tuple[PaperTable, ...] = (
 def kept_share_note(alpha: float) -> str:
     """Say which shares of latents the paper keeps at an alpha (Fig. 3); empty where it prints none."""
     shares = PAPER_SHARES.get(alpha, {})
-    text = ", ".join(f"{100 * share:.1f} % of {dataset}'s" for dataset, share in shares.items())
+    text = ", ".join(f"{share:.1%} of {dataset}'s" for dataset, share in shares.items())
     return f"the paper's alpha {alpha:g} keeps {text}, per training clip" if text else ""
 
 

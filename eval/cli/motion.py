@@ -64,7 +64,7 @@ def motion_command(cache: Path | CacheStorage, threshold: float, every: int, lab
     shown = motion_examples(opened, rows, shares, threshold)
     plot_class_shares("moving pixels", shares, per_class, shown, title, path.with_suffix(".png"))
     print_shares("moving pixels", shares, per_class, title, console)
-    console.print(f"The paper: about {MOVING_SHARE_ABOUT:g} % of three public datasets (supplement, Fig. 1)")
+    console.print(f"The paper: about {MOVING_SHARE_ABOUT:g}% of three public datasets (supplement, Fig. 1)")
     short = int((opened.index["frames"] == 1).sum())
     if short:
         console.print(f"left out: {count(short, 'video')} of a single frame")

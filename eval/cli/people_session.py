@@ -59,7 +59,7 @@ def find_people(
     plot_class_shares("people", people_area, per_class, shown, title, path.with_suffix(".png"))
     print_shares("people", people_area, per_class, title, console)
     console.print(
-        f"The paper: less than {PEOPLE_SHARE_BELOW:g} % of the frame on three public datasets, by YOLOv5 "
+        f"The paper: less than {PEOPLE_SHARE_BELOW:g}% of the frame on three public datasets, by YOLOv5 "
         "(supplement, Fig. 1)"
     )
     print_saved(console, path, path.with_suffix(".png"))

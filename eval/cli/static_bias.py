@@ -126,7 +126,7 @@ def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: "Sequen
         text = (
             f"no correlation: it wants {MIN_CLASSES} classes with both figures, and figures that vary"
             if found is None
-            else f"Pearson's r with s {found.r:.2f}, 95 % interval {found.low:.2f} to {found.high:.2f}"
+            else f"Pearson's r with s {found.r:.2f}, 95% interval {found.low:.2f} to {found.high:.2f}"
         )
         print_result(console, f"{gain.title}: {text}")
         if found is not None and gain.note:

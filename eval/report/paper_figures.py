@@ -40,8 +40,8 @@ FIGURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("r_moco_relative_permuted", "Fig. 6", "the same, a dealt to the classes at random", "not shown"),
     ),
     "saliency": (("correlation", "Fig. 7", "r of energy with the speed of optical flow", NO_NUMBER),),
-    "people": (("people", "Supplement, Fig. 1", "share of people", f"less than {PEOPLE_SHARE_BELOW:g} %"),),
-    "motion": (("moving", "Supplement, Fig. 1", "share of moving pixels", f"about {MOVING_SHARE_ABOUT:g} %"),),
+    "people": (("people", "Supplement, Fig. 1", "share of people", f"less than {PEOPLE_SHARE_BELOW:g}%"),),
+    "motion": (("moving", "Supplement, Fig. 1", "share of moving pixels", f"about {MOVING_SHARE_ABOUT:g}%"),),
     "normality": (
         ("pixels_published_h0", "Supplement, Fig. 5", "pixels accepted as normal", NO_NUMBER),
         ("normal_pixels_published_h0", "Supplement, Fig. 5", "normal numbers rounded like pixels", "not shown"),
@@ -65,7 +65,7 @@ def figure_rows(results: Sequence[Result], sweeps: Sequence[SweepView]) -> list[
 def _rows_of(result: Result) -> Iterator[FigureRow]:
     for name, figure, what, paper in FIGURES.get(result.task, ()):
         if (value := result.numbers.get(name)) is not None and math.isfinite(value):
-            text = f"{100 * value:.1f} %" if name.endswith(PERCENT) else f"{value:.2f}"
+            text = f"{value:.1%}" if name.endswith(PERCENT) else f"{value:.2f}"
             yield FigureRow(figure, what, paper, Cell(text, repr(value)), result.mark)
 
 
@@ -88,6 +88,6 @@ def _kept_rows(results: Sequence[Result], sweeps: Sequence[SweepView]) -> Iterat
 
 def _kept_row(alpha: Any, where: str, kept: float, mark: str) -> Iterator[FigureRow]:
     if isinstance(alpha, float) and alpha in PAPER_SHARES and math.isfinite(kept):
-        paper = ", ".join(f"{100 * share:.1f} % ({dataset})" for dataset, share in PAPER_SHARES[alpha].items())
+        paper = ", ".join(f"{share:.1%} ({dataset})" for dataset, share in PAPER_SHARES[alpha].items())
         what = f"share of latents kept, alpha {alpha:g}, {where}"
-        yield FigureRow("Fig. 3", what, paper, Cell(f"{100 * kept:.1f} %", repr(kept)), mark)
+        yield FigureRow("Fig. 3", what, paper, Cell(f"{kept:.1%}", repr(kept)), mark)

@@ -48,7 +48,7 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("frames", lambda c: _frames(c)),
     ("size", lambda c: f"{c['size']}²" if c.get("size") else None),
     ("seed", lambda c: c.get("seed", c.get("eval_seed"))),
-    ("unseen", lambda c: f"{100 * c[UNSEEN]:.1f} %" if c.get(UNSEEN) else None),
+    ("unseen", lambda c: f"{c[UNSEEN]:.1%}" if c.get(UNSEEN) else None),
 )
 """These are the headings, and what stands there, of a result's JSON or of a row of the paper in the same words.
 unseen: test videos whose class no training video shows."""

@@ -199,7 +199,7 @@ def _lines(variants: Sequence[Variant], by_arm: pd.DataFrame) -> dict[tuple[str,
 
 
 def _percent(share: object) -> str:
-    return "" if share is None or pd.isna(share) else f"{100 * float(str(share)):.1f} %"
+    return "" if share is None or pd.isna(share) else f"{float(str(share)):.1%}"
 
 
 def _with_error(value: object, error: object, sign: str = "") -> str:

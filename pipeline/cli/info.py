@@ -168,4 +168,4 @@ def shown(text: str) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{share:.1%}"

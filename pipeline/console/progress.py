@@ -124,7 +124,7 @@ class _Counts:
 
     def rates(self, note: str) -> str:
         speed = f"{number(self.units / self.seconds)} {self.unit}/s"
-        if self._counted != self.unit:
+        if self.frames and self._counted != self.unit:
             speed += f", {number(self.frames / self.seconds)} {self._counted}/s"
         return f"{speed}, {note}" if note else speed
 

@@ -152,7 +152,7 @@ def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
         points.append(axes.scatter(list(PAPER_SHARES), reported, edgecolors=INK, zorder=3, **look))
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="alpha: latents with STD < alpha are suppressed", ylabel="latents kept")
     axes.set_xticks(np.arange(0, 1.01, 0.1))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e5e7eb")
     axes.set_axisbelow(True)

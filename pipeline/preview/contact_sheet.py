@@ -40,10 +40,10 @@ def title_of(strip: Strip) -> str:
 
 
 def share_of(strip: Strip) -> str:
-    """Return how much of the latents a strip keeps, such as `keeps 23 %`; empty for the original."""
+    """Return how much of the latents a strip keeps, such as `keeps 23%`; empty for the original."""
     percent = 100 * strip.kept
     shown = f"{percent:.0f}" if percent >= 9.95 or percent == 0 else f"{percent:.1f}"
-    return f"keeps {shown} %" if strip.variant or strip.title else ""
+    return f"keeps {shown}%" if strip.variant or strip.title else ""
 
 
 def notes_of(strip: Strip) -> list[str]:

@@ -116,7 +116,7 @@ def test_the_command_writes_numbers_and_a_figure(evaluate: Evaluate, cache_path:
     assert (
         numbers["videos"] == len(numbers["per_video"]) == 4 and "left out: 1 video of a single frame" in result.output
     )
-    assert "about 30 % of three public datasets" in result.output
+    assert "about 30% of three public datasets" in result.output
     assert numbers["moving"] == pytest.approx(np.mean(list(numbers["per_video"].values())))
     assert 0.02 < numbers["moving"] < 0.4  # a square of 4 % of the frame, two places of it in a pair
     assert set(numbers["per_class"]) == {"slide", "orbit"}

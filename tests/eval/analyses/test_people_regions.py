@@ -114,7 +114,7 @@ def test_the_command_writes_numbers_and_a_figure(evaluate: Evaluate, labelled_ca
     assert numbers["per_class"]["c0"] > 0.95 and numbers["per_class"]["c1"] == 0
     assert numbers["people"] == pytest.approx(np.mean(list(numbers["per_video"].values())))
     assert numbers["frames_with_people"] == 0.5 and numbers["detector"] == "red"
-    assert "less than 20 %" in result.output
+    assert "less than 20%" in result.output
     assert Image.open(path.with_suffix(".png")).size[0] > 400
     wrong = evaluate("people", labelled_cache, "--detector", tmp_path / "nosuch.onnx", "--out", tmp_path / "none")
     assert wrong.exit_code == 2 and not (tmp_path / "none").exists()

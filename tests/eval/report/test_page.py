@@ -633,7 +633,7 @@ def test_test_videos_that_nobody_can_recognise_are_in_the_row(as_the_paper: dict
     save_result(tmp_path / "r", as_the_paper, {"recall@1": 0.4, "unseen_share": 0.25})
     write_report([tmp_path / "r"], tmp_path / "r.html")
     page = Page(tmp_path / "r.html")
-    assert "unseen R@1 %" in page.text and "0 25.0 % 40.0" in page.text
+    assert "unseen R@1 %" in page.text and "0 25.0% 40.0" in page.text
 
 
 def test_figures_of_the_paper_stand_beside_what_was_measured(labelled_cache: Path, tmp_path: Path) -> None:
@@ -650,13 +650,13 @@ def test_figures_of_the_paper_stand_beside_what_was_measured(labelled_cache: Pat
     text = Page(tmp_path / "r.html").text
     section = text[text.index("Figures of the paper") : text.index("The paper's figures are of")]
     for row in (
-        "Fig. 3 share of latents kept, alpha 0.8, whole videos 4.0 % 6.5 % (UCF101), 5.7 % (HMDB51) R5",
-        "Fig. 3 share of latents kept, alpha 0.5, whole videos 22.7 % 22.7 % (UCF101), 22.3 % (HMDB51) sweep",
+        "Fig. 3 share of latents kept, alpha 0.8, whole videos 4.0% 6.5% (UCF101), 5.7% (HMDB51) R5",
+        "Fig. 3 share of latents kept, alpha 0.5, whole videos 22.7% 22.7% (UCF101), 22.3% (HMDB51) sweep",
         "r of (a - s) / s with s, S²VC -0.20 -0.40 R3",
         "r of (a - s) / s with s, MoCo -0.10 -0.33 R3",
-        "share of people 12.3 % less than 20 % R1",
-        "share of moving pixels 34.5 % about 30 % R2",
-        "static latents accepted as normal 87.5 % most R4",
+        "share of people 12.3% less than 20% R1",
+        "share of moving pixels 34.5% about 30% R2",
+        "static latents accepted as normal 87.5% most R4",
     ):
         assert row in section, row
     write_report([written_run(tmp_path / "other", method="moco")], tmp_path / "r.html")

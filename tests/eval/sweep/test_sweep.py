@@ -129,7 +129,7 @@ def test_means_have_standard_errors_and_gains_are_paired_by_seed(tmp_path: Path)
     assert means.loc[SOME.name, "seeds"] == 2
     message = markdown(summary(made_up()))
     assert "retrieval/recall@1 (test)" in message
-    assert "40.0 ± 5.8 | +10.0 ± 5.8" in message and "## linear" in message and "18.0 %" in message
+    assert "40.0 ± 5.8 | +10.0 ± 5.8" in message and "## linear" in message and "18.0%" in message
     assert main_numbers(summary(made_up())) == [number, "linear/top1"]
     plot_curve(summary(made_up()), [HALF, SOME], tmp_path / "c.png")
     assert Image.open(tmp_path / "c.png").size[0] > 800

@@ -162,8 +162,8 @@ def test_the_tables_hold_the_facts(cache_path: Path, cli: Cli, known: dict[str, 
     for tenth in range(1, 11):
         k = shares["alphas"].index(tenth / 10)
         (line,) = [line for line in lines if line.split()[:1] == [f"{tenth / 10:g}"]]
-        assert f"{100 * shares['video']['mean'][k]:.1f} % " in line
-        assert f"{100 * shares['clip16']['mean'][k]:.1f} % " in line
+        assert f"{100 * shares['video']['mean'][k]:.1f}% " in line
+        assert f"{100 * shares['clip16']['mean'][k]:.1f}% " in line
     assert "each of the same weight" in result.output
 
 
