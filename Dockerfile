@@ -2,8 +2,9 @@
 #
 #     docker build -t s2vc .                                                              # CPU
 #     docker build -t s2vc --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .   # CUDA 13.0
-#     docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" s2vc s2vc-prep demo      # with --gpus all for CUDA
+#     docker run --rm --ipc=host -v "$PWD:/work" --user "$(id -u):$(id -g)" s2vc s2vc-prep demo      # with --gpus all for CUDA
 #
+# --ipc=host: clips and Ray's objects pass through shared memory, of which Docker gives a container 64 MB.
 # CUDA needs the host's driver and the NVIDIA Container Toolkit; the libraries of CUDA come with torch.
 
 ARG PYTHON=3.12

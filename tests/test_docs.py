@@ -54,8 +54,8 @@ SMALLER = {
 }
 """Options added to a command of the pages, so that it takes seconds. Of an option given twice the last value counts."""
 
-OTHER_PROGRAMS = {"--gres", "--num-cpus", "--num-gpus", "--port", "--temp-dir"}
-"""Options that stand in the text by themselves, and are Slurm's and Ray's."""
+OTHER_PROGRAMS = {"--gres", "--ipc", "--num-cpus", "--num-gpus", "--port", "--shm-size", "--temp-dir"}
+"""Options that stand in the text by themselves, and are Slurm's, Ray's and Docker's."""
 
 COMMAND_SECONDS = 1_200
 

@@ -16,6 +16,10 @@ from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from s2vc.training.clips import ClipDataset
 
 MAX_LOADER_WORKERS = 8
+BATCHES_READ_AHEAD = 4
+"""So many batches wait in shared memory, or one for each worker where there are more: a batch of 128 pairs of 32 frames
+of 128x171 has 590 MB."""
+
 WORKER_TIMEOUT_SECONDS = 600
 """A loader worker that returns nothing for so long is stuck."""
 SECONDS_AFTER_SIGTERM = 60
@@ -138,6 +142,7 @@ class Loader:
             batch_sampler=batches,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
+            prefetch_factor=max(1, BATCHES_READ_AHEAD // workers) if workers else None,
             timeout=WORKER_TIMEOUT_SECONDS if workers else 0,
         )
 

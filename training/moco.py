@@ -153,7 +153,7 @@ class MoCo(nn.Module):
         Batch norm is shuffled: a group of any process normalises keys of all, so that no statistics give pairs away.
         """
         count, rank = len(key), _process_rank()
-        everyone = _gather(key)  # N' x 3 x T x H x W
+        everyone = _gather_clips(key)  # N' x 3 x T x H x W
         order = torch.randperm(len(everyone), device=key.device)
         if _is_distributed():
             distributed.broadcast(order, src=0)
@@ -185,11 +185,28 @@ def _process_rank() -> int:
     return distributed.get_rank() if _is_distributed() else 0
 
 
+def _gather_clips(clips: Tensor) -> Tensor:
+    """Join the clips (N, 3, T, H, W) of all processes by rank, with channels last in memory as views make them.
+
+    Under autocast the encoder's first layer takes them in half precision, and so they are sent.
+    """
+    if not _is_distributed():
+        return clips
+    if torch.is_autocast_enabled(clips.device.type):
+        clips = clips.to(torch.get_autocast_dtype(clips.device.type))
+    return _gather(clips.movedim(1, -1)).movedim(-1, 1)
+
+
 @torch.no_grad()
 def _gather(x: Tensor) -> Tensor:
-    """Join the tensors of all processes by rank: (N, …) -> (N', …)."""
+    """Join the tensors of all processes by rank: (N, …) -> (N', …).
+
+    NCCL copies memory as it lies and does not look at strides, so that both sides are contiguous here: an output like
+    an input with channels last would have its values in another order (pytorch/pytorch#163483).
+    """
     if not _is_distributed():
         return x
-    parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, x.contiguous())
-    return torch.cat(parts)
+    x = x.contiguous()
+    everyone = x.new_empty(_process_count() * len(x), *x.shape[1:])
+    distributed.all_gather_into_tensor(everyone, x)
+    return everyone

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from s2vc.training.backbones import build_backbone
 from s2vc.training.moco import MoCo, build_encoder
 
 DIM, WIDTH = 8, 6
@@ -206,13 +207,25 @@ def test_groups_are_normalised_apart_and_keys_after_a_shuffle() -> None:
     assert not np.allclose(k, embed(model.encoder_k, key), atol=1e-3)
 
 
+def send_as_nccl_does() -> None:
+    """Let a collective of gloo, which is run here, send memory as it lies: NCCL's, on GPUs, look at no strides."""
+    gather = distributed.all_gather_into_tensor
+
+    def of_memory(output: Tensor, given: Tensor) -> None:
+        assert output.is_contiguous() and given.is_contiguous()
+        gather(output, given)
+
+    distributed.all_gather_into_tensor = of_memory  # type: ignore[assignment]
+
+
 def shuffled(rank: int, folder: str, queue: int, symmetric: bool) -> None:
     """One of two processes: embeds its half of the keys, and writes what came of it down."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
     model = tiny_moco(queue, symmetric=symmetric)
     torch.manual_seed(rank)  # the order is the first process's, whatever the others would draw
-    key = clips(8, seed=1)[4 * rank : 4 * rank + 4]
+    key = clips(8, seed=1)[4 * rank : 4 * rank + 4].contiguous(memory_format=torch.channels_last_3d)
+    send_as_nccl_does()
     scores = model(clips(8)[4 * rank : 4 * rank + 4], key)
     loss = functional.cross_entropy(scores.logits, scores.targets)
     loss.backward()
@@ -267,3 +280,13 @@ def test_batch_norm_is_shuffled_over_processes_and_keys_come_back_in_order(tmp_p
         q = embed(model.encoder_q, clips(8)[4 * rank : 4 * rank + 4])
         nearest = (q @ expected.T).argmax(axis=1)  # among the keys of both processes
         assert float(both[rank]["batch_top1"]) == np.mean(nearest == 4 * rank + np.arange(4))
+
+
+@pytest.mark.parametrize("backbone", ["r3d18", "s3d", "r2plus1d18"])
+def test_clips_sent_in_half_precision_have_the_keys_of_whole_ones(backbone: str) -> None:
+    """Under autocast, the first layer rounds its input; processes send clips that are rounded already."""
+    encoder = build_encoder(build_backbone(backbone), "linear", DIM).eval()
+    clip = torch.rand(1, 3, 8, 32, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        whole, half = encoder(clip), encoder(clip.bfloat16())
+    assert torch.equal(whole, half)
