@@ -3,20 +3,19 @@
 import shlex
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 from click.core import ParameterSource
 from rich.console import Console
 
 from s2vc.eval.defaults import TEST
 from s2vc.eval.sweep.recipe import OWN_CACHE, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.table import read_manifest, split_columns
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
@@ -111,11 +110,13 @@ def _check_parts(recipe: Recipe, manifest: Path) -> None:
     """Raise UserError where a sweep tests on videos that a manifest does not have, before hours of encoding."""
     if all(sweep.options.get("eval-cache", OWN_CACHE) != OWN_CACHE for sweep in recipe.sweeps):
         return
+    from s2vc.manifests.table import read_manifest, split_columns
+
     table = read_manifest(manifest)
     columns = split_columns(table)
-    counts = table[columns[0]].replace("", "of neither").value_counts() if columns else pd.Series(dtype=int)
-    if TRAIN not in counts or not set(counts.index) - {TRAIN, "of neither"}:
-        found = ", ".join(f"{number} {part}" for part, number in counts.items()) or "no split column"
+    parts = Counter(table[columns[0]] if columns else ())
+    if TRAIN not in parts or not parts.keys() - {TRAIN, ""}:
+        found = ", ".join(f"{number} {part or 'of neither'}" for part, number in parts.items()) or "no split column"
         raise UserError(
             f"recipe {recipe.name} trains on some videos and tests on others, and {manifest} has {found}: the videos "
             f"of folders VIDEOS/{TRAIN} and VIDEOS/{TEST} are told apart. Then remove the file, and run this again"

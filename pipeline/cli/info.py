@@ -36,7 +36,7 @@ def info_command(cache: Path | CacheStorage, plot: Path | None) -> None:
     from s2vc.pipeline.cache import Cache
     from s2vc.pipeline.cache.reader import UNREADABLE
     from s2vc.pipeline.info.cache_facts import facts, survey
-    from s2vc.pipeline.info.kept_share import check_plot, plot_shares
+    from s2vc.pipeline.info.kept_share_figure import check_plot, plot_shares
 
     console, aside = make_console(), make_console(stderr=True)
     if plot is not None:

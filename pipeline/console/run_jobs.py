@@ -19,6 +19,7 @@ from s2vc.pipeline.console.endings import print_failed_videos, print_notes, prin
 from s2vc.pipeline.console.progress import clock, count, progress, size
 from s2vc.pipeline.console.step_tally import StepTally
 from s2vc.pipeline.console.terminal import print_result
+from s2vc.pipeline.info.kept_share import expected_share
 from s2vc.pipeline.jobs.encode_job import encode_job
 from s2vc.pipeline.jobs.encode_options import EncodeOptions
 from s2vc.pipeline.jobs.estimate import estimate_render
@@ -103,7 +104,7 @@ def encode_summary(cache: Cache) -> dict[str, Any]:
 
 
 def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console, report: Report = ignore) -> None:
-    """Print how much rendering there is to do, and the disk space and time that it will take."""
+    """Print how much rendering there is to do, what it will keep, and the disk space and time that it will take."""
     job = plan_render(storage, variants)
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
@@ -115,8 +116,20 @@ def print_estimate(storage: CacheStorage, variants: list[Variant], console: Cons
         f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
         f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
     )
+    cache = Cache(storage)
+    for variant in variants:
+        share = expected_share(cache, variant, SAMPLED_SHARDS)
+        if share is not None:
+            print_result(console, f"{variant.name} keeps about {share:.1%} of the latents")
+            _warn_of_nothing(storage, share, console)
     names_given = [v.name for v in variants]
     report({"variants": names_given, "frames": job.frames_left, "bytes": estimate.bytes, "seconds": estimate.seconds})
+
+
+def _warn_of_nothing(storage: CacheStorage, share: float | None, console: Console) -> None:
+    """Print a line where a variant keeps nearly nothing."""
+    if share is not None and share < NEARLY_NOTHING:
+        console.print(f"  nearly nothing is left of a clip; `s2vc-prep info {storage}` shows what other alphas keep")
 
 
 def run_render(
@@ -153,10 +166,7 @@ def run_render(
         rendered.append({"name": variant.name, "bytes": sizes.get(f"motion/{variant.name}", 0), "kept": share})
         kept = "" if share is None else f", keeps {share:.1%} of the latents"
         print_result(console, f"{variant.name}: {size(sizes.get(f'motion/{variant.name}', 0))}{kept}")
-        if share is not None and share < NEARLY_NOTHING:
-            console.print(
-                f"  nearly nothing is left of a clip; `s2vc-prep info {storage}` shows what other alphas keep"
-            )
+        _warn_of_nothing(storage, share, console)
     console.print(f"rendered in {clock(time.monotonic() - started)}")
     report({"cache": str(storage), "variants": rendered})
     print_unfinished(outcome, console)

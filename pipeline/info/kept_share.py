@@ -1,15 +1,13 @@
 """Compute which share of the latents each alpha keeps, from the cached STDs and histograms alone."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
+from s2vc.pipeline.cache.reader import Cache
 from s2vc.pipeline.flow.architecture import LATENTS
-from s2vc.pipeline.storage.figures import GREY, INK, save_figure
+from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
 
 ALPHA_GRID = np.round(np.arange(51) * 0.02, 2)
@@ -22,13 +20,6 @@ SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
 
 PAPER_SHARES = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
 """The paper reports these shares, by alpha and data set."""
-
-_LOOKS = {
-    "video": ("#2563eb", "STD over the whole video"),
-    SCOPES[1]: ("#ea7317", f"STD over windows of {HISTOGRAM_WINDOW} frames"),
-}
-
-PLOT_ENDINGS = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
@@ -80,6 +71,33 @@ def shares_kept(latents: Group, frames: np.ndarray) -> tuple[np.ndarray, np.ndar
     return of_video.astype(np.float32), of_windows.astype(np.float32)
 
 
+def expected_share(cache: Cache, variant: Variant, at_most: int) -> float | None:
+    """Return the share of the latents, 0 to 1, that a variant will keep, a mean over its windows; None where that does
+    not follow from the cached STDs, which are those of whole videos and of windows of 16 frames.
+
+    at_most: so many shards are read, evenly spaced. Raises OSError for one that cannot be read.
+    """
+    rule = variant.rule
+    scope = rule.scope if rule.scope == "video" else f"clip{rule.clip_length}"
+    if variant.keep is not None:
+        return variant.keep
+    if scope not in SCOPES or rule.frame_step > 1 or variant.strategy == "reverse":
+        return None
+    shards = [rows["frames"].to_numpy() for _, rows in cache.index.groupby("shard")]
+    alphas, kept, windows = np.array([variant.alpha]), [], []
+    for shard in range(0, len(shards), max(1, -(-len(shards) // at_most))):
+        there, latents = shards[shard] > 0, cache.storage.latent_group(shard)
+        if not there.any():
+            continue
+        if scope == "video":
+            windows.append(np.ones(there.sum(), np.int64))
+            kept.append(kept_of_std(read_std_video(latents)[there], alphas)[:, 0])
+        else:
+            windows.append(np.array([rule.count(int(n)) for n in shards[shard][there]]))
+            kept.append(kept_of_histogram(read_std_clip_histogram(latents)[there], windows[-1], alphas)[:, 0])
+    return float(np.average(np.concatenate(kept), weights=np.concatenate(windows))) if kept else None
+
+
 def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> np.ndarray:
     """Return the share of latents with STD >= alpha of each video: std (V, D) float32 -> (V, alphas).
 
@@ -110,54 +128,3 @@ def kept_of_histogram(histogram: np.ndarray, windows: np.ndarray, alphas: np.nda
     # STDs above the range are in no bin, so the total must not be summed from the histogram.
     share = below / (windows * LATENTS)[:, None]
     return 1 - np.reshape([np.interp(alphas, edges, row) for row in share], (len(share), len(alphas)))
-
-
-def check_plot(path: Path) -> None:
-    """Raise UserError if a path is a folder or its ending is none of PLOT_ENDINGS; call it before work is done."""
-    if path.suffix.lower() not in PLOT_ENDINGS or path.is_dir():
-        raise UserError(f"{path} is no figure to write: its name ends in one of {', '.join(PLOT_ENDINGS)}")
-
-
-def plot_shares(curves: dict[str, Curve], videos: int, path: Path) -> None:
-    """Write a figure of the share kept against alpha, with percentiles over videos and the paper's points.
-
-    videos: how many videos the curves are of. Raises UserError for an ending that is none of PLOT_ENDINGS, without
-    curves, and if the file cannot be written.
-    """
-    check_plot(path)
-    if not curves:
-        raise UserError("there is nothing to plot: no video is encoded")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    _draw(figure.add_subplot(), curves, videos)
-    try:
-        save_figure(figure, path, dpi=200)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
-
-
-def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:
-    from matplotlib.legend_handler import HandlerTuple
-
-    for scope, curve in curves.items():
-        colour, name = _LOOKS[scope]
-        axes.fill_between(ALPHA_GRID, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(ALPHA_GRID, 100 * curve.mean, color=colour, linewidth=2, label=name)
-    # The points of the two data sets nearly coincide, so one is drawn as a diamond and the other as a ring around it.
-    looks = {"UCF101": {"s": 70, "marker": "o", "facecolors": "none"}, "HMDB51": {"s": 16, "marker": "D", "color": INK}}
-    points = []
-    for name, look in looks.items():
-        reported = [100 * both[name] for both in PAPER_SHARES.values()]
-        points.append(axes.scatter(list(PAPER_SHARES), reported, edgecolors=INK, zorder=3, **look))
-    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="alpha: latents with STD < alpha are suppressed", ylabel="latents kept")
-    axes.set_xticks(np.arange(0, 1.01, 0.1))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}%")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e5e7eb")
-    axes.set_axisbelow(True)
-    lines, names = axes.get_legend_handles_labels()
-    handles, names = [*lines, tuple(points)], [*names, f"paper ({', '.join(looks)})"]
-    axes.legend(handles, names, handler_map={tuple: HandlerTuple(ndivide=None)}, frameon=False, loc="upper right")
-    noun = "1 video" if videos == 1 else f"{videos} videos of equal weight; bands: 10th to 90th percentile"
-    axes.set_title(f"Mean over {noun}", loc="left", fontsize=10, color=GREY)

@@ -16,7 +16,8 @@ from PIL import Image
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.info.cache_facts import facts, survey
-from s2vc.pipeline.info.kept_share import Curve, kept_of_histogram, kept_of_std, plot_shares
+from s2vc.pipeline.info.kept_share import Curve, kept_of_histogram, kept_of_std
+from s2vc.pipeline.info.kept_share_figure import plot_shares
 from s2vc.pipeline.jobs import over_shards
 from tests.conftest import CLIPS, FRAME_SIZE, MISSING, VARIANTS
 

@@ -233,6 +233,19 @@ def test_nothing_saturates_and_the_error_is_at_most_half_a_step(seed: int, tmp_p
     np.testing.assert_array_equal(motion.change(0, 1, 4), motion.change(0)[1:4])
 
 
+def test_a_dry_run_says_what_a_variant_will_keep(cache_path: Path, cli: Callable[..., Result]) -> None:
+    """Beside what these variants do keep, as they are rendered in the cache."""
+    for scope, keep, name in (("video", "0.2", "alpha0.5-zero-video"), ("clip", "0.2", "alpha0.5-zero-clip16")):
+        rendered = np.concatenate([Cache(cache_path).kept(v, name) for v in CLIPS])
+        result = cli("render", cache_path, "--alpha", "0.5", "--keep", keep, "--scope", scope, "--dry-run")
+        assert f"{name} keeps about {rendered.mean():.1%} of the latents" in result.output, result.output
+        assert "keeps about 20.0% of the latents" in result.output
+    nothing = cli("render", cache_path, "--alpha", "50", "--dry-run")
+    assert "keeps about 0.0% of the latents" in nothing.output and "nearly nothing is left" in nothing.output
+    other = cli("render", cache_path, "--alpha", "0.5", "--scope", "clip", "--clip-length", "8", "--dry-run")
+    assert other.exit_code == 0 and "keeps about" not in other.output
+
+
 def test_dry_run_prints_bytes_and_time_and_writes_nothing(cache_path: Path, cli: Callable[..., Result]) -> None:
     before = sorted(cache_path.rglob("*"))
     result = cli("render", cache_path, "--alpha", "0.25", "--alpha", "0.75", "--dry-run")
