@@ -13,14 +13,18 @@ from s2vc.manifests.errors import UserError
 def choose_device(name: str | None = None) -> torch.device:
     """Return the device of this name; without a name, the GPU if there is one, else the CPU.
 
-    Raises UserError if this machine has no such device.
+    NVIDIA's GPUs are counted and not used, since a process that has used one holds some of its memory to the end, and
+    this one may leave all work to others. Raises UserError if this machine has no such device.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(1, device=device)
-        return device
+        if device.type != "cuda":
+            torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error
+    if device.type == "cuda" and (device.index or 0) >= (found := torch.cuda.device_count()):
+        raise UserError(f"no device {name!r} here: PyTorch finds {found or 'no'} GPU{'' if found == 1 else 's'}")
+    return device
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -1,5 +1,8 @@
 """On a GPU: what a CPU computes in float32, with no TF32 in the flow, and out of too little memory."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -32,6 +35,13 @@ def test_the_flow_in_float32_is_that_of_the_cpu() -> None:
     # TF32 keeps 10 bits of a mantissa: with it z is off by 1e-3 and more.
     torch.testing.assert_close(z["cuda"].cpu(), z["cpu"], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(back.cpu(), x, atol=1e-4, rtol=0)
+
+
+def test_a_process_that_chooses_a_gpu_for_others_holds_none_of_it() -> None:
+    chosen = "from s2vc.pipeline.device import choose_device; print(choose_device('cuda'))"
+    script = f"{chosen}; import torch; print(torch.cuda.is_initialized())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cuda", "False"]
 
 
 def test_a_batch_that_memory_is_too_small_for_is_halved() -> None:
