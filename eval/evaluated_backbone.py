@@ -59,14 +59,20 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     built.load_state_dict(state)
     content = read_checkpoint(path)
     settings = settings_in_checkpoint(content, path)
-    counted = {"trained_videos": content["videos"]} if settings and isinstance(content.get("videos"), int) else {}
+    trained_on = _trained_on(content) if settings else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
-    evaluated = _evaluated(built, name, _origin(settings) | counted)
+    evaluated = _evaluated(built, name, _origin(settings) | trained_on)
     return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:
     return EvaluatedBackbone(backbone, name, origin, weights_hash(backbone.state_dict())[:WEIGHTS_DIGITS])
+
+
+def _trained_on(content: dict[str, object]) -> dict[str, Any]:
+    """Tell how many videos a run of ours was trained on, and which split column chose them; of older runs less."""
+    kinds = {"videos": int, "split": str}
+    return {f"trained_{name}": content[name] for name, kind in kinds.items() if isinstance(content.get(name), kind)}
 
 
 def _clip(settings: dict[str, Any]) -> tuple[int, int, int] | None:

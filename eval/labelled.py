@@ -57,8 +57,10 @@ def split_rows(cache: Cache, split: str | None, part: str) -> tuple[str, np.ndar
     if len(chosen) == 0:
         there = index.loc[index["frames"] > 0, column].replace("", np.nan).value_counts(sort=False)
         counts = ", ".join(f"{count} {name}" for name, count in there.items())
+        others = sorted(set(there.index) - {TRAIN})
+        hint = f" (s2vc-eval tests on others by --test-split {others[0]})" if part == TEST and others else ""
         raise UserError(
-            f"{cache.storage} has no {part} videos with frames in column {column}: it has {counts or 'none'}"
+            f"{cache.storage} has no {part} videos with frames in column {column}: it has {counts or 'none'}{hint}"
         )
     return column, chosen
 

@@ -273,7 +273,7 @@ def pretraining_settings(row: PaperRow) -> dict[str, Any]:
     known = {k: v for k, v in settings.items() if k not in (*NOT_THE_PAPERS, *meaningless_settings(made["method"]))}
     if "queue" in known:
         known["queue"] = settings["queue_limit"]
-    known |= {"init": "none", "split": "split1"} | made
+    known |= {"init": "none", "split": "split1", "variant": "none"} | made
     return known if made["dataset"] == "ucf101" else {k: v for k, v in known.items() if k != "split"}
 
 

@@ -14,10 +14,14 @@ from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import embed_windows
 from s2vc.eval.labelled import LabelledRows
 from s2vc.eval.view import StoredWindows
+from s2vc.manifests.errors import UserError
 from s2vc.pipeline.storage.training_checkpoint import write_checkpoint
 from s2vc.training.backbones.checkpoints import read_checkpoint
-from s2vc.training.run_folder import RunFolder
+from s2vc.training.run_folder import RunFolder, settings_in_checkpoint
 from s2vc.training.settings import TrainingSettings, settings_yaml
+
+BEST = "best.pt"
+"""In the folder of a run, the weights of the epoch that was best on validation videos."""
 
 CLASSIFIER_PREFIX = "encoder_q.2."
 """The classifier's names begin so in a checkpoint of method supervised."""
@@ -30,9 +34,14 @@ def init_setting(checkpoint: str) -> str:
 
 def load_classifier(path: Path) -> tuple[EvaluatedBackbone, nn.Linear]:
     """Load the backbone of a checkpoint of method supervised, and its classifier: pooled features (N, C) -> logits (N,
-    classes)."""
-    state = cast(dict[str, Any], read_checkpoint(path)["state_dict"])
-    return load_evaluated_backbone(str(path)), _linear_of(state)
+    classes).
+
+    Raises UserError for a checkpoint of another method: where it has a head under the same name, that is no classifier.
+    """
+    content = read_checkpoint(path)
+    if settings_in_checkpoint(content, path).get("method") != "supervised":
+        raise UserError(f"{path} holds no classifier: it is no run that learned classes")
+    return load_evaluated_backbone(str(path)), _linear_of(cast(dict[str, Any], content["state_dict"]))
 
 
 def _linear_of(state: dict[str, Any]) -> nn.Linear:
@@ -57,22 +66,23 @@ class BestCheckpoint:
     """Keeps, in the folder of a run that learns classes, the weights of the epoch that is best on validation videos,
     the first one of equals. A run that is resumed goes on with what is kept.
 
-    It is called after every epoch with the model, which it leaves as it was but for its mode.
+    It is called after every epoch with the model, which it leaves as it was but for its mode. path: of the checkpoint.
+    epoch: whose weights are kept. share: of the validation videos that these recognise.
     """
 
     def __init__(self, evaluation: Evaluation, folder: RunFolder, settings: TrainingSettings, held_out: LabelledRows):
         self._evaluation, self._settings, self._held_out = evaluation, settings, held_out
-        self.path = folder.root / "best.pt"
-        self.epoch, self._share = 0, -1.0
+        self.path = folder.root / BEST
+        self.epoch, self.share = 0, -1.0
         if self.path.exists():
             kept = read_checkpoint(self.path)
-            self.epoch, self._share = int(str(kept["epoch"])), float(str(kept["share"]))
+            self.epoch, self.share = int(str(kept["epoch"])), float(str(kept["share"]))
 
     def __call__(self, model: nn.Module, epoch: int) -> None:
         state = model.state_dict()
         share = self._share_recognised(cast(nn.Module, cast(Any, model).encoder_q[0]), _linear_of(state))
-        if share > self._share:
-            self.epoch, self._share = epoch, share
+        if share > self.share:
+            self.epoch, self.share = epoch, share
             content = {"state_dict": state, "settings": settings_yaml(self._settings), "epoch": epoch, "share": share}
             write_checkpoint(self.path, content, epoch)
 

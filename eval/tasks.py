@@ -34,7 +34,7 @@ from s2vc.eval.probe import (
 )
 from s2vc.eval.redrawn import redrawn_features
 from s2vc.eval.retrieval import hit_ranks
-from s2vc.eval.validation import BestEpoch
+from s2vc.eval.validation import BestEpoch, selected_epoch_line
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 
@@ -140,6 +140,7 @@ def probe_features(
     probe = train_probe(evaluation, trained, labels, recipe, train_views, augment, best)
     if best:
         probe.load_state_dict(best.weights)
+        evaluation.console.print(selected_epoch_line(best.epoch, best.share))
     test = evaluation.features(tested.rows, evaluation.view(crops="ten"), "test clips")
     scores = scores_of_videos(probe, test, tested.rows)
     return Classification(scores, np.searchsorted(labels, tested.labels), names, best.epoch if best else None)

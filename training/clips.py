@@ -23,7 +23,7 @@ from s2vc.pipeline.static_cues import add_change_
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.windows import WindowRule, clip_span
 from s2vc.training.choices import LABEL, PAIR_MODES
-from s2vc.training.selection import StoredVideo, StoredVideos, check_variants, training_videos
+from s2vc.training.selection import StoredVideo, StoredVideos, check_variants, split_column, training_videos
 
 
 class MotionClip(NamedTuple):
@@ -67,6 +67,7 @@ class ClipDataset(Dataset):
     ):
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.clip_length, self.frame_step, self.seed = clip_length, frame_step, seed
+        self.split = split_column(self.cache, split)
         self.videos = training_videos(self.cache, split, label)
         self.variants = [v if isinstance(v, Variant) else Variant.parse(v) for v in variants]
         check_variants(self.cache, self.variants, clip_length, frame_step)

@@ -109,8 +109,10 @@ class RunFolder:
         settings: TrainingSettings,
         position: Position,
         videos: int,
+        split: str,
     ) -> None:
-        """Write the checkpoint in one step. videos: so many are trained on. Raises Stopped where it cannot be written.
+        """Write the checkpoint in one step. videos: so many are trained on. split: the column of the manifest that
+        chose them. Raises Stopped where it cannot be written.
 
         `state_dict` holds the whole model, queue and pointer included; its backbone is found under `encoder_q.0.*`, as
         in a published checkpoint. Random numbers depend on seed and position alone, so these are their state.
@@ -123,6 +125,7 @@ class RunFolder:
             "position": dataclasses.asdict(position),
             "settings": settings_yaml(settings),
             "videos": videos,
+            "split": split,
         }
         write_checkpoint(self.checkpoint, content, position.total)
 

@@ -125,7 +125,7 @@ class _Training:
         self._announce = announce
         self.folder, self.device, self._should_stop = folder, device, should_stop
         self.rank, self.processes = rank_and_world_size()
-        self.videos = len(clips)
+        self.videos, self.split = len(clips), clips.split
         self.settings = settings = replace(settings, precision=agree_on_precision(settings.precision, device))
         if self.rank == 0:
             folder.open(settings)
@@ -230,7 +230,8 @@ class _Training:
 
     def _save(self) -> None:
         if self.rank == 0:
-            self.folder.save(self.task.model, self.optimizer, self.scaler, self.settings, self.position, self.videos)
+            states = self.task.model, self.optimizer, self.scaler
+            self.folder.save(*states, self.settings, self.position, self.videos, self.split)
         self.saved_at = time.monotonic()
 
     @contextmanager

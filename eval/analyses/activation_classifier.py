@@ -11,7 +11,7 @@ from s2vc.eval.defaults import CAM_LINEAR, LINEAR_RECIPES, PAPER
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import classes_in
 from s2vc.eval.probe import LinearProbe
-from s2vc.eval.supervised import load_classifier
+from s2vc.eval.supervised import BEST, load_classifier
 from s2vc.eval.tasks import train_probe
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -45,6 +45,8 @@ def classified_rows(
                 f"{evaluation.checkpoint} is no run that holds a classifier: take the folder of a run of `finetune`, "
                 "such as results/runs/finetune-…, or --cam linear"
             ) from None
+        if (path / BEST).exists():
+            evaluation.console.print(f"the last epoch's weights; {path / BEST} has those of the epoch that was tested")
         known = _learned_names(evaluation.checkpoint, loaded.out_features)
     classes = read_labels(evaluation.cache, evaluation.label)
     unknown = [row for row in rows.tolist() if str(classes.names[row]) not in known]

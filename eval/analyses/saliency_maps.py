@@ -166,7 +166,12 @@ def other_mask_share(saliency: VideoSaliency, saliencies: list[VideoSaliency], m
 
 
 def _maps(saliency: VideoSaliency, name: str) -> np.ndarray:
-    return np.ones_like(saliency.energy) if name == "area" else np.asarray(getattr(saliency, name))
+    """Return maps by name, (W, T', H', W'). A class activation map is defined up to a constant: the least value of each
+    window becomes 0, as in Zhou et al.'s published code."""
+    if name == "area":
+        return np.ones_like(saliency.energy)
+    maps = np.asarray(getattr(saliency, name))
+    return maps - maps.min(axis=(1, 2, 3), keepdims=True) if name == "cam" else maps
 
 
 def _matched_windows(maps: np.ndarray, windows: int) -> np.ndarray:

@@ -132,17 +132,23 @@ class Gain:
         return f"{said} The paper's r: {self.paper:.2f}.".strip() if self.paper is not None else said
 
 
-def class_gains(still: np.ndarray, accuracy: np.ndarray, moco: np.ndarray | None, seed: int) -> list[Gain]:
+def class_gains(
+    still: np.ndarray,
+    accuracy: np.ndarray,
+    moco: np.ndarray | None,
+    seed: int,
+    methods: Sequence[str] = ("s2vc", "moco"),
+) -> list[Gain]:
     """Compute the gains by class (classes,): over still clips, and where MoCo's accuracies are given also MoCo's own
-    over still clips, and the gain over MoCo."""
+    over still clips, and the gain over MoCo. methods: by which the two were trained, since the paper's r is of one."""
 
-    def relative(key: str, title: str, a: np.ndarray, paper: float) -> Gain:
-        values = relative_gain(a, still)
+    def relative(key: str, title: str, a: np.ndarray, method: str) -> Gain:
+        values, paper = relative_gain(a, still), STATIC_BIAS_R.get(method)
         return Gain(key, title, values, correlation(values, still, seed), permutation_null(a, still, seed), paper)
 
-    gains = [relative("relative", "relative gain, (a - s) / s", accuracy, STATIC_BIAS_R["s2vc"])]
+    gains = [relative("relative", "relative gain, (a - s) / s", accuracy, methods[0])]
     if moco is not None:
-        gains.append(relative("moco_relative", "of MoCo, (a_moco - s) / s", moco, STATIC_BIAS_R["moco"]))
+        gains.append(relative("moco_relative", "of MoCo, (a_moco - s) / s", moco, methods[1]))
         over = accuracy - moco
         gains.append(Gain("over_moco", "gain over MoCo, a - a_moco", over, correlation(over, still, seed)))
     return gains
@@ -168,7 +174,8 @@ def plot_gains(still: np.ndarray, gains: Sequence[Gain], path: Path) -> None:
             axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color="C1")
             axes.set_title(f"r = {found.r:.2f} ({found.low:.2f} to {found.high:.2f}), {found.classes} classes")
         else:
-            axes.set_title(f"{len(x)} classes: too few for a correlation")
+            few = len(x) < MIN_CLASSES
+            axes.set_title(f"{len(x)} classes: " + ("too few for a correlation" if few else "one figure does not vary"))
         axes.set_xlabel("\n".join(["accuracy on still clips, s", *wrap(gain.note, NOTE_LETTERS)]), fontsize=9)
         axes.set_ylabel(gain.title)
         axes.grid(alpha=0.3)

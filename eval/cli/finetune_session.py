@@ -28,7 +28,9 @@ from s2vc.eval.probe import scores_of_videos
 from s2vc.eval.results import result_name
 from s2vc.eval.supervised import BestCheckpoint, init_setting, load_classifier, select_label_scores
 from s2vc.eval.tasks import save_classification
+from s2vc.eval.validation import selected_epoch_line
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
+from s2vc.pipeline.console.terminal import print_paths
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import PreparedRun, prepare_run
 from s2vc.training.regimes import PAPER as PAPER_REGIME
@@ -109,6 +111,9 @@ def train_and_test(
         run = dataclasses.replace(run, on_epoch=best)
     if not (train_run(run) if train_run else train_with_progress(run, evaluation.device, evaluation.console)):
         raise Exit(EXIT_INTERRUPTED)
+    if best:
+        evaluation.console.print(selected_epoch_line(best.epoch, best.share))
+        print_paths(evaluation.console, best.path)
     evaluated, classifier = load_classifier(best.path if best else run.folder.checkpoint)
     view = evaluation.view(crops="ten", order=order)
     features = dataclasses.replace(evaluation, evaluated=evaluated).features(tested.rows, view, "test clips")

@@ -62,4 +62,8 @@ def find_people(
         f"The paper: less than {PEOPLE_SHARE_BELOW:g}% of the frame on three public datasets, by YOLOv5 "
         "(supplement, Fig. 1)"
     )
+    if not detector:
+        console.print(
+            "HOG misses many people, so that the share is more than this: --detector takes a YOLO's ONNX file"
+        )
     print_saved(console, path, path.with_suffix(".png"))

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -20,7 +21,7 @@ from s2vc.eval.analyses.saliency_maps import (
     video_saliency,
 )
 from s2vc.eval.cli.print_saved import print_saved
-from s2vc.eval.defaults import TEST
+from s2vc.eval.defaults import CAM_LINEAR, TEST
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import part_entry, split_rows
 from s2vc.eval.videos import stored_rows
@@ -69,7 +70,8 @@ def run_saliency(
     undefined = int(np.isnan(columns["correlation"]).sum())
     numbers = {"undefined": float(undefined)}
     numbers |= {name: float(np.nanmean(values)) for name, values in columns.items() if not np.isnan(values).all()}
-    how = {"cam": cam, "epochs_linear": epochs, "train_views": train_views} if cam else {}
+    how: dict[str, Any] = {"cam": cam} if cam else {}
+    how |= {"epochs_linear": epochs, "train_views": train_views} if cam == CAM_LINEAR else {}
     how |= {"masks": str(masks)} if masks else {}
     details = {"per_video": json_rows(saliencies, columns)}
     path = evaluation.save("saliency", split, numbers, details, videos=len(saliencies), **part_entry(part), **how)
@@ -83,6 +85,8 @@ def run_saliency(
     print_columns(saliencies, columns, console)
     if undefined:
         console.print(f"no correlation for {count(undefined, 'video')}, where nothing moves")
+    if flat := int(np.isnan(columns.get("cam_on_mask", np.zeros(1))).sum()):
+        console.print(f"no share of the CAM for {count(flat, 'video')}, whose map is the same everywhere")
     print_saved(console, path, *pictures)
 
 

@@ -61,7 +61,8 @@ def static_bias_command(
     accuracies = [
         probe_features(one, trained, tested, recipe, train_views).per_class for one in (evaluation, baseline) if one
     ]
-    gains = class_gains(stills.per_class, accuracies[0], accuracies[1] if baseline else None, evaluation.seed)
+    methods = [method_of(one) for one in (evaluation, baseline) if one]
+    gains = class_gains(stills.per_class, accuracies[0], accuracies[1] if baseline else None, evaluation.seed, methods)
     _, names = classes_in(trained, tested)
     columns = class_columns(stills.per_class, accuracies, gains)
     path = evaluation.save(
@@ -74,6 +75,7 @@ def static_bias_command(
         epochs_linear=epochs,
         train_views=train_views,
         moco=moco or "",
+        moco_method=methods[1] if baseline else "",
         moco_weights=baseline.evaluated.weights if baseline else "",
         **part_entry(tested.part),
     )
@@ -88,6 +90,11 @@ def moco_evaluation(evaluation: "Evaluation", moco: str) -> "Evaluation":
 
     other = load_evaluated_backbone(moco, evaluation.evaluated.name, evaluation.seed)
     return dataclasses.replace(evaluation, checkpoint=moco, evaluated=other)
+
+
+def method_of(evaluation: "Evaluation") -> str:
+    """Name the method that a checkpoint of ours was trained by, online as s2vc; empty for another's."""
+    return str(evaluation.evaluated.origin.get("method", "")).removesuffix("-online")
 
 
 def result_numbers(still: np.ndarray, accuracies: Sequence[np.ndarray], gains: "Sequence[Gain]") -> dict[str, float]:
@@ -113,13 +120,18 @@ def _json_row(columns: dict[str, np.ndarray], number: int) -> dict[str, float | 
     return {name: float(v[number]) if np.isfinite(v[number]) else None for name, v in columns.items()}
 
 
+def _percent(share: float, signed: bool) -> str:
+    """Write a share as percent, with a dash where it is not defined."""
+    return f"{share:{'+' * signed}.1%}" if np.isfinite(share) else "–"
+
+
 def print_gains(names: list[str], columns: dict[str, np.ndarray], gains: "Sequence[Gain]", console: Console) -> None:
     """Print a row for each class, the one that stills tell least first, and what was found of each gain."""
     from s2vc.eval.analyses.static_classes import MIN_CLASSES
 
     table = Table("class", *(name.replace("_", " ") for name in columns))
     for i in np.argsort(columns["still"]):
-        table.add_row(names[i], *(f"{v[i]:{'+' * ('gain' in name)}.1%}" for name, v in columns.items()))
+        table.add_row(names[i], *(_percent(v[i], signed="gain" in name) for name, v in columns.items()))
     console.print(table)
     for gain in gains:
         found = gain.correlation

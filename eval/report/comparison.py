@@ -174,7 +174,8 @@ def _pretraining_settings(result: Result) -> dict[str, Any]:
     made = dataclasses.asdict(settings) | {"variant": _key_clips(settings)}
     made["dataset"] = dataset_of(settings.cache, result.content.get("trained_videos"))
     made["queue"] = settings.queue or 0
-    made |= {"init": settings.init or "none", "split": settings.split or "the first", "epochs": result.epochs_done}
+    split = settings.split or result.content.get("trained_split", "the first")
+    made |= {"init": settings.init or "none", "split": split, "epochs": result.epochs_done}
     if settings.method == "s2vc-online":
         made["method"] = "s2vc"
     return made

@@ -9,6 +9,7 @@ from s2vc.eval.paper import MOVING_SHARE_ABOUT, PEOPLE_SHARE_BELOW, STATIC_BIAS_
 from s2vc.eval.report.result_files import Result
 from s2vc.eval.report.sweeps import SweepView
 from s2vc.eval.report.tables import Cell
+from s2vc.pipeline.cache.quantise import Q8
 from s2vc.pipeline.info.kept_share import PAPER_SHARES
 from s2vc.pipeline.variants import Variant
 
@@ -34,9 +35,9 @@ FIGURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("intra_class_control", "Fig. 4", "the same, as many latents at 0 at random", "not shown"),
     ),
     "static-bias": (
-        ("r_relative", "Fig. 6", "r of (a - s) / s with s, S²VC", f"{STATIC_BIAS_R['s2vc']:.2f}"),
+        ("r_relative", "Fig. 6", "r of (a - s) / s with s", NO_NUMBER),
         ("r_relative_permuted", "Fig. 6", "the same, a dealt to the classes at random", "not shown"),
-        ("r_moco_relative", "Fig. 6", "r of (a - s) / s with s, MoCo", f"{STATIC_BIAS_R['moco']:.2f}"),
+        ("r_moco_relative", "Fig. 6", "r of (a - s) / s with s", NO_NUMBER),
         ("r_moco_relative_permuted", "Fig. 6", "the same, a dealt to the classes at random", "not shown"),
     ),
     "saliency": (("correlation", "Fig. 7", "r of energy with the speed of optical flow", NO_NUMBER),),
@@ -51,6 +52,11 @@ FIGURES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 }
 """By task, the numbers of its results that stand for a figure: name, figure, what it is, and what the paper prints."""
 
+METHODS = {"r_relative": "method", "r_moco_relative": "moco_method"}
+"""These numbers are of a checkpoint whose method stands in the result under this name."""
+
+METHOD_WORDS = {"s2vc": "S²VC", "moco": "MoCo"}
+
 PERCENT = ("people", "moving", "published_h0")
 """Numbers whose names end so are shown as percent."""
 
@@ -64,9 +70,25 @@ def figure_rows(results: Sequence[Result], sweeps: Sequence[SweepView]) -> list[
 
 def _rows_of(result: Result) -> Iterator[FigureRow]:
     for name, figure, what, paper in FIGURES.get(result.task, ()):
+        what, paper = _of_this_result(result, name, what, paper)
         if (value := result.numbers.get(name)) is not None and math.isfinite(value):
             text = f"{value:.1%}" if name.endswith(PERCENT) else f"{value:.2f}"
             yield FigureRow(figure, what, paper, Cell(text, repr(value)), result.mark)
+
+
+def _of_this_result(result: Result, name: str, what: str, paper: str) -> tuple[str, str]:
+    """Complete what a number is and what the paper prints of that, where it depends on how the result was made."""
+    if name in METHODS:
+        method = str(result.content.get(METHODS[name], "")).removesuffix("-online")
+        known = method in STATIC_BIAS_R
+        return f"{what}, {METHOD_WORDS.get(method, method or 'unknown method')}", (
+            f"{STATIC_BIAS_R[method]:.2f}" if known else paper
+        )
+    if result.task == "people" and (detector := result.content.get("detector")):
+        return f"{what}, by {detector}", paper
+    if "latents" in name and result.content.get("latents_stored") == Q8:
+        return f"{what} (in steps of 1/8: look at what is dithered)", NO_NUMBER
+    return what, paper
 
 
 def _kept_rows(results: Sequence[Result], sweeps: Sequence[SweepView]) -> Iterator[FigureRow]:

@@ -101,6 +101,7 @@ def test_linear_draws_views_anew_and_selects_on_validation_videos(
     numbers = result(tmp_path, "linear")
     assert numbers["train_views"] == "drawn anew at every step" and numbers["select"] == "validation"
     assert numbers["train_videos"] == 4 and 1 <= numbers["selected_epoch"] <= 12
+    assert f"epoch {numbers['selected_epoch']} is tested, which recognised most of the validation videos" in done.output
     assert numbers["top1"] >= 0.5
     kept = {tuple(read_array(f, "offsets")[-1:]) for f in (tmp_path / "features").iterdir()}
     assert kept == {(2 * 4,), (4 * 4,)}, "of validation and test videos; none of what is drawn anew"
@@ -128,6 +129,10 @@ def test_finetune_tests_the_epoch_that_is_best_on_validation_videos(
     (run,) = (tmp_path / "runs").iterdir()
     kept = torch.load(run / "best.pt", weights_only=True)
     assert numbers["selected_epoch"] == kept["epoch"] and 0 <= kept["share"] <= 1
+    told = f"epoch {kept['epoch']} is tested, which recognised most of the validation videos: {kept['share']:.1%}"
+    assert [told, str(run / "best.pt")] == done.output.splitlines()[
+        (at := done.output.splitlines().index(told)) : at + 2
+    ]
     assert numbers["train_videos"] == 4 and "6 of 6 steps" in done.output  # of 4 videos, 2 a step
     assert "of 6 of 6 training videos: each counts as a recording by itself" in " ".join(done.output.split())
     refused = evaluate("finetune", labelled_cache, "random", *SMALL, *how[2:], "--group", "class_name")

@@ -87,7 +87,7 @@ def test_the_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path: Path) -> No
     assert model.bias.grad is not None and model.bias.grad.tolist() == [128.0, 128.0]
     scaler.step(optimizer)
     scaler.update()
-    folder.save(model, optimizer, scaler, settings(), Position(0, 1, 1), videos=4)
+    folder.save(model, optimizer, scaler, settings(), Position(0, 1, 1), videos=4, split="all")
     again = GradScaler("cpu")
     assert folder.load(model, optimizer, again) == Position(0, 1, 1)
     assert again.get_scale() == 256.0

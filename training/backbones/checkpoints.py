@@ -62,8 +62,9 @@ def read_backbone(path: Path, name: str) -> dict[str, Tensor]:
     tensors = _tensors(path)
     found = _extract(tensors, name)
     if isinstance(found, Misfit):
+        reason = found if found.share < 1 else _unknown_names(tensors)
         others = [other for other in BACKBONES if other != name and isinstance(_extract(tensors, other), dict)]
-        what = f"holds weights of {others[0]}, not of {name}" if others else f"holds no {name}: {found}"
+        what = f"holds weights of {others[0]}, not of {name}" if others else f"holds no {name}: {reason}"
         raise WrongBackbone(f"{path} {what}")
     if bad := [k for k, v in found.items() if v.is_floating_point() and not v.isfinite().all()]:
         raise UserError(f"{path} holds numbers that are not finite, first in {bad[0]}")
@@ -96,8 +97,8 @@ def find_backbone(path: Path, name: str | None = None) -> tuple[str, dict[str, T
     misfits = {name: found for name in BACKBONES if isinstance(found := _extract(tensors, name), Misfit)}
     nearest = min(misfits, key=lambda name: misfits[name].share)
     raise UserError(
-        f"{file} holds none of {', '.join(BACKBONES)}"
-        + (f"; nearest is {nearest}: {misfits[nearest]}" if misfits[nearest].share < 1 else "")
+        f"{file} holds none of {', '.join(BACKBONES)}; "
+        + (f"nearest is {nearest}: {misfits[nearest]}" if misfits[nearest].share < 1 else _unknown_names(tensors))
     )
 
 
@@ -151,6 +152,12 @@ def _misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefi
 def _tensor(tensors: Mapping[str, Tensor], key: str, expected: Tensor) -> Tensor:
     # Torch before 0.4.1 counts no batches.
     return tensors[key].to(expected.dtype) if key in tensors else torch.zeros((), dtype=expected.dtype)
+
+
+def _unknown_names(tensors: Mapping[str, Tensor]) -> str:
+    """Say how a file's tensors are called where a backbone has none of these names, and how they might be."""
+    prefixes = " or ".join(repr(prefix) for prefix in PREFIXES if prefix)
+    return f"its tensors are {_some([*tensors]) or 'none'}; a backbone's may begin with {prefixes}"
 
 
 def _some(keys: list[str]) -> str:

@@ -149,4 +149,6 @@ def _learning_summary(records: list[TrainingStep], settings: TrainingSettings, c
         notes.append(f"own {_match_noun(settings)} first among {candidates}: {own:.1%} (chance {1 / candidates:.1%})")
     if not is_contrastive(settings.method) or settings.negatives == "queue":
         notes.append(f"top-1 {top1:.1%} (chance {chance:.1%})")
-    return ", ".join([*notes, f"top-5 {top5:.1%}"])
+    if chance < 1 / 5:  # Of five or fewer, all are among the first five.
+        notes.append(f"top-5 {top5:.1%}")
+    return ", ".join(notes)

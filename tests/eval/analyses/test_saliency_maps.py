@@ -22,12 +22,16 @@ from s2vc.eval.analyses.saliency_maps import (
     energy,
     other_flow_correlation,
     own_flow_correlation,
+    own_mask_share,
     video_saliency,
 )
 from s2vc.eval.probe import LinearProbe
 from s2vc.eval.view import StoredWindows, View
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.training.backbones import build_backbone
+from s2vc.training.moco import MoCo
+from s2vc.training.settings import TrainingSettings, settings_yaml
 from tests.eval.conftest import Evaluate
 
 
@@ -139,6 +143,17 @@ def test_the_share_on_a_mask_is_that_of_what_is_positive() -> None:
     assert np.isnan(share_on_mask(maps[2:], cover[2:]))
 
 
+@pytest.mark.parametrize("constant", [-100.0, 0.0, 7.0])
+def test_the_share_of_a_class_activation_map_does_not_hang_on_its_constant(constant: float) -> None:
+    """The bias of a class is a constant of its map, which has no place."""
+    cam = np.array([[[[0.0, 3], [1, 0]]], [[[2, 0], [0, 6]]]]) + constant
+    cover = np.array([[[[0.0, 1], [0, 0]]], [[[0, 0], [0, 0.5]]]])
+    seen = VideoSaliency("a", np.ones_like(cam), cam, np.zeros((1, 4, 4, 3), np.uint8), np.zeros((1, 4, 4)), cam, cover)
+    assert own_mask_share(seen, "cam") == pytest.approx((3 / 4 + 3 / 8) / 2)
+    flat = replace(seen, cam=np.full_like(cam, constant))
+    assert np.isnan(own_mask_share(flat, "cam"))
+
+
 def save_mask(path: Path, mask: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, mask=mask)
@@ -236,6 +251,12 @@ def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: P
     assert "no split 'split9'" in error_line(labelled_cache, "--split", "split9")
     assert "single cell" in error_line(labelled_cache, "--size", 32)
     assert "random is no run that holds a classifier" in error_line(labelled_cache, "--cam", "finetune")
+    model = MoCo(build_backbone("s3d"), queue=0)
+    content = {"state_dict": model.state_dict(), "settings": settings_yaml(TrainingSettings(cache=str(labelled_cache)))}
+    torch.save(content, tmp_path / "contrastive.pt")
+    arguments = ["saliency", labelled_cache, tmp_path / "contrastive.pt", *SMALL, "--cam", "finetune"]
+    refused = evaluate(*arguments, "--out", tmp_path / "out")
+    assert refused.exit_code == 2 and "is no run that holds a classifier" in refused.output, "its head is none"
     (tmp_path / "masks").mkdir()
     assert "4 of 4 videos have no mask, first" in error_line(labelled_cache, "--masks", tmp_path / "masks")
     shutil.copytree(labelled_cache, tmp_path / "cache")

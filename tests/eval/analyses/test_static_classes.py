@@ -72,4 +72,6 @@ def test_moco_has_an_r_of_its_own_and_the_papers_stands_beside() -> None:
     assert over.numbers["r_over_moco"] == pytest.approx(stats.pearsonr(ours - moco, still).statistic)
     assert "r_over_moco_permuted" not in over.numbers and over.note == ""  # s does not stand in it
     assert (own.paper, of_moco.paper) == (-0.40, -0.33) == (STATIC_BIAS_R["s2vc"], STATIC_BIAS_R["moco"])
+    others = class_gains(still, ours, moco, 0, ("random", "s2vc"))
+    assert (others[0].paper, others[1].paper) == (None, STATIC_BIAS_R["s2vc"]) and "paper" not in others[0].note
     assert "-0.33" in of_moco.note and [gain.key for gain in class_gains(still, ours, None, 0)] == ["relative"]
