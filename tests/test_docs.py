@@ -37,7 +37,7 @@ RUN: dict[str, list[str]] = {
 }
 """The pages whose commands are run, each with those that its reader has gone through before, in the same folder."""
 
-PLACEHOLDERS = {"VIDEOS": "videos", "CACHE": "cache", "CLIPS": "clips"}
+PLACEHOLDERS = {"VIDEOS": "videos", "CACHE": "cache", "CLIPS": "clips", "FRAMES": "frames", "TARS": "tars"}
 """What a reader puts own names for, and what stands for it here: `videos` holds the drawn sample."""
 
 SMALLER = {
