@@ -1,6 +1,6 @@
 """Compare the whole `s2vc-prep encode` with its two parts alone: ingest, and the flow on frames in memory.
 
-python -m tests.benchmarks.encode [--minutes 3] [--repeats 1]
+python -m tests.benchmarks.encode [--minutes 3] [--repeats 1] [--videos FOLDER]
 """
 
 import argparse
@@ -72,13 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=3.0, help="about how long the command is to run")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--videos", type=Path, help="folder of MP4s to take in place of the real clips")
     parser.add_argument("--shard-size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     print_machine()
     one_thread()
     with scratch() as folder:
-        clips = real_clips("interaction", folder)
+        clips = sorted(options.videos.rglob("*.mp4")) if options.videos else real_clips("interaction", folder)
         root = Path(os.path.commonpath(clips))
         busy = options.minutes * 60 * options.workers
         videos = sized(clips, root, folder / "tried", busy, options.workers * options.shard_size)
