@@ -84,6 +84,7 @@ def test_memory_that_is_short_halves_the_batch_and_is_told_and_recorded(folder: 
         assert np.abs(clips[0] - clips[1]).max() <= 2
 
 
+@pytest.mark.slow
 def test_a_second_job_is_refused_and_told_who_holds_the_cache(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "cache"
     first = start(encode_command(folder, out))

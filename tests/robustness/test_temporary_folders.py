@@ -22,7 +22,8 @@ def encode(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("length", [pytest.param(56, marks=pytest.mark.slow), 120])
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [56, 120])
 def test_a_job_runs_whatever_the_length_of_tmpdir(length: int, tmp_path: Path) -> None:
     long = str(tmp_path / "scratch").ljust(length, "x")
     Path(long).mkdir()

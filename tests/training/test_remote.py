@@ -66,6 +66,7 @@ def test_an_epoch_fetches_each_shard_once(both: tuple[Path, str], tmp_path: Path
     assert not asked
 
 
+@pytest.mark.slow
 def test_a_run_is_that_over_the_cache_on_disk(both: tuple[Path, str], train_cli: Prep, tmp_path: Path) -> None:
     losses = []
     for number, place in enumerate(both):

@@ -231,6 +231,7 @@ def test_a_damaged_object_is_never_read(s3: s3fs.S3FileSystem, cli: Prep, made: 
     assert not list((tmp_path / "objects").iterdir()), "nothing of it is kept"
 
 
+@pytest.mark.slow
 def test_killed_while_it_uploads_it_goes_on_to_the_same_objects(
     s3: s3fs.S3FileSystem, videos: Path, made: str, tmp_path: Path
 ) -> None:

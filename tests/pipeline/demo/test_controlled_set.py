@@ -75,7 +75,7 @@ def test_it_ends_with_a_picture_and_the_next_command(drawn: tuple[SampleFolder, 
         assert picture.width > 1200 and picture.height > 1000
         assert np.asarray(picture.convert("L")).std() > 40
     last = output.splitlines()[-1].split()
-    assert last[:2] == ["s2vc-prep", "encode"] and last[2] == str(folder.manifest)
+    assert last[:3] == ["Next:", "s2vc-prep", "encode"] and last[3] == str(folder.manifest)
     assert root_of(folder.manifest) == folder.videos
 
 

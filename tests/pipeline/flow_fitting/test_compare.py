@@ -80,6 +80,7 @@ def test_suppression_is_that_of_algorithm_1(sample: list[ComparisonClip]) -> Non
     torch.testing.assert_close(window_stds(flow.encode(x)[0], 16), std, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_left_alone_keeps_its_energy(
     sample: list[ComparisonClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_repair_that_is_refused_touches_nothing(cli: Callable[..., Result], ca
     assert tree(cache) == damaged
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_noticed_and_taken_as_it_is_now(
     cli: Callable[..., Result], cache: Path, cache_path: Path, videos: Path, tmp_path: Path
 ) -> None:
