@@ -12,7 +12,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.training.choices import LABEL, TRAIN
 from s2vc.training.labels import read_labels
-from s2vc.training.selection import split_column
+from s2vc.training.selection import parts_to_test, split_column
 
 UNSEEN = "unseen_share"
 """Results have under this name the share of the tested videos whose class no training video shows."""
@@ -71,13 +71,7 @@ def find_test_part(cache: Cache, split: str | None, label: str | None = None) ->
 
     label: the column of the classes, where only videos that have one count. Where nothing is found it is `test`.
     """
-    column = split_column(cache, split)
-    if column not in cache.index:
-        return TEST
-    usable = (cache.index["frames"] > 0).to_numpy()
-    if label is not None:
-        usable = usable & (read_labels(cache, label).numbers >= 0)
-    parts = set(cache.index.loc[usable, column]) - {"", TRAIN}
+    parts = parts_to_test(cache, split, label)
     return parts.pop() if len(parts) == 1 else TEST
 
 

@@ -34,7 +34,9 @@ def test_the_commands_printed_as_next_lead_from_videos_to_retrieval(
     window = ("--scope", "clip", "--clip-length", 4, "--frame-step", 2) if scope == "clip" else ()
     rendered = follow(encoded, *window)
     short = ("--epochs", 1, "--batch", 4, "--size", 32, *(() if window else ("--clip-length", 4)))
-    trained = follow(rendered, *short, "--out", tmp_path / "a run", "--loader-workers", 0)
+    split = ("--split", "split1") if window else ()
+    trained = follow(rendered, *short, *split, "--out", tmp_path / "a run", "--loader-workers", 0)
+    assert trained.output.splitlines()[-1].endswith(" --split split1") == bool(split)
     tested = follow(trained, "--out", tmp_path / "results")
     assert tested.exit_code == 0, tested.output
     assert "8 queries" in tested.output or "8 test videos" in tested.output, tested.output

@@ -63,13 +63,19 @@ def split_column(cache: Cache, split: str | None) -> str:
     return split
 
 
-def has_tested_videos(cache: Cache) -> bool:
-    """Say whether the first split gives another part than training videos that have frames and a class."""
-    column = split_column(cache, None)
+def parts_to_test(cache: Cache, split: str | None, label: str | None = None) -> set[str]:
+    """Name the parts of a split (None: the first) besides `train` that have videos with frames.
+
+    label: the column of the classes, where only videos that have one count. None are named where all rows are trained
+    on. Raises UserError for a column that is not there.
+    """
+    column = split_column(cache, split)
     if column not in cache.index:
-        return False
-    usable = (cache.index["frames"] > 0) & (read_labels(cache).numbers >= 0)
-    return bool(set(cache.index.loc[usable, column]) - {"", TRAIN})
+        return set()
+    usable = (cache.index["frames"] > 0).to_numpy()
+    if label is not None:
+        usable = usable & (read_labels(cache, label).numbers >= 0)
+    return set(cache.index.loc[usable, column]) - {"", TRAIN}
 
 
 def training_videos(cache: Cache, split: str | None = None, label: str = LABEL) -> StoredVideos:

@@ -14,8 +14,9 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from s2vc.eval.defaults import TEST
-from s2vc.eval.sweep.recipe import OWN_CACHE, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
+from s2vc.eval.sweep.recipe import Command, PlannedSweep, Recipe, read_recipe, recipe_commands
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.settings import OWN_CACHE
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
@@ -78,11 +79,10 @@ def run_recipe(
     for command in commands:
         console.print(f"    {shlex.join(command.words)}")
     _print_cost(recipe, commands, over, console)
-    if made and made.exists():
-        _check_parts(recipe, made)
-    for command in () if dry_run else commands:
-        _run(command, console)
-        if command.made is not None:
+    for command in commands:
+        if not dry_run:
+            _run(command, console)
+        if command.made is not None and command.made.exists():
             _check_parts(recipe, command.made)
 
 

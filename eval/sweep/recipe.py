@@ -10,14 +10,12 @@ from typing import Any
 import yaml
 
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cache.settings import OWN_CACHE
 
 PLACEHOLDERS = {"videos": "VIDEOS", "lists": "LISTS"}
 """These stand in the commands of a dry run for what is not given."""
 
 MODULES = {"s2vc-prep": "s2vc.pipeline.cli", "s2vc-sweep": "s2vc.eval.cli.sweep", "s2vc-eval": "s2vc.eval.cli"}
-
-OWN_CACHE = "cache"
-"""So the folder of the cache that a recipe encodes is named."""
 
 SECTIONS = ("render", "train", "eval")
 """Each is options of `s2vc-sweep`, for all sweeps of a recipe; a sweep has its own over them."""

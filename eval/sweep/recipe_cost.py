@@ -20,11 +20,12 @@ from s2vc.eval.sweep.cost import (
     seconds_of_training,
 )
 from s2vc.eval.sweep.protocol import RANKED, Protocol
-from s2vc.eval.sweep.recipe import OWN_CACHE, Counts, PlannedSweep, Recipe, path_below
+from s2vc.eval.sweep.recipe import Counts, PlannedSweep, Recipe, path_below
 from s2vc.eval.validation import VALIDATION_SHARE
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.settings import OWN_CACHE
 from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import load_flow
 from s2vc.pipeline.flow.architecture import LATENTS

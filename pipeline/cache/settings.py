@@ -26,8 +26,8 @@ SQUEEZE, CROP, SHORT_SIDE = FITS = ("squeeze", "crop", "short-side")
 both sides; or with their shorter side scaled to its shorter one, and the longer side cut evenly, or filled with black.
 """
 
-OWN_FOLDER = "cache"
-"""The demo and recipes put their caches into a folder of this name."""
+OWN_CACHE = "cache"
+"""The demo, the controlled set and recipes have their cache in a folder of this name."""
 
 _OTHER_FOLDERS = {"settings.yaml": "a run", "checkpoint.pt": "a run", "sweep.csv": "a sweep", "results.csv": "results"}
 """These files are in folders that are given in the place of a cache."""
@@ -169,8 +169,8 @@ def no_cache(storage: CacheStorage) -> UserError:
     for name, what in _OTHER_FOLDERS.items():
         if name in there:
             return UserError(f"{missing}: it is the folder of {what}, with {name}, which `s2vc-eval report` shows")
-    if OWN_FOLDER in there and "cache.json" in storage.names(OWN_FOLDER):
-        return UserError(f"{missing}, but at {storage}/{OWN_FOLDER}")
+    if OWN_CACHE in there and "cache.json" in storage.names(OWN_CACHE):
+        return UserError(f"{missing}, but at {storage}/{OWN_CACHE}")
     return UserError(missing)
 
 

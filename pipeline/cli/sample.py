@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from s2vc.manifests.choices import TEST_PARTS
+from s2vc.pipeline.cache.settings import OWN_CACHE
 from s2vc.pipeline.choices import CRF
 from s2vc.pipeline.console.options import FOLDER, Size, workers_option
 from s2vc.pipeline.console.progress import count, progress
@@ -69,7 +70,7 @@ def sample_command(
         folder.open(settings)
         draw(folder, settings, workers, console)
     console.print(f"Look at {folder.contact_sheet}.")
-    print_next(console, "s2vc-prep", "encode", folder.manifest, "--out", out / "cache")
+    print_next(console, "s2vc-prep", "encode", folder.manifest, "--out", out / OWN_CACHE)
 
 
 def draw(folder: "SampleFolder", settings: "SampleSettings", workers: int | None, console: Console) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from s2vc.manifests.sample import SAMPLE_CLASSES, draw_sample
 from s2vc.manifests.table import build_table, record_root, write_manifest
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.settings import OWN_CACHE
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 
 VIDEOS_PER_CLASS = 4
@@ -22,7 +23,7 @@ class DemoPaths(DrawnFolder):
 
     @property
     def cache(self) -> Path:
-        return self.root / "cache"
+        return self.root / OWN_CACHE
 
     @property
     def preview(self) -> Path:

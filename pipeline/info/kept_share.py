@@ -16,6 +16,9 @@ ALPHA_GRID = np.round(np.arange(51) * 0.02, 2)
 BINS = 50
 """So many of the alphas above lie in 1."""
 
+WINDOWS = WindowRule("clip", HISTOGRAM_WINDOW)
+"""The STDs of these windows are in the cached histograms."""
+
 SCOPES = ("video", f"clip{HISTOGRAM_WINDOW}")
 
 PAPER_SHARES = {0.5: {"UCF101": 0.227, "HMDB51": 0.223}, 0.8: {"UCF101": 0.065, "HMDB51": 0.057}}
@@ -58,16 +61,15 @@ class KeptShares:
         return curves
 
 
-def shares_kept(latents: Group, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shares kept at ALPHA_GRID of a shard's videos with frames, for each of SCOPES: (n, alphas) float32.
+def shares_kept(latents: Group, frames: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares kept at alphas of a shard's videos with frames, for each of SCOPES: (n, alphas) float32.
 
     frames: how many each video has, (V,).
     """
     there = frames > 0
-    rule = WindowRule("clip", HISTOGRAM_WINDOW)
-    windows = np.array([rule.count(int(n)) for n in frames[there]], np.int64)
-    of_video = kept_of_std(read_std_video(latents)[there])
-    of_windows = kept_of_histogram(read_std_clip_histogram(latents)[there], windows)
+    windows = np.array([WINDOWS.count(int(n)) for n in frames[there]], np.int64)
+    of_video = kept_of_std(read_std_video(latents)[there], alphas)
+    of_windows = kept_of_histogram(read_std_clip_histogram(latents)[there], windows, alphas)
     return of_video.astype(np.float32), of_windows.astype(np.float32)
 
 
@@ -77,25 +79,19 @@ def expected_share(cache: Cache, variant: Variant, at_most: int) -> float | None
 
     at_most: so many shards are read, evenly spaced. Raises OSError for one that cannot be read.
     """
-    rule = variant.rule
-    scope = rule.scope if rule.scope == "video" else f"clip{rule.clip_length}"
     if variant.keep is not None:
         return variant.keep
-    if scope not in SCOPES or rule.frame_step > 1 or variant.strategy == "reverse":
+    if variant.rule not in (WindowRule(), WINDOWS) or variant.strategy == "reverse":
         return None
+    by_windows = variant.rule == WINDOWS
     shards = [rows["frames"].to_numpy() for _, rows in cache.index.groupby("shard")]
-    alphas, kept, windows = np.array([variant.alpha]), [], []
+    kept, weights = [], []
     for shard in range(0, len(shards), max(1, -(-len(shards) // at_most))):
-        there, latents = shards[shard] > 0, cache.storage.latent_group(shard)
-        if not there.any():
-            continue
-        if scope == "video":
-            windows.append(np.ones(there.sum(), np.int64))
-            kept.append(kept_of_std(read_std_video(latents)[there], alphas)[:, 0])
-        else:
-            windows.append(np.array([rule.count(int(n)) for n in shards[shard][there]]))
-            kept.append(kept_of_histogram(read_std_clip_histogram(latents)[there], windows[-1], alphas)[:, 0])
-    return float(np.average(np.concatenate(kept), weights=np.concatenate(windows))) if kept else None
+        latents, alphas = cache.storage.latent_group(shard), np.array([variant.alpha])
+        of_video, of_windows = shares_kept(latents, shards[shard], alphas)
+        kept += (of_windows if by_windows else of_video)[:, 0].tolist()
+        weights += [WINDOWS.count(int(n)) if by_windows else 1 for n in shards[shard] if n > 0]
+    return float(np.average(kept, weights=weights)) if kept else None
 
 
 def kept_of_std(std: np.ndarray, alphas: np.ndarray = ALPHA_GRID) -> np.ndarray:

@@ -12,7 +12,7 @@ from s2vc.pipeline.console.completion import complete_folder, complete_variant
 from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import EXISTING_FILE, FOLDER, Channel, address_option, device_option, threads_option
 from s2vc.pipeline.console.terminal import make_console, print_next
-from s2vc.training.choices import NORMALISATIONS
+from s2vc.training.choices import LABEL, NORMALISATIONS
 from s2vc.training.regimes import REGIMES, SMALL
 from s2vc.training.setting_fields import value_kind
 from s2vc.training.settings import PRESETS, TrainingSettings, read_settings_file
@@ -102,7 +102,7 @@ def run_command(
     from s2vc.pipeline.device import choose_device
     from s2vc.training.cli.session import train_with_progress
     from s2vc.training.prepare import prepare_run
-    from s2vc.training.selection import has_tested_videos
+    from s2vc.training.selection import parts_to_test
 
     console = make_console()
     layers = [*settings_layers(preset, config, given), {"cache": cache}]
@@ -111,5 +111,7 @@ def run_command(
     on_cpus = device is not None and torch_device.type == "cpu"
     if not train_with_progress(run, torch_device, console, ray_address, on_cpus):
         raise Exit(EXIT_INTERRUPTED)
-    if has_tested_videos(run.clips.cache):
-        print_next(console, "s2vc-eval", "retrieval", cache, run.folder.root)
+    # On another split, some of the tested videos would be such as were trained on.
+    if parts_to_test(run.clips.cache, run.settings.split, LABEL):
+        split = ("--split", run.settings.split) if run.settings.split else ()
+        print_next(console, "s2vc-eval", "retrieval", cache, run.folder.root, *split)
