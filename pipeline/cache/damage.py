@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.reader import UNREADABLE
+
+UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
+"""The readers of damaged and malicious files raise these errors."""
 
 
 @contextmanager

@@ -18,10 +18,6 @@ from s2vc.pipeline.cache.pictures import ClipPicture, table_html
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.variants import Variant, variants_named
 
-UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError)
-"""The readers of damaged and malicious files raise these errors."""
-
-
 USUAL_RATE = Fraction(25)
 """A video whose header gives no rate is taken to have this many frames per second."""
 MAX_RATE = 1000

@@ -3,6 +3,7 @@
 import numpy as np
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.layout import motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, is_done
 from s2vc.pipeline.storage.hdf5 import read_part
@@ -17,12 +18,14 @@ def traced_variants(storage: CacheStorage) -> list[Variant]:
 def kept_share(storage: CacheStorage, variant: Variant, at_most: int | None = None) -> float | None:
     """Return the share of the latents that a rendered variant keeps, 0 to 1, a mean over windows; None without any.
 
-    at_most: so many shards are read, evenly spaced; None reads all of them.
+    at_most: so many shards are read, evenly spaced; None reads all of them. Raises UserError where one of them cannot
+    be read.
     """
     shards = sorted(storage.finished(motion_stage(variant)))
     parts = []
     for shard in shards[:: max(1, -(-len(shards) // (at_most or len(shards) or 1)))]:
-        with storage.open_motion(variant, shard) as file:
+        said = f"what {variant.name} keeps of shard {shard}"
+        with damage_as_user_error(said, storage), storage.open_motion(variant, shard) as file:
             parts.append(read_part(file, "kept"))
     return float(np.concatenate(parts).mean()) if sum(map(len, parts)) else None
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from s2vc.manifests.errors import UserError, printable
+from s2vc.manifests.errors import printable
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.settings import CROP, SHORT_SIDE, SQUEEZE
 from s2vc.pipeline.console.options import OUTPUT, cache_argument
@@ -34,7 +34,7 @@ def info_command(cache: Path | CacheStorage, plot: Path | None) -> None:
     The shares are computed from the cached STDs, so that an alpha can be chosen before anything is rendered.
     """
     from s2vc.pipeline.cache import Cache
-    from s2vc.pipeline.cache.reader import UNREADABLE
+    from s2vc.pipeline.cache.damage import damage_as_user_error
     from s2vc.pipeline.info.cache_facts import facts, survey
     from s2vc.pipeline.info.kept_share_figure import check_plot, plot_shares
 
@@ -45,13 +45,10 @@ def info_command(cache: Path | CacheStorage, plot: Path | None) -> None:
     def show(shards: int) -> AbstractContextManager[Advance]:
         return progress("info", shards, "shards", aside)
 
-    try:
-        found = survey(Cache(cache), show)
+    opened = Cache(cache)
+    with damage_as_user_error(str(cache), opened.storage):
+        found = survey(opened, show)
         known = facts(found)
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise UserError(f"{cache} cannot be read, see `s2vc-prep verify`: {error}") from error
     if wants_json():
         print_json(known)
     else:

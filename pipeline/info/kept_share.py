@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.latents import HISTOGRAM_BINS, HISTOGRAM_RANGE, Group, read_std_clip_histogram, read_std_video
 from s2vc.pipeline.cache.reader import Cache
 from s2vc.pipeline.flow.architecture import LATENTS
@@ -77,7 +78,7 @@ def expected_share(cache: Cache, variant: Variant, at_most: int) -> float | None
     """Return the share of the latents, 0 to 1, that a variant will keep, a mean over its windows; None where that does
     not follow from the cached STDs, which are those of whole videos and of windows of 16 frames.
 
-    at_most: so many shards are read, evenly spaced. Raises OSError for one that cannot be read.
+    at_most: so many shards are read, evenly spaced. Raises UserError where one of them cannot be read.
     """
     if variant.keep is not None:
         return variant.keep
@@ -87,8 +88,9 @@ def expected_share(cache: Cache, variant: Variant, at_most: int) -> float | None
     shards = [rows["frames"].to_numpy() for _, rows in cache.index.groupby("shard")]
     kept, weights = [], []
     for shard in range(0, len(shards), max(1, -(-len(shards) // at_most))):
-        latents, alphas = cache.storage.latent_group(shard), np.array([variant.alpha])
-        of_video, of_windows = shares_kept(latents, shards[shard], alphas)
+        with damage_as_user_error(f"the STDs of shard {shard}", cache.storage):
+            latents, alphas = cache.storage.latent_group(shard), np.array([variant.alpha])
+            of_video, of_windows = shares_kept(latents, shards[shard], alphas)
         kept += (of_windows if by_windows else of_video)[:, 0].tolist()
         weights += [WINDOWS.count(int(n)) if by_windows else 1 for n in shards[shard] if n > 0]
     return float(np.average(kept, weights=weights)) if kept else None

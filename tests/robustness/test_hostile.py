@@ -167,7 +167,7 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], None], list[str]]] = {
     ),
     "video_offsets, of texts": (FRAMES, replaced("video_offsets", data=["a", "b", "c", "d", "e"]), ["verify"]),
     "scale, 2**40": (MOTION, replaced("scale", shape=(2**40,), dtype="f4"), [f"export {CLIP}", "pairs"]),
-    "kept, a group": (MOTION, group_of_kept, ["info"]),
+    "kept, a group": (MOTION, group_of_kept, ["info", "shares"]),
     "corrections, a chunk of 3 GB": (
         MOTION,
         replaced("correction", shape=(2**18, 64, 64, 3), dtype="i1", chunks=(2**18, 64, 64, 3), compression="gzip"),
@@ -202,7 +202,11 @@ ATTACKS: dict[str, tuple[str, Callable[[Path], None], list[str]]] = {
         zarr_edit("std_video", lambda z: set_codecs(z, [BYTES, {"name": "gzip", "configuration": {"level": 5}}])),
         ["info", "worker"],
     ),
-    "std_video, pickled": (LATENTS, zarr_edit("std_video", lambda z: set_codecs(z, LEGACY_PICKLE)), ["info", "worker"]),
+    "std_video, pickled": (
+        LATENTS,
+        zarr_edit("std_video", lambda z: set_codecs(z, LEGACY_PICKLE)),
+        ["info", "plan", "worker"],
+    ),
     "z, of Python objects": (LATENTS, zarr_edit("z", lambda z: z.update(data_type="object")), READERS),
     "z, nested": (LATENTS, zarr_text("z", "[" * 100_000), READERS),
     "z, described in 2 MB": (LATENTS, zarr_text("z", json.dumps({"attributes": {"a": "x" * (2 << 20)}})), READERS),

@@ -99,6 +99,20 @@ def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
             return 1, str(error)
         return 0, ""
 
+    def shares() -> tuple[int, str]:
+        """Read what the rendered variants keep, as the summaries of a render and of a sweep do."""
+        from s2vc.manifests.errors import UserError
+        from s2vc.pipeline.cache.cache_storage import LocalStorage
+        from s2vc.pipeline.cache.renderings import kept_share
+        from s2vc.pipeline.variants import Variant
+
+        try:
+            for name in VARIANTS:
+                kept_share(LocalStorage(cache), Variant.parse(name))
+        except UserError as error:
+            return 2, str(error)
+        return 0, ""
+
     exports: dict[str, Any] = {
         f"export {name}": command("export", cache, "--variant", name, "--out", out / name)
         for name in ("original", *VARIANTS)
@@ -110,6 +124,7 @@ def readers(cache: Path, out: Path) -> dict[str, Callable[[], tuple[int, str]]]:
         "plan": command("render", cache, "--alpha", 0.35, "--scope", "clip", "--dry-run"),
         **exports,
         "pairs": pairs,
+        "shares": shares,
         "worker": worker,
     }
 
