@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks.evidence.arms import ARMS, LONG_ARMS, PREDICTIONS, Arm
+from tests.benchmarks.evidence.arms import ARMS, LONG_ARMS, PREDICTIONS, SYMMETRIC_ARMS, Arm
 from tests.benchmarks.evidence.report import write_report
 from tests.benchmarks.evidence.runs import LABELS, Study
 from tests.benchmarks.evidence.table import ROWS, Measure, add_rows, read_rows
@@ -54,8 +54,9 @@ def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
     """Return what is run, in its order.
 
     The core arms on the set without a shift, longer runs of two of them, then the core and supervised training on the
-    shifted set. There S²VC was at chance in its first run, so that no part of it could show what it is good for. All
-    arms are therefore compared without a shift first, and only then on the shifted set, as was planned.
+    shifted set. There S²VC was at chance in its first run, so that no part of it could show what it is good for. The
+    parts of the method are therefore compared without a shift first, and symmetric, since asymmetric runs could not
+    tell them apart; and only then on the shifted set, as was planned.
     """
     tests = ("neutral",) if short else ("neutral", "matched", "swapped", "shake", "pan")
     independent, shifted = (
@@ -67,9 +68,9 @@ def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
     if short:
         return first
     biased = [(shifted, arm, 0) for arm in ARMS if arm.core or arm.method == "supervised"]
-    parts = [(independent, arm, 0) for arm in ARMS if not arm.core]
-    rest = [(shifted, arm, seed) for seed in range(SEEDS) for arm in ARMS if seed or (shifted, arm, 0) not in biased]
-    return first + longer + biased + parts + rest
+    parts = [(independent, arm, 0) for arm in (*SYMMETRIC_ARMS, *ARMS) if not arm.core]
+    every = [(shifted, arm, seed) for seed in range(SEEDS) for arm in (*ARMS, *SYMMETRIC_ARMS)]
+    return first + longer + biased + parts + [run for run in every if run not in biased]
 
 
 def missing(study: Study, arm: Arm, seed: int, rows: Path) -> list[Measure]:
@@ -83,13 +84,13 @@ def measures(arm: Arm, study: Study) -> list[Measure]:
     """Return what an arm's features are asked for.
 
     Matched and swapped tests differ from neutral ones only where scenes go with motions in training. There, the core
-    arms and supervised training are also tested by a classifier and by the order of frames, as longer runs are.
+    arms and supervised training are also tested by a classifier and by the order of frames, as symmetric runs are.
     """
     parts = ["neutral"]
     parts += ["matched", "swapped"] if study.shift else []
     parts += ["shake", "pan"] if arm.moving_camera else []
     wanted = [Measure("retrieval", part, label) for part in parts for label in LABELS]
-    if arm in LONG_ARMS or (study.shift and (arm.core or arm.method == "supervised")):
+    if arm in (*SYMMETRIC_ARMS, *LONG_ARMS) or (study.shift and (arm.core or arm.method == "supervised")):
         wanted += [Measure("linear", "neutral", label) for label in LABELS]
         wanted += [Measure("order", "neutral", "order")]
     return wanted

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2vc.pipeline.storage.figures import save_figure
-from tests.benchmarks.evidence.arms import ARMS, BASELINE, WINDOWS
+from tests.benchmarks.evidence.arms import SYMMETRIC_ARMS, WINDOWS
 from tests.benchmarks.evidence.intervals import Interval
 
 COLOURS = {"motion": "#c2410c", "scene": "#94a3b8"}
@@ -37,18 +37,19 @@ def plot_alphas(found: Found, chance: float, path: Path) -> None:
     """Plot R@1 against alpha, as the paper's Fig. 3 does, with MoCo beside it; nothing with fewer than two alphas."""
     alphas = {
         arm.variant.alpha: arm.name
-        for arm in ARMS
+        for arm in SYMMETRIC_ARMS
         if arm.method == "s2vc" and arm.variant and arm.variant.rule == WINDOWS and arm.variant.alpha is not None
     }
     known = [(alpha, name) for alpha, name in sorted(alphas.items()) if name in found]
-    if len(known) < 2 or BASELINE not in found:
+    moco = SYMMETRIC_ARMS[0].name
+    if len(known) < 2 or moco not in found:
         return
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for label, colour in COLOURS.items():
         means, errors = _bars([found[name][label] for _, name in known])
         axes.errorbar([a for a, _ in known], means, yerr=errors, color=colour, marker="o", capsize=3, label=label)
-        baseline = 100 * found[BASELINE][label].mean
+        baseline = 100 * found[moco][label].mean
         axes.axhline(baseline, color=colour, linewidth=1, linestyle=":", label=f"{label}, MoCo")
     axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
     axes.set_xlabel("alpha")

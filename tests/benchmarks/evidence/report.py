@@ -7,7 +7,7 @@ import numpy as np
 
 from s2vc.manifests.motions import MOTIONS
 from s2vc.pipeline.storage import files
-from tests.benchmarks.evidence.arms import ARMS, BASELINE, LONG_ARMS, LONG_BASELINE
+from tests.benchmarks.evidence.arms import GROUPS, baseline_of
 from tests.benchmarks.evidence.intervals import Interval, difference, gap, interval
 from tests.benchmarks.evidence.pictures import plot_alphas, plot_bars
 from tests.benchmarks.evidence.table import Measure, Row
@@ -51,7 +51,7 @@ def outcomes(rows: Sequence[Row], arm: str, measure: Measure) -> dict[int, np.nd
 
 def arm_names(rows: Sequence[Row]) -> list[str]:
     """Return the names of the arms that have rows, in the order of the study."""
-    return [arm.name for arm in (*ARMS, *LONG_ARMS) if any(row.arm == arm.name for row in rows)]
+    return [arm.name for arms in GROUPS.values() for arm in arms if any(row.arm == arm.name for row in rows)]
 
 
 def found_by_arm(rows: Sequence[Row]) -> dict[str, dict[str, Interval]]:
@@ -78,10 +78,10 @@ def retrieval_table(rows: Sequence[Row]) -> str:
 
 
 def gain_over_baseline(rows: Sequence[Row], name: str, label: str) -> Interval | None:
-    """Return an arm's R@1 less MoCo's of as many steps, by the seeds that both have; None without any, and for MoCo
-    itself."""
+    """Return an arm's R@1 less that of MoCo, trained as the arm was, by the seeds that both have; None without any, and
+    for MoCo itself."""
     measure = Measure("retrieval", "neutral", label)
-    moco = LONG_BASELINE if any(name == arm.name for arm in LONG_ARMS) else BASELINE
+    moco = baseline_of(name)
     ours, baseline = outcomes(rows, name, measure), outcomes(rows, moco, measure)
     both = sorted(set(ours) & set(baseline))
     return difference([ours[s] for s in both], [baseline[s] for s in both]) if both and name != moco else None
