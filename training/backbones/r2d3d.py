@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from s2vc.training.backbones.frame_convolution import FrameConv3d
 from s2vc.training.backbones.recompute import run_stages
 
 BLOCK_LENGTH = 5
@@ -24,10 +25,10 @@ class Block(nn.Module):
         super().__init__()
         kernel, padding = ((3, 3, 3), (1, 1, 1)) if over_time else ((1, 3, 3), (0, 1, 1))
         strides = (stride if over_time else 1, stride, stride)
-        self.conv1 = nn.Conv3d(inputs, outputs, kernel, strides, padding, bias=False)
+        self.conv1 = FrameConv3d(inputs, outputs, kernel, strides, padding, bias=False)
         self.bn1 = batch_norm(outputs)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv3d(outputs, outputs, kernel, 1, padding, bias=False)
+        self.conv2 = FrameConv3d(outputs, outputs, kernel, 1, padding, bias=False)
         self.bn2 = batch_norm(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:

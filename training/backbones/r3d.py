@@ -4,6 +4,7 @@ shortcut."""
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s2vc.training.backbones.frame_convolution import FrameConv3d
 from s2vc.training.backbones.recompute import run_stages
 
 EXPANSION = 4
@@ -11,7 +12,7 @@ EXPANSION = 4
 
 
 def _conv3x3x3(inputs: int, outputs: int, stride: int) -> nn.Conv3d:
-    return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return FrameConv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
 
 
 class PaddedShortcut(nn.Module):

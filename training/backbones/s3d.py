@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from s2vc.training.backbones.frame_convolution import FrameConv3d
 from s2vc.training.backbones.recompute import run_stages
 
 INITIAL_WEIGHTS = 0.01
@@ -29,7 +30,7 @@ class STConv3d(nn.Module):
         super().__init__()
         side = kernel // 2
         self.conv1 = nn.Conv3d(inputs, outputs, (1, kernel, kernel), (1, stride, stride), (0, side, side), bias=False)
-        self.conv2 = nn.Conv3d(outputs, outputs, (kernel, 1, 1), (stride, 1, 1), (side, 0, 0), bias=False)
+        self.conv2 = FrameConv3d(outputs, outputs, (kernel, 1, 1), (stride, 1, 1), (side, 0, 0), bias=False)
         self.bn1 = nn.BatchNorm3d(outputs)
         self.bn2 = nn.BatchNorm3d(outputs)
         self.relu = nn.ReLU(inplace=True)

@@ -3,11 +3,12 @@ R3D-18 that has another stem than Hara's."""
 
 from torch import Tensor, nn
 
+from s2vc.training.backbones.frame_convolution import FrameConv3d
 from s2vc.training.backbones.recompute import run_stages
 
 
 def _conv3d(inputs: int, outputs: int, widths: tuple[int, int], stride: int = 1) -> nn.Module:
-    return nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+    return FrameConv3d(inputs, outputs, 3, stride, 1, bias=False)
 
 
 def _conv2plus1d(inputs: int, outputs: int, widths: tuple[int, int], stride: int = 1) -> nn.Module:
@@ -23,7 +24,7 @@ def _conv2plus1d(inputs: int, outputs: int, widths: tuple[int, int], stride: int
         nn.Conv3d(inputs, between, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
         nn.BatchNorm3d(between),
         nn.ReLU(inplace=True),
-        nn.Conv3d(between, outputs, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+        FrameConv3d(between, outputs, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
     )
 
 
