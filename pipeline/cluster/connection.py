@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import ray
 import ray.exceptions
 import torch
@@ -22,6 +23,8 @@ MEMORY_RETRIES = 5
 """A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
 never gives up."""
 
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
 HEAD_SECONDS = 30.0
 """A head that was started just before has this time to answer."""
 
@@ -31,12 +34,19 @@ LONGEST_FOR_SOCKETS = 40
 """A Unix socket's path has at most 107 bytes, and Ray adds 65 to the folder that it is given."""
 
 
+class NotStarted(UserError):
+    """Says that no cluster of our own came up."""
+
+    exit_code = 1
+
+
 @contextmanager
 def cluster(address: str | None, workers: int | None, device: str | None = None) -> Iterator[None]:
     """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
 
     device: the one that is asked for, "cpu" or "cuda". Raises UserError, before anything is started, if a cluster of
-    our own would lack it; and if no cluster answers at the address, or if it wants a token.
+    our own would lack it; and if no cluster answers at the address, or if it wants a token. Raises NotStarted if our
+    own does not come up.
     """
     if not address and device == "cuda" and not torch.cuda.is_available():
         raise UserError(NO_GPU)
@@ -48,30 +58,56 @@ def cluster(address: str | None, workers: int | None, device: str | None = None)
     os.environ.setdefault("RAY_worker_niceness", "0")
     already = ray.is_initialized()
     if not already:
-        if address:
-            wait_for_head(address, HEAD_SECONDS)
-        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        if not address and (folder := folder_for_sockets()):
-            own["_temp_dir"] = folder
-        if not address and not torch.cuda.is_available():
-            own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
-        try:
-            with _own_handlers():
-                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
-            if address is None:
-                raise
-            if _wants_token(error):
-                raise UserError(
-                    f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and have the head's token "
-                    "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
-                ) from error
-            raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+        with _own_handlers():
+            if address:
+                _join_cluster(address)
+            else:
+                _start_cluster(workers)
     try:
         yield
     finally:
         if not already:
             ray.shutdown()
+
+
+def _join_cluster(address: str) -> None:
+    wait_for_head(address, HEAD_SECONDS)
+    try:
+        ray.init(address=address, **QUIET)
+    except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+        if _wants_token(error):
+            raise UserError(
+                f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token, and have the head's token "
+                "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+            ) from error
+        raise UserError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+
+
+def _start_cluster(workers: int | None) -> None:
+    """Start a cluster of our own, with so many CPUs, None for all. Raises NotStarted if its processes do not come up in
+    the 30 s that Ray gives them, twice: a machine that does much else may need more."""
+    own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    if folder := folder_for_sockets():
+        own["_temp_dir"] = folder
+    if not torch.cuda.is_available():
+        own["num_gpus"] = 0  # Ray would count GPUs that a CPU build of PyTorch cannot use
+    before = set(psutil.Process().children())
+    for last in (False, True):
+        try:
+            ray.init(address="local", **QUIET, **own)
+            return
+        except Exception as error:  # Ray raises no class of its own here.
+            if "during startup" not in str(error):
+                raise
+            ray.shutdown()
+            # What comes up late would start workers of its own.
+            for process in set(psutil.Process().children()) - before:
+                process.kill()
+            if last:
+                raise NotStarted(
+                    "Ray did not start on this machine in 30 s, and not in another 30: it is busy with something else, "
+                    "or has too little memory; run the same command again when it is not"
+                ) from error
 
 
 def wait_for_head(address: str, seconds: float) -> None:

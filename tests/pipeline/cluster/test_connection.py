@@ -1,9 +1,14 @@
-"""Where no cluster answers at an address, a command says so, and does not try for minutes."""
+"""Where no cluster answers at an address, or our own does not come up, a command says so, in a time that is known."""
 
+import signal
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 import ray
 import torch
@@ -58,3 +63,53 @@ def test_a_gpu_that_is_not_there_is_told_before_ray_starts() -> None:
     with pytest.raises(UserError, match="no GPU is there"), cluster(None, 1, "cuda"):
         raise AssertionError("the block is not entered")
     assert ray.is_initialized() == running
+
+
+STARTING = """
+from s2vc.manifests.errors import UserError
+from s2vc.pipeline.cluster.connection import cluster
+try:
+    with cluster(None, 1):
+        import ray
+        print("runs", ray.cluster_resources()["CPU"])
+except UserError as error:
+    print(error.exit_code, error)
+"""
+
+
+def start_with_stopped_raylets(stopped: int) -> tuple[str, list[psutil.Process]]:
+    """Start a cluster of our own in a process, of which the first raylets are stopped as they appear, as if the machine
+    had no time for them; return what it printed, and those raylets."""
+    seen: list[psutil.Process] = []
+    with subprocess.Popen([sys.executable, "-c", STARTING], stdout=subprocess.PIPE, text=True) as starting:
+        driver = psutil.Process(starting.pid)
+        while starting.poll() is None and len(seen) < stopped:
+            for process in children_named(driver, "raylet"):
+                if process not in seen:
+                    process.send_signal(signal.SIGSTOP)
+                    seen.append(process)
+            time.sleep(0.05)
+        assert starting.stdout is not None
+        return starting.stdout.read(), seen
+
+
+def children_named(process: psutil.Process, name: str) -> list[psutil.Process]:
+    try:
+        return [child for child in process.children() if child.name() == name]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [
+        (1, lambda text: text == "runs 1.0\n"),
+        (2, lambda text: text.startswith("1 Ray did not start on this machine in 30 s, and not in another 30")),
+    ],
+)
+def test_a_cluster_that_does_not_come_up_is_started_once_more(stopped: int, said: Callable[[str], bool]) -> None:
+    printed, raylets = start_with_stopped_raylets(stopped)
+    assert said(printed), printed
+    assert len(raylets) == stopped
+    assert not any(raylet.is_running() and raylet.status() != psutil.STATUS_ZOMBIE for raylet in raylets)
