@@ -13,7 +13,7 @@ from s2vc.pipeline.choices import PREVIEW_COLUMNS, PREVIEW_SECONDS, PREVIEW_VIDE
 from s2vc.pipeline.console.completion import complete_variant
 from s2vc.pipeline.console.options import OUTPUT, cache_argument, device_option, threads_option
 from s2vc.pipeline.console.progress import progress
-from s2vc.pipeline.console.terminal import make_console
+from s2vc.pipeline.console.terminal import make_console, print_paths
 from s2vc.pipeline.reporting import Advance
 from s2vc.pipeline.variants import Variant
 
@@ -104,4 +104,4 @@ def print_computed(video_strips: "list[VideoStrips]", out: Path, console: Consol
     fresh = {s.variant.name: None for b in video_strips for s in b.strips if s.fresh and s.variant}
     if fresh:
         console.print(f"computed on the fly, not rendered: {', '.join(fresh)}")
-    click.echo(str(out))
+    print_paths(console, out)

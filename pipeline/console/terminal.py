@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from s2vc.pipeline.console.verbosity import QUIET, VERBOSE, verbosity, wants_json
+from s2vc.pipeline.console.waiting import end_waiting
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 LOG_WIDTH = 400
 """A table in a log is at most this many columns wide; on a terminal, it is as wide as that."""
@@ -35,10 +39,15 @@ class PlainConsole(Console):
                 return
         elif not self.shows_notes:
             return
+        end_waiting()
         if len(objects) == 1 and isinstance(objects[0], Table):
             self._print_titled(objects[0], options)
         else:
             super().print(*objects, **options)
+
+    def set_live(self, live: "Live") -> bool:
+        end_waiting()
+        return super().set_live(live)
 
     def _print_titled(self, table: Table, options: dict[str, Any]) -> None:
         title, caption = table.title, table.caption
@@ -55,6 +64,7 @@ class PlainConsole(Console):
 
 def print_result(console: Console, *lines: str) -> None:
     """Print lines that are what a command is called for, or that say what is wrong: --quiet leaves them."""
+    end_waiting()
     for line in lines:
         Console.print(console, line)
 
@@ -71,6 +81,7 @@ def print_json(document: Any) -> None:
     document: of dicts, lists, text, None and finite numbers.
     """
     if wants_json():
+        end_waiting()
         click.echo(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from s2vc.pipeline.console.waiting import waiting
+
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
 _VERBOSITY, _JSON = "s2vc.verbosity", "s2vc.json"
@@ -80,12 +82,16 @@ def with_verbosity(command: click.Command) -> click.Command:
 def _talkative(callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def call(*arguments: Any, **options: Any) -> Any:
-        if verbosity() != VERBOSE:
+        if verbosity() == QUIET:
             return callback(*arguments, **options)
+        if verbosity() == NORMAL:
+            with waiting():
+                return callback(*arguments, **options)
         click.echo("\n".join(_chosen(click.get_current_context())), err=True)
         started = time.monotonic()
         try:
-            return callback(*arguments, **options)
+            with waiting():
+                return callback(*arguments, **options)
         finally:
             click.echo(f"took {time.monotonic() - started:.1f} s", err=True)
 
