@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.processors import available_cpus
 from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from s2vc.training.clips import ClipDataset
 

@@ -136,11 +136,11 @@ class LocalStorage(CacheStorage):
 
     def sizes(self, below: str = "") -> dict[str, int]:
         found: Counter[str] = Counter()
-        waiting = [below]
+        root, waiting = str(self.layout.root), [below]
         while waiting:
             folder = waiting.pop()
             try:
-                with os.scandir(self.layout.root / folder) as listed:
+                with os.scandir(f"{root}/{folder}") as listed:
                     entries = list(listed)
             except OSError:  # it is gone, or may not be read
                 continue

@@ -11,7 +11,7 @@ import torch
 
 from s2vc.manifests.errors import Stopped, UserError
 from s2vc.pipeline.cluster.connection import cluster
-from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.processors import available_cpus
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.step_log import Record, StepReader
 

@@ -123,7 +123,7 @@ def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_threads(*arguments: Any, threads: int | None, **options: Any) -> Any:
         import torch
 
-        from s2vc.pipeline.device import available_cpus
+        from s2vc.pipeline.processors import available_cpus
 
         torch.set_num_threads(threads or available_cpus())
         return command(*arguments, **options)

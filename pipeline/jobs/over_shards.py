@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from s2vc.pipeline.device import available_cpus
 from s2vc.pipeline.jobs.process_pool import process_pool
+from s2vc.pipeline.processors import available_cpus
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from s2vc.pipeline.device import available_cpus
+from s2vc.pipeline.processors import available_cpus
 from tests.support.processes import finish, start, wait_for, workers
 from tests.support.reference_run import encode_command
 

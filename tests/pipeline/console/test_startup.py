@@ -71,3 +71,12 @@ def test_help_and_mistakes_of_every_command_import_nothing_heavy(
         assert code == (0 if fine else 2), f"{script} {' '.join(words)} ended with {code}: {said}"
         assert ("Usage" in said or "version" in said) if fine else "Error" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_who_only_looks_into_a_cache_waits_for_no_torch(cache_path: Path) -> None:
+    looked = (
+        "import sys; from s2vc.pipeline.cli import main; main(['info', sys.argv[1]], standalone_mode=False); "
+        "print([name for name in ('torch', 'ray') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", looked, str(cache_path)], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
