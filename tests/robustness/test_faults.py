@@ -204,6 +204,7 @@ def nobody(folder: Path) -> Iterator[tuple[Path, dict[str, object]]]:
             unmount(place / "python")
 
 
+@pytest.mark.slow
 def test_no_permission_to_write_the_cache(folder: Path, nobody: tuple[Path, dict[str, object]]) -> None:
     place, as_nobody = nobody
     out = place / "cache"

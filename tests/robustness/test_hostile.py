@@ -222,7 +222,7 @@ REPEATED = (
     "jpeg_offsets, 2**50", "jpeg_offsets, packed", "small, packed away", "small, virtual", "scale, 2**40",
     "std_video, 10**12 rows", "std_video, 10**6 rows in one chunk", "z, chunks of 10**9 rows", "std_video, gzipped",
     "z, of Python objects", "z, described in 2 MB", "jpeg, lengths of gigabytes", "corrections, a chunk of 3 GB",
-    "z, 10**12 rows",
+    "z, 10**12 rows", "small, a link", "z, nested", "windows of any number",
 )  # fmt: skip
 """These are of a kind with another attack."""
 

@@ -199,7 +199,7 @@ def state(run: Path) -> dict[str, Tensor]:
     return torch.load(run / "checkpoint.pt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["dpc", pytest.param("dpc-s2vc", marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_is_exported(
     method: str, cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
 ) -> None:

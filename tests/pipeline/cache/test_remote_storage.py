@@ -187,6 +187,7 @@ def test_damage_in_the_store_is_named_and_made_anew(
     assert objects(s3, url) == quiet | {strange: objects(s3, url)[strange]}
 
 
+@pytest.mark.slow
 def test_repair_sees_what_workers_with_copies_of_their_own_have_done(
     s3: s3fs.S3FileSystem,
     cli: Prep,
