@@ -107,7 +107,7 @@ def print_estimate(storage: CacheStorage, variants: list[Variant], console: Cons
     """Print how much rendering there is to do, what it will keep, and the disk space and time that it will take."""
     job = plan_render(storage, variants)
     cache = Cache(storage)
-    shares = [expected_share(cache, variant, SAMPLED_SHARDS) for variant in variants]
+    expected = [expected_share(cache, variant, SAMPLED_SHARDS) for variant in variants]
     estimate = estimate_render(job)
     names = ", ".join(v.name for v in variants)
     print_result(
@@ -118,7 +118,7 @@ def print_estimate(storage: CacheStorage, variants: list[Variant], console: Cons
         f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
         f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
     )
-    for variant, share in zip(variants, shares, strict=True):
+    for variant, share in zip(variants, expected, strict=True):
         if share is not None:
             print_result(console, f"{variant.name} keeps about {share:.1%} of the latents")
             _warn_of_nothing(storage, share, console)
