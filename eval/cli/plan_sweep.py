@@ -11,7 +11,14 @@ from s2vc.eval.defaults import (
     PROTOCOL_FIELDS,
 )
 from s2vc.eval.sweep.plan import SweepFolder, plan_trials, shared_settings, unfinished_trials
-from s2vc.eval.sweep.protocol import TASKS, Protocol, choose_selection, evaluated_splits, training_splits
+from s2vc.eval.sweep.protocol import (
+    TASKS,
+    Protocol,
+    check_evaluated_videos,
+    choose_selection,
+    evaluated_splits,
+    training_splits,
+)
 from s2vc.eval.sweep.run import cpus_of_nodes, share_resources
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -112,12 +119,14 @@ def make_protocol(
     if eval_split and not eval_cache:
         raise UserError("--eval-split belongs to --eval-cache; of CACHE itself, --split says it")
     if not eval_cache:
+        check_evaluated_videos(cache, training_splits(cache, split, True) or (shared["split"],), tasks)
         chosen, note = choose_selection(select, tasks, cache, shared["split"], how["group"])
         return Protocol(tasks, chosen, **how), note
     other = Cache(eval_cache, shared["local_cache"] or "", shared["local_cache_size"] or "")
     splits = evaluated_splits(other, eval_split)
     if split == ALL_SPLITS and len(splits) > 1:
         raise UserError(f"--split {ALL_SPLITS} trains on each split, --eval-split {ALL_SPLITS} tests on each: take one")
+    check_evaluated_videos(other, splits, tasks)
     chosen, note = choose_selection(select, tasks, other, splits[0], how["group"])
     return Protocol(tasks, chosen, other.storage.location, splits, **how), note
 

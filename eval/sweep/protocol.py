@@ -154,6 +154,15 @@ def evaluated_splits(cache: Cache, split: str | None) -> tuple[str, ...]:
     return training_splits(cache, split, True) or (split_rows(cache, split, find_test_part(cache, split))[0],)
 
 
+def check_evaluated_videos(cache: Cache, splits: Sequence[str | None], tasks: Sequence[str]) -> None:
+    """Raise UserError where a split (None: the first) lacks training or test videos that the tasks can be asked of,
+    before anything is trained for them. All but `order` take labels, of two classes or more."""
+    rows = split_rows if set(tasks) <= {"order"} else labelled_rows
+    for split in splits:
+        for part in (TRAIN, find_test_part(cache, split)):
+            rows(cache, split, part)
+
+
 def choose_selection(
     asked: str | None, tasks: Sequence[str], cache: Cache, split: str | None, group: str | None = None
 ) -> tuple[str, str]:

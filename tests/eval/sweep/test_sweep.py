@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -322,6 +323,29 @@ def test_mistakes_are_reported_before_anything_starts(
     done = CliRunner().invoke(main, [str(labelled_cache), "--out", str(tmp_path / "s"), *arguments])
     assert done.exit_code == 2 and message in done.output, done.output
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("split1", None, "has no split column: give one in the manifest"),
+        ("split1", "train", "has no test videos with frames in column split1"),
+        ("label", "", "6 train videos have no label"),
+        ("label", "0", "are of one class: there is nothing to tell apart"),
+    ],
+)
+def test_videos_that_cannot_be_asked_are_told_before_anything_starts(
+    labelled_cache: Path, tmp_path: Path, column: str, values: str | None, message: str
+) -> None:
+    from s2vc.eval.cli.sweep import main
+
+    cache = shutil.copytree(labelled_cache, tmp_path / "cache")
+    index = pd.read_csv(cache / "index.csv", dtype=str, keep_default_na=False)
+    index = index.drop(columns=column) if values is None else index.assign(**{column: values})
+    index.to_csv(cache / "index.csv", index=False, lineterminator="\n")
+    done = CliRunner().invoke(main, [str(cache), "--alphas", "0.5", "--out", str(tmp_path / "s")])
+    assert done.exit_code == 2 and message in done.output, done.output
+    assert done.output.count("\n") == 1 and not (tmp_path / "s").exists()
 
 
 def test_two_sweeps_cannot_share_a_folder(labelled_cache: Path, tmp_path: Path) -> None:
