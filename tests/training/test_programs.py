@@ -77,8 +77,11 @@ def test_a_program_computes_the_features_of_the_backbone(
     compute, notes = opened(out)
     torch.manual_seed(3)
     backbone = build_backbone("r2plus1d18").eval()
-    for clips in (1, 3):
-        x = np.random.default_rng(clips).standard_normal((clips, 3, 4, 32, 32), dtype=np.float32)
+    shapes = [(1, 3, 4, 32, 32), (3, 3, 4, 32, 32)]
+    if kind == "torchscript":  # It takes clips of any length, which the others refuse.
+        shapes.append((1, 3, 20, 32, 32))
+    for shape in shapes:
+        x = np.random.default_rng(shape[0]).standard_normal(shape, dtype=np.float32)
         with torch.no_grad():
             expected = backbone(torch.from_numpy(x)).numpy()
         assert expected.std() > 0

@@ -1,5 +1,6 @@
 """Convolutions over time that cost no more than the frames that are there."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +17,9 @@ class FrameConv3d(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         assert not isinstance(self.padding, str) and self.padding_mode == "zeros" and set(self.dilation) == {1}
         frames, kernel, before = x.shape[2], self.kernel_size[0], self.padding[0]
-        if not 0 <= frames + 2 * before - kernel < self.stride[0]:
+        # A program that is traced from one clip would be cut to its length for all others.
+        traced = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined]
+        if traced or not 0 <= frames + 2 * before - kernel < self.stride[0]:
             return super().forward(x)
         weight = self.weight[:, :, before : before + frames]
         over_space = (0, *self.padding[1:])
