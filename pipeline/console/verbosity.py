@@ -84,16 +84,15 @@ def _talkative(callback: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         if verbosity() == QUIET:
             return callback(*arguments, **options)
-        if verbosity() == NORMAL:
-            with waiting():
-                return callback(*arguments, **options)
-        click.echo("\n".join(_chosen(click.get_current_context())), err=True)
-        started = time.monotonic()
+        talks, started = verbosity() == VERBOSE, time.monotonic()
+        if talks:
+            click.echo("\n".join(_chosen(click.get_current_context())), err=True)
         try:
             with waiting():
                 return callback(*arguments, **options)
         finally:
-            click.echo(f"took {time.monotonic() - started:.1f} s", err=True)
+            if talks:
+                click.echo(f"took {time.monotonic() - started:.1f} s", err=True)
 
     return call
 
