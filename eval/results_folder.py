@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.console.commands import STORAGE_FAILS
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.failures import STORAGE_FAILS
 
 if TYPE_CHECKING:
     import pandas as pd

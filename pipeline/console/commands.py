@@ -18,6 +18,7 @@ from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAIL
 from s2vc.pipeline.console.extras import extras_named
 from s2vc.pipeline.console.other_words import in_our_words, with_near_options
 from s2vc.pipeline.console.verbosity import VERBOSE, verbosity, with_verbosity
+from s2vc.pipeline.storage.failures import STORAGE_FAILS
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
 # slices as soon as another process uses one of the cores.
@@ -25,9 +26,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
 """An OSError with one of these numbers means that a place may not be read or written: the user's mistake."""
-STORAGE_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.EREMOTEIO)
-"""An OSError with one of these numbers means that storage fails, such as a full disk or a lost mount. This is nobody's
-mistake, and the same call may succeed once the storage works again."""
 
 
 class Commands(click.Group):

@@ -1,5 +1,7 @@
 """Damage of a cache is told from a store that does not answer."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ def test_damaged_data_is_reported_with_the_command_that_checks_it(tmp_path: Path
         damage_as_user_error("a clip", LocalStorage(tmp_path / "cache")),
     ):
         raise OSError("truncated")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
+def test_storage_that_fails_is_no_damage(number: int, tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match=os.strerror(number)),
+        damage_as_user_error("a clip", LocalStorage(tmp_path / "cache")),
+    ):
+        raise OSError(number, os.strerror(number), "frames/00000.h5")
 
 
 def test_a_store_that_does_not_answer_is_no_damage(tmp_path: Path) -> None:
