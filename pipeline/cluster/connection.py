@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -24,6 +24,9 @@ MEMORY_RETRIES = 5
 never gives up."""
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+TOO_LATE = ("timed out during startup", "Failed to start GCS", "Timed out waiting for file")
+"""Ray's words where one of its processes did not come up in time: the raylet, the GCS, and the GCS's port."""
 
 HEAD_SECONDS = 30.0
 """A head that was started just before has this time to answer."""
@@ -97,12 +100,13 @@ def _start_cluster(workers: int | None) -> None:
             ray.init(address="local", **QUIET, **own)
             return
         except Exception as error:  # Ray raises no class of its own here.
-            if "during startup" not in str(error):
+            if not any(words in str(error) for words in TOO_LATE):
                 raise
             ray.shutdown()
             # What comes up late would start workers of its own.
             for process in set(psutil.Process().children()) - before:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             if last:
                 raise NotStarted(
                     "Ray did not start on this machine in 30 s, and not in another 30: it is busy with something else, "

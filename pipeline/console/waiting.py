@@ -28,7 +28,7 @@ class _MovingLine(threading.Thread):
             print(f"\rstarting {dots}", end="", file=sys.stderr, flush=True)
             if self._ended.wait(TURN):
                 break
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        print(f"\r{' ' * len('starting ...')}\r", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         self._ended.set()
@@ -38,7 +38,7 @@ class _MovingLine(threading.Thread):
 @contextmanager
 def waiting() -> Iterator[None]:
     """Show a moving line until the command prints something, or the block ends; nothing in a log."""
-    if not sys.stderr.isatty() or _lines:
+    if sys.stderr is None or not sys.stderr.isatty() or _lines:  # It is None where descriptor 2 was closed.
         yield
         return
     _lines.append(_MovingLine())
