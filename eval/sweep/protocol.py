@@ -24,7 +24,7 @@ from s2vc.eval.validation import check_group, cut_validation, unknown_recordings
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
-from s2vc.training.choices import ALL_ROWS, TRAIN
+from s2vc.training.choices import ALL_ROWS, LABEL, TRAIN
 from s2vc.training.prepare import PreparedRun
 
 Numbers = dict[str, float]
@@ -157,10 +157,13 @@ def evaluated_splits(cache: Cache, split: str | None) -> tuple[str, ...]:
 def check_evaluated_videos(cache: Cache, splits: Sequence[str | None], tasks: Sequence[str]) -> None:
     """Raise UserError where a split (None: the first) lacks training or test videos that the tasks can be asked of,
     before anything is trained for them. All but `order` take labels, of two classes or more."""
-    rows = split_rows if set(tasks) <= {"order"} else labelled_rows
     for split in splits:
-        for part in (TRAIN, find_test_part(cache, split)):
-            rows(cache, split, part)
+        if "order" in tasks:
+            for part in (TRAIN, find_test_part(cache, split)):
+                split_rows(cache, split, part)
+        if set(tasks) - {"order"}:
+            for part in (TRAIN, find_test_part(cache, split, LABEL)):
+                labelled_rows(cache, split, part)
 
 
 def choose_selection(

@@ -15,7 +15,13 @@ import torch
 
 from s2vc.eval.sweep.cost import evaluation_passes
 from s2vc.eval.sweep.plan import SweepFolder, Trial, example_settings, shared_settings
-from s2vc.eval.sweep.protocol import Protocol, choose_selection, evaluated_splits, training_splits
+from s2vc.eval.sweep.protocol import (
+    Protocol,
+    check_evaluated_videos,
+    choose_selection,
+    evaluated_splits,
+    training_splits,
+)
 from s2vc.eval.sweep.trial import run_trial
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -131,6 +137,25 @@ def test_the_only_part_besides_train_takes_the_place_of_test(two_label_cache: Pa
     assert training_splits(kinetics, "all-splits", True) == ("split_far", "split_near")
     settings = example_settings(shared_settings([SMALL, {"split": "split_far"}], cache))
     assert evaluation_passes(kinetics, settings, protocol) == evaluation_passes(cache, settings, protocol)
+
+
+def test_videos_to_test_on_are_those_that_the_tasks_find(two_label_cache: Path, tmp_path: Path) -> None:
+    """As in Something-Something, whose test videos have no labels: what takes labels is tested on `val`."""
+    shutil.copytree(two_label_cache, tmp_path / "cache")
+    index = pd.read_csv(two_label_cache / "index.csv", dtype=str, keep_default_na=False)
+    tests = index.index[index["split_far"] == "test"]
+    trains = index.index[index["split_far"] == "train"]
+    index.loc[trains[:2], "split_far"] = "val"
+    index.loc[tests, "label"] = ""
+    index.to_csv(tmp_path / "cache" / "index.csv", index=False)
+    cache = Cache(tmp_path / "cache")
+    check_evaluated_videos(cache, ("split_far",), ("retrieval", "order"))
+    index.loc[trains[:2], "label"] = ""
+    index.to_csv(tmp_path / "cache" / "index.csv", index=False)
+    cache = Cache(tmp_path / "cache")
+    check_evaluated_videos(cache, ("split_far",), ("order",))
+    with pytest.raises(UserError, match="have no label"):
+        check_evaluated_videos(cache, ("split_far",), ("retrieval", "order"))
 
 
 def test_the_default_ranks_by_validation_videos_where_there_can_be_any(labelled_cache: Path, tmp_path: Path) -> None:
