@@ -33,14 +33,18 @@ def test_values_and_gradients_are_those_of_a_whole_kernel(frames: int, stride: i
     torch.testing.assert_close(ours.bias.grad, whole.bias.grad)
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"slow_r50"}))  # which has all its frames to the end
 def test_a_backbone_computes_what_it_computes_with_whole_kernels(name: str) -> None:
     torch.manual_seed(0)
     ours = build_backbone(name).double().eval()
-    clips = torch.randn(1, 3, 10, 32, 32, dtype=torch.float64)
+    convolutions = [module for module in ours.modules() if type(module) is FrameConv3d]
+    alone: list[bool] = []
+    for convolution in convolutions:
+        convolution.register_forward_hook(lambda module, inputs, result: alone.append(result.shape[2] == 1))
+    clips = torch.randn(2, 3, 8 if name == "s3d" else 4, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         found = ours(clips)
-        for module in ours.modules():
-            if type(module) is FrameConv3d:
-                module.__class__ = nn.Conv3d
+        assert any(alone), "one frame comes out of none of them"
+        for convolution in convolutions:
+            convolution.__class__ = nn.Conv3d
         torch.testing.assert_close(found, ours(clips))

@@ -128,8 +128,8 @@ GROUPS = {"MoCo": ARMS, "MoCo, symmetric": SYMMETRIC_ARMS, LONG_ARMS[0].name: LO
 
 
 def baseline_of(name: str) -> str:
-    """Return the name of the arm that an arm is compared with."""
-    return next(baseline for baseline, arms in GROUPS.items() if any(arm.name == name for arm in arms))
+    """Return the name of the arm that an arm is compared with. Raises KeyError for a name that no arm has."""
+    return {arm.name: baseline for baseline, arms in GROUPS.items() for arm in arms}[name]
 
 
 PREDICTIONS = (

@@ -116,12 +116,17 @@ class Study:
     def _train(self, arm: Arm, seed: int) -> tuple[str, float]:
         """Train, unless the run has ended; return the folder of the run and the seconds that it took here."""
         keys = ("--variant", arm.variant.name) if arm.variant else ()
-        words = [arm.method, arm.source, *keys[1:], *(o.lstrip("-") for o in arm.options), f"{self.shift:g}"]
-        folder = self.work / "runs" / "-".join(filter(None, [*words, f"seed{seed}"]))
+        folder = self.run_folder(arm, seed)
         options = (*TRAINING, "--method", arm.method, *keys, *arm.options, "--epochs", self.epochs, "--seed", seed)
         started = time.perf_counter()
         call("s2vc-train", self.cache(arm.source), *options, "--out", folder)
         return str(folder), time.perf_counter() - started
+
+    def run_folder(self, arm: Arm, seed: int) -> Path:
+        """Return the folder of a run, which its settings name."""
+        variant = arm.variant.name if arm.variant else ""
+        words = [arm.method, arm.source, variant, *(o.lstrip("-") for o in arm.options), f"{self.shift:g}"]
+        return self.work / "runs" / "-".join(filter(None, [*words, f"{self.steps}steps", f"seed{seed}"]))
 
     def _evaluate(self, arm: Arm, checkpoint: str, seed: int, measure: Measure) -> str:
         """Return a digit for each test video, in the order of their ids: how many of its questions were answered
