@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from s2vc.eval.analyses.saliency_maps import VideoSaliency
 from s2vc.eval.videos import short_id
+from s2vc.pipeline.console.progress import number
 from s2vc.pipeline.preview.animation import common_palette, in_palette
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.figures import save_figure
@@ -42,7 +43,7 @@ class Layer:
 
     @property
     def scale(self) -> str:
-        return f"{self.name}: {self.low:.2g} (blue) to {self.high:.2g}{self.unit} (red)"
+        return f"{self.name}: {number(self.low)} (blue) to {number(self.high)}{self.unit} (red)"
 
     def picture(self, frame: np.ndarray, video: int, time: int) -> np.ndarray:
         """Draw the values of a video's frame over it: (size, size, 3) uint8."""
@@ -91,15 +92,15 @@ class SaliencyFigure:
         for axes in grid.flat:
             axes.set_axis_off()
         self._cells = []
-        for number, note in enumerate(notes):
-            block, column = divmod(number, across)
+        for video, note in enumerate(notes):
+            block, column = divmod(video, across)
             axes = grid[high * block : high * (block + 1), column]
-            self._cells.append(self._draw_column(axes, number, note, named=column == 0))
+            self._cells.append(self._draw_column(axes, video, note, named=column == 0))
 
-    def _draw_column(self, axes: Any, number: int, note: str, named: bool) -> list[Any]:
+    def _draw_column(self, axes: Any, video: int, note: str, named: bool) -> list[Any]:
         """Draw the pictures of a video below its id. named: what they are stands at their left."""
-        cells = [ax.imshow(picture) for ax, picture in zip(axes, self._pictures(number, 0), strict=True)]
-        axes[0].set_title(short_id(self._saliencies[number].video_id), fontsize=8)
+        cells = [ax.imshow(picture) for ax, picture in zip(axes, self._pictures(video, 0), strict=True)]
+        axes[0].set_title(short_id(self._saliencies[video].video_id), fontsize=8)
         # A label, and not a text, has room made for it; so the axes of the note are emptied, and not switched off.
         axes[-1].set_axis_on()
         axes[-1].set(xticks=[], yticks=[])
@@ -110,15 +111,15 @@ class SaliencyFigure:
                 ax.text(-0.06, 0.5, name, transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=10)
         return cells
 
-    def _pictures(self, number: int, time: int) -> list[np.ndarray]:
+    def _pictures(self, video: int, time: int) -> list[np.ndarray]:
         """Draw a frame of a video's middle window, as it is and with each layer over it: (size, size, 3) uint8 each."""
-        frame = self._saliencies[number].clip[time]
-        return [frame, *(layer.picture(frame, number, time) for layer in self._layers)]
+        frame = self._saliencies[video].clip[time]
+        return [frame, *(layer.picture(frame, video, time) for layer in self._layers)]
 
     def _show(self, time: int) -> None:
         """Show frame `time` of each window."""
-        for number, cells in enumerate(self._cells):
-            for cell, picture in zip(cells, self._pictures(number, time), strict=True):
+        for video, cells in enumerate(self._cells):
+            for cell, picture in zip(cells, self._pictures(video, time), strict=True):
                 cell.set_data(picture)
 
     def write_png(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from s2vc.eval.evaluated_backbone import WEIGHTS_DIGITS
 from s2vc.eval.report.pictures import Picture, Pictures
 from s2vc.manifests.errors import UserError
+from s2vc.pipeline.console.progress import number
 from s2vc.training.curves import plot_curves
 from s2vc.training.dpc_settings import method_defaults
 from s2vc.training.methods import contrastive_chance_top1
@@ -148,7 +149,7 @@ def _metrics(records: list[TrainingStep]) -> list[tuple[str, str]]:
         ("top-5", f"{mean('top5'):.1%}"),
         ("top-1 in a batch", f"{mean('batch_top1'):.1%}"),
         ("learning rate", f"{records[-1].lr:g}"),
-        ("clips/s", f"{mean('clips_per_second'):.3g}"),
+        ("clips/s", number(mean("clips_per_second"))),
         ("waiting for data", f"{mean('data_wait'):.1%}"),
     ]
     return [(name, text) for name, text in shown if not text.startswith("nan")]

@@ -150,8 +150,13 @@ def number_cell(name: str, value: float | None) -> Cell:
     """Show a number under a heading; shares are percent."""
     if value is None or math.isnan(value):
         return Cell()
-    text = f"{100 * value:.1f}" if SHARE.fullmatch(name) else f"{value:.4g}"
+    text = f"{100 * value:.1f}" if SHARE.fullmatch(name) else plain_number(value)
     return Cell(text, repr(value), float(text) if SHARE.fullmatch(name) else None)
+
+
+def plain_number(value: float) -> str:
+    """Write a number with four digits or more, without an exponent where it is large: 0.1235, 31,234,567."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def heading(metric: str) -> str:

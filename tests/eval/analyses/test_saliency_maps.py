@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from s2vc.eval.analyses.class_activation import ClassifiedRows, class_activation, class_weights
 from s2vc.eval.analyses.mover_masks import MoverMasks, share_on_mask
 from s2vc.eval.analyses.optical_flow import STILL_SPEED, speeds
-from s2vc.eval.analyses.saliency_figure import saliency_layers
+from s2vc.eval.analyses.saliency_figure import Layer, saliency_layers
 from s2vc.eval.analyses.saliency_maps import (
     MAX_WINDOWS,
     VideoSaliency,
@@ -266,3 +266,10 @@ def test_mistakes_are_reported_in_one_line(evaluate: Evaluate, labelled_cache: P
     for path in (tmp_path / "cache" / "frames").iterdir():
         path.unlink()
     assert "s2vc-prep verify" in error_line(tmp_path / "cache", "--split", "all")
+
+
+def test_the_scale_of_a_layer_is_written_as_people_read_it() -> None:
+    assert Layer("energy", [], 912.3, 1723.0).scale == "energy: 912 (blue) to 1723 (red)"
+    assert Layer("optical flow", [], 0.0, 2.71, " pixels a frame").scale.endswith(
+        "0 (blue) to 2.7 pixels a frame (red)"
+    )

@@ -23,6 +23,7 @@ from s2vc.eval.report import pictures
 from s2vc.eval.report.comparison import OTHER_WORK, dataset_of, differences
 from s2vc.eval.report.page import write_report
 from s2vc.eval.report.result_files import Result, read_results
+from s2vc.eval.report.tables import number_cell
 from s2vc.eval.results import describe_result, save_result
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import BACKBONES
@@ -767,3 +768,8 @@ def test_the_page_opens_in_a_browser_by_itself(
         assert page.get_by_role("heading", name=heading, exact=True).is_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.title() != "owned" and page.evaluate("document.scripts.length") == 0
+
+
+def test_large_numbers_have_no_exponent() -> None:
+    shown = [str(number_cell("parameters", value).text) for value in (0.123456, 24.0, 1234.5, 31_234_567.0)]
+    assert shown == ["0.1235", "24", "1,234", "31,234,567"]
