@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from s2vc.eval.defaults import VALIDATION
-from s2vc.eval.labelled import find_test_part, split_rows
-from s2vc.eval.sweep.protocol import Protocol
+from s2vc.eval.labelled import split_rows
+from s2vc.eval.sweep.protocol import Protocol, find_tested_part
 from s2vc.eval.validation import VALIDATION_SHARE
 from s2vc.eval.view import StoredWindows, View
 from s2vc.pipeline.cache import Cache
@@ -16,7 +16,7 @@ from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render
 from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
-from s2vc.training.choices import LABEL, TRAIN
+from s2vc.training.choices import TRAIN
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
 from s2vc.training.schedule import total_steps
@@ -83,7 +83,7 @@ def evaluation_passes(cache: Cache, settings: TrainingSettings, protocol: Protoc
         spread = protocol.retrieval_clips if part.task == "retrieval" else None
         view = View(size, frames, settings.frame_step, clips=spread)
         split = (part.split or protocol.splits[0]) if other else settings.split
-        tested_part = find_test_part(other or cache, split, None if part.task == "order" else LABEL)
+        tested_part = find_tested_part(other or cache, split, part.task)
         rows = [split_rows(other or cache, split, name)[1] for name in (TRAIN, tested_part)]
         train, test = (len(StoredWindows(other or cache, chosen, view)) for chosen in rows)
         if part.tested == VALIDATION:

@@ -130,6 +130,10 @@ RANKED = ("retrieval", "linear", "order")
 """These have validation numbers. Fine-tuning learns from all training rows, so that none of them could judge it."""
 
 
+WITHOUT_LABELS = "order"
+"""This task asks whether frames are in their order, which takes no class."""
+
+
 def training_splits(cache: Cache, split: str | None, evaluates_it: bool) -> tuple[str, ...]:
     """List the split columns that ALL_SPLITS means, each of which has training and test videos; else nothing.
 
@@ -154,16 +158,19 @@ def evaluated_splits(cache: Cache, split: str | None) -> tuple[str, ...]:
     return training_splits(cache, split, True) or (split_rows(cache, split, find_test_part(cache, split))[0],)
 
 
+def find_tested_part(cache: Cache, split: str | None, task: str) -> str:
+    """Find the part of a split (None: the first) that a task is tested on: only videos with a label count for most."""
+    return find_test_part(cache, split, None if task == WITHOUT_LABELS else LABEL)
+
+
 def check_evaluated_videos(cache: Cache, splits: Sequence[str | None], tasks: Sequence[str]) -> None:
     """Raise UserError where a split (None: the first) lacks training or test videos that the tasks can be asked of,
-    before anything is trained for them. All but `order` take labels, of two classes or more."""
+    before anything is trained for them. All but one take labels, of two classes or more."""
     for split in splits:
-        if "order" in tasks:
-            for part in (TRAIN, find_test_part(cache, split)):
-                split_rows(cache, split, part)
-        if set(tasks) - {"order"}:
-            for part in (TRAIN, find_test_part(cache, split, LABEL)):
-                labelled_rows(cache, split, part)
+        for task in tasks:
+            rows = split_rows if task == WITHOUT_LABELS else labelled_rows
+            for part in (TRAIN, find_tested_part(cache, split, task)):
+                rows(cache, split, part)
 
 
 def choose_selection(
