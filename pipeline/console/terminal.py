@@ -4,18 +4,15 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.table import Table
 from rich.text import Text
 
 from s2vc.pipeline.console.verbosity import QUIET, VERBOSE, verbosity, wants_json
 from s2vc.pipeline.console.waiting import end_waiting
-
-if TYPE_CHECKING:
-    from rich.live import Live
 
 LOG_WIDTH = 400
 """A table in a log is at most this many columns wide; on a terminal, it is as wide as that."""
@@ -39,15 +36,10 @@ class PlainConsole(Console):
                 return
         elif not self.shows_notes:
             return
-        end_waiting()
         if len(objects) == 1 and isinstance(objects[0], Table):
             self._print_titled(objects[0], options)
         else:
             super().print(*objects, **options)
-
-    def set_live(self, live: "Live") -> bool:
-        end_waiting()
-        return super().set_live(live)
 
     def _print_titled(self, table: Table, options: dict[str, Any]) -> None:
         title, caption = table.title, table.caption
@@ -62,9 +54,16 @@ class PlainConsole(Console):
             table.title, table.caption = title, caption
 
 
+class EndsWaiting(RenderHook):
+    """Ends the moving line of a command before its console shows anything: lines, tables and progress."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        end_waiting()
+        return renderables
+
+
 def print_result(console: Console, *lines: str) -> None:
     """Print lines that are what a command is called for, or that say what is wrong: --quiet leaves them."""
-    end_waiting()
     for line in lines:
         Console.print(console, line)
 
@@ -101,6 +100,7 @@ def make_console(stderr: bool = False, notes_are_the_result: bool = False) -> Co
     With --json it is standard error. With --quiet it shows no notes, unless they are the result, as of a dry run.
     """
     console = PlainConsole(stderr=stderr or wants_json(), highlight=False, markup=False, soft_wrap=True)
+    console.push_render_hook(EndsWaiting())
     console.shows_notes = notes_are_the_result or verbosity() != QUIET
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH
