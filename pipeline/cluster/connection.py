@@ -179,10 +179,12 @@ def _own_handlers() -> Iterator[None]:
     """Keep our signal handlers: Ray puts one of its own on SIGTERM, which aborts."""
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
-    yield
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
 
 
 def gpus() -> int:
