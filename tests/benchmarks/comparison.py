@@ -1,19 +1,20 @@
-"""Compare random weights, MoCo, S²VC and supervised pre-training on real actions, by every task of s2vc-eval.
+"""Compare random weights, MoCo, S²VC and supervised pre-training on real actions, by the tasks of s2vc-eval.
 
-python -m tests.benchmarks.comparison --out FOLDER [--regime small] [--epochs 100] [--seeds 1] [--splits split1 split2]
+python -m tests.benchmarks.comparison --out FOLDER [--actions street] [--regime small] [--epochs 100] [--seeds 1]
 
-The data are the 120 clips of ../shared/data/interaction: runs train on set 1 and test on set 2, and the reverse, and
-the results are pooled. The settings are small; in the small regime, contrastive runs are symmetric, since others often
-lose what they have learned (docs/training.md). Finished runs are kept in FOLDER, so that the benchmark can be stopped
-and run again. Intervals are by bootstrap over the sequences that clips were cut from, after averaging over seeds. The
-metadata baseline uses no pixels: it is the nearest neighbour by the size of the crop and the length of the clip.
+The data are clips of ../shared/data, see real_actions.py: runs train on one fold and test on the other, and the
+reverse, and the results are pooled. The settings are small; in the small regime, contrastive runs are symmetric, since
+others often lose what they have learned (docs/training.md). Finished runs are kept in FOLDER, so that the benchmark can
+be stopped and run again. Intervals are by bootstrap over the recordings that clips were cut from, after averaging over
+seeds. The metadata baseline uses no pixels: it is the nearest neighbour by size, length and frame rate of the files.
+--every-task also fine-tunes and asks of static bias and saliency, once.
 """
 
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,21 +26,17 @@ from s2vc.eval.evaluated_backbone import RANDOM, load_evaluated_backbone
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.tasks import linear, order, retrieval
 from s2vc.pipeline.cache import Cache
-from s2vc.pipeline.variants import Variant
-from s2vc.pipeline.windows import WindowRule
 from s2vc.training.cli.session import train_with_progress
 from s2vc.training.prepare import prepare_run
-from tests.benchmarks.measure import SHARED, print_machine, run_prep
+from tests.benchmarks.measure import print_machine
+from tests.benchmarks.real_actions import FRAMES, REAL_ACTIONS, SPLITS, RealActions
 
 METHODS = ("random", "moco", "s2vc", "supervised")
-SPLITS = ("split1", "split2")
 TASKS: dict[str, Callable[[Evaluation], Path]] = {
     "retrieval": lambda e: retrieval(e)[0],
     "linear": lambda e: linear(e, train_views=2)[0],
     "order": lambda e: order(e)[0],
 }
-FRAMES, STEP, BATCH = 8, 6, 30
-VARIANT = Variant(alpha=0.5, rule=WindowRule("clip", FRAMES, STEP))
 RESAMPLES = 5000
 CONTRASTIVE = {"symmetric": True, "head": "mlp", "key_augment": "full"}
 """In the small regime contrastive methods have these settings, as in docs/evidence.md."""
@@ -48,81 +45,74 @@ FEW_EPOCHS = 5
 """Tasks that train all layers take this many epochs."""
 
 
-def make_cache(folder: Path, given: Path | None) -> Path:
-    """Make a cache of the clips with both splits and render VARIANT; a cache that is given is completed instead."""
-    clips = pd.read_csv(SHARED / "interaction" / "clips.csv")
-    manifest = pd.DataFrame({"video_id": clips["path"], "label": clips["label"], "class_name": clips["label_name"]})
-    for split, train in zip(SPLITS, (1, 2), strict=True):
-        manifest[split] = np.where(clips["set"] == train, "train", "test")
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.to_csv(folder / "manifest.csv", index=False)
-    cache = given or folder / "cache"
-    run_prep("encode", folder / "manifest.csv", "--root", SHARED / "interaction", "--out", cache)
-    rule = ("--scope", "clip", "--clip-length", FRAMES, "--frame-step", STEP)
-    run_prep("render", cache, "--alpha", VARIANT.alpha, *rule)
-    return cache
+@dataclass(frozen=True)
+class Comparison:
+    """Holds what all runs of a comparison share. out: the folder for runs and results."""
 
+    actions: RealActions
+    cache: Path
+    out: Path
+    regime: str
+    epochs: int
+    size: int
 
-def checkpoint(method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> str:
-    """Pre-train a model, or resume its training, and return the folder of the run; `random` needs no training."""
-    if method == RANDOM:
-        return RANDOM
-    settings = {
-        "cache": str(cache),
-        "method": method,
-        "split": split,
-        "seed": seed,
-        "size": arguments.size,
-        "clip_length": FRAMES,
-        "frame_step": STEP,
-        "batch": BATCH,
-        "epochs": arguments.epochs,
-        "variant": [VARIANT.name] if method == "s2vc" else [],
-        "pair": "same",
-        "query_scale": [0.5, 1.0],
-        "key_scale": [0.5, 1.0],
-        "regime": arguments.regime,
-        **(CONTRASTIVE if arguments.regime == "small" and method in ("moco", "s2vc") else {}),
-    }
-    out = arguments.out / "runs" / f"{method}-{split}-seed{seed}"
-    run = prepare_run([settings], out, torch.device("cpu"))
-    train_with_progress(run, torch.device("cpu"), Console())
-    return str(out)
+    def checkpoint(self, method: str, split: str, seed: int) -> str:
+        """Pre-train a model, or resume its training, and return the folder of the run; `random` needs no training."""
+        if method == RANDOM:
+            return RANDOM
+        settings = {
+            "cache": str(self.cache),
+            "method": method,
+            "split": split,
+            "seed": seed,
+            "size": self.size,
+            "clip_length": FRAMES,
+            "frame_step": self.actions.step,
+            "batch": self.actions.batch,
+            "epochs": self.epochs,
+            "variant": [self.actions.variant.name] if method == "s2vc" else [],
+            "pair": "same",
+            "query_scale": [0.5, 1.0],
+            "key_scale": [0.5, 1.0],
+            "regime": self.regime,
+            **(CONTRASTIVE if self.regime == "small" and method in ("moco", "s2vc") else {}),
+        }
+        out = self.out / "runs" / f"{method}-{split}-seed{seed}"
+        run = prepare_run([settings], out, torch.device("cpu"))
+        train_with_progress(run, torch.device("cpu"), Console())
+        return str(out)
 
+    def evaluated(self, task: str, method: str, split: str, seed: int) -> pd.Series:
+        """Return, by video, whether its nearest neighbour or its class was right, 0 or 1 (or a mean of both)."""
+        made = self.out / "made" / f"{task}-{method}-{split}-seed{seed}.txt"
+        if not made.exists():
+            path = self.checkpoint(method, split, seed)
+            evaluated = load_evaluated_backbone(path, "r3d18", seed)
+            window = (self.size, FRAMES, self.actions.step)
+            results = self.out / "results"
+            one = Evaluation(Cache(self.cache), path, evaluated, split, *window, seed, results, Console())
+            made.parent.mkdir(exist_ok=True)
+            made.write_text(str(TASKS[task](one)))
+        result = json.loads(Path(made.read_text()).read_text())
+        if task == "retrieval":
+            return pd.Series({video: float(rank == 0) for video, rank in result["ranks"]})
+        right = pd.DataFrame(result["videos"]).assign(right=lambda v: (v["class"] == v["taken_for"]).astype(float))
+        return right.groupby("video_id")["right"].mean()  # the task `order` tests each video twice
 
-def evaluated(task: str, method: str, split: str, seed: int, cache: Path, arguments: argparse.Namespace) -> pd.Series:
-    """Return, by video, whether its nearest neighbour or its predicted class was right, 0 or 1 (or a mean of both)."""
-    made = arguments.out / "made" / f"{task}-{method}-{split}-seed{seed}.txt"
-    if not made.exists():
-        path = checkpoint(method, split, seed, cache, arguments)
-        evaluated = load_evaluated_backbone(path, "r3d18", seed)
-        size, results = arguments.size, arguments.out / "results"
-        one = Evaluation(Cache(cache), path, evaluated, split, size, FRAMES, STEP, seed, results, Console())
-        made.parent.mkdir(exist_ok=True)
-        made.write_text(str(TASKS[task](one)))
-    result = json.loads(Path(made.read_text()).read_text())
-    if task == "retrieval":
-        return pd.Series({video: float(rank == 0) for video, rank in result["ranks"]})
-    right = pd.DataFrame(result["videos"]).assign(right=lambda v: (v["class"] == v["taken_for"]).astype(float))
-    return right.groupby("video_id")["right"].mean()  # the task `order` tests each video twice
-
-
-def metadata_baseline(clips: pd.DataFrame) -> pd.Series:
-    """Return, by video, whether the nearest neighbour in the other set has its class.
-
-    Distances are in width, height and length, standardised by the other set.
-    """
-    right = {}
-    for train in (1, 2):
-        known, asked = clips[clips["set"] == train], clips[clips["set"] != train]
-        columns = ["width", "height", "frames"]
-        mean, std = known[columns].mean(), known[columns].std()
-        a, b = (((part[columns] - mean) / std).to_numpy() for part in (asked, known))
-        nearest = ((a[:, None] - b[None]) ** 2).sum(axis=2).argmin(axis=1)
-        right |= dict(
-            zip(asked["path"], (known["label"].to_numpy()[nearest] == asked["label"]).astype(float), strict=True)
-        )
-    return pd.Series(right)
+    def every_task(self, method: str) -> None:
+        """Run the tasks that train all layers, and saliency, once: on the first split, with seed 0."""
+        path, moco = (self.checkpoint(m, SPLITS[0], 0) for m in (method, "moco"))
+        view = ["--size", self.size, "--frames", FRAMES, "--frame-step", self.actions.step]
+        common = [self.cache, path, "--split", SPLITS[0], "--backbone", "r3d18", *view, "--out", self.out / "results"]
+        training = ["--batch", self.actions.batch]
+        few = ["--still-epochs", FEW_EPOCHS, "--train-views", 2]
+        for command in (
+            ["finetune", *common, "--epochs", FEW_EPOCHS, *training],
+            ["static-bias", *common, "--moco", moco, *few, *training],
+            ["saliency", *common],
+        ):
+            print(f"\n{method}: {command[0]}", flush=True)
+            evaluate([str(word) for word in command], standalone_mode=False)
 
 
 def interval(values: pd.Series, groups: pd.Series) -> str:
@@ -137,57 +127,51 @@ def interval(values: pd.Series, groups: pd.Series) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="One is half of the videos.")
+    parser.add_argument("--actions", choices=list(REAL_ACTIONS), default="interaction")
     parser.add_argument("--regime", choices=["small", "paper"], default="small")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--size", type=int, default=48)
+    parser.add_argument("--every-task", action="store_true")
     arguments = parser.parse_args()
     print_machine()
-    cache = make_cache(arguments.out, arguments.cache)
-    clips = pd.read_csv(SHARED / "interaction" / "clips.csv")
-    groups = pd.Series((clips["set"].astype(str) + "-" + clips["sequence"].astype(str)).to_numpy(), clips["path"])
+    actions = REAL_ACTIONS[arguments.actions]
+    cache = actions.make_cache(arguments.out, arguments.cache)
+    comparison = Comparison(actions, cache, arguments.out, arguments.regime, arguments.epochs, arguments.size)
+    compare(comparison, arguments.seeds)
+    if arguments.every_task:
+        for method in METHODS:
+            comparison.every_task(method)
+        for analysis in ("similarity", "normality", "motion"):
+            evaluate([analysis, str(cache), "--out", str(arguments.out / "results")], standalone_mode=False)
+
+
+def compare(comparison: Comparison, seeds: int) -> None:
+    """Do all runs, and print what each method reaches, and what it has over MoCo."""
     found: dict[tuple[str, str], pd.Series] = {}
     for task in TASKS:
         for method in METHODS:
-            runs: list[Any] = [
-                pd.concat([evaluated(task, method, split, seed, cache, arguments) for split in arguments.splits])
-                for seed in range(arguments.seeds)
+            runs = [
+                pd.concat([comparison.evaluated(task, method, split, seed) for split in SPLITS])
+                for seed in range(seeds)
             ]
             found[task, method] = pd.concat(runs, axis=1).mean(axis=1)
     tested = found["retrieval", "moco"].index
-    groups = groups[tested]
-    print(f"\ntop-1 in per cent over {len(tested)} test videos, {groups.nunique()} sequences, {arguments.seeds} seeds")
-    print(f"  metadata alone, nearest neighbour: {interval(metadata_baseline(clips)[tested], groups)}")
+    groups = comparison.actions.clips["group"][tested]
+    print(f"\ntop-1 in per cent over {len(tested)} test videos, {groups.nunique()} recordings, {seeds} seeds")
+    baseline = comparison.actions.metadata_baseline()[tested]
+    print(f"  metadata alone, nearest neighbour: {interval(baseline, groups)}")
     for task in TASKS:
         for method in METHODS:
             print(f"  {task:<10} {method:<11} {interval(found[task, method], groups)}")
         for method in METHODS[2:]:
             gain = found[task, method] - found[task, "moco"]
             print(f"  {task:<10} {method} - moco: {interval(gain, groups)}")
-    for method in METHODS:
-        rest(method, cache, arguments)
-    for analysis in ("similarity", "normality", "motion"):
-        evaluate([analysis, str(cache), "--out", str(arguments.out / "results")], standalone_mode=False)
-
-
-def rest(method: str, cache: Path, arguments: argparse.Namespace) -> None:
-    """Run the tasks that train all layers, and saliency, once: on the first split, with seed 0."""
-    split = arguments.splits[0]
-    path = checkpoint(method, split, 0, cache, arguments)
-    view = ["--size", arguments.size, "--frames", FRAMES, "--frame-step", STEP]
-    common = [cache, path, "--split", split, "--backbone", "r3d18", *view, "--out", arguments.out / "results"]
-    moco = checkpoint("moco", split, 0, cache, arguments)
-    for command in (
-        ["finetune", *common, "--epochs", FEW_EPOCHS, "--batch", BATCH],
-        ["static-bias", *common, "--moco", moco, "--still-epochs", FEW_EPOCHS, "--batch", BATCH, "--train-views", 2],
-        ["saliency", *common],
-    ):
-        print(f"\n{method}: {command[0]}", flush=True)
-        evaluate([str(word) for word in command], standalone_mode=False)
+        gain = found[task, "s2vc"] - found[task, RANDOM]
+        print(f"  {task:<10} s2vc - random: {interval(gain, groups)}")
 
 
 if __name__ == "__main__":
