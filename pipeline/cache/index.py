@@ -2,13 +2,15 @@
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import FIRST_COLUMNS, split_columns
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.receipts import MAX_FRAMES, Receipt
+from s2vc.pipeline.cache.layout import INGEST
+from s2vc.pipeline.cache.receipts import MAX_FRAMES, Receipt, read_receipt
 from s2vc.pipeline.cache.settings import MAX_ROWS, Settings
 from s2vc.pipeline.storage import files
 
@@ -68,14 +70,16 @@ def read_index(storage: CacheStorage) -> pd.DataFrame:
         if not all(index[column].between(0, most).all() for column, most in NUMBERS.items()):
             raise ValueError("numbers that cannot be")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{path} is missing or damaged: run `s2vc-prep encode` again") from error
+        raise UserError(
+            f"{path} is missing or damaged: run `s2vc-prep encode` with its manifest again, which writes it anew"
+        ) from error
     return index
 
 
-def refuse_changed_rows(storage: CacheStorage, manifest: pd.DataFrame) -> None:
+def refuse_changed_rows(storage: CacheStorage, settings: Settings, manifest: pd.DataFrame) -> None:
     """Raise UserError if the manifest's first rows are not the cache's; rows after them are new."""
-    known, given = read_index(storage)["video_id"].tolist(), manifest["video_id"].tolist()
-    row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a != b), None)
+    known, given = known_video_ids(storage, settings), manifest["video_id"].tolist()
+    row = next((n for n, (a, b) in enumerate(zip(known, given, strict=False)) if a not in (b, None)), None)
     if row is not None:
         raise UserError(
             f"the manifest is not the one {storage} was made from: row {row + 1} is {given[row]!r}, in the cache "
@@ -86,3 +90,17 @@ def refuse_changed_rows(storage: CacheStorage, manifest: pd.DataFrame) -> None:
             f"the manifest is not the one {storage} was made from: "
             f"it ends after {len(given)} rows, {len(known)} are in the cache"
         )
+
+
+def known_video_ids(storage: CacheStorage, settings: Settings) -> list[str | None]:
+    """Return the video_id of each row of a cache; without a readable index, those that its ingest receipts have, and
+    None for the others."""
+    with suppress(UserError):
+        return list(read_index(storage)["video_id"])
+    storage.fetch_receipts(INGEST)
+    known: list[str | None] = []
+    for shard, rows in enumerate(settings.shards()):
+        receipt = read_receipt(storage.layout, INGEST, shard)
+        found = [video.video_id for video in receipt.videos] if receipt else []
+        known += found if len(found) == len(rows) else [None] * len(rows)
+    return known

@@ -23,9 +23,9 @@ from typing import IO, Any
 from weakref import WeakSet
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage, part_of
-from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
+from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, attempts_of
-from s2vc.pipeline.cache.renderings import remove_stale_renderings
+from s2vc.pipeline.cache.renderings import remove_stale_latents, remove_stale_renderings
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.local_objects import LocalObjects
 from s2vc.pipeline.storage.object_store import RemoteGroup, Store
@@ -134,7 +134,7 @@ class RemoteStorage(CacheStorage):
     def deliver(self, here: Layout, receipt: Receipt) -> None:
         """Upload what was made in a folder of this machine, then its receipt, which makes it part of the cache.
 
-        Other attempts at the shard and, after an encode, renderings of other latents are removed.
+        Other attempts at the shard are removed, and so is what was made from frames or latents that these replace.
         """
         names, stage, shard = list(receipt.files), receipt.stage, receipt.shard
         attempt = hashlib.sha256(json.dumps(receipt.files).encode()).hexdigest()[:16]
@@ -142,6 +142,8 @@ class RemoteStorage(CacheStorage):
         self.store.upload([here.root / name for name in names], [f"{receipt.prefix}/{name}" for name in names])
         for name in names:
             self.objects.adopt(here.root / name, receipt.files[name])
+        if stage == INGEST:
+            remove_stale_latents(self, shard, receipt)
         if stage == ENCODE:
             remove_stale_renderings(self, shard, receipt)
         self.store.write(here.key(here.receipt(stage, shard)), receipt.text().encode())

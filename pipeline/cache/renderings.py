@@ -1,10 +1,12 @@
-"""These functions find the renderings of a cache, and remove those that its latents no longer give."""
+"""These functions find the renderings of a cache, and remove what was made from frames or latents that are replaced."""
+
+from pathlib import Path
 
 import numpy as np
 
 from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.damage import damage_as_user_error
-from s2vc.pipeline.cache.layout import motion_stage
+from s2vc.pipeline.cache.layout import ENCODE, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, is_done
 from s2vc.pipeline.storage.hdf5 import read_part
 from s2vc.pipeline.variants import Variant, variants_named
@@ -37,5 +39,29 @@ def remove_stale_renderings(storage: CacheStorage, shard: int, encoded: Receipt)
         stage = motion_stage(variant)
         receipt = storage.fetch_receipt(stage, shard)
         if receipt is not None and is_done(layout, stage, shard, encoded) is None:
-            storage.remove(layout.receipt(stage, shard))
-            storage.remove(layout.root / receipt.prefix / layout.key(layout.motion(variant, shard)))
+            _remove_made(storage, receipt, layout.motion(variant, shard))
+
+
+def remove_stale_latents(storage: CacheStorage, shard: int, ingested: Receipt) -> None:
+    """Remove the latents of a shard, and its renderings, that were not made from the frames of the receipt `ingested`.
+
+    This is for before that receipt is there: videos may begin elsewhere in the new frames, so that what is left of the
+    old ones would be read as if it were another video's.
+    """
+    layout = storage.layout
+    encoded = storage.fetch_receipt(ENCODE, shard)
+    if is_done(layout, ENCODE, shard, ingested):
+        return
+    for variant in variants_named(storage.variant_names()):
+        rendered = storage.fetch_receipt(motion_stage(variant), shard)
+        # Where the latents' receipt is lost, renderings of the same source files are the same again.
+        if rendered is not None and (encoded is not None or rendered.videos != ingested.videos):
+            _remove_made(storage, rendered, layout.motion(variant, shard))
+    if encoded is not None:
+        _remove_made(storage, encoded, layout.latents(shard))
+
+
+def _remove_made(storage: CacheStorage, receipt: Receipt, path: Path) -> None:
+    """Remove the receipt of a shard, and then the file or folder that its stage has made."""
+    storage.remove(storage.layout.receipt(receipt.stage, receipt.shard))
+    storage.remove(storage.layout.root / receipt.prefix / storage.layout.key(path))

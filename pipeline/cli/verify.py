@@ -100,8 +100,8 @@ def run_verify(
     for problem in verify_cache(storage, quick, lambda n: progress("verify", n, "videos", console), workers):
         report(problem)
     if videos:
-        refuse_changed_rows(storage, videos[0])
         settings = read_settings(storage)
+        refuse_changed_rows(storage, settings, videos[0])
         for problem in check_sources(
             storage, settings, *videos, quick, lambda n: progress("sources", n, "videos", console)
         ):

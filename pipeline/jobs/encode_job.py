@@ -108,11 +108,12 @@ def encode_job(
             where = flow_device(device)
             settings = settings or _create(storage, options, where, len(manifest))
             job = EncodeJob(storage, settings, manifest, workers, ingest_receipts(storage, settings))
+            # Rows of what is ingested anew are said to be undone first, since their frames may change.
+            _forget(job, options.retry, root)
             write_index(storage, build_index(manifest, settings, job.ingested))
             binary, refused = choose_ffmpeg()
             job.notes += [refused] if refused else []
             write_settings(storage, settings, software_versions(ffmpeg_version(binary)))
-            _forget(job, options.retry, root)
             _plan_encode(job, root.absolute(), where, options.silence)
             yield job
 
@@ -154,7 +155,7 @@ def _open(storage: CacheStorage, manifest: pd.DataFrame, options: EncodeOptions)
         "flow_fingerprint": None if options.flow is None else fingerprint(load_flow(options.flow)),
     }
     refuse_other_cache_settings(settings, wanted, storage)
-    refuse_changed_rows(storage, manifest)
+    refuse_changed_rows(storage, settings, manifest)
     # It changes what may be read, and no byte of what was: so it may be given later.
     settings = replace(settings, follow_links=settings.follow_links or options.follow_links)
     return settings.grown_to(len(manifest))

@@ -37,8 +37,8 @@ def repair(
 
     The same inputs give the same bytes, so what was made from the damaged files is valid again with them. Where a
     source has changed, latents and every rendered variant of its shard are made anew as well. manifest and root: where
-    the videos are, which is needed for frames. Raises UserError, before anything is touched, if frames are damaged and
-    these two are not given.
+    the videos are, which is needed for frames; rows that the cache does not have yet are left to `s2vc-prep encode`.
+    Raises UserError, before anything is touched, if frames are damaged and these two are not given.
     """
     shards = sorted({shard for shard, _ in damaged})
     lost = sorted(shard for shard, stage in damaged if stage == INGEST)
@@ -48,14 +48,19 @@ def repair(
         )
     with locked(storage):
         refuse_links(storage.layout)
-        if manifest is not None:
-            refuse_changed_rows(storage, manifest)
         settings = read_settings(storage)
+        if manifest is not None:
+            refuse_changed_rows(storage, settings, manifest)
+        # The index has the manifest's columns, so it can stand in for it.
+        known = read_index(storage) if manifest is None else manifest.iloc[: settings.rows]
         variants = _variants(storage, shards)
         with cluster(address, workers, device):
             where, outcome = flow_device(device), Outcome()
             for shard, stage in damaged:
                 storage.remove(storage.layout.receipt(stage, shard))
+            if lost:
+                # Their videos may begin elsewhere in frames that are made anew.
+                write_index(storage, build_index(known, settings, ingest_receipts(storage, settings)))
 
             def run(chains: list[ShardSteps]) -> list[int]:
                 """Run these steps, and return the shards that can go on."""
@@ -64,19 +69,17 @@ def repair(
                 outcome.storage_error = outcome.storage_error or more.storage_error
                 return [n for n in shards if n not in outcome.unfinished]
 
-            left = run(_ingest_steps(storage, settings, lost, manifest, root))
+            left = run(_ingest_steps(storage, settings, lost, known, root))
             left = run(_encode_steps(storage, settings, left, where))
             run(_render_steps(storage, settings, {n: variants[n] for n in left}, where))
-        # The index has the manifest's columns, so it can stand in for it.
-        known = read_index(storage) if manifest is None else manifest
         write_index(storage, build_index(known, settings, ingest_receipts(storage, settings)))
     return outcome
 
 
 def _ingest_steps(
-    storage: CacheStorage, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame | None, root: Path | None
+    storage: CacheStorage, settings: Settings, shards: Sequence[int], manifest: pd.DataFrame, root: Path | None
 ) -> list[ShardSteps]:
-    if manifest is None or root is None:
+    if not shards or root is None:
         return []
     rows = settings.shards()
     sources, root = sources_of(manifest), root.absolute()

@@ -13,9 +13,11 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.frames import FrameWriter, decode_jpegs, encode_jpegs, pool_small, write_frames
 from s2vc.pipeline.cache.layout import INGEST, Layout
 from s2vc.pipeline.cache.receipts import FAILED, MAX_FRAMES, OK, PARTIAL, Receipt, VideoRecord, make_receipt
+from s2vc.pipeline.cache.renderings import remove_stale_latents
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.flow.architecture import SMALL
@@ -89,7 +91,9 @@ def ingest_shard(
             else:
                 videos.append(ingest_video(source, root, settings, writer, frames.parent, silence))
             report_within(len(videos), sum(video.frames for video in videos))
-    return make_receipt(layout, INGEST, shard, videos, {}, [frames, small]).write(layout)
+    receipt = make_receipt(layout, INGEST, shard, videos, {}, [frames, small])
+    remove_stale_latents(LocalStorage(layout.root), shard, receipt)
+    return receipt.write(layout)
 
 
 def ingest_video(

@@ -45,6 +45,37 @@ def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert tree(out) == tree(folder / "quiet")
 
 
+def test_killed_between_new_frames_and_their_latents_no_video_is_taken_for_another(tmp_path: Path) -> None:
+    """A video that was missing appears, and moves the others of its shard: neither the index, nor latents and clips
+    that were made before, may still lead to where they were."""
+    greys = {"a.mp4": 120, "b.mp4": 60, "c.mp4": 200}
+    table, out = tmp_path / "m.csv", tmp_path / "cache"
+    table.write_text("\n".join(["video_id", *greys]) + "\n")
+
+    def draw(name: str) -> None:
+        write_clip(tmp_path / name, np.full((150, 96, 128, 3), greys[name], np.uint8))
+
+    draw("b.mp4")
+    draw("c.mp4")
+    encode: list[object] = ["encode", table, "--root", tmp_path, "--out", out, "--size", "72x98", "--workers", 1]
+    assert finish(start(encode)) == 3
+    assert finish(start(render_command(out))) == 0
+    variant = Cache(out).variants()[0]
+    assert Cache(out).unrendered_shards(variant) == []
+    draw("a.mp4")
+    (before,) = receipts(out, "ingest").items()
+    kill_driver_when(lambda: (now := receipts(out, "ingest")) and now != dict([before]), encode)
+    killed = Cache(out)
+    assert len(receipts(out, "encode")) == 0, "it was killed in the middle"
+    assert killed.index["status"].tolist() == ["", "", ""] and not killed.index["frames"].any()
+    assert killed.unrendered_shards(variant) == [0]
+    assert finish(start(encode)) == 0
+    done = Cache(out)
+    for name, grey in greys.items():
+        assert abs(done.frames(name).mean() - grey) < 3
+    assert done.unrendered_shards(variant) == [0]
+
+
 @pytest.mark.slow
 def test_latents_in_q8_go_on_to_the_same_bytes(folder: Path) -> None:
     """Killed while the latents of a shard are written; the shards done are not done again."""

@@ -1,5 +1,6 @@
 """index.csv keeps what a manifest says of its videos, and takes nothing over that would stand in for its own."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,6 @@ def test_without_further_columns_it_has_the_bytes_it_always_had(tmp_path: Path) 
 def test_a_cache_gets_columns_by_encoding_with_another_manifest(
     cache_path: Path, videos: Path, tmp_path: Path, cli: Callable[..., Result]
 ) -> None:
-    import shutil
-
     shutil.copytree(cache_path, tmp_path / "cache")
     rows = (videos / "manifest.csv").read_text().splitlines()
     more = [rows[0] + ",scene", *(row + ",sea" for row in rows[1:])]
@@ -69,3 +68,24 @@ def test_a_cache_gets_columns_by_encoding_with_another_manifest(
     after = read_index(LocalStorage(tmp_path / "cache"))
     assert set(after.pop("scene")) == {"sea"} and after.equals(before)
     assert cli("verify", tmp_path / "cache").exit_code == 0
+
+
+def test_a_lost_index_is_written_anew_and_only_for_the_manifest_of_the_cache(
+    cache_path: Path, videos: Path, tmp_path: Path, cli: Callable[..., Result]
+) -> None:
+    cache = Path(shutil.copytree(cache_path, tmp_path / "cache"))
+    before = (cache / "index.csv").read_bytes()
+    (cache / "index.csv").unlink()
+    said = cli("verify", cache, "--sources", videos / "manifest.csv")
+    assert said.exit_code == 1 and "run `s2vc-prep encode` with its manifest again" in said.output
+    head, first, second, *rest = (videos / "manifest.csv").read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join([head, second, first, *rest]) + "\n")
+    refused = cli("encode", tmp_path / "other.csv", "--root", videos, "--out", cache)
+    assert refused.exit_code == 2 and "is not the one" in refused.output and "row 1 is" in refused.output
+    assert not (cache / "index.csv").exists()
+    again = cli("encode", videos / "manifest.csv", "--root", videos, "--out", cache)
+    assert again.exit_code == 3 and "0 videos to do" in again.output, again.output
+    assert (cache / "index.csv").read_bytes() == before
+    (cache / "index.csv").write_bytes(before[: len(before) // 2].rsplit(b",", 3)[0])
+    assert cli("encode", videos / "manifest.csv", "--root", videos, "--out", cache).exit_code == 3
+    assert (cache / "index.csv").read_bytes() == before

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,28 +243,38 @@ def test_a_manifest_above_its_videos_may_be_moved_with_them(few: Path, cli: Prep
     )
 
 
-def test_renderings_of_replaced_latents_go_before_the_new_ones_count(
-    few: Path, made: Path, cli: Prep, tmp_path: Path
-) -> None:
+def test_renderings_of_replaced_latents_go_before_the_new_ones_count(made: Path, tmp_path: Path) -> None:
     """Whoever kills the job after that finds no old rendering beside new latents."""
     cache = copy_of(made, tmp_path)
-    changed = tmp_path / "videos"
-    shutil.copytree(few, changed)
-    write_clip(changed / "class0" / "0.mp4", moving_square(9, seed=77))
-    for stage in ("ingest", "encode"):
-        (cache / f"receipts/{stage}/00000.json").unlink()
     rendering, receipt = (f"{p}/alpha0.5-zero-video/00000" for p in ("motion", "receipts/motion"))
-    layout = Layout(cache)
-    settings = read_settings(LocalStorage(cache))
-    sources = [Source("class0/0.mp4", "class0/0.mp4"), Source("class1/1.mp4", "class1/1.mp4")]
-    ingest_shard(layout, settings, 0, sources, changed)
-    assert (cache / f"{rendering}.h5").exists()
-    encode_shard(layout, settings, 0, "cpu")
+    layout, settings = Layout(cache), read_settings(LocalStorage(cache))
+    encode_shard(layout, replace(settings, precision="bfloat16"), 0, "cpu")
     assert not (cache / f"{rendering}.h5").exists() and not (cache / f"{receipt}.json").exists()
     assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
     # Latents that come out the same keep theirs.
     (cache / "receipts/encode/00001.json").unlink()
     encode_shard(layout, settings, 1, "cpu")
+    assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
+
+
+@pytest.mark.parametrize("lost", [[], ["encode"]])
+def test_what_was_made_of_replaced_frames_goes_before_the_new_ones_count(
+    few: Path, made: Path, tmp_path: Path, lost: list[str]
+) -> None:
+    cache = copy_of(made, tmp_path)
+    changed = tmp_path / "videos"
+    shutil.copytree(few, changed)
+    for stage in ("ingest", *lost):
+        (cache / f"receipts/{stage}/00000.json").unlink()
+    names = [f"{p}/alpha0.5-zero-video/00000{s}" for p, s in (("motion", ".h5"), ("receipts/motion", ".json"))]
+    names += [] if lost else ["latents.zarr/00000", "receipts/encode/00000.json"]
+    layout, settings = Layout(cache), read_settings(LocalStorage(cache))
+    sources = [Source("class0/0.mp4", "class0/0.mp4"), Source("class1/1.mp4", "class1/1.mp4")]
+    ingest_shard(layout, settings, 0, sources, changed)
+    assert all((cache / name).exists() for name in names), "frames that come out the same keep what was made of them"
+    write_clip(changed / "class0" / "0.mp4", moving_square(9, seed=77))
+    ingest_shard(layout, settings, 0, sources, changed)
+    assert not any((cache / name).exists() for name in names)
     assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
 
 

@@ -77,6 +77,18 @@ def test_frames_are_made_anew_from_the_videos(
     assert tree(cache) == tree(cache_path)
 
 
+def test_rows_that_the_manifest_has_besides_the_caches_are_left_alone(
+    cli: Callable[..., Result], cache: Path, cache_path: Path, videos: Path, tmp_path: Path
+) -> None:
+    flip(cache / FRAMES)
+    head, first, *rest = (videos / "manifest.csv").read_text().splitlines()
+    table = tmp_path / "grown.csv"
+    table.write_text("\n".join([head, first, *rest, first.replace(first.split(",")[0], "new.mp4")]) + "\n")
+    done = cli("verify", cache, "--repair", "--sources", table, "--root", videos)
+    assert done.exit_code == 0, done.output
+    assert tree(cache) == tree(cache_path)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_repair_that_is_refused_touches_nothing(cli: Callable[..., Result], cache: Path) -> None:
     flip(cache / LATENTS)
