@@ -19,6 +19,7 @@ import ray.exceptions
 
 from s2vc.pipeline.cluster.nodes import StallReason, StorageNotShared, require
 from s2vc.pipeline.cluster.step_counts import Counts, StepCounts, run_counted
+from s2vc.pipeline.storage.failures import speaks_of_damage
 from s2vc.pipeline.storage.files import describe_os_error
 
 MAX_RETRIES = 2
@@ -79,8 +80,8 @@ def run_chains(
     is given, several times a second with what has been done of steps so far.
 
     workers: the most CPUs to use over the whole cluster; None means all. A shard whose worker keeps dying, or whose
-    step raises, is left unfinished, and the others go on. Once the storage has failed (OSError), nothing new is
-    started.
+    step raises, is left unfinished, and the others go on. Once the storage has failed (an OSError that does not speak
+    of one damaged file), nothing new is started.
     """
     return _Scheduler(chains, workers, done, within).run()
 
@@ -204,7 +205,9 @@ class _Scheduler:
             self._outcome.unfinished[step.shard] = f"{step.stage}: its worker died every time: {first_line}"
 
     def _failed(self, step: Step, cause: BaseException) -> None:
-        if isinstance(cause, OSError):
+        if isinstance(cause, OSError) and speaks_of_damage(cause):
+            text = f"{describe_os_error(cause)}; `s2vc-prep verify` says what is damaged"
+        elif isinstance(cause, OSError):
             text = self._outcome.storage_error = describe_os_error(cause)
         else:
             text = f"{type(cause).__name__}: {cause}".splitlines()[0]

@@ -9,6 +9,8 @@ import pytest
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.damage import damage_as_user_error
+from s2vc.pipeline.stages.ingest_shard import StorageError
+from s2vc.pipeline.storage.failures import speaks_of_damage
 from s2vc.pipeline.storage.object_store import StoreError
 
 
@@ -37,3 +39,11 @@ def test_a_store_that_does_not_answer_is_no_damage(tmp_path: Path) -> None:
     ):
         raise StoreError("no answer")
     assert error.value.exit_code == 1
+
+
+def test_only_errors_about_one_file_speak_of_damage() -> None:
+    assert speaks_of_damage(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    assert speaks_of_damage(OSError("Can't synchronously read data (filter returned failure during read)"))
+    for storage in (OSError(errno.EIO, "x"), PermissionError(errno.EACCES, "x"), StoreError("x"), StorageError("x")):
+        assert not speaks_of_damage(storage)
+    assert not speaks_of_damage(OSError("Can't read data (file read failed: errno = 5, error message = 'I/O error')"))

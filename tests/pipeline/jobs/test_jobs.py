@@ -20,6 +20,7 @@ from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.flow import fingerprint, load_flow, save_flow
 from s2vc.pipeline.stages.encode_shard import encode_shard
 from s2vc.pipeline.stages.ingest_shard import Source, ingest_shard
+from s2vc.pipeline.variants import Variant
 from tests.conftest import FRAME_SIZE
 from tests.support.clips import moving_square, write_clip
 from tests.support.hashes import tree
@@ -276,6 +277,21 @@ def test_what_was_made_of_replaced_frames_goes_before_the_new_ones_count(
     ingest_shard(layout, settings, 0, sources, changed)
     assert not any((cache / name).exists() for name in names)
     assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
+
+
+def test_a_damaged_shard_is_left_and_the_others_are_rendered(made: Path, cli: Prep, tmp_path: Path) -> None:
+    """One file that cannot be read is no failing storage, at which a job stops."""
+    cache = copy_of(made, tmp_path)
+    small = cache / "small/00000.h5"
+    content = bytearray(small.read_bytes())
+    content[-1000] ^= 1  # in the last chunk of the frames
+    small.write_bytes(content)
+    (cache / "small/00001.h5").unlink()
+    result = cli("render", cache, "--alpha", "0.3", "--workers", "1")
+    assert result.exit_code == 1 and "storage fails" not in result.output
+    assert result.output.count("`s2vc-prep verify` says what is damaged") == 2
+    assert "shard 0 is not done" in result.output and "shard 1 is not done" in result.output
+    assert Cache(cache).unrendered_shards(Variant(alpha=0.3)) == [0, 1]
 
 
 def test_a_second_job_on_a_cache_in_use_is_refused(few: Path, made: Path, cli: Prep, tmp_path: Path) -> None:
