@@ -86,9 +86,21 @@ class VariantExport:
         try:
             for part in self.parts:
                 files.remove(self.folder / part.path)
-            files.write_json(self.folder / RECORD, {"format": self._form, "shards": self._digests})
+            files.write_json(self.folder / RECORD, {"format": self._form, "shards": self._recorded()})
         except OSError as error:
             raise UserError(f"cannot write {self.folder / RECORD}: {error.strerror or error}") from error
+
+    def _recorded(self) -> dict[int, str]:
+        """Return the digest of each shard, or the one of before, as long as clips stand that were made from that."""
+        before, written = self._before or {}, {part.path for part in self.parts}
+        stale = {
+            part.shard
+            for part in self._parts(self._clips)
+            if before.get(part.shard) != self._digests[part.shard]
+            and part.path not in written
+            and os.path.lexists(self.folder / part.path)
+        }
+        return {shard: before.get(shard, "") if shard in stale else made for shard, made in self._digests.items()}
 
     def write(self, part: ExportPart) -> None:
         """Write a part, whole or not at all. Raises UserError if it cannot be read or written."""

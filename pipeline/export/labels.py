@@ -19,9 +19,8 @@ METADATA = "metadata.csv"
 
 def clip_table(cache: Cache, clips: list[Clip]) -> pd.DataFrame:
     """Return a row for each clip: file_name, video_id, window, frames, fps, label, class_name, split columns and
-    whatever else the manifest held."""
+    whatever else the manifest held, except columns of these names."""
     index = cache.index
-    more = [name for name in index.columns if name not in (*FIRST_COLUMNS, *_OF_THE_INDEX)]
     rows = index.iloc[[clip.row for clip in clips]].reset_index(drop=True)
     own = pd.DataFrame(
         {
@@ -32,6 +31,7 @@ def clip_table(cache: Cache, clips: list[Clip]) -> pd.DataFrame:
             "fps": [clip.fps for clip in clips],
         }
     )
+    more = [name for name in index.columns if name not in (*own.columns, *FIRST_COLUMNS, *_OF_THE_INDEX)]
     return pd.concat([own, rows[["label", "class_name", *more]]], axis=1)
 
 

@@ -342,6 +342,45 @@ def test_what_was_rendered_anew_is_exported_anew(cli: Callable[..., Result], cac
     assert f"{wanted} clip" in cli(*words).output.splitlines()[-2]
 
 
+def test_one_clip_that_is_made_anew_does_not_vouch_for_the_others(
+    cli: Callable[..., Result], cache_path: Path, tmp_path: Path
+) -> None:
+    """A shard is rendered anew; one of its clips is exported, then all."""
+    cache, out = Path(shutil.copytree(cache_path, tmp_path / "cache")), tmp_path / "out"
+    words = ("export", cache, "--variant", VIDEO, "--out", out)
+    assert cli(*words).exit_code == 0
+    index = Cache(cache).index.query("frames > 0")
+    shard = index["shard"].mode()[0]
+    one, another, *_ = index.query("shard == @shard")["video_id"]
+    receipt = cache / f"receipts/motion/{VIDEO}/{shard:05d}.json"
+    content = json.loads(receipt.read_text())
+    content["files"] = {path: digest[::-1] for path, digest in content["files"].items()}
+    receipt.write_text(json.dumps(content))
+    clip = out / VIDEO / Path(another).with_suffix(".mp4")
+    clip.write_bytes(b"made from what was there before")
+    assert cli(*words, "--video", one).exit_code == 0
+    assert cli(*words).exit_code == 0
+    assert decoded(clip, *FRAME_SIZE)[1].frames == index.set_index("video_id").loc[another, "frames"]
+    assert "0 clips of 0 videos" in cli(*words).output
+
+
+def test_columns_of_the_tables_own_names_are_left_out(
+    cli: Callable[..., Result], cache_path: Path, videos: Path, tmp_path: Path
+) -> None:
+    cache = Path(shutil.copytree(cache_path, tmp_path / "cache"))
+    index = pd.read_csv(cache / "index.csv", dtype=str, keep_default_na=False)
+    index.insert(3, "fps", "9")
+    index.insert(3, "window", "left")
+    index.insert(3, "scene", "sea")
+    index.to_csv(cache / "index.csv", index=False, lineterminator="\n")
+    for form in ("mp4", "webdataset"):
+        out = tmp_path / form
+        result = cli("export", cache, "--variant", VIDEO, "--out", out, "--format", form)
+        assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "mp4" / VIDEO / "metadata.csv")
+    assert set(table["scene"]) == {"sea"} and set(table["fps"]) == {25} and not set(table["window"]) & {"left"}
+
+
 def test_another_format_in_one_folder_is_refused(cli: Callable[..., Result], cache_path: Path, tmp_path: Path) -> None:
     call = ["--variant", "original", "--video", "orbit/still.mp4"]
     assert cli("export", cache_path, "--out", tmp_path, *call).exit_code == 0
