@@ -89,14 +89,14 @@ def record_root(manifest: Path, root: Path) -> None:
     """
     root, beside = root.absolute(), manifest.absolute().parent
     text = root.relative_to(beside) if root.is_relative_to(beside) else root
-    write_atomically(_root_file(manifest), f"{text}\n".encode())
+    write_atomically(_root_file(manifest), os.fsencode(text) + b"\n")  # A folder's name may be no UTF-8.
 
 
 def root_of(manifest: Path) -> Path:
     """Return the folder that a manifest's paths start from: the one that `record_root` wrote, or the manifest's own
     where there is no record, or no such folder any more."""
     try:
-        root = manifest.parent / _root_file(manifest).read_text(encoding="utf-8").removesuffix("\n")
+        root = manifest.parent / os.fsdecode(_root_file(manifest).read_bytes().removesuffix(b"\n"))
         return root if root.is_dir() else manifest.parent
     except (OSError, ValueError):
         return manifest.parent

@@ -32,7 +32,9 @@ def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_atte
 
     Frames and latents are never removed.
     """
+    from s2vc.pipeline.cache.links import refuse_links
     from s2vc.pipeline.cache.lock import locked
+    from s2vc.pipeline.cache.remote_storage import RemoteStorage
     from s2vc.pipeline.cache.renderings import traced_variants
 
     if not names and not failed_attempts:
@@ -40,7 +42,10 @@ def drop_command(cache: Path | CacheStorage, names: tuple[str, ...], failed_atte
     console = make_console()
     storage = open_storage(cache)
     read_settings(storage)  # This raises UserError where there is no cache.
+    if failed_attempts and isinstance(storage, RemoteStorage):
+        raise UserError("--failed-attempts is for caches on disk; at a URL, the next job removes what a shard had left")
     with locked(storage):
+        refuse_links(storage.layout)
         there = traced_variants(storage)
         dropped = [_variant(name, there, storage) for name in dict.fromkeys(names)]
         sizes = storage.sizes("motion") if dropped else {}

@@ -62,7 +62,7 @@ def render_command(
     rule = window_rule(scope, clip_length, frame_step, window_stride)
     variants = wanted_variants(alphas, keeps, strategies, draws, seed, rule)
     if dry_run:
-        print_estimate(open_storage(cache), variants, console, print_json)
+        print_estimate(open_storage(cache), variants, workers, console, print_json)
     else:
         run_render(cache, variants, ray_address, workers, console, print_json, device)
         clips = ("--clip-length", rule.clip_length, "--frame-step", rule.frame_step) if rule.scope == "clip" else ()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,11 @@ def encode_summary(cache: Cache) -> dict[str, Any]:
     return {"cache": str(cache.storage), "videos": counts, "frames": int(index["frames"].sum()), "trouble": listed}
 
 
-def print_estimate(storage: CacheStorage, variants: list[Variant], console: Console, report: Report = ignore) -> None:
+def print_estimate(
+    storage: CacheStorage, variants: list[Variant], workers: int | None, console: Console, report: Report = ignore
+) -> None:
     """Print how much rendering there is to do, what it will keep, and the disk space and time that it will take."""
-    job = plan_render(storage, variants)
+    job = replace(plan_render(storage, variants), workers=workers)
     cache = Cache(storage)
     expected = [expected_share(cache, variant, SAMPLED_SHARDS) for variant in variants]
     estimate = estimate_render(job)
@@ -115,8 +118,9 @@ def print_estimate(storage: CacheStorage, variants: list[Variant], console: Cons
     )
     print_result(
         console,
-        f"about {size(estimate.bytes)} on disk and {clock(estimate.seconds)} on {estimate.cores} cores here "
-        f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core, measured just now)",
+        f"at most {size(estimate.bytes)} on disk, and about {clock(estimate.seconds)} on "
+        f"{count(estimate.cores, 'core')} here "
+        f"({estimate.seconds_per_frame * 1000:.1f} ms a frame and core for the flow, measured just now)",
     )
     for variant, share in zip(variants, expected, strict=True):
         if share is not None:

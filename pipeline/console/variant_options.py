@@ -28,9 +28,13 @@ def wanted_variants(
 ) -> list[Variant]:
     """Return a variant for every level (alpha or share to keep) with every strategy, each once.
 
-    tfd takes shares alone, TFD_KEEP if none is given. draws, seed: for random strategies. Raises UserError for options
-    that make no variant.
+    Beside other strategies, tfd takes the shares alone, TFD_KEEP if none is given. draws, seed: for random strategies.
+    Raises UserError for options that make no variant, or that none of the variants has a use for.
     """
+    if alphas and set(strategies) == {"tfd"}:
+        raise UserError(f"tfd works on pixels, where --alpha has no meaning: give --keep ({TFD_KEEP:g} in the paper)")
+    if (draws, seed) != (1, 0) and not set(strategies) & set(RANDOM_STRATEGIES):
+        raise UserError(f"--draws and --seed go with a random strategy: {', '.join(RANDOM_STRATEGIES)}")
     levels: list[dict[str, float]] = [{"alpha": a} for a in alphas] + [{"keep": q} for q in keeps]
     if not levels and set(strategies) != {"tfd"}:
         raise UserError("say how much to suppress: --alpha 0.5, or --keep 0.2")

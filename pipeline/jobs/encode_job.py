@@ -123,7 +123,7 @@ def _refuse_wrong_root(storage: CacheStorage, manifest: pd.DataFrame, root: Path
     if storage.fetch(storage.layout.settings).exists():
         return
     paths = manifest["path"].tolist()
-    if not any((root / path).exists() for path in paths):
+    if not any(os.path.exists(root / path) for path in paths):  # unlike Path.exists, whatever a path is
         empty = "" if any(root.iterdir()) else ", which is empty (is it mounted?)"
         raise UserError(
             f"none of the videos, {len(paths)} in all, is in {root.absolute()}{empty}; the first would be "
@@ -195,7 +195,7 @@ def _forget(job: EncodeJob, statuses: Collection[str], root: Path) -> None:
     paths = dict(zip(job.manifest["video_id"], job.manifest["path"], strict=True))
     for shard, receipt in list(job.ingested.items()):
         if any(
-            v.status in statuses or (v.reason == NO_FILE and (root / paths[v.video_id]).exists())
+            v.status in statuses or (v.reason == NO_FILE and os.path.exists(root / paths[v.video_id]))
             for v in receipt.videos
         ):
             job.storage.remove(job.storage.layout.receipt(INGEST, shard))

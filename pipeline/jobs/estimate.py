@@ -1,6 +1,5 @@
 """This module estimates what a render will cost before it starts."""
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import torch
 
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.jobs.render_job import RenderJob
+from s2vc.pipeline.processors import available_cpus
 from s2vc.pipeline.stages.encode_shard import cache_flow
 
 BYTES_PER_FRAME = LATENTS
@@ -20,8 +20,8 @@ TIMED_FRAMES = 32
 class Estimate:
     """This is the estimated cost of a render.
 
-    bytes: on disk, at most. seconds: on `cores` CPU cores of this machine, for decoding alone. seconds_per_frame: on
-    one core.
+    bytes: on disk, at most. seconds: on `cores` CPU cores of this machine, for the flow's decoding alone; 0 where
+    nothing is decoded by the flow, as with tfd. seconds_per_frame: on one core.
     """
 
     bytes: int
@@ -31,12 +31,15 @@ class Estimate:
 
 
 def estimate_render(job: RenderJob) -> Estimate:
-    """Estimate bytes from the format, and time from decoding a few frames here and now with the cache's flow."""
+    """Estimate bytes from the format, and time from decoding a few frames here and now with the cache's flow.
+
+    The cores are those that this process may use, job.workers of them at most.
+    """
     flow = cache_flow(job.storage.fetch(job.storage.layout.flow), job.settings, "cpu")
     z = torch.randn(TIMED_FRAMES, LATENTS, generator=torch.Generator().manual_seed(0))
     flow.decode(z[:8])
     started = time.perf_counter()
     flow.decode(z)
     per_frame = (time.perf_counter() - started) / TIMED_FRAMES
-    cores = os.cpu_count() or 1
-    return Estimate(job.frames_left * BYTES_PER_FRAME, job.frames_left * per_frame / cores, per_frame, cores)
+    cores = min(available_cpus(), job.workers or available_cpus())
+    return Estimate(job.frames_left * BYTES_PER_FRAME, job.frames_to_decode * per_frame / cores, per_frame, cores)

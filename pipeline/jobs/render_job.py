@@ -25,7 +25,8 @@ class RenderJob:
     """This is a render that is planned.
 
     shards_left: the shards that lack variants, with those they lack. videos_left: the videos in them that have frames.
-    frames_left: how many frames these will be, over all variants. device: "cpu" or "cuda"; None takes what there is.
+    frames_left: how many frames these will be, over all variants; frames_to_decode: those that the flow decodes.
+    device: "cpu" or "cuda"; None takes what there is.
     notes: what the steps reported, once the job has run.
     """
 
@@ -37,6 +38,7 @@ class RenderJob:
     shards_left: list[tuple[int, list[Variant]]] = field(default_factory=list)
     videos_left: int = 0
     frames_left: int = 0
+    frames_to_decode: int = 0
     shards_done: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -86,6 +88,7 @@ def plan_render(storage: CacheStorage, variants: list[Variant], shards: Sequence
         rows = sum(len(w) for video in encoded.videos for w in variants[0].rule.windows(video.frames))
         job.videos_left += count_videos(encoded)
         job.frames_left += rows * len(missing)
+        job.frames_to_decode += rows * sum(v.strategy != "tfd" for v in missing)
         job.shards_left.append((shard, missing))
     return job
 

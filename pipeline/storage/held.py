@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError
@@ -35,7 +35,9 @@ def held(folder: Path, name: str = "") -> Iterator[None]:
 
 
 def in_use(name: str, lock: Path) -> UserError:
-    """Return the error that another job holds what is called `name`; the lock's file says which."""
+    """Return the error that another job holds what is called `name`; the lock's file says which, if it writes."""
+    with suppress(BlockingIOError), flocked(lock, fcntl.LOCK_SH | fcntl.LOCK_NB, os.O_RDONLY):
+        return UserError(f"{name} is being read by `s2vc-prep verify`; wait for it")
     with lock.open("rb") as file:
         holder = file.read(100).decode(errors="replace").strip()
     return UserError(f"{name} is in use by another job ({holder or 'unknown'}); wait for it")

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2vc.manifests.errors import UserError
-from s2vc.manifests.table import build_table, check_manifest, read_manifest, split_columns, write_manifest
+from s2vc.manifests.table import (
+    build_table,
+    check_manifest,
+    read_manifest,
+    record_root,
+    root_of,
+    split_columns,
+    write_manifest,
+)
 
 AWKWARD = ("00123", "null", "NA", "nan", "1e5", "True", "-x", "=1+1", '"', "a,b", "'", "#", " a ", "日本")
 TEXT = st.one_of(st.sampled_from(AWKWARD), st.text(st.characters(exclude_categories=("Cc", "Cs"))))
@@ -221,3 +229,14 @@ def test_reading_time_grows_no_faster_than_the_manifest(tmp_path):
         read_manifest(tmp_path / "m.csv")
         seconds[rows] = time.perf_counter() - start
     assert seconds[40_000] < 40 * max(seconds[4_000], 0.01)  # 10 times the rows; 100 times if it were quadratic
+
+
+@pytest.mark.parametrize("name", [b"videos", "日本 clips".encode(), b"vid\xe9os"])
+def test_the_root_is_found_again_whatever_its_name(tmp_path, name):
+    (tmp_path / "lists").mkdir()
+    for parent in (tmp_path, tmp_path / "lists"):
+        folder = parent / os.fsdecode(name)
+        folder.mkdir()
+        manifest = tmp_path / "lists" / "m.csv"
+        record_root(manifest, folder)
+        assert root_of(manifest) == folder

@@ -37,6 +37,18 @@ def test_leftovers_of_killed_jobs_go_when_asked(cli: Prep, cache_path: Path, tmp
     assert tree(cache) == before
 
 
+def test_nothing_is_removed_through_a_link_out_of_the_cache(cli: Prep, cache_path: Path, tmp_path: Path) -> None:
+    """The folder of renderings is another cache's."""
+    cache, other = (Path(shutil.copytree(cache_path, tmp_path / name)) for name in ("cache", "other"))
+    shutil.rmtree(cache / "motion")
+    (cache / "motion").symlink_to(other / "motion")
+    before = tree(other)
+    for options in (("--variant", VIDEO), ("--failed-attempts",)):
+        result = cli("drop", cache, *options)
+        assert result.exit_code == 2 and "is a link that leads out of the cache" in result.output
+    assert tree(other) == before
+
+
 def test_mistakes_are_one_line(cli: Prep, cache_path: Path, tmp_path: Path) -> None:
     for options, complaint in (
         (("--variant", "alpha0.99-zero-video"), f"it has {', '.join(sorted(VARIANTS))}"),

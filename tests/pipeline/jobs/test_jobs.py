@@ -16,6 +16,7 @@ from s2vc.manifests.table import root_of
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import Layout
+from s2vc.pipeline.cache.lock import without_writers
 from s2vc.pipeline.cache.settings import read_settings
 from s2vc.pipeline.flow import fingerprint, load_flow, save_flow
 from s2vc.pipeline.stages.encode_shard import encode_shard
@@ -279,6 +280,14 @@ def test_what_was_made_of_replaced_frames_goes_before_the_new_ones_count(
     assert (cache / "motion/alpha0.5-zero-video/00001.h5").exists()
 
 
+def test_a_name_that_no_file_can_have_fails_alone_also_in_the_first_row(few: Path, cli: Prep, tmp_path: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text("\n".join(["video_id", "x" * 300 + ".mp4", "class0/0.mp4"]) + "\n")
+    result = encode(cli, table, few, tmp_path / "cache")
+    assert result.exit_code == 3, result.output
+    assert Cache(tmp_path / "cache").index["status"].tolist() == ["failed", "ok"]
+
+
 def test_a_damaged_shard_is_left_and_the_others_are_rendered(made: Path, cli: Prep, tmp_path: Path) -> None:
     """One file that cannot be read is no failing storage, at which a job stops."""
     cache = copy_of(made, tmp_path)
@@ -310,6 +319,14 @@ def test_a_second_job_on_a_cache_in_use_is_refused(few: Path, made: Path, cli: P
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_a_job_beside_a_check_is_told_of_the_check(few: Path, made: Path, cli: Prep, tmp_path: Path) -> None:
+    """The lock's file names the last job that wrote, which has ended."""
+    cache = copy_of(made, tmp_path)
+    with without_writers(LocalStorage(cache)):
+        result = encode(cli, made / "m.csv", few, cache)
+    assert result.exit_code == 2 and "is being read by `s2vc-prep verify`; wait for it" in result.output
 
 
 def test_mistakes_get_one_line_and_code_2(few: Path, made: Path, cli: Prep, tmp_path: Path) -> None:

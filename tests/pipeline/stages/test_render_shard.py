@@ -253,8 +253,15 @@ def test_dry_run_prints_bytes_and_time_and_writes_nothing(cache_path: Path, cli:
     assert result.exit_code == 0, result.output
     frames = sum(frames for frames, _ in CLIPS.values())
     assert f"{2 * frames} frames" in result.output
-    assert re.search(r"about [\d.]+ MB on disk and \d+ s", result.output)
+    assert re.search(r"at most [\d.]+ MB on disk, and about \d+ s on \d cores?", result.output)
     assert sorted(cache_path.rglob("*")) == before
+
+
+def test_a_dry_run_counts_workers_and_what_the_flow_decodes(cache_path: Path, cli: Callable[..., Result]) -> None:
+    one = cli("render", cache_path, "--alpha", "0.25", "--workers", "1", "--dry-run")
+    assert "on 1 core here" in one.output
+    pixels = cli("render", cache_path, "--keep", "0.3", "--strategy", "tfd", "--dry-run")
+    assert "and about 0 s on" in pixels.output and "0 frames" not in pixels.output
 
 
 def test_a_render_that_is_done_does_nothing(cache_path: Path, cli: Callable[..., Result]) -> None:
@@ -270,6 +277,9 @@ def test_a_render_that_is_done_does_nothing(cache_path: Path, cli: Callable[...,
     [
         ([], "--alpha"),
         (["--alpha", "-1"], "0 or more"),
+        (["--alpha", "0.5", "--strategy", "tfd"], "--alpha has no meaning"),
+        (["--alpha", "0.5", "--draws", "2"], "--draws and --seed go with a random strategy"),
+        (["--keep", "0.5", "--strategy", "reverse", "--seed", "1"], "--draws and --seed go with a random strategy"),
         (["--keep", "2"], "0 to 1"),
         (["--alpha", "0.5", "--clip-length", "16"], "--scope clip"),
         (["--alpha", "0.5", "--strategy", "shuffle-clip"], "scope clip"),
