@@ -16,9 +16,13 @@ import s3fs
 from click.testing import Result
 
 from s2vc.manifests.errors import UserError
+from s2vc.manifests.table import read_manifest
 from s2vc.pipeline.cache import Cache
+from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.cache.remote_storage import RemoteStorage
+from s2vc.pipeline.cache.settings import read_settings
+from s2vc.pipeline.stages.ingest_shard import ingest_shard, sources_of
 from s2vc.pipeline.storage.files import sha256
 from s2vc.pipeline.storage.object_store import StoreError
 from tests.support.clips import moving_square, write_clip
@@ -206,6 +210,26 @@ def test_repair_sees_what_workers_with_copies_of_their_own_have_done(
     result = cli("verify", url, "--repair", "--sources", own / "manifest.csv", *local)
     assert "to be done again: ingest of shard 00000" in result.output
     assert result.exit_code == 0 and "All is well" in result.output.splitlines()[-1]
+
+
+def test_what_was_made_of_replaced_frames_goes_before_the_new_ones_count(
+    s3: s3fs.S3FileSystem, made: str, videos: Path, tmp_path: Path
+) -> None:
+    """A worker ingests a shard whose first video has changed, and nobody goes on from there."""
+    copy = f"{BUCKET}/replaced"
+    s3.copy(made.removeprefix("s3://"), copy, recursive=True)
+    changed = Path(shutil.copytree(videos, tmp_path / "videos"))
+    storage = open_storage(f"s3://{copy}", tmp_path / "copies", "1GB")
+    settings, manifest = read_settings(storage), read_manifest(videos / "manifest.csv")
+    sources = sources_of(manifest)[: settings.shard_size]
+    before = objects(s3, f"s3://{copy}")
+    on_copies(ingest_shard, (), storage, settings, 0, sources, changed)
+    assert objects(s3, f"s3://{copy}") == before, "frames that come out the same keep what was made of them"
+    write_clip(changed / sources[0].path, moving_square(9, seed=77))
+    on_copies(ingest_shard, (), storage, settings, 0, sources, changed)
+    left = {key for key in objects(s3, f"s3://{copy}") if "/00000" in key}
+    assert {key for key in left if "ingest" not in key} == set()
+    assert storage.fetch_receipt("encode", 0) is None and storage.finished(f"motion/{VARIANT}") == {1}
 
 
 def test_a_cache_that_is_opened_again_shows_what_others_wrote(s3: s3fs.S3FileSystem, made: str, tmp_path: Path) -> None:
