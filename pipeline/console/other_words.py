@@ -62,7 +62,7 @@ ANSWERS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "--fps": (("", "", "frames are counted, not timed: --frame-step N takes every n-th"),),
     "--amp": (("", "--precision", "--precision bfloat16"),),
     "--fp16": (("", "--precision", "--precision bfloat16"),),
-    "--overwrite": (("", "", "nothing is written over: give another --out"),),
+    "--overwrite": (("", "", "caches, clips and runs are not written over: give another --out"),),
     "--dataset": (("", "cache", "the dataset is the CACHE of s2vc-prep, without an option"),),
     "--data": (("", "cache", "the dataset is the CACHE of s2vc-prep, without an option"),),
 }

@@ -40,7 +40,7 @@ def plot_shares(curves: dict[str, Curve], videos: int, path: Path) -> None:
     try:
         save_figure(figure, path, dpi=200)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _draw(axes: Any, curves: dict[str, Curve], videos: int) -> None:

@@ -61,7 +61,7 @@ def _as_user_error(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UserError(f"{what}: {error}") from error
+        raise UserError(f"{what}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def check_output(path: Path) -> None:

@@ -107,6 +107,21 @@ def test_a_disk_that_fills_during_render_and_one_too_full_to_begin(folder: Path,
     assert tree(out) == tree(quiet)
 
 
+def test_a_disk_that_is_too_full_for_pictures_and_clips(folder: Path, place: Path) -> None:
+    """It is not a mistake in the call, which exit code 2 would say."""
+    quiet, disk = folder / "quiet", place / "disk"
+    tmpfs(disk, 2 * PAGE)
+    (disk / "filled").write_bytes(bytes(PAGE))
+    for command in (
+        ["preview", quiet, "--alpha", "0.5", "--out", disk / "p.png"],
+        ["export", quiet, "--alpha", "0.5", "--out", disk / "clips", "--format", "frames"],
+        ["info", quiet, "--plot", disk / "shares.png"],
+    ):
+        code, output = run(command)
+        assert code == 1, output
+        assert_told(output, "No space left on device")
+
+
 @pytest.mark.slow
 def test_a_disk_that_fills_in_a_workers_spool(place: Path) -> None:
     """A long video goes through a scratch file in the cache's folder before it is in the shard."""
