@@ -25,7 +25,7 @@ MASKS = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Class activation maps as well, by the classifier of `linear`, or that of CHECKPOINT, a run of `finetune`.",
 )
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of the classifier of --cam linear.")
-@click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`.")
+@click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`, 1 or more.")
 @click.option("--masks", type=MASKS, help="Folder of the movers' masks, such as SET/masks of `s2vc-prep sample`.")
 @click.option("--gif", is_flag=True, help="An animation as well.")
 def saliency_command(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--moco", default=None, help="Checkpoint of MoCo without S²VC, for its own r, and the gain over it.")
 @click.option("--still-epochs", type=click.IntRange(1), default=FINETUNE_EPOCHS, help="Of the classifier of stills.")
 @click.option("--epochs", type=click.IntRange(1), default=LINEAR_EPOCHS, help="Of the linear classifiers.")
-@click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`.")
+@click.option("--train-views", type=click.IntRange(1), default=TRAIN_VIEWS, help="As for `linear`, 1 or more.")
 @click.option("--batch", type=click.IntRange(2), default=BATCH, help="Of the classifier of stills.")
 def static_bias_command(
     evaluation: "Evaluation", moco: str | None, still_epochs: int, epochs: int, train_views: int, batch: int

@@ -37,8 +37,8 @@ def sweep_recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--recipe",
             metavar="NAME|FILE",
-            help="The paper's tables from the videos on: ucf101, hmdb51, k200, k400, or a YAML file. With --dry-run: "
-            "its commands, bytes and hours.",
+            help="The paper's tables from the videos on: ucf101, hmdb51, k200, k400, sample, or a YAML file. "
+            "With --dry-run: its commands, bytes and hours.",
         ),
         click.option("--videos", type=FOLDER, help="recipe: folder of the videos."),
         click.option(
