@@ -38,19 +38,20 @@ class S2VC(nn.Module):
 
     @torch.no_grad()
     def forward(self, clips: Tensor) -> Tensor:
-        """Return V_p of clips (..., 3, T, H, W) float32 in [0, 1], in the same shape.
+        """Return V_p of clips (..., 3, T, H, W) in [0, 1], in the same shape and dtype.
 
-        It is not clamped: some of its values lie outside [0, 1]. Raises ValueError for another shape, and TypeError for
-        pixels that are whole numbers.
+        It is computed in float32 or more, under autocast, too, so that clips in half precision are rounded once, at the
+        end. It is not clamped: some of its values lie outside [0, 1]. Raises ValueError for another shape, and
+        TypeError for pixels that are whole numbers.
         """
         if clips.dim() < 4 or clips.shape[-4] != 3:
             raise ValueError(f"expected clips of shape (..., 3, T, H, W), got {tuple(clips.shape)}")
         if not clips.is_floating_point():
             raise TypeError(f"expected clips of floating point in [0, 1], got {clips.dtype}: divide uint8 by 255")
-        batch = clips.reshape(-1, *clips.shape[-4:])
+        batch = clips.reshape(-1, *clips.shape[-4:]).to(torch.promote_types(clips.dtype, torch.float32))
         seed = int(torch.randint(2**31, ()))
         preserved, _ = motion_preserved(batch, self.flow, self.alpha, self.strategy, seed)
-        return preserved.view(clips.shape)
+        return preserved.view(clips.shape).to(clips.dtype)
 
     def __repr__(self) -> str:
         return f"S2VC(alpha={self.alpha:g}, strategy={self.strategy!r}, flow={self._flow_name!r})"

@@ -4,9 +4,9 @@ Every part has `forward(x) -> (y, log_det)` and `inverse(y) -> x`; `log_det` is 
 determinant of the Jacobian of forward, (N,) float32, in nats.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,26 +18,6 @@ CLAMP = 1.5
 
 LEAKY_SLOPE = 0.1
 """The activation of the convolutional subnets has this negative slope."""
-
-
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """Let float32 convolutions and products of this process be in float32 on GPUs, too, while the block runs.
-
-    By default cuDNN rounds their inputs to TF32, which has 11 significant bits: the fixed convolutions of the flow
-    would round every latent so, whatever the subnets compute in. It holds in the code that torch.compile makes of the
-    flow, too, which is made and run within the block.
-    """
-    backends: Any = torch.backends
-    operations = (backends.cudnn.conv, backends.cuda.matmul)
-    before = [o.fp32_precision for o in operations]
-    try:
-        for operation in operations:
-            operation.fp32_precision = "ieee"
-        yield
-    finally:
-        for operation, precision in zip(operations, before, strict=True):
-            operation.fp32_precision = precision
 
 
 class Subnet(nn.Module):

@@ -24,8 +24,8 @@ from s2vc.pipeline.flow.couplings import (
     Subnet,
     convolutional,
     fully_connected,
-    without_tf32,
 )
+from s2vc.pipeline.flow.own_precision import without_autocast, without_tf32
 
 FIRST_WEIGHTS = 0.03
 """A new subnet's weights have this standard deviation; its last layer starts at zero, so that a coupling is the
@@ -41,7 +41,7 @@ class Flow(nn.Module):
 
     `forward` and `inverse` are differentiable and run in whatever dtype x has. `encode` and `decode` do the same
     without gradients, on the flow's device, in slices of the batch that fit its caches. What is in float32 is so on
-    GPUs, too: TF32 is off meanwhile.
+    GPUs, too, and in a training step under autocast: TF32 and autocast are off meanwhile.
     """
 
     def __init__(self, architecture: Architecture = Architecture()):
@@ -69,6 +69,7 @@ class Flow(nn.Module):
         )
 
     @without_tf32()
+    @without_autocast
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (N, 3, 64, 64) to latents (N, 12288) and log |det Df(x)| (N,), in nats (eq. 1).
 
@@ -91,6 +92,7 @@ class Flow(nn.Module):
         return f"Flow({size}: {parameters:,} parameters, {self.precision}, {self.device})"
 
     @without_tf32()
+    @without_autocast
     def inverse(self, z: Tensor) -> Tensor:
         """Map latents (N, 12288) to images (N, 3, 64, 64), which are not clamped (eq. 5).
 

@@ -78,3 +78,18 @@ def test_an_alpha_that_is_none_is_refused(alpha: Any, error: type[Exception]) ->
 def test_pixels_of_whole_numbers_are_refused() -> None:
     with pytest.raises(TypeError, match=r"got torch.uint8: divide uint8 by 255"):
         S2VC()(torch.zeros(3, 4, 64, 64, dtype=torch.uint8))
+
+
+def test_an_autocast_around_the_transform_changes_nothing() -> None:
+    clips = moving_clips(2)
+    expected = S2VC(0.5)(clips)
+    with torch.autocast("cpu", torch.bfloat16):
+        preserved = S2VC(0.5)(clips)
+    assert preserved.dtype == torch.float32 and torch.equal(preserved, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_clips_in_half_precision_are_rounded_once_at_the_end(dtype: torch.dtype) -> None:
+    clips = moving_clips(1).to(dtype)
+    preserved = S2VC(0.5)(clips)
+    assert preserved.dtype == dtype and torch.equal(preserved, S2VC(0.5)(clips.float()).to(dtype))

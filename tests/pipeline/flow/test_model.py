@@ -246,3 +246,27 @@ def test_a_compiled_flow_is_made_and_run_without_tf32() -> None:
     assert all(precision == ["ieee", "ieee"] for _, precision in seen)
     torch.testing.assert_close(z, flow(x)[0])
     torch.compiler.reset()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_autocast_around_the_flow_changes_nothing(precision: str) -> None:
+    x = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    flow = load_flow("default", precision=precision)
+    z, log_det = flow.encode(x)
+    images = flow.decode(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        same = load_flow("default", precision=precision)  # a centred flow computes something when it is loaded
+        assert [torch.equal(a, b) for a, b in zip(same.encode(x), (z, log_det), strict=True)] == [True, True]
+        assert torch.equal(same.decode(z), images)
+    assert z.dtype == log_det.dtype == images.dtype == torch.float32
+
+
+def test_fitting_in_bfloat16_keeps_its_own_autocast() -> None:
+    """The subnets compute in bfloat16, and only they, whatever is on around them."""
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    flow = load_flow("default").for_fitting("cpu", "bfloat16")
+    z, _ = flow(x)
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(flow(x)[0], z)
+    exact = load_flow("default").for_fitting("cpu", "float32")(x)[0]
+    assert z.dtype == torch.float32 and not torch.equal(z, exact)
