@@ -143,6 +143,12 @@ def upsample(change: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(change, size=(height, width), mode="nearest")
 
 
+def upsampled_places(length: int, device: torch.device) -> Tensor:
+    """Return which of the 64 rows, or columns, `upsample` puts at each of `length` places: (length,) int64."""
+    places = torch.arange(SMALL, dtype=torch.float32, device=device)
+    return functional.interpolate(places[None, None], size=length, mode="nearest")[0, 0].long()
+
+
 def add_change_(video: Tensor, change: Tensor, scale: Tensor | float = 1.0) -> Tensor:
     """Make V + upsample(change · scale) of V, the last line of Algorithm 1, not clamped, and return it.
 

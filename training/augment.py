@@ -7,7 +7,7 @@ that all of them get the same crop, flip, blur and colours.
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s2vc.training.choices import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, RGB
+from s2vc.training.clips import MotionClip
+from s2vc.training.cuts import ClipCuts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Kornia announces its own deprecations at import.
@@ -43,8 +45,8 @@ def describe_normalisation(mean: RGB, std: RGB) -> str:
 
 
 class RandomCrop(nn.Module):
-    """Crops at random, resizes, flips: clips (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the share of
-    area.
+    """Crops at random, resizes, flips: clips, stored or (N, 3, T, H, W) -> (N, 3, T, size, size). scale: range of the
+    share of area.
 
     Where it shrinks, the bilinear filter is as wide as the pixels it makes, as in PIL and in the crops of tests, so
     that detail finer than these is averaged, and does not come back as a coarse pattern.
@@ -56,17 +58,21 @@ class RandomCrop(nn.Module):
         self._crop = kornia.RandomResizedCrop((size, size), scale, CROP_RATIO)
         self._flip = kornia.RandomHorizontalFlip(p=0.5)
 
-    def forward(self, clips: Tensor) -> Tensor:
-        return _frames_in_channels(clips, self._cropped)
-
-    def _cropped(self, images: Tensor) -> Tensor:
-        """Cut images (N, C, H, W) by a draw of kornia's, which gives the corners (x, y) of boxes, ends counted."""
-        boxes = self._crop.forward_parameters(images.shape)["src"].long()[:, ::2].flatten(1).tolist()
-        flips = (self._flip.forward_parameters(images.shape)["batch_prob"] > 0.5).tolist()
-        out = images.new_empty(*images.shape[:2], self._size, self._size)
-        for place, image, (left, top, right, bottom), flip in zip(out, images, boxes, flips, strict=True):
-            cut = _resize(image[None, :, top : bottom + 1, left : right + 1], self._size)[0]
-            place.copy_(cut.flip(-1) if flip else cut)
+    def forward(self, clips: Tensor | MotionClip) -> Tensor:
+        """Take what ClipCuts takes. Draws are kornia's, which gives the corners (x, y) of boxes, ends counted."""
+        cuts = ClipCuts(clips)
+        n, t, height, width = cuts.size
+        shape = torch.Size((n, 3 * t, height, width))
+        corners = self._crop.forward_parameters(shape)["src"].long()[:, ::2].flatten(1).tolist()
+        flips = (self._flip.forward_parameters(shape)["batch_prob"] > 0.5).tolist()
+        cut = (
+            cuts.cut(number, slice(top, bottom + 1), slice(left, right + 1))
+            for number, (left, top, right, bottom) in enumerate(corners)
+        )
+        out = _resize_each(cut, cuts, self._size)
+        for clip, flip in zip(out, flips, strict=True):
+            if flip:
+                clip.copy_(clip.flip(-1))
         return out
 
 
@@ -144,20 +150,23 @@ class RandomColour(nn.Module):
 
 class DPCCrop(nn.Module):
     """Cuts a square of DPC_CROP of the shorter side at a random place, flips it or not, and resizes it, as DPC does on
-    UCF101: clips (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip."""
+    UCF101: clips, stored or (N, 3, T, H, W) -> (N, 3, T, size, size), with one draw per clip."""
 
     def __init__(self, size: int):
         super().__init__()
         self._size = size
 
-    def forward(self, clips: Tensor) -> Tensor:
-        n, (height, width) = len(clips), clips.shape[-2:]
+    def forward(self, clips: Tensor | MotionClip) -> Tensor:
+        """Take what ClipCuts takes."""
+        cuts = ClipCuts(clips)
+        n, _, height, width = cuts.size
         side = round(min(height, width) * DPC_CROP)
-        top, left = (torch.randint(room + 1, (n,)).tolist() for room in (height - side, width - side))
-        flipped = (torch.rand(n) < 0.5).tolist()
-        cut = torch.stack([c[..., t : t + side, x : x + side] for c, t, x in zip(clips, top, left, strict=True)])
-        cut = torch.stack([c.flip(-1) if flip else c for c, flip in zip(cut, flipped, strict=True)])
-        return _frames_in_channels(cut, lambda x: _resize(x, self._size))
+        tops, lefts = (torch.randint(room + 1, (n,)).tolist() for room in (height - side, width - side))
+        flips = (torch.rand(n) < 0.5).tolist()
+        places = enumerate(zip(tops, lefts, strict=True))
+        cut = (cuts.cut(number, slice(y, y + side), slice(x, x + side)) for number, (y, x) in places)
+        flipped = (clip.flip(-1) if flip else clip for clip, flip in zip(cut, flips, strict=True))
+        return _resize_each(flipped, cuts, self._size)
 
 
 class DPCColour(nn.Module):
@@ -195,8 +204,17 @@ class Normalise(nn.Module):
 
 
 def _resize(images: Tensor, size: int) -> Tensor:
-    """Resize images (N, C, H, W) -> (N, C, size, size) as PIL does, whose bilinear filter widens where it shrinks."""
+    """Resize images (…, C, H, W) -> (…, C, size, size) as PIL does, whose bilinear filter widens where it shrinks."""
     return functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+
+
+def _resize_each(boxes: Iterable[Tensor], cuts: ClipCuts, size: int) -> Tensor:
+    """Resize a box (3, T, h, w) of each clip, one after another, to one batch: (N, 3, T, size, size)."""
+    n, t = cuts.size[:2]
+    out = torch.empty(n, 3, t, size, size, dtype=cuts.dtype, device=cuts.device)
+    for place, box in zip(out, boxes, strict=True):
+        place.copy_(_resize(box, size))
+    return out
 
 
 def _frames_in_channels(clips: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from s2vc.training.augment import (
     RandomColour,
     RandomCrop,
 )
-from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
+from s2vc.training.clips import MotionClip
 from s2vc.training.settings import TrainingSettings
 
 
@@ -41,13 +41,12 @@ class PairViews(nn.Module):
     @torch.no_grad()
     def query(self, frames: Tensor) -> Tensor:
         """Turn stored frames (N, T, H, W, 3) uint8 into query clips."""
-        return self._finish(self._colour(self._query_crop(as_video(frames))))
+        return self._finish(self._colour(self._query_crop(frames)))
 
     @torch.no_grad()
     def key(self, clips: Tensor | MotionClip) -> Tensor:
         """Turn stored frames (N, T, H, W, 3) uint8, or motion-preserved clips, into key clips."""
-        video = as_video(clips) if isinstance(clips, Tensor) else motion_preserved_video(clips)
-        video = self._key_crop(video)
+        video = self._key_crop(clips)
         if self._colour_key:
             video = self._key_colour(video)
         if self._flow is not None:
@@ -72,5 +71,5 @@ class DPCViews(nn.Module):
     @torch.no_grad()
     def forward(self, batch: MotionClip | list[Tensor]) -> Tensor:
         """Take a batch of SingleClips, of either kind."""
-        video = motion_preserved_video(batch) if isinstance(batch, MotionClip) else as_video(batch[0])
-        return self._change(video).contiguous(memory_format=torch.channels_last_3d)
+        clips = batch if isinstance(batch, MotionClip) else batch[0]
+        return self._change(clips).contiguous(memory_format=torch.channels_last_3d)
