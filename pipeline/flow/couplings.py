@@ -6,7 +6,7 @@ determinant of the Jacobian of forward, (N,) float32, in nats.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -147,10 +147,14 @@ class Permutation(nn.Module):
 
 
 class FixedConvolution(nn.Module):
-    """This 1x1 convolution is never trained: it is a random rotation of the channels, stored with its inverse."""
+    """This 1x1 convolution is never trained: it is a random rotation of the channels, stored with its inverse.
+
+    kept_inverse: (channels, channels) float64, once `keep_inverse` was called; inverting waits for a GPU.
+    """
 
     M: Tensor
     M_inv: Tensor
+    kept_inverse: Tensor | None
     logDetM: Tensor  # noqa: N815 - the published checkpoints' name
 
     def __init__(self, channels: int):
@@ -159,6 +163,19 @@ class FixedConvolution(nn.Module):
         self.register_buffer("M", q.float()[:, :, None, None])
         self.register_buffer("M_inv", q.T.float().contiguous()[:, :, None, None])
         self.register_buffer("logDetM", torch.zeros(()))
+        self.register_buffer("kept_inverse", None, persistent=False)
+
+    def keep_inverse(self) -> None:
+        """Compute the inverse once, until other weights are loaded."""
+        self.kept_inverse = self._computed_inverse()
+
+    def _computed_inverse(self) -> Tensor:
+        # M_inv is not used, since it is rounded to float32; our files have it because the published checkpoints do.
+        return torch.linalg.inv(self.M[:, :, 0, 0].double())
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        self.kept_inverse = None
+        super()._load_from_state_dict(*given)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pixels = x.shape[2] * x.shape[3]
@@ -166,9 +183,8 @@ class FixedConvolution(nn.Module):
         return functional.conv2d(x, self.M.to(x.dtype)), log_det
 
     def inverse(self, y: Tensor) -> Tensor:
-        # M_inv is not used, since it is rounded to float32; our files have it because the published checkpoints do.
-        inverse = torch.linalg.inv(self.M[:, :, 0, 0].double()).to(y.dtype)
-        return functional.conv2d(y, inverse[:, :, None, None])
+        inverse = self._computed_inverse() if self.kept_inverse is None else self.kept_inverse
+        return functional.conv2d(y, inverse.to(y.dtype)[:, :, None, None])
 
 
 class SpaceToChannel(nn.Module):

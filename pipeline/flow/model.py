@@ -35,12 +35,15 @@ identity."""
 CPU_SLICE = 8
 """On a CPU, this many frames go through the flow together; 4 to 8 measured fastest, and 32 was a third slower."""
 
+GPU_SLICE = 512
+"""On a GPU, so many; an online method may give thousands of frames, whose hidden layers would have 2^31 values."""
+
 
 class Flow(nn.Module):
     """The flow is an invertible map between images (N, 3, 64, 64) in [0, 1] and latents (N, 12288).
 
     `forward` and `inverse` are differentiable and run in whatever dtype x has. `encode` and `decode` do the same
-    without gradients, on the flow's device, in slices of the batch that fit its caches. What is in float32 is so on
+    without gradients, on the flow's device, in slices of the batch that fit it. What is in float32 is so on
     GPUs, too, and in a training step under autocast: TF32 and autocast are off meanwhile.
     """
 
@@ -109,6 +112,10 @@ class Flow(nn.Module):
         return [m for m in self.modules() if isinstance(m, Subnet)]
 
     @property
+    def _fixed_convolutions(self) -> list[FixedConvolution]:
+        return [m for m in self.low if isinstance(m, FixedConvolution)]
+
+    @property
     def device(self) -> torch.device:
         return self._subnets[0].last.weight.device
 
@@ -137,6 +144,8 @@ class Flow(nn.Module):
         dtype = getattr(torch, precision.removesuffix("-centred"))
         for subnet in self._subnets:
             subnet.to(dtype=dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for convolution in self._fixed_convolutions:
+            convolution.keep_inverse()
         return self
 
     def _centre_last_layers(self) -> None:
@@ -163,6 +172,8 @@ class Flow(nn.Module):
         """
         if precision not in DTYPES:
             raise ValueError(f"precision is one of {', '.join(DTYPES)}, not {precision!r}")
+        for convolution in self._fixed_convolutions:
+            convolution.kept_inverse = None
         self.float().requires_grad_(True).train().to(device)
         for subnet in self._subnets:
             subnet.autocast = torch.bfloat16 if precision == "bfloat16" else None
@@ -171,19 +182,20 @@ class Flow(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images x (N, 3, 64, 64) float32 in [0, 1] to z (N, 12288) float32 and log_det (N,) float32 in nats."""
-        slices = x.to(self.device).split(self._slice_size(len(x)))
+        slices = x.to(self.device).split(frames_at_once(self.device))
         z, log_det = zip(*[self.forward(s) for s in slices], strict=True)
         return torch.cat(z), torch.cat(log_det)
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Map latents z (N, 12288) float32 to images (N, 3, 64, 64) float32, about [0, 1], not clamped."""
-        slices = z.to(self.device).split(self._slice_size(len(z)))
+        slices = z.to(self.device).split(frames_at_once(self.device))
         return torch.cat([self.inverse(s) for s in slices])
 
-    def _slice_size(self, n: int) -> int:
-        # A CPU is fastest while the hidden layers of a slice stay in its cache; a GPU takes all at once.
-        return CPU_SLICE if self.device.type == "cpu" else max(n, 1)
+
+def frames_at_once(device: torch.device) -> int:
+    """Return how many frames go through a flow together on a device."""
+    return CPU_SLICE if device.type == "cpu" else GPU_SLICE
 
 
 def new_flow(architecture: Architecture, seed: int) -> Flow:

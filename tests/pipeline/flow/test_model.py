@@ -19,8 +19,9 @@ from s2vc.pipeline.flow import (
     Flow,
     load_flow,
 )
-from s2vc.pipeline.flow.architecture import CENTRED, PRECISIONS
+from s2vc.pipeline.flow.architecture import CENTRED, PRECISIONS, SMALL_FLOW
 from s2vc.pipeline.flow.couplings import convolutional
+from s2vc.pipeline.flow.model import CPU_SLICE, frames_at_once, new_flow
 from s2vc.pipeline.static_cues import motion_preserved
 from tests.support.rounding import MARGIN, perturbed, rms
 
@@ -246,6 +247,27 @@ def test_a_compiled_flow_is_made_and_run_without_tf32() -> None:
     assert all(precision == ["ieee", "ieee"] for _, precision in seen)
     torch.testing.assert_close(z, flow(x)[0])
     torch.compiler.reset()
+
+
+def test_a_gpu_takes_no_more_frames_than_kernels_can_count() -> None:
+    """S3D's 128 clips of 32 frames at the published width were 2^31 values; 32-bit kernels end there."""
+    largest_layer = frames_at_once(torch.device("cuda")) * Architecture().hidden * 64 * 64
+    assert largest_layer <= 2**28
+    assert frames_at_once(torch.device("cpu")) == CPU_SLICE
+
+
+def test_inverses_are_computed_once_and_anew_for_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = torch.randn(3, LATENTS, generator=torch.Generator().manual_seed(0))
+    other = new_flow(SMALL_FLOW, seed=1)
+    expected, of_other = load_flow("untrained").for_fitting("cpu", "float32").decode(z), other.decode(z)
+    flow = load_flow("untrained")
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.linalg, "inv", None)
+        assert torch.equal(flow.decode(z), expected)
+        assert torch.equal(copy.deepcopy(flow).decode(z), expected)
+    assert set(flow.state_dict()) == set(other.state_dict())
+    flow.load_state_dict(other.state_dict())
+    assert torch.equal(flow.decode(z), of_other) and not torch.equal(of_other, expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
