@@ -18,11 +18,15 @@ from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.reporting import report_within
-from s2vc.pipeline.stages.adaptive_batches import AdaptiveBatches
+from s2vc.pipeline.stages.adaptive_batches import BATCH, AdaptiveBatches
 from s2vc.pipeline.static_cues import RunningStd, standard_deviation
 from s2vc.pipeline.storage.freed_memory import keep_freed_memory
 from s2vc.pipeline.storage.prefetch import prefetch, write_behind
 from s2vc.pipeline.windows import HISTOGRAM_WINDOW, WindowRule
+
+STATISTICS_FRAMES = BATCH["cpu"]
+"""Statistics take so many frames at a time at most: on a GPU, which encodes more at a time, they take less memory than
+the flow."""
 
 
 @lru_cache(maxsize=1)
@@ -105,9 +109,10 @@ class _Statistics:
             if video != self._video:
                 self._video = video
                 self._running, self._clips = RunningStd(), ClipHistogram(end - begin)
-            part = z[max(begin, start) - start : min(end, stop) - start]
-            self._running.update(part)
-            self._clips.update(part)
+            # Deviations are taken in float64, of few frames at a time, whatever number went through the flow together.
+            for part in z[max(begin, start) - start : min(end, stop) - start].split(STATISTICS_FRAMES):
+                self._running.update(part)
+                self._clips.update(part)
             if end <= stop:
                 self._std[video] = self._running.value().cpu().numpy()
                 self._histogram[video] = self._clips.counts

@@ -1,17 +1,15 @@
 """Cuts: the pixels of stored clips are those of whole videos, cut, and whole videos are never made."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from s2vc.training.augment import DPCCrop, RandomCrop
 from s2vc.training.clips import MotionClip, as_video, motion_preserved_video
 from s2vc.training.cuts import ClipCuts
 from s2vc.training.settings import TrainingSettings
 from s2vc.training.views import DPCViews, PairViews
+from tests.support.peak_memory import peak_tensor_bytes
 
 ROUNDING = 1e-6
 
@@ -21,19 +19,6 @@ def stored(n: int = 3, t: int = 4, height: int = 71, width: int = 100) -> Motion
     frames = torch.randint(256, (n, t, height, width, 3), dtype=torch.uint8, generator=generator)
     correction = torch.randint(-128, 128, (n, t, 64, 64, 3), generator=generator).to(torch.int8)
     return MotionClip(frames, correction, torch.rand(n, generator=generator) / 100)
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most bytes of tensors that are there at a time while something is done."""
-    work()  # what is kept by the first call, does not count
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        work()
-    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
-    live = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (71, 100), (128, 171), (64, 37)])
@@ -66,6 +51,6 @@ def test_views_take_less_memory_than_whole_videos_in_float32() -> None:
     pairs = PairViews(TrainingSettings(size=32, key_augment="crop"))
     dense = DPCViews(TrainingSettings(method="dpc-s2vc", size=32))
 
-    assert peak_bytes(lambda: pairs.query(clips.frames)) < whole
-    assert peak_bytes(lambda: pairs.key(clips)) < whole
-    assert peak_bytes(lambda: dense(clips)) < whole
+    assert peak_tensor_bytes(lambda: pairs.query(clips.frames)) < whole
+    assert peak_tensor_bytes(lambda: pairs.key(clips)) < whole
+    assert peak_tensor_bytes(lambda: dense(clips)) < whole

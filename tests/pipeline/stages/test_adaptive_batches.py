@@ -59,6 +59,32 @@ def test_where_not_one_frame_fits_it_is_no_memory() -> None:
         AdaptiveBatches(torch.device("cpu")).map(doubled_if(0)[1], torch.zeros(64))
 
 
+def test_what_was_said_last_is_told_where_not_one_frame_fits() -> None:
+    def broken(frames: Tensor) -> Tensor:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED\nand more")
+
+    with pytest.raises(MemoryError, match=r"\(cuDNN error: CUDNN_STATUS_NOT_INITIALIZED\)$"):
+        AdaptiveBatches(torch.device("cpu")).map(broken, torch.zeros(4))
+
+
+def test_results_that_find_no_memory_are_tried_again_too() -> None:
+    """A result that cannot stand beside the others is short of memory, as the flow is."""
+
+    class Large(Tensor):
+        def new_empty(self, *shape: int) -> Tensor:  # type: ignore[override]
+            refused.append(shape)
+            if len(refused) == 1:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+            return torch.empty(*shape)
+
+    refused: list[tuple[int, ...]] = []
+    x = torch.arange(40.0)
+    batches = AdaptiveBatches(torch.device("cpu"))
+    batches.size = 32
+    assert torch.equal(batches.map(lambda part: (part + 1).as_subclass(Large), x), x + 1)
+    assert refused == [(40,), (40,)] and batches.size == 16
+
+
 def test_other_errors_are_what_they_are() -> None:
     def wrong(frames: Tensor) -> Tensor:
         return frames @ torch.zeros(7)
@@ -67,12 +93,25 @@ def test_other_errors_are_what_they_are() -> None:
         AdaptiveBatches(torch.device("cpu")).map(wrong, torch.zeros(64))
 
 
-def test_a_gpus_error_is_known() -> None:
-    """There may be no GPU, but its error can be made."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=str,
+)
+def test_a_gpus_errors_are_known(error: RuntimeError) -> None:
+    """There may be no GPU, but its errors can be made."""
 
     def full(frames: Tensor) -> Tensor:
         if len(frames) > 32:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise error
         return frames
 
     batches = AdaptiveBatches(torch.device("cpu"))

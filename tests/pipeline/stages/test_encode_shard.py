@@ -12,9 +12,10 @@ import zarr
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.stages.encode_shard import ClipHistogram
+from s2vc.pipeline.stages.encode_shard import ClipHistogram, _Statistics
 from s2vc.pipeline.windows import WindowRule
 from tests.conftest import CLIPS, EACH, FRAME_SIZE, MISSING
+from tests.support.peak_memory import peak_tensor_bytes
 from tests.support.rounding import MARGIN, perturbed
 
 
@@ -93,6 +94,19 @@ def test_histogram_in_pieces_is_the_histogram_of_the_whole() -> None:
         pieces.update(piece)
     np.testing.assert_array_equal(whole.counts, pieces.counts)
     np.testing.assert_array_equal(whole.counts, counted(clip_stds(z.numpy())))
+
+
+def test_statistics_of_a_gpus_batch_take_the_memory_of_a_few_frames() -> None:
+    """In float64 a batch of 512 frames has 50 MB, and its deviations as much again."""
+    z = torch.randn(512, 12288, generator=torch.Generator().manual_seed(0))
+    std, histogram = np.zeros((1, 12288), np.float32), np.zeros((1, 512), np.int64)
+
+    def statistics() -> None:
+        _Statistics(np.array([0, 512]), std, histogram).update(0, z)
+
+    assert peak_tensor_bytes(statistics) < z.numel() * 8 / 2
+    np.testing.assert_allclose(std[0], z.double().std(dim=0).numpy(), atol=1e-6)
+    np.testing.assert_allclose(np.cumsum(histogram[0]), np.cumsum(counted(clip_stds(z.numpy()))), atol=50)
 
 
 def test_stds_of_four_and_more_are_not_counted() -> None:
