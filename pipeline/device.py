@@ -1,7 +1,7 @@
 """This module finds where a computation runs: its device, and its rank among several processes."""
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from s2vc.manifests.errors import UserError
 
@@ -21,6 +21,15 @@ def choose_device(name: str | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= (found := torch.cuda.device_count()):
         raise UserError(f"no device {name!r} here: PyTorch finds {found or 'no'} GPU{'' if found == 1 else 's'}")
     return device
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the host's memory to a device; the host does not wait for a GPU to have it.
+
+    The copy is in order with what the GPU computes. x itself may be changed at once, since it is copied to memory that
+    the GPU reads by itself first.
+    """
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def rank_and_world_size() -> tuple[int, int]:

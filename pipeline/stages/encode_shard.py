@@ -15,6 +15,7 @@ from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
 from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.renderings import remove_stale_renderings
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.device import to_device
 from s2vc.pipeline.flow import Flow, load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.reporting import report_within
@@ -63,12 +64,12 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
     def images() -> Iterator[tuple[int, Tensor]]:
         for start in range(0, frames, batches.wanted):
             x = torch.from_numpy(read_small(small, start, min(start + batches.wanted, frames)))
-            yield start, as_images(x)
+            yield start, to_device(x, flow.device)
 
     with write_latents(path, frames, videos, settings.latents) as writer, write_behind() as submit:
         statistics = _Statistics(offsets, std, histogram)
         for start, x in prefetch(images()):
-            z = batches.map(lambda part: flow.encode(part)[0], x)
+            z = batches.map(lambda part: flow.encode(as_images(part))[0], x)
             statistics.update(start, z)
             submit(writer.append, z.cpu().numpy())
             stop = start + len(x)
@@ -84,8 +85,10 @@ def encode_shard(layout: Layout, settings: Settings, shard: int, device: str) ->
 
 
 def as_images(small: Tensor) -> Tensor:
-    """Turn small frames (n, 64, 64, 3) uint8 into the flow's input (n, 3, 64, 64) float32 in [0, 1]."""
-    return small.permute(0, 3, 1, 2).float() / 255
+    """Turn small frames (n, 64, 64, 3) uint8 into the flow's input (n, 3, 64, 64) float32 in [0, 1], on one device."""
+    images = small.permute(0, 3, 1, 2).float()
+    # A GPU multiplies by the reciprocal of a number, which rounds otherwise than a CPU's division, but divides tensors.
+    return images / images.new_full((), 255)
 
 
 class _Statistics:
@@ -119,26 +122,41 @@ class _Statistics:
 
 
 class ClipHistogram:
-    """This counts STDs over a video's windows of 16 frames as its frames come in, except STDs of 4 and more."""
+    """This counts STDs over a video's windows of 16 frames as its frames come in, except STDs of 4 and more.
+
+    Counts stay on the device of the latents until they are asked for, since a GPU would be waited for each time.
+    """
 
     def __init__(self, frames: int):
-        self.counts = np.zeros(HISTOGRAM_BINS, np.int64)
+        self._counts = torch.zeros(HISTOGRAM_BINS + 1, dtype=torch.int64)  # The last counts what is beyond the range.
         self._windows = WindowRule("clip", HISTOGRAM_WINDOW).windows(frames)
         self._recent: Tensor | None = None
         self._first = 0
 
+    @property
+    def counts(self) -> np.ndarray:
+        """Give what has been counted, (HISTOGRAM_BINS,) int64."""
+        return self._counts[:-1].cpu().numpy()
+
     def update(self, z: Tensor) -> None:
         """Add the latents of the next frames, (n, D)."""
+        self._counts = self._counts.to(z.device)
         recent = z if self._recent is None else torch.cat([self._recent, z])
         while self._windows and self._windows[0][-1] < self._first + len(recent):
-            window = torch.from_numpy(self._windows.pop(0) - self._first)
-            self._count(standard_deviation(recent[window.to(recent.device)]))
+            self._count(standard_deviation(_rows(recent, self._windows.pop(0) - self._first)))
         needed = int(self._windows[0][0]) if self._windows else self._first + len(recent)
         self._recent = recent[needed - self._first :].clone()
         self._first = needed
 
     def _count(self, std: Tensor) -> None:
         low, high = HISTOGRAM_RANGE
-        bins = ((std - low) * (HISTOGRAM_BINS / (high - low))).long()
-        counts = torch.bincount(bins[bins < HISTOGRAM_BINS], minlength=HISTOGRAM_BINS)
-        self.counts += counts.cpu().numpy()
+        bins = ((std - low) * (HISTOGRAM_BINS / (high - low))).long().clamp_(max=HISTOGRAM_BINS)
+        self._counts.index_add_(0, bins, torch.ones_like(bins))
+
+
+def _rows(z: Tensor, window: np.ndarray) -> Tensor:
+    """Return rows of z by their numbers; those that follow one another, as nearly all do, without a copy of these."""
+    first, last = int(window[0]), int(window[-1])
+    if last - first + 1 == len(window):
+        return z[first : last + 1]
+    return z[torch.from_numpy(window).to(z.device)]

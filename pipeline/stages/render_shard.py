@@ -18,6 +18,7 @@ from s2vc.pipeline.cache.latents import Group, read_latents, read_std_video
 from s2vc.pipeline.cache.layout import ENCODE, Layout, motion_stage
 from s2vc.pipeline.cache.receipts import Receipt, make_receipt, read_receipt
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.device import to_device
 from s2vc.pipeline.flow.architecture import IMAGE_SHAPE
 from s2vc.pipeline.flow.model import Flow
 from s2vc.pipeline.reporting import report_within
@@ -148,10 +149,10 @@ def _pieces(
         for start in range(0, len(window.frames), size):
             frames = window.frames[start : start + size]
             first, last = int(frames.min()), int(frames.max()) + 1
-            z = torch.from_numpy(read_latents(latents, first, last)[frames - first]).to(device).float()
-            x = as_images(torch.from_numpy(read_small(small, first, last)[frames - first]).to(device))
+            z = to_device(torch.from_numpy(read_latents(latents, first, last)[frames - first]), device).float()
+            x = as_images(to_device(torch.from_numpy(read_small(small, first, last)[frames - first]), device))
             cached = std_video[window.video] if std_video is not None else None
-            std = standard_deviation(z) if cached is None else torch.from_numpy(cached).to(device)
+            std = standard_deviation(z) if cached is None else to_device(torch.from_numpy(cached), device)
             yield Piece(window, start == 0, z, x, std, pixel_std)
 
 

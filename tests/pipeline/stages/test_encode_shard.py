@@ -12,7 +12,7 @@ import zarr
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.flow import Flow, load_flow
-from s2vc.pipeline.stages.encode_shard import ClipHistogram, _Statistics
+from s2vc.pipeline.stages.encode_shard import ClipHistogram, _Statistics, as_images
 from s2vc.pipeline.windows import WindowRule
 from tests.conftest import CLIPS, EACH, FRAME_SIZE, MISSING
 from tests.support.peak_memory import peak_tensor_bytes
@@ -94,6 +94,22 @@ def test_histogram_in_pieces_is_the_histogram_of_the_whole() -> None:
         pieces.update(piece)
     np.testing.assert_array_equal(whole.counts, pieces.counts)
     np.testing.assert_array_equal(whole.counts, counted(clip_stds(z.numpy())))
+
+
+def test_counting_waits_for_no_gpu() -> None:
+    """Tensors without values stand for those of a GPU: whatever asks for a value of theirs, raises an error."""
+    with torch.device("meta"):
+        z = torch.empty(64, 200)
+    histogram = ClipHistogram(64)
+    for piece in z.split(24):
+        histogram.update(piece)
+    assert not histogram._windows
+
+
+def test_images_are_divided_as_numpy_divides() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).expand(64, 64, 3, 256).permute(3, 0, 1, 2)
+    expected = np.arange(256, dtype=np.float32) / np.float32(255)
+    assert np.array_equal(as_images(levels)[:, 0, 5, 7].numpy(), expected)
 
 
 def test_statistics_of_a_gpus_batch_take_the_memory_of_a_few_frames() -> None:
