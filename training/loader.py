@@ -136,6 +136,7 @@ class Loader:
         self.wait_seconds = 0.0
         """`epoch` has waited so long for batches since this was last set to 0."""
         self._clips, self._device = clips, device
+        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._loader = data_loader(
             clips,
             workers,
@@ -153,8 +154,20 @@ class Loader:
         before = time.perf_counter()
         for batch in batches_of(self._loader):
             self.wait_seconds += time.perf_counter() - before
-            yield _to_device(batch, self._device)
+            yield self._uploaded(batch)
             before = time.perf_counter()
+
+    def _uploaded(self, batch: Any) -> Any:
+        """Copy a batch to the device: to a GPU while it computes what was asked for before."""
+        if self._copying is None:
+            return _to_device(batch, self._device)
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copying):
+            batch = _to_device(batch, self._device)
+        computing.wait_stream(self._copying)
+        for part in _tensors(batch):
+            part.record_stream(computing)  # Its memory is not given to another copy before it was used.
+        return batch
 
 
 def init_worker(number: int) -> None:
@@ -186,3 +199,12 @@ def _to_device(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     parts = [_to_device(part, device) for part in batch]
     return type(batch)(*parts) if hasattr(batch, "_fields") else parts
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    """Yield all tensors of a batch."""
+    if isinstance(batch, Tensor):
+        yield batch
+        return
+    for part in batch:
+        yield from _tensors(part)

@@ -137,8 +137,9 @@ class MoCo(nn.Module):
 
     @torch.no_grad()
     def _update_key_encoder(self) -> None:
-        for k, q in zip(self.encoder_k.parameters(), self.encoder_q.parameters(), strict=True):
-            k.lerp_(q.detach(), 1 - self.momentum)
+        # A GPU gets all parameters in a few kernels.
+        keys, queries = ([p.detach() for p in e.parameters()] for e in (self.encoder_k, self.encoder_q))
+        torch._foreach_lerp_(keys, queries, 1 - self.momentum)
 
     @torch.no_grad()
     def embed_keys(self, key: Tensor) -> Tensor:

@@ -137,6 +137,9 @@ class RunFolder:
         content: dict[str, Any] = read_checkpoint(self.checkpoint)
         try:
             model.load_state_dict(content["state_dict"])
+            # The kernels of the optimizer are this device's, not those of the one that wrote the checkpoint.
+            for saved, own in zip(content["optimizer"]["param_groups"], optimizer.param_groups, strict=True):
+                saved["fused"] = own["fused"]
             optimizer.load_state_dict(content["optimizer"])
             if content.get("scaler"):
                 scaler.load_state_dict(content["scaler"])

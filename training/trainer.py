@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from s2vc.training.recorder import Record, run_recorder
 from s2vc.training.run_folder import Position, RunFolder, TrainingStep
 from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import TrainingSettings, is_contrastive, resolve_shards_at_hand
+from s2vc.training.step_figures import StepFigures, accuracy, steps_behind
 
 FEW_NEGATIVES = 16
 """With fewer negatives a query finds its key too easily."""
@@ -132,7 +134,8 @@ class _Training:
         self.scaler = GradScaler(device.type, enabled=settings.precision == "float16")
         self.task: TrainingTask = build_training_task(settings, clips, device)
         groups, self.lr_factors = parameter_groups(self.task.model, settings.backbone_lr)
-        self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        fused = device.type == "cuda" or None  # one kernel, instead of several for all weights
+        self.optimizer = torch.optim.Adam(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
         self.position = folder.load(self.task.model, self.optimizer, self.scaler)
         at_hand = resolve_shards_at_hand(settings)
         batches = EpochBatches(clips.shards, settings.batch, settings.seed, self.rank, self.processes, at_hand)
@@ -144,6 +147,7 @@ class _Training:
         self.saved_at = time.monotonic()
         self.stopping = False
         self._first_batch_checked = False
+        self._unread: deque[StepFigures] = deque()
 
     def _wrapped_model(self) -> nn.Module:
         model = self.task.model
@@ -174,12 +178,14 @@ class _Training:
                 for row in self._epoch(self.position.epoch, self.position.step):
                     record(row)
                     on_step(row)
+                    if self._unread:  # The weights are a step further than this row.
+                        continue
                     if self.position.step == 0:
                         on_epoch(self.task.model, self.position.epoch)
                         monitor()
                     if self.stopping:
                         break
-                    if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
+                    if self._checkpoint_is_due():
                         self._save()
             # The checkpoint of a run that was done before stays as it is, for those who know it by its time.
             if self.position != begun or not self.folder.checkpoint.exists():
@@ -188,27 +194,35 @@ class _Training:
 
     def _epoch(self, epoch: int, start: int) -> Iterator[TrainingStep]:
         """Train on the rest of an epoch, from step `start` on."""
-        before = time.perf_counter()
+        self._read_at = time.perf_counter()
         for step, batch in enumerate(self.loader.epoch(epoch, start), start):
             if not self._first_batch_checked:
                 self._first_batch_checked = True
                 refuse_constant_clips(batch[0])
             rate = learning_rate(self.settings, self.steps, self.position.total)
             torch.manual_seed(_step_seed(self.settings.seed, epoch, step, self.rank))
-            loss, top1, top5, batch_top1, stopping = self._step(batch, rate).tolist()
-            self.stopping = stopping > 0
-            total = self.position.total + 1
-            if not np.isfinite(loss):
-                raise Stopped(
-                    f"the loss of step {total} is {loss}: lower --lr, or look at the clips (`s2vc-prep preview`)"
-                )
-            done = step + 1 == self.steps
+            total, done = self.position.total + 1, step + 1 == self.steps
+            self._unread.append(StepFigures(self._step(batch, rate), epoch, total, rate))
             self.position = Position(epoch + done, 0 if done else step + 1, total)
-            now = time.perf_counter()
-            waited, self.loader.wait_seconds = self.loader.wait_seconds, 0.0
-            spent, before = now - before, now
-            speed, share = self.settings.batch / spent, waited / spent
-            yield TrainingStep(total, epoch + 1, loss, top1, top5, batch_top1, rate, speed, share)
+            # What is saved, and a model that is looked at, has to be one whose figures are known, and finite.
+            all_of_them = done or self._checkpoint_is_due()
+            while len(self._unread) > (0 if all_of_them or self.stopping else steps_behind(self.device)):
+                yield self._read(self._unread.popleft())
+
+    def _read(self, figures: StepFigures) -> TrainingStep:
+        """Wait for a step, and make the row of its figures. Raises Stopped for a loss that is not finite."""
+        loss, top1, top5, batch_top1, stopping = figures.read()
+        self.stopping |= stopping > 0
+        if not np.isfinite(loss):
+            raise Stopped(
+                f"the loss of step {figures.total} is {loss}: lower --lr, or look at the clips (`s2vc-prep preview`)"
+            )
+        now = time.perf_counter()
+        waited, self.loader.wait_seconds = self.loader.wait_seconds, 0.0
+        spent, self._read_at = now - self._read_at, now
+        speed, share = self.settings.batch / spent, waited / spent
+        of_step = figures.total, figures.epoch + 1, loss, top1, top5, batch_top1, figures.rate
+        return TrainingStep(*of_step, speed, share)
 
     def _step(self, batch: Any, rate: float) -> Tensor:
         """Make a step of the optimizer -> (5,): loss, top-1, top-5, batch top-1, and whether to stop, over all
@@ -221,12 +235,16 @@ class _Training:
         loss, scores = add_gradients(self.model, inputs, self.settings, self.scaler)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        stopping = torch.tensor(float(self.rank == 0 and self._should_stop()), device=self.device)
+        # A GPU fills in a number by itself; a tensor made of it here would be copied there, and waited for.
+        stopping = torch.full((), float(self.rank == 0 and self._should_stop()), device=self.device)
         measured = torch.stack([loss, *accuracy(scores.logits, scores.targets), scores.batch_top1, stopping])
         if self.processes > 1:
             distributed.all_reduce(measured)
             measured /= self.processes
         return measured
+
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60
 
     def _save(self) -> None:
         if self.rank == 0:
@@ -275,13 +293,6 @@ def parameter_groups(model: nn.Module, backbone_factor: float) -> tuple[list[dic
     backbone = [p for n, p in trained.items() if n.startswith(ENCODER_PREFIX)]
     rest = [p for n, p in trained.items() if not n.startswith(ENCODER_PREFIX)]
     return [{"params": rest}, {"params": backbone}], [1.0, backbone_factor]
-
-
-def accuracy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute top-1 and top-5: shares of rows (N, classes) whose target (N,) is the highest, or among the highest
-    five."""
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == targets[:, None]
-    return best[:, 0].float().mean(), best.any(dim=1).float().mean()
 
 
 def _step_seed(*position: int) -> int:
