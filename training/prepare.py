@@ -60,9 +60,11 @@ def prepare_run(
         clips.leave_out(left_out)
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
+    # A process that has used a GPU holds some of its memory to the end, and workers have it for themselves.
+    trying = torch.device("cpu") if settings.workers else device
     if settings.monitor:
-        RetrievalMonitor(open_cache(settings), settings, device, 0)  # It is refused before anything is trained.
-    weights = check_starting_weights(settings, device)
+        RetrievalMonitor(open_cache(settings), settings, trying, 0)  # It is refused before anything is trained.
+    weights = check_starting_weights(settings, trying)
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
     chosen = folder.settings.exists() or any({"mean", "std"} & set(layer) for layer in layers)
     notes = [*notes, *check_normalisation(settings, chosen)]

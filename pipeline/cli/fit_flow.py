@@ -3,8 +3,9 @@
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -32,6 +33,8 @@ TIMED_STEPS = 5
 """This many steps are timed to find out how many fit into --minutes."""
 
 DEFAULTS = FitSettings()
+
+Answer = TypeVar("Answer")
 
 
 @click.command("fit-flow")
@@ -106,11 +109,12 @@ def fit_flow_command(
         init = init if init in NAMES else str(Path(init).absolute())  # workers may run in another folder
     on = choose_device(device)
     rest = {k: v for k, v in given.items() if k not in names}
-    settings = FitSettings(**rest, precision=choose_dtype(precision, on))
+    settings = FitSettings(**rest, precision=_apart(on, workers, choose_dtype, precision, on))
     images, held = _read(source, validation, resize, settings, console)
     fit = Fit(settings, architecture, init, digest(images))
     if minutes:
-        steps = folder.planned_steps() or _steps_in(minutes, fit, images, on, max(workers, 1))
+        some = images[: max(FEWEST, 2 * settings.batch)].clone()
+        steps = folder.planned_steps() or _apart(on, workers, _steps_in, minutes, fit, some, on, max(workers, 1))
         fit = dataclasses.replace(fit, settings=dataclasses.replace(settings, steps=steps))
     on_cpus = device is not None and on.type == "cpu"
     if not run_fit_with_progress(fit, images, held, folder, on, workers, ray_address, console, on_cpus):
@@ -123,6 +127,17 @@ def fit_flow_command(
     folder.finish(fit, average, skipped, figures)
     print_figures(figures, console)
     print_paths(console, out, folder.steps, folder.curve, folder.samples)
+
+
+def _apart(device: "torch.device", workers: int, function: Callable[..., Answer], *given: Any) -> Answer:
+    """Call a function that uses the device: where workers are to fit on GPUs, in a process that ends then, since this
+    one would hold some of a GPU's memory to the end."""
+    from s2vc.pipeline.jobs.process_pool import process_pool
+
+    if not workers or device.type == "cpu":
+        return function(*given)
+    with process_pool(1, "the process that tried the GPU was killed: there may be too little memory") as pool:
+        return pool.submit(function, *given).result()
 
 
 def _read(

@@ -38,7 +38,8 @@ def run_fit_with_progress(
     on_cpus: workers leave GPUs alone.
     """
     settings = fit.settings
-    fitting = fit.start(images, held, device)
+    # A process that has used a GPU holds some of its memory to the end, and workers have it for themselves.
+    fitting = fit.start(images, held, torch.device("cpu") if workers else device)
     if state := folder.load(fit):
         fitting.load(state)
     before, started = fitting.step, time.monotonic()

@@ -77,11 +77,13 @@ def refuse_unusable_gpus() -> None:
 
 
 def flow_precision(precision: str, device: str) -> str:
-    """Return the precision to encode in on the cluster's device; "auto" asks a node with a GPU where this one has none.
+    """Return the precision to encode in on the cluster's device; "auto" asks a worker that has a GPU.
 
-    Raises UserError if such a node does not answer.
+    If this process asked a GPU of its own, it would hold some of its memory to the end.
+
+    Raises UserError if no such worker answers.
     """
-    if precision != "auto" or device == "cpu" or torch.cuda.is_available():
+    if precision != "auto" or device == "cpu":
         return choose_precision(precision, device)
     choose: Any = ray.remote(num_cpus=0, num_gpus=1)(choose_precision)
     try:
