@@ -136,6 +136,8 @@ class Loader:
         self.wait_seconds = 0.0
         """`epoch` has waited so long for batches since this was last set to 0."""
         self._clips, self._device = clips, device
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # The thread that pins memory would take some of the first GPU.
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._loader = data_loader(
             clips,

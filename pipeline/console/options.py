@@ -106,12 +106,21 @@ address_option = click.option(
 )
 
 
-DEVICE_HELP = "Device that computes.  [default: cuda where there is a GPU, else cpu]"
+AUTO_DEVICE = "auto"
+DEVICE_HELP = "Device that computes; auto: cuda where there is a GPU, else cpu.  [default: auto]"
 WORKERS_HELP = "Processes that share the work, at most.  [default: one for each CPU]"
 
-device_option = click.option("--device", metavar="NAME", help=DEVICE_HELP)
-"""For what computes in its own process: cpu, cuda, cuda:1, …"""
-shared_device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), help=DEVICE_HELP)
+
+def _none_for_auto(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Take the device that there is where it is asked for by name, as where none is."""
+    return None if value == AUTO_DEVICE else value
+
+
+device_option = click.option("--device", metavar="NAME", callback=_none_for_auto, help=DEVICE_HELP)
+"""For what computes in its own process: auto, cpu, cuda, cuda:1, …"""
+shared_device_option = click.option(
+    "--device", type=click.Choice([AUTO_DEVICE, "cpu", "cuda"]), callback=_none_for_auto, help=DEVICE_HELP
+)
 """For jobs on Ray, which take all GPUs that there are, or none."""
 workers_option = click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
 
