@@ -24,12 +24,13 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the host's memory to a device; the host does not wait for a GPU to have it.
+    """Copy a tensor to a device; of the host's memory, so that the host does not wait for a GPU to have it.
 
     The copy is in order with what the GPU computes. x itself may be changed at once, since it is copied to memory that
     the GPU reads by itself first.
     """
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+    to_gpu = device.type == "cuda" and x.device.type == "cpu"
+    return x.pin_memory().to(device, non_blocking=True) if to_gpu else x.to(device)
 
 
 def rank_and_world_size() -> tuple[int, int]:

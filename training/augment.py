@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s2vc.pipeline.device import to_device
 from s2vc.training.choices import COLOUR_JITTER, IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, RGB
 from s2vc.training.clips import MotionClip
 from s2vc.training.cuts import ClipCuts
@@ -86,7 +87,8 @@ class UnclampedJitter(kornia.ColorJitter):
     def apply_transform(self, input: Tensor, params: Any, flags: Any, transform: Tensor | None = None) -> Tensor:
         """Apply the four steps in the order that was drawn."""
         names = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
-        brightness, contrast, saturation, hue = (params[n].to(input)[:, None, None, None] for n in names)
+        factors = to_device(torch.stack([params[n] for n in names]).to(input.dtype), input.device)
+        brightness, contrast, saturation, hue = factors[..., None, None, None]
         steps: list[Callable[[Tensor], Tensor]] = [
             lambda x: x * brightness,
             lambda x: torch.lerp(rgb_to_grayscale(x).mean(dim=(-2, -1), keepdim=True), x, contrast),
@@ -123,9 +125,10 @@ class ClipJitter(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         if not self._per_frame:
             return _frames_in_rows(clips, self._jitter)
-        chosen = (torch.rand(len(clips)) < self._share).nonzero()[:, 0].to(clips.device)
-        if not len(chosen):
+        drawn = (torch.rand(len(clips)) < self._share).nonzero()[:, 0]
+        if not len(drawn):
             return clips
+        chosen = to_device(drawn, clips.device)
         frames = clips[chosen].transpose(1, 2)
         jittered = self._jitter(frames.flatten(0, 1)).view_as(frames).transpose(1, 2)
         return clips.index_copy(0, chosen, jittered)
