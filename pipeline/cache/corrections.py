@@ -98,12 +98,17 @@ class CorrectionShard:
         return self.correction(window, np.arange(length)[start:stop]) * self.scale[window]
 
     def correction(self, window: int, rows: np.ndarray) -> np.ndarray:
-        """Return the stored corrections of some rows (L,) of a window, in units of its scale: (L, 64, 64, 3) int8."""
+        """Return the stored corrections of some rows (L,) of a window, in any order, in units of its scale.
+
+        They are (L, 64, 64, 3) int8.
+        """
         if len(rows) == 0:
             return np.zeros((0, SMALL, SMALL, 3), np.int8)
         begin, first, last = int(self.window_offsets[window]), int(rows.min()), int(rows.max())
         stored = read_gzipped_rows(self.path, "correction", begin + first, begin + last + 1)
-        return stored if len(stored) == len(rows) else stored[rows - first]
+        # Rows of a padded clip may be as many as those from the first to the last, and be others.
+        consecutive = len(stored) == len(rows) and (np.diff(rows) == 1).all()
+        return stored if consecutive else stored[rows - first]
 
 
 def read_corrections(path: Path) -> CorrectionShard:
