@@ -14,6 +14,7 @@ from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.defaults import TEST, VALIDATION
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
+from s2vc.eval.known_videos import refuse_videos_in_gallery
 from s2vc.eval.labelled import (
     LabelledRows,
     find_test_part,
@@ -26,6 +27,7 @@ from s2vc.eval.labelled import (
 from s2vc.eval.results import describe_result, save_result
 from s2vc.eval.validation import cut_validation, unknown_recordings_note
 from s2vc.eval.view import View
+from s2vc.manifests.table import split_columns
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.console.progress import progress
 from s2vc.pipeline.device import choose_device
@@ -98,15 +100,18 @@ class Evaluation:
         """Select training and test videos, with their classes, and print a line where some test classes are in no
         training video: nobody can recognise them.
 
-        gallery: another cache, whose training videos are taken; classes are then matched by name. Raises UserError
-        where that is not possible.
+        gallery: another cache, whose training videos are taken, by the tested column where it has it, else by its
+        first; classes are then matched by name. Raises UserError where that is not possible, and where tested videos
+        are in the gallery.
         """
         if self.tested == VALIDATION:
             return self._parts_of_training(labelled_rows(self.cache, self.split, TRAIN, self.label))
         tested = labelled_rows(self.cache, self.split, self.find_test_part(self.label), self.label)
-        trained = labelled_rows(gallery or self.cache, None if gallery else tested.split, TRAIN, self.label)
         if gallery:
+            trained = self._gallery_rows(gallery, tested)
             tested, trained = match_by_name(tested, trained)
+        else:
+            trained = labelled_rows(self.cache, tested.split, TRAIN, self.label)
         classes, share = unseen_classes(trained, tested)
         if classes:
             self.console.print(
@@ -135,6 +140,17 @@ class Evaluation:
         if note := unknown_recordings_note(trained, self.group):
             self.console.print(note)
         return cut
+
+    def _gallery_rows(self, gallery: Cache, tested: LabelledRows) -> LabelledRows:
+        """Select the training videos of another cache, and print a line where it does not have the tested column."""
+        column = tested.split if tested.split in split_columns(gallery.index) else None
+        trained = labelled_rows(gallery, column, TRAIN, self.label)
+        if column is None:
+            self.console.print(
+                f"the gallery has no column {tested.split}: its training videos by column {trained.split} are taken"
+            )
+        refuse_videos_in_gallery(tested, trained)
+        return trained
 
     def _parts_of_training(self, trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
         """Cut validation videos from training videos; results name them as the part that is tested."""

@@ -66,7 +66,7 @@ def retrieval(
 
     per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. clips:
     so many of a video, spread evenly, in place of windows by half their length. The JSON has the rank of each query's
-    nearest of its class, from 0.
+    nearest of its class, from 0, and names the split column of another cache's gallery.
     """
     train, query = evaluation.labelled_parts(gallery)
     ks = [k for k in KS if k <= len(train.rows)]
@@ -95,6 +95,7 @@ def retrieval(
         gallery_videos=len(g),
         test_videos=len(query.rows),
         **part_entry(query.part),
+        **({} if gallery is None else {"gallery_split": train.split}),
         **({} if clips is None else {"clips": clips}),
     )
     return path, recall, Retrieved(len(q), len(g), chance)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "--gallery",
     type=CACHE,
-    help="Cache whose training rows are the gallery, classes matched by name.  [default: CACHE]",
+    help="Cache whose training rows, by the same split column, are the gallery, classes matched by name.  "
+    "[default: CACHE]",
 )
 @click.option(
     "--per", type=click.Choice(["video", "clip"]), default="video", help="What a query is: a video, or a clip."

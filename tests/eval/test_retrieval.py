@@ -260,6 +260,44 @@ def test_classes_of_two_caches_are_matched_by_name(evaluate: Evaluate, labelled_
     assert refused.exit_code == 2 and "(c0, c1, …) is in the gallery (run, walk, …)" in refused.output
 
 
+def with_columns(cache: Path, folder: Path, columns: dict[str, dict[str, str]], without: str = "") -> Path:
+    """A copy of a cache with more columns, each by the parts that a column has, turned."""
+    shutil.copytree(cache, folder)
+    index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+    for column, turned in columns.items():
+        index[column] = index["split1"].replace(turned)
+    index.drop(columns=[without] if without else []).to_csv(folder / "index.csv", index=False)
+    return folder
+
+
+def test_the_gallery_is_of_the_split_that_is_tested(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
+    turned = {"split2": {"train": "test", "test": "train"}}
+    cache = with_columns(labelled_cache, tmp_path / "cache", turned)
+    how = ["retrieval", cache, "random", *SMALL, "--out", tmp_path / "out", "--split", "split2"]
+    both = with_columns(labelled_cache, tmp_path / "both", turned)
+    result = evaluate(*how, "--gallery", both)
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "out").glob("retrieval-*.json")
+    said = json.loads(path.read_text())
+    # Those that split1 tests: four of the ten videos, and none of the six that are tested.
+    assert (said["split"], said["gallery_split"], said["gallery_videos"], said["queries"]) == ("split2", "split2", 4, 6)
+    refused = evaluate(*how, "--gallery", labelled_cache)
+    assert refused.exit_code == 2, refused.output
+    assert "the gallery has no column split2: its training videos by column split1 are taken" in refused.output
+    assert "6 of the 6 test videos by column split2 are training videos of" in refused.output
+
+
+def test_a_gallery_without_the_tested_column_is_taken_by_its_own(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    other = with_columns(labelled_cache, tmp_path / "other", {"split_own": {}}, without="split1")
+    how = ["retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path / "out"]
+    result = evaluate(*how, "--gallery", other)
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "out").glob("retrieval-*.json")
+    assert json.loads(path.read_text())["gallery_split"] == "split_own"
+
+
 def test_the_only_part_besides_training_is_tested(evaluate: Evaluate, labelled_cache: Path, tmp_path: Path) -> None:
     kinetics = copied(labelled_cache, tmp_path / "kinetics", {"split1": {"test": "val"}})
     how = [*SMALL, "--out", tmp_path / "out"]
