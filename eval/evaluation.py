@@ -14,7 +14,7 @@ from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.defaults import TEST, VALIDATION
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
-from s2vc.eval.known_videos import refuse_videos_in_gallery
+from s2vc.eval.known_videos import refuse_videos_in_gallery, trained_on_note
 from s2vc.eval.labelled import (
     LabelledRows,
     find_test_part,
@@ -97,8 +97,8 @@ class Evaluation:
         )
 
     def labelled_parts(self, gallery: Cache | None = None) -> tuple[LabelledRows, LabelledRows]:
-        """Select training and test videos, with their classes, and print a line where some test classes are in no
-        training video: nobody can recognise them.
+        """Select training and test videos, with their classes. Print a line where some test classes are in no training
+        video, so that nobody can recognise them, and where the run was trained on test videos.
 
         gallery: another cache, whose training videos are taken, by the tested column where it has it, else by its
         first; classes are then matched by name. Raises UserError where that is not possible, and where tested videos
@@ -107,6 +107,7 @@ class Evaluation:
         if self.tested == VALIDATION:
             return self._parts_of_training(labelled_rows(self.cache, self.split, TRAIN, self.label))
         tested = labelled_rows(self.cache, self.split, self.find_test_part(self.label), self.label)
+        self.warn_of_trained(tested.split, tested.part, tested.rows)
         if gallery:
             trained = self._gallery_rows(gallery, tested)
             tested, trained = match_by_name(tested, trained)
@@ -131,7 +132,14 @@ class Evaluation:
         trained = part(TRAIN)
         if self.tested == VALIDATION:
             return self._parts_of_training(trained)
-        return trained, part(self.find_test_part())
+        tested = part(self.find_test_part())
+        self.warn_of_trained(tested.split, tested.part, tested.rows)
+        return trained, tested
+
+    def warn_of_trained(self, split: str, part: str, rows: np.ndarray) -> None:
+        """Print a line where the run was trained on videos that are tested, or may have been: rows (N,) of a part."""
+        if note := trained_on_note(self.cache, self.evaluated.origin, split, part, rows):
+            self.console.print(note)
 
     def cut_validation(self, trained: LabelledRows) -> tuple[LabelledRows, LabelledRows]:
         """Cut training videos into those that stay and those for validation, by whole recordings, and print a line

@@ -59,7 +59,10 @@ def _check_out(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
 
 
 split_option = click.option(
-    "--split", default=None, callback=_refuse_all_splits, help="Split column.  [default: the first]"
+    "--split",
+    default=None,
+    callback=_refuse_all_splits,
+    help="Split column.  [default: the run's, where CACHE has it; else the first]",
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of all that is drawn at random."
@@ -164,12 +167,15 @@ def make_evaluation(
     """
     from s2vc.eval.evaluated_backbone import load_evaluated_backbone
     from s2vc.eval.evaluation import Evaluation
+    from s2vc.eval.known_videos import split_of_run
 
     if test_split == TRAIN:
         raise UserError(f"--test-split {TRAIN}: these videos are learned from, and are no test")
     opened = _open_cache(cache)
     evaluated = normalised_by(load_evaluated_backbone(checkpoint, backbone, seed), normalise, mean, std)
     console = make_console()
+    if split is None and (split := split_of_run(opened, evaluated.origin)):
+        console.print(f"videos by column {split}, as the run was trained on")
     usual = evaluated.clip or (SIZES[evaluated.name], CLIP_LENGTHS[evaluated.name], FRAME_STEPS[evaluated.name])
     size, frames, frame_step = size or usual[0], frames or usual[1], frame_step or usual[2]
     for line in (describe_windows(evaluated, size, frames, frame_step), *enlarged_notes(opened, size)):

@@ -97,7 +97,9 @@ def choose_rows(evaluation: Evaluation) -> tuple[str, str, np.ndarray]:
     if column == ALL_ROWS:
         return column, TEST, stored_rows(evaluation.cache)
     part = evaluation.find_test_part()
-    return column, part, split_rows(evaluation.cache, evaluation.split, part)[1]
+    rows = split_rows(evaluation.cache, evaluation.split, part)[1]
+    evaluation.warn_of_trained(column, part, rows)
+    return column, part, rows
 
 
 def compute_saliency(

@@ -54,6 +54,8 @@ def static_bias_command(
 
     baseline = moco_evaluation(evaluation, moco) if moco else None
     trained, tested = evaluation.labelled_parts()
+    if baseline:
+        baseline.warn_of_trained(tested.split, tested.part, tested.rows)
     stills = train_and_test(
         evaluation, "static-bias", trained, tested, "still", still_epochs, batch, still=True, dropout=FINETUNE_DROPOUT
     )
