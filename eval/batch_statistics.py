@@ -1,5 +1,5 @@
-"""Statistics for batch norm that has none of its own: they are measured on training videos and then hold for all
-videos.
+"""Statistics for batch norm that has none of its own (training.batch_statistics), measured on the training videos of a
+cache.
 
 A backbone such as r2d3d18 normalises by the statistics of what it is given together, so that the features of a video
 would depend on the others of its batch. The published classifier remembers statistics while it is fine-tuned; published
@@ -17,14 +17,10 @@ from s2vc.eval.features import autocast_of
 from s2vc.eval.videos import stored_rows
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
+from s2vc.training.batch_statistics import batches_to_measure, norms_without_statistics, set_statistics
 from s2vc.training.choices import TRAIN
 from s2vc.training.loader import batches_of, data_loader
 from s2vc.training.selection import split_column
-
-MEASURED_VIDEOS = 128
-"""So many training videos are measured, by the middle window of each. Which ones depends on nothing but the set."""
-
-BATCH = 16
 
 
 def set_batch_statistics(
@@ -36,34 +32,28 @@ def set_batch_statistics(
     column; where it names no training videos with frames, all videos are taken. view: centre crops of natural windows.
     workers: processes that read. Raises UserError where there is no video, and where stored frames cannot be read.
     """
-    layers = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm3d) and not m.track_running_stats]
-    if not layers:
+    if not norms_without_statistics(backbone):
         return
-    for layer in layers:
-        layer.running_mean = torch.zeros(layer.num_features)
-        layer.running_var = torch.ones(layer.num_features)
-        layer.num_batches_tracked = torch.zeros((), dtype=torch.long)
-        layer.track_running_stats, layer.momentum = True, None  # None takes the mean over all batches.
-    backbone.to(device).train()
     crops = WindowCrops(view).to(device)
-    with torch.no_grad(), autocast_of(device):
-        for number, stored in enumerate(_batches(cache, _rows_to_measure(cache, split), view, workers)):
-            backbone(crops(stored.to(device), number, 0))
-    backbone.eval()
+    batches = _batches(cache, _training_rows(cache, split), view, workers)
+    with autocast_of(device):
+        set_statistics(
+            backbone.to(device), (crops(stored.to(device), number, 0) for number, stored in enumerate(batches))
+        )
 
 
-def _rows_to_measure(cache: Cache, split: str | None) -> np.ndarray:
-    """Choose rows of the index, (MEASURED_VIDEOS,) or fewer, in an order that mixes classes."""
+def _training_rows(cache: Cache, split: str | None) -> np.ndarray:
+    """Give the rows of the index with frames, (N,), that are trained on; all of them where none is."""
     stored, column = stored_rows(cache), split_column(cache, split)
     if column in cache.index:
         training = stored[(cache.index[column] == TRAIN).to_numpy()[stored]]
         stored = training if len(training) else stored
-    return np.random.default_rng(0).permutation(stored)[:MEASURED_VIDEOS]
+    return stored
 
 
 def _batches(cache: Cache, rows: np.ndarray, view: View, workers: int) -> Iterator[Tensor]:
-    """Read the middle windows of videos, (n, T, H, W, 3) uint8, in batches of about equal size."""
+    """Read the middle windows of some of the videos, (n, T, H, W, 3) uint8, in the batches that are measured."""
     windows = StoredWindows(cache, rows, view)
-    middle = (windows.offsets[rows] + windows.offsets[rows + 1]) // 2
-    batches = [part.tolist() for part in np.array_split(middle, -(-len(middle) // BATCH))]
+    parts = batches_to_measure(rows)
+    batches = [((windows.offsets[part] + windows.offsets[part + 1]) // 2).tolist() for part in parts]
     return batches_of(data_loader(windows, workers, batch_sampler=batches))

@@ -2,14 +2,15 @@
 
 Test videos are never looked at, and what is learned is bit for bit what it is without."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
@@ -17,6 +18,7 @@ from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
 from s2vc.training.augment import Normalise
+from s2vc.training.batch_statistics import BATCH, batches_to_measure, statistics_set
 from s2vc.training.choices import ALL_ROWS, TRAIN
 from s2vc.training.dpc import DPC
 from s2vc.training.fixed_crop import CENTRE, fixed_crop
@@ -27,7 +29,6 @@ from s2vc.training.selection import split_column
 from s2vc.training.settings import TrainingSettings
 
 VALIDATION, TEST = "val", "test"
-BATCH = 16
 NEIGHBOURS = 5
 
 
@@ -53,8 +54,9 @@ class RetrievalMonitor:
     """Looks for the validation videos of a run's split among its training videos, by a clip in the middle of each.
 
     A clip has the run's frames, frame step and size, and shows the centre of the frame; features are pooled over space
-    and time, and compared by cosine similarity. Raises UserError where the split has no validation videos with classes,
-    and where they are what evaluation tests on, since the split has no test videos.
+    and time, and compared by cosine similarity. Batch norm without statistics of its own has those of training clips
+    meanwhile. Raises UserError where the split has no validation videos with classes, and where they are what
+    evaluation tests on, since the split has no test videos.
     """
 
     def __init__(self, cache: Cache, settings: TrainingSettings, device: torch.device, readers: int):
@@ -89,7 +91,14 @@ class RetrievalMonitor:
 
     def __call__(self, model: nn.Module, step: int, epoch: int) -> MonitorStep:
         """Measure a model after so many steps and epochs; it is left in evaluation mode."""
-        features = self._features(_backbone_of(model).eval())
+        backbone = _backbone_of(model)
+        # Workers of a loader take their seed from torch's random numbers, which belong to the training.
+        with (
+            torch.random.fork_rng([self._device] if self._device.type == "cuda" else []),
+            autocast_of(self._device, self._settings.precision),
+            statistics_set(backbone, self._measured_clips()),
+        ):
+            features = self._features(backbone.eval())
         gallery, queries = features.split([len(self._gallery.rows), len(self._queries.rows)])
         nearest = (queries @ gallery.T).topk(min(NEIGHBOURS, len(gallery)), dim=1).indices.cpu().numpy()
         hits = self._gallery.labels[nearest] == self._queries.labels[:, None]
@@ -98,15 +107,22 @@ class RetrievalMonitor:
     @torch.no_grad()
     def _features(self, backbone: nn.Module) -> Tensor:
         """Compute features of all clips, of length 1: (N, C) float32."""
-        found = []
-        # Workers of a loader take their seed from torch's random numbers, which belong to the training.
-        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-            for stored in batches_of(data_loader(self._clips, self._readers, batch_size=BATCH)):
+        loader = data_loader(self._clips, self._readers, batch_size=BATCH)
+        found = [backbone(clips).float().mean(dim=(2, 3, 4)) for clips in self._prepared(loader)]
+        return functional.normalize(torch.cat(found), dim=1)
+
+    def _measured_clips(self) -> Iterator[Tensor]:
+        """Give the training clips that batch norm without statistics of its own takes them from, in batches."""
+        batches = [part.tolist() for part in batches_to_measure(np.arange(len(self._gallery.rows)))]
+        yield from self._prepared(data_loader(self._clips, self._readers, batch_sampler=batches))
+
+    def _prepared(self, loader: "DataLoader[Any]") -> Iterator[Tensor]:
+        """Crop and normalise what a loader reads: clips (n, 3, T, size, size) float32."""
+        for stored in batches_of(loader):
+            with torch.autocast(self._device.type, enabled=False):
                 video = fixed_crop(stored.to(self._device).permute(0, 4, 1, 2, 3), self._settings.size, CENTRE)
                 clips = self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
-                with autocast_of(self._device, self._settings.precision):
-                    found.append(backbone(clips).float().mean(dim=(2, 3, 4)))
-        return functional.normalize(torch.cat(found), dim=1)
+            yield clips
 
 
 class _MiddleClips(Dataset):

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s2vc.eval.batch_statistics import BATCH, set_batch_statistics
+from s2vc.eval.batch_statistics import set_batch_statistics
 from s2vc.eval.features import extract_features
 from s2vc.eval.view import View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import build_backbone
+from s2vc.training.batch_statistics import BATCH
 from s2vc.training.prepare import prepare_run
 from s2vc.training.trainer import train
 from tests.eval.conftest import Evaluate

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
+from s2vc.training import monitor
 from s2vc.training.methods import Classifier
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.settings import TrainingSettings
@@ -77,6 +78,37 @@ def test_validation_videos_are_looked_for_among_training_videos(parted: Path) ->
     assert found.retrieval_r5 == 1, "among all"
 
 
+class Norms(nn.Module):
+    """Batch norm of the pixels without running statistics, which keeps what it is given and gives."""
+
+    feature_size = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm3d(3, track_running_stats=False)
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.norm(x)
+        self.seen.append((x.detach(), found.detach()))
+        return torch.as_tensor(found)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_features_of_a_video_do_not_depend_on_others(batch: int, parted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "BATCH", batch)
+    model = Classifier(backbone := Norms(), 2)
+    RetrievalMonitor(Cache(parted), SETTINGS, CPU, 0)(model, 7, 3)
+    looked = backbone.seen[1:]
+    assert len(looked) == -(-4 // batch)
+    clips, found = (torch.cat(parts).double() for parts in zip(*looked, strict=True))
+    training = clips[:2].transpose(0, 1).flatten(1)  # The two training videos come first; validation has no say.
+    mean, variance = (v[:, None, None, None] for v in (training.mean(dim=1), training.var(dim=1)))
+    np.testing.assert_allclose(found, (clips - mean) / (variance + 1e-5).sqrt(), atol=1e-4)
+    assert backbone.norm.running_mean is None and not backbone.norm.track_running_stats, "training goes on as before"
+    assert "encoder_q.0.norm.running_mean" not in model.state_dict()
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -95,12 +127,13 @@ def test_what_is_tested_on_is_never_looked_at(
         RetrievalMonitor(cache, SETTINGS, CPU, 0)
 
 
+@pytest.mark.parametrize("method", [["moco", "--clip-length", 2], ["dpc", "--blocks", 2, "--predicted", 1]])
 def test_what_is_learned_is_the_same_with_and_without(
-    cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
+    method: list[object], cache_path: Path, tmp_path: Path, train_cli: Callable[..., Result]
 ) -> None:
     parts = dict.fromkeys(PARTS, "train") | {"slide/b c.mp4": "val", "orbit/missing.mp4": "test"}
     cache = with_parts(cache_path, tmp_path / "cache", parts)
-    how = ["--method", "moco", "--batch", 2, "--size", 32, "--clip-length", 2, "--epochs", 3, "--device", "cpu"]
+    how = ["--method", *method, "--batch", 2, "--size", 32, "--epochs", 3, "--device", "cpu"]
     how += ["--loader-workers", 0]
     plain = train_cli(cache, *how, "--out", tmp_path / "plain")
     watched = train_cli(cache, *how, "--out", tmp_path / "watched", "--monitor", "retrieval", "--monitor-every", 2)

@@ -52,7 +52,7 @@ class R2D3D18(nn.Module):
 
     Batch norm takes the statistics of all that is given together, whatever the mode, so that features depend on the
     other clips of a batch. In evaluation they must not: there, statistics of training videos are measured once and then
-    hold for every clip (s2vc.eval.batch_statistics).
+    hold for every clip (s2vc.training.batch_statistics).
     """
 
     feature_size = 256
