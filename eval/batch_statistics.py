@@ -29,8 +29,9 @@ def set_batch_statistics(
     """Give the batch norm of a backbone the statistics of the cache's training videos, where it has none of its own.
 
     From then on, in evaluation mode, the features of a clip depend on that clip alone. split: None means the first
-    column; where it names no training videos with frames, all videos are taken. view: centre crops of natural windows.
-    workers: processes that read. Raises UserError where there is no video, and where stored frames cannot be read.
+    column; where it names no training videos with frames, all videos are taken. view: centre crops, whose frames are
+    in the order that the backbone learned from. workers: processes that read. Raises UserError where there is no video,
+    and where stored frames cannot be read.
     """
     if not norms_without_statistics(backbone):
         return

@@ -44,7 +44,7 @@ class Evaluation:
     on, None for the one that `find_test_part` finds. tested: TEST for these videos, or VALIDATION for such as are cut
     from the training videos in their place (eval.validation). group: the column that tells recordings, None for their
     names. cpus: that it may use; None for all of the machine. device_name: of the device that computes; None for the
-    GPU if there is one."""
+    GPU if there is one. learned_order: of the frames in the clips that the backbone learned from, as View has it."""
 
     cache: Cache
     checkpoint: str
@@ -62,6 +62,7 @@ class Evaluation:
     cpus: int | None = None
     device_name: str | None = None
     group: str | None = None
+    learned_order: str = "natural"
 
     @property
     def device(self) -> torch.device:
@@ -75,9 +76,10 @@ class Evaluation:
 
     @property
     def backbone(self) -> nn.Module:
-        """Give the backbone on the device, in evaluation mode, with statistics for its batch norm where it has none."""
-        backbone = self.evaluated.backbone
-        set_batch_statistics(backbone, self.cache, self.split, self.view(), self.device, self.readers)
+        """Give the backbone on the device, in evaluation mode, with statistics for its batch norm where it has none:
+        those of training clips in the order of frames that it learned from."""
+        backbone, view = self.evaluated.backbone, self.view(order=self.learned_order)
+        set_batch_statistics(backbone, self.cache, self.split, view, self.device, self.readers)
         return backbone.to(self.device).eval()
 
     def view(self, **more: Any) -> View:

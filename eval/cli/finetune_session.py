@@ -90,9 +90,12 @@ def train_and_test(
     held_out: LabelledRows | None = None,
     **chosen: Any,
 ) -> Classification:
-    """Train all layers on labels, or resume that, and test by ten crops of windows whose frames are in `order`.
-    train_run: None trains with progress. held_out: the validation videos that select the epoch, None for the last one.
-    chosen: settings of the run beside those of the evaluation. Where the run is stopped, the program ends."""
+    """Train all layers on labels, or resume that, and test by ten crops of windows.
+
+    order: of the frames of tested windows, as those have it that are learned from. train_run: None trains with
+    progress. held_out: the validation videos that select the epoch, None for the last one. chosen: settings of the run
+    beside those of the evaluation. Where the run is stopped, the program ends.
+    """
     settings = _run_settings(evaluation, trained, epochs, batch) | chosen
     # It is named by what it is trained on, the contents and not the paths: a file may be replaced by another. A
     # classifier from scratch is the same for every checkpoint.
@@ -116,7 +119,8 @@ def train_and_test(
         print_paths(evaluation.console, best.path)
     evaluated, classifier = load_classifier(best.path if best else run.folder.checkpoint)
     view = evaluation.view(crops="ten", order=order)
-    features = dataclasses.replace(evaluation, evaluated=evaluated).features(tested.rows, view, "test clips")
+    classified = dataclasses.replace(evaluation, evaluated=evaluated, learned_order=order)
+    features = classified.features(tested.rows, view, "test clips")
     scores = scores_of_videos(classifier, features, tested.rows)
     labels, names = classes_in(trained, tested)
     targets = np.searchsorted(labels, tested.labels)

@@ -2,14 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from s2vc.eval.batch_statistics import set_batch_statistics
+from s2vc.eval.cli import finetune_session
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.features import extract_features
+from s2vc.eval.supervised import load_classifier
 from s2vc.eval.view import View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.training.backbones import build_backbone
@@ -39,13 +45,15 @@ def training_rows(cache: Cache) -> np.ndarray:
     return np.flatnonzero((cache.index["split1"] == "train") & (cache.index["frames"] > 0))
 
 
-def middle_clips(cache: Cache, rows: np.ndarray) -> Tensor:
-    """The centre crops of the middle windows of rows, the plain way: (N, 3, T, size, size)."""
+def middle_clips(cache: Cache, rows: np.ndarray, still: bool = False) -> Tensor:
+    """The centre crops of the middle windows of rows, the plain way: (N, 3, T, size, size). still: of their middle
+    frame throughout."""
     clips = []
     for row in rows:
         frames = cache.frames(cache.index["video_id"][row])
         windows = VIEW.rule.windows(len(frames))
-        clips.append(torch.from_numpy(frames[windows[len(windows) // 2]]))
+        window = windows[len(windows) // 2]
+        clips.append(torch.from_numpy(frames[[window[5]] * 10 if still else window]))
     return WindowCrops(VIEW)(torch.stack(clips), 0, 0)
 
 
@@ -86,6 +94,38 @@ def test_a_backbone_with_statistics_of_its_own_keeps_them(labelled_cache: Path) 
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
     set_batch_statistics(backbone, Cache(labelled_cache), None, VIEW, CPU, workers=0)
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_a_classifier_of_stills_has_the_statistics_of_stills(
+    still: bool, labelled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames of a moving clip differ, and those of a still one do not: deeper layers have other statistics of each."""
+    loaded: list[Any] = []
+
+    def keep(path: Path) -> Any:
+        loaded.extend(load_classifier(path))
+        return loaded
+
+    monkeypatch.setattr(finetune_session, "load_classifier", keep)
+    cache = Cache(labelled_cache)
+    evaluated = load_evaluated_backbone("random", "r2d3d18")
+    evaluation = Evaluation(cache, "random", evaluated, None, 32, 10, 1, 0, tmp_path, Console(quiet=True))
+    order = "still" if still else "natural"
+    finetune_session.train_and_test(
+        evaluation, "static-bias", *evaluation.labelled_parts(), order, 1, 3, still=still, dropout=0.0
+    )
+    backbone = loaded[0].backbone
+    norm = backbone.layer3[0].bn1
+    measured = norm.running_var.clone()
+    norm.register_forward_hook(lambda norm, inputs, _: loaded.append(inputs[0]))
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm3d)]
+    for layer in norms:
+        layer.track_running_stats = False  # In training, the batch's own: all six videos go through as one batch.
+    with torch.no_grad():
+        backbone.train()(middle_clips(cache, training_rows(cache), still))
+    expected = loaded[-1].transpose(0, 1).flatten(1).var(dim=1)
+    np.testing.assert_allclose(measured, expected, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
