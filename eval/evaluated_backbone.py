@@ -10,6 +10,7 @@ from torch import nn
 
 from s2vc.training.backbones import BACKBONES, build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone, read_checkpoint, weights_hash
+from s2vc.training.backbones.r2d3d import BLOCK_LENGTH
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.dpc_settings import DPC_METHODS, PAIR_SETTINGS
 from s2vc.training.run_folder import settings_in_checkpoint
@@ -46,8 +47,8 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
     """Load a run's folder, a checkpoint of any origin that `read_backbone` reads, or `random` (by the seed).
 
     backbone: asks for a certain one; None takes the one in the file (r3d18 for `random`). Raises UserError where
-    there is none. A run of ours says what its clips were, and how they were normalised; of any other checkpoint
-    ImageNet's numbers are taken.
+    there is none. A run of ours says what its clips were, how long their blocks, and how they were normalised; of any
+    other checkpoint ImageNet's numbers are taken.
     """
     if checkpoint == RANDOM:
         name = backbone or next(iter(BACKBONES))
@@ -55,14 +56,20 @@ def load_evaluated_backbone(checkpoint: str, backbone: str | None = None, seed: 
         return _evaluated(build_backbone(name), name, {"method": RANDOM, "seed": seed})
     path = Path(checkpoint)
     name, state = find_backbone(path, backbone)
-    built = build_backbone(name)
-    built.load_state_dict(state)
     content = read_checkpoint(path)
     settings = settings_in_checkpoint(content, path)
+    built = build_backbone(name, settings.get("block_length"))
+    built.load_state_dict(state)
     trained_on = _trained_on(content) if settings else {}
     mean, std = (tuple(settings.get(key, usual)) for key, usual in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)))
     evaluated = _evaluated(built, name, _origin(settings) | trained_on)
     return dataclasses.replace(evaluated, mean=mean, std=std, clip=_clip(settings))
+
+
+def block_entry(backbone: nn.Module) -> dict[str, int]:
+    """Give what describes the blocks that a backbone sees by themselves, where they are not as long as usual."""
+    length = getattr(backbone, "block_length", BLOCK_LENGTH)
+    return {} if length == BLOCK_LENGTH else {"block_length": length}
 
 
 def _evaluated(backbone: nn.Module, name: str, origin: dict[str, Any]) -> EvaluatedBackbone:

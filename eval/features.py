@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Subset
 
+from s2vc.eval.evaluated_backbone import block_entry
 from s2vc.eval.view import StoredWindows, View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.layout import INGEST
@@ -83,11 +84,12 @@ def frames_hash(cache: Cache, rows: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def features_hash(cache: Cache, rows: np.ndarray, state: dict[str, Tensor], view: View, device: torch.device) -> str:
-    """Hash everything that features depend on: the weights, the rows, their frames, the view, the kind of device and
-    its precision."""
+def features_hash(cache: Cache, rows: np.ndarray, backbone: nn.Module, view: View, device: torch.device) -> str:
+    """Hash everything that features depend on: the weights, other blocks than the usual, the rows, their frames, the
+    view, the kind of device and its precision."""
     seen = {name: value for name, value in asdict(view).items() if value is not None}
-    parts = [seen, frames_hash(cache, rows), weights_hash(state), device.type, precision_of(device)]
+    weights = weights_hash(backbone.state_dict())
+    parts = [seen, frames_hash(cache, rows), weights, device.type, precision_of(device), *block_entry(backbone).items()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -107,7 +109,7 @@ def extract_features(
     show_progress: called with the number of windows where there is work, gives what is called as it is done. Raises
     UserError where stored frames cannot be read.
     """
-    path = folder / f"{features_hash(cache, rows, backbone.state_dict(), view, device)[:32]}.h5"
+    path = folder / f"{features_hash(cache, rows, backbone, view, device)[:32]}.h5"
     if not path.exists():
         windows = StoredWindows(cache, rows, view)
         kept = _KeptBatches(path.with_suffix(".parts"))

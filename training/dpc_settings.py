@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DPC_METHODS = ("dpc", "dpc-s2vc")
 
 DPC_SETTINGS = ("blocks", "block_length", "predicted", "preserved")
-"""No other method takes these settings."""
+"""No other method takes these settings, but for the length of the blocks that its backbone sees."""
 
 PAIR_SETTINGS = ("head", "dim", "pair", "key_augment", "jitter")
 """These mean nothing to DPC, which has one clip, augmented in its own way, and no embedding."""
@@ -44,6 +44,8 @@ def check_dpc_settings(settings: "TrainingSettings", shortest: int) -> None:
     """
     of_blocks = settings.method in DPC_METHODS
     for name in PAIR_SETTINGS if of_blocks else DPC_SETTINGS:
+        if name == "block_length" and settings.backbone == DPC_BACKBONE:
+            continue
         if is_not_default(settings, name) and getattr(settings, name) != EARLIER_DEFAULTS.get(name):
             raise UserError(f"{name} {'means nothing to' if of_blocks else 'belongs to'} --method dpc")
     if not of_blocks:

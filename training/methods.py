@@ -99,7 +99,7 @@ def build_training_task(settings: TrainingSettings, clips: ClipDataset, device: 
     """Build the method of resolved settings on a device. Weights are drawn by the seed, or read where `init` says
     so."""
     torch.manual_seed(settings.seed)
-    backbone = build_backbone(settings.backbone)
+    backbone = build_backbone(settings.backbone, settings.block_length)
     backbone.activation_checkpointing = settings.activation_checkpointing  # type: ignore[assignment]
     if settings.init:
         backbone.load_state_dict(find_backbone(Path(settings.init), settings.backbone)[1])

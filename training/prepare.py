@@ -14,7 +14,7 @@ from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.augment import describe_normalisation
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.clips import ClipDataset
-from s2vc.training.dpc_settings import method_defaults
+from s2vc.training.dpc_settings import DPC_BACKBONE, method_defaults
 from s2vc.training.methods import check_starting_weights, open_cache, open_clips
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
@@ -68,6 +68,7 @@ def prepare_run(
     folder = RunFolder(out or Path("runs") / default_run_name(settings))
     chosen = folder.settings.exists() or any({"mean", "std"} & set(layer) for layer in layers)
     notes = [*notes, *check_normalisation(settings, chosen)]
+    check_blocks(settings, folder.settings.exists() or any("block_length" in layer for layer in layers))
     precision = resolve_precision(settings.precision, folder, None if settings.workers else device)
     settings = dataclasses.replace(settings, precision=precision)
     folder.open(settings)
@@ -93,6 +94,19 @@ def check_normalisation(settings: TrainingSettings, chosen: bool) -> list[str]:
         how = f"--normalise {named}" if named in NORMALISATIONS else "--mean and --std"
         raise UserError(f"{line}: add {how} for its own, or say the other one likewise")
     return [f"warning: {line}"]
+
+
+def check_blocks(settings: TrainingSettings, chosen: bool) -> None:
+    """Raise UserError where the backbone shall see other blocks than those that the weights of a run of ours learned
+    from, and nobody chose that."""
+    if chosen or not settings.init or settings.backbone != DPC_BACKBONE:
+        return
+    theirs = run_settings(Path(settings.init)).get("block_length", settings.block_length)
+    if theirs != settings.block_length:
+        raise UserError(
+            f"{settings.init} was trained on blocks of {theirs} frames, and here they have {settings.block_length}: "
+            f"add --block-length {theirs} for its own, or say the other one likewise"
+        )
 
 
 def padding_notes(clips: ClipDataset) -> list[str]:

@@ -185,7 +185,7 @@ def settings_in_checkpoint(content: dict[str, object], path: Path) -> dict[str, 
     return settings
 
 
-_CLIP_SETTINGS = ("size", "clip_length", "frame_step")
+_CLIP_SETTINGS = ("size", "clip_length", "frame_step", "block_length")
 
 
 def _is_rgb(value: Any) -> bool:

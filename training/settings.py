@@ -112,7 +112,7 @@ class TrainingSettings:
 
     # These are for blocks, in methods dpc and dpc-s2vc.
     blocks: int = option(8, "dpc: in a clip.", at_least=2)
-    block_length: int = option(5, "dpc: frames of a block.", at_least=2)
+    block_length: int = option(5, "dpc: frames of a block, which r2d3d18 sees by itself.", at_least=2)
     predicted: int = option(3, "dpc: blocks that are predicted, the last of a clip.", at_least=1)
     preserved: float = option(0.5, "dpc-s2vc: share of clips that are motion-preserved, drawn anew each epoch; 1: all.")
 

@@ -21,7 +21,7 @@ from s2vc.eval.defaults import (
     ClassifierRecipe,
     recipe_entries,
 )
-from s2vc.eval.evaluated_backbone import RANDOM
+from s2vc.eval.evaluated_backbone import RANDOM, block_entry
 from s2vc.eval.evaluation import Evaluation
 from s2vc.eval.labelled import LabelledRows, classes_in, label_entry, unseen_entry
 from s2vc.eval.probe import scores_of_videos
@@ -152,4 +152,5 @@ def _run_settings(evaluation: Evaluation, trained: LabelledRows, epochs: int, ba
         "weight_decay": WEIGHT_DECAY,
         "warmup_epochs": 0,
         **label_entry(evaluation.label),
+        **block_entry(evaluation.evaluated.backbone),
     }

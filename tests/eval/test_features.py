@@ -15,6 +15,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage.files import sha256
 from s2vc.training import precision as training_precision
+from s2vc.training.backbones import build_backbone
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.fixed_crop import fixed_crop
 
@@ -142,18 +143,22 @@ def test_two_frames_are_shuffled_into_the_other_order() -> None:
 
 def test_features_are_distinguished_by_weights_view_and_device(cache_path: Path) -> None:
     cache, backbone = Cache(cache_path), Brightness()
-    rows, state = np.array([0, 1]), backbone.state_dict()
+    rows = np.array([0, 1])
     here = torch.device("cpu")
-    one = features_hash(cache, rows, state, View(32, 16), here)
-    assert one == features_hash(cache, rows[::-1], Brightness().state_dict(), View(32, 16), here)
-    assert one != features_hash(cache, rows, state, View(32, 8), here)
-    assert one != features_hash(cache, rows, state, View(32, 16, crops="ten"), here)
-    assert one != features_hash(cache, rows[:1], state, View(32, 16), here)
+    one = features_hash(cache, rows, backbone, View(32, 16), here)
+    assert one == features_hash(cache, rows[::-1], Brightness(), View(32, 16), here)
+    assert one != features_hash(cache, rows, backbone, View(32, 8), here)
+    assert one != features_hash(cache, rows, backbone, View(32, 16, crops="ten"), here)
+    assert one != features_hash(cache, rows[:1], backbone, View(32, 16), here)
     # A GPU computes in bfloat16 or float16, and its features are not a CPU's.
-    assert one != features_hash(cache, rows, state, View(32, 16), torch.device("cuda"))
+    assert one != features_hash(cache, rows, backbone, View(32, 16), torch.device("cuda"))
     with torch.no_grad():
         backbone.scale.add_(1e-6)
-    assert one != features_hash(cache, rows, backbone.state_dict(), View(32, 16), here)
+    assert one != features_hash(cache, rows, backbone, View(32, 16), here)
+    torch.manual_seed(0)
+    blocks = [build_backbone("r2d3d18", length) for length in (5, 10)]
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    assert len({features_hash(cache, rows, one, View(32, 20), here) for one in blocks}) == 2
 
 
 @pytest.mark.parametrize(("hardware", "precision"), [(True, "bfloat16"), (False, "float16")])

@@ -39,21 +39,27 @@ def export_command(
 
     from s2vc.training.backbones import build_backbone
     from s2vc.training.backbones.checkpoints import find_backbone, published_format, weights_hash
+    from s2vc.training.backbones.r2d3d import BLOCK_LENGTH, R2D3D18
     from s2vc.training.programs import write_program
+    from s2vc.training.run_folder import run_settings
 
     if out.exists():
         raise UserError(f"{out} is there already; choose another --out")
     if kind in STATES and (clip_length or size):
         raise UserError(f"--clip-length and --size are for programs ({', '.join(PROGRAMS)}); format {kind} is weights")
     name, state = find_backbone(checkpoint, backbone)
+    run = run_settings(checkpoint)
+    built = build_backbone(name, run.get("block_length"))
+    blocks = {"block_length": built.block_length} if isinstance(built, R2D3D18) else {}
     console = make_console()
     with files.attempt(out) as aside:
         if kind in STATES:
             torch.save(state if kind == "plain" else published_format(state), aside)
             print_result(console, f"{name}, {len(state)} tensors: {out}")
+            if (length := blocks.get("block_length", BLOCK_LENGTH)) != BLOCK_LENGTH:
+                console.print(f"Weights do not say how long blocks are: build_backbone({name!r}, {length})")
             return
-        notes = _describe(checkpoint, name, clip_length, size)
-        built = build_backbone(name)
+        notes = _describe(run, name, clip_length, size) | blocks
         built.load_state_dict(state)
         shape = (notes["frames"], notes["size"], notes["size"])
         write_program(kind, built, shape, notes | {"weights": weights_hash(state)}, aside)
@@ -61,11 +67,9 @@ def export_command(
     console.print(f"Clips are in 0 to 1, less the mean {notes['mean']} of the channels, divided by {notes['std']}.")
 
 
-def _describe(checkpoint: Path, name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
+def _describe(run: dict[str, Any], name: str, clip_length: int | None, size: int | None) -> dict[str, Any]:
     """Say which clips a backbone takes: as given, as those of its run, or by default; how they are normalised."""
-    from s2vc.training.run_folder import run_settings
-
-    run, usual = run_settings(checkpoint), CLIP_SHAPES[name]
+    usual = CLIP_SHAPES[name]
     frames = clip_length or run.get("clip_length", usual.frames)
     if frames < usual.shortest:
         raise UserError(f"clips of {name} have {usual.shortest} frames or more, not {frames}")
