@@ -15,6 +15,7 @@ from s2vc.training.augment import describe_normalisation
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import DPC_BACKBONE, method_defaults
+from s2vc.training.given_settings import refuse_without_effect
 from s2vc.training.methods import check_starting_weights, open_cache, open_clips
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
@@ -46,12 +47,17 @@ class PreparedRun:
 
 
 def prepare_run(
-    layers: list[dict[str, Any]], out: Path | None, device: torch.device, left_out: Collection[str] = ()
+    layers: list[dict[str, Any]],
+    out: Path | None,
+    device: torch.device,
+    left_out: Collection[str] = (),
+    given: Collection[str] = (),
 ) -> PreparedRun:
     """Begin a run, or resume the one in the folder `out` (None: a folder in runs/, named by the settings).
 
-    layers: named settings, later ones on top. left_out: ids of training videos that are not trained on. Raises
-    UserError for whatever keeps the run from training.
+    layers: named settings, later ones on top. left_out: ids of training videos that are not trained on. given:
+    names of the settings that a person gave for this run, all of which shall have an effect. Raises UserError for
+    whatever keeps the run from training.
     """
     asked = with_absolute_paths(merge_settings(*layers))
     check_trackers(asked.log)
@@ -59,6 +65,7 @@ def prepare_run(
     if left_out:
         clips.leave_out(left_out)
     settings, notes = resolve_settings(with_absolute_paths(with_regime(layers, len(clips))), len(clips))
+    refuse_without_effect(given, settings)
     regime = describe_regime(settings, len(clips), asked.regime == AUTO)
     # A process that has used a GPU holds some of its memory to the end, and workers have it for themselves.
     trying = torch.device("cpu") if settings.workers else device

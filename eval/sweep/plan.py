@@ -16,6 +16,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import LOCK
 from s2vc.pipeline.variants import Variant
+from s2vc.training.given_settings import refuse_without_effect
 from s2vc.training.methods import check_starting_weights, open_clips
 from s2vc.training.prepare import check_normalisation, with_regime
 from s2vc.training.run_folder import RunFolder
@@ -145,15 +146,18 @@ def _sweep_settings(cache: Cache, shared: dict[str, Any]) -> dict[str, Any]:
 
 def shared_settings(layers: Sequence[dict[str, Any]], cache: Cache) -> dict[str, Any]:
     """Give the settings that all trials share, as plain values. The regime is chosen here, once: its settings are every
-    arm's. Raises UserError for settings that a sweep decides, and for invalid ones."""
+    arm's. layers: the last one is what a person gave for this sweep. Raises UserError for settings that a sweep
+    decides, for those that have no effect, and for invalid ones."""
+    asked = layers[-1]
     given = {name: value for layer in layers for name, value in layer.items()}
     if wrong := [name for name in given if name in PER_TRIAL_SETTINGS]:
-        asked = PER_TRIAL_SETTINGS[wrong[0]]
-        raise UserError(f"{wrong[0]} is what a sweep decides for each run, by {asked}: leave it out")
+        by = PER_TRIAL_SETTINGS[wrong[0]]
+        raise UserError(f"{wrong[0]} is what a sweep decides for each run, by {by}: leave it out")
     layers = [*layers, {"method": BASELINE, "cache": cache.storage.location}]
     if given.get("split") == ALL_SPLITS:  # Splits of one dataset are of about one size.
         layers.append({"split": split_columns(cache.index)[0]})
     settings = with_regime(layers, len(open_clips(merge_settings(*layers))))
+    refuse_without_effect(asked, settings)
     check_normalisation(settings, chosen=bool({"mean", "std"} & set(given)))
     values: dict[str, Any] = yaml.safe_load(settings_yaml(settings))
     return {name: value for name, value in values.items() if name not in PER_TRIAL_SETTINGS} | {"cache": settings.cache}

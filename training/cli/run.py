@@ -105,9 +105,9 @@ def run_command(
     from s2vc.training.selection import parts_to_test
 
     console = make_console()
-    layers = [*settings_layers(preset, config, given), {"cache": cache}]
+    layers = settings_layers(preset, config, given)
     torch_device = choose_device(device)
-    run = prepare_run(layers, out, torch_device)
+    run = prepare_run([*layers, {"cache": cache}], out, torch_device, given=layers[-1])
     on_cpus = device is not None and torch_device.type == "cpu"
     if not train_with_progress(run, torch_device, console, ray_address, on_cpus):
         raise Exit(EXIT_INTERRUPTED)
