@@ -9,7 +9,8 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-3
 BATCH = 128
 LINEAR_MIN_STEPS, LINEAR_MIN_BATCH = 16, 8
-"""Small sets are learned in smaller batches, so that an epoch has some steps: the paper's have 28 (HMDB51) or more."""
+"""Small sets are learned in batches of a sixteenth of the videos, or of 8, so that an epoch has some steps: the paper's
+have 28 (HMDB51) or more."""
 
 LINEAR_EPOCHS = 100
 TRAIN_VIEWS = 4

@@ -92,11 +92,23 @@ def kept_features(samples: Sequence[ProbeSample], batch: int, seed: int) -> Draw
     return draw
 
 
+def limited_batch(batch: int, videos: int) -> int:
+    """Lower a batch for small sets, so that an epoch has some steps."""
+    return min(batch, max(LINEAR_MIN_BATCH, videos // LINEAR_MIN_STEPS))
+
+
+def lowered_batch_notes(batch: int, videos: int) -> list[str]:
+    """Say in a line that a batch is lowered for a number of training videos; no line where it is not."""
+    limited = limited_batch(batch, videos)
+    line = f"batch {batch} lowered to {limited}, so that an epoch has some steps: {videos} training videos"
+    return [line] if limited < batch else []
+
+
 def shuffled_batches(videos: int, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Cut the shuffled numbers of some videos evenly into batches, since batch norm needs two samples at least; small
-    sets into smaller ones than asked for."""
-    size = max(LINEAR_MIN_BATCH, min(batch, videos // LINEAR_MIN_STEPS))
-    return np.array_split(rng.permutation(videos), -(-videos // size))
+    """Cut the shuffled numbers of some videos evenly into batches of two and more, which batch norm needs, and of
+    `limited_batch` at most but for an odd one."""
+    steps = min(-(-videos // limited_batch(batch, videos)), videos // 2)
+    return np.array_split(rng.permutation(videos), max(steps, 1))
 
 
 @torch.no_grad()

@@ -29,6 +29,8 @@ from s2vc.eval.probe import (
     ProbeSample,
     fit_probe,
     kept_features,
+    limited_batch,
+    lowered_batch_notes,
     scores_of_video,
     scores_of_videos,
 )
@@ -116,8 +118,9 @@ def linear(
     trained, tested = evaluation.labelled_parts()
     kept, held_out = (trained, None) if select == LAST else evaluation.cut_validation(trained)
     result = probe_features(evaluation, kept, tested, recipe, train_views, augment, held_out)
+    used = replace(recipe, batch=limited_batch(recipe.batch, len(kept.rows)))
     how = {
-        **recipe_entries(recipe, "linear"),
+        **recipe_entries(used, "linear"),
         "train_views": train_views or REDRAWN,
         "augment": augment,
         "select": select,
@@ -158,6 +161,8 @@ def train_probe(
 ) -> LinearProbe:
     """Train the classifier of `linear`, whose outputs are for `labels` (classes,), ascending. watch: as in
     `fit_probe`."""
+    for line in lowered_batch_notes(recipe.batch, len(trained.rows)):
+        evaluation.console.print(line)
     draw = _training_features(evaluation, trained, labels, recipe.batch, train_views, augment)
     width = int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
     with progress("classifier", recipe.epochs, "epochs", evaluation.console, counted="videos") as advance:
@@ -203,6 +208,8 @@ def order(evaluation: Evaluation, epochs: int = LINEAR_EPOCHS) -> tuple[Path, Cl
             features = evaluation.features(part.rows, view, f"{part.part} clips, {ORDER_CLASSES[target]}")
             of_part += [ProbeSample(features, row, target) for row in part.rows.tolist()]
     recipe, width = replace(LINEAR_RECIPES[PAPER], epochs=epochs), int(evaluation.evaluated.backbone.feature_size)  # type: ignore[arg-type]
+    for line in lowered_batch_notes(recipe.batch, len(samples[0])):
+        evaluation.console.print(line)
     draw = kept_features(samples[0], recipe.batch, evaluation.seed)
     with progress("classifier", epochs, "epochs", evaluation.console, counted="videos") as advance:
         probe = fit_probe(draw, width, len(ORDER_CLASSES), recipe, evaluation.seed, advance)

@@ -70,7 +70,7 @@ def finetune(
         evaluation, "finetune", kept, tested, "natural", epochs, batch, train_run, held_out, **chosen
     )
     how = {
-        **recipe_entries(ClassifierRecipe(epochs, decays, batch), "finetune"),
+        **recipe_entries(ClassifierRecipe(epochs, decays, min(batch, len(kept.rows))), "finetune"),
         "augment": augment,
         "select": select,
         "train_videos": len(kept.rows),

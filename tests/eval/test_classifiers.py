@@ -33,6 +33,8 @@ def test_linear_learns_what_colours_tell(evaluate: Evaluate, labelled_cache: Pat
     done = evaluate(*arguments)
     assert done.exit_code == 0, done.output
     numbers = result(tmp_path, "linear")
+    assert numbers["batch"] == 8
+    assert "batch 128 lowered to 8, so that an epoch has some steps: 6 training videos" in done.output
     assert numbers["top1"] == 1.0 and "top5" not in numbers
     assert numbers["per_class"] == {"c0": 1.0, "c1": 1.0}
     assert [v["video_id"] for v in numbers["videos"]] == ["03.mp4", "04.mp4", "13.mp4", "14.mp4"]

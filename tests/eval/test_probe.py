@@ -9,7 +9,15 @@ from torch import nn
 
 from s2vc.eval.defaults import FINETUNE_RECIPES, LINEAR_RECIPES, ClassifierRecipe
 from s2vc.eval.features import Features
-from s2vc.eval.probe import LinearProbe, ProbeSample, fit_probe, kept_features, scores_of_video
+from s2vc.eval.probe import (
+    LinearProbe,
+    ProbeSample,
+    fit_probe,
+    kept_features,
+    lowered_batch_notes,
+    scores_of_video,
+    shuffled_batches,
+)
 from s2vc.eval.validation import BestEpoch
 from s2vc.pipeline.reporting import no_progress
 from s2vc.pipeline.storage.hdf5 import write_shard
@@ -116,6 +124,22 @@ def test_a_last_batch_of_one_is_not_made(tmp_path: Path, videos: int) -> None:
     # AdaptiveBatches of 8, and one left over: batch norm could not train on it alone.
     train, targets = clouds(tmp_path / "train.h5", videos, 2, seed=0)
     assert accuracy(fitted(train, targets, 2, epochs=60), train, targets) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("videos", "batch", "sizes"),
+    [(120, 32, {8}), (120, 128, {8}), (120, 4, {4}), (5, 2, {2, 3}), (6, 128, {6}), (1600, 128, {100}), (3, 2, {3})],
+)
+def test_batches_are_as_large_as_asked_for_or_a_line_says_what_they_are(
+    videos: int, batch: int, sizes: set[int]
+) -> None:
+    parts = shuffled_batches(videos, batch, np.random.default_rng(0))
+    assert {len(part) for part in parts} == sizes
+    assert sorted(np.concatenate(parts).tolist()) == list(range(videos))
+    notes = lowered_batch_notes(batch, videos)
+    lowered = max(8, videos // 16)
+    assert bool(notes) == (lowered < batch)
+    assert all(line.startswith(f"batch {batch} lowered to {lowered}") for line in notes)
 
 
 def test_a_video_scores_the_mean_of_its_windows_and_crops(tmp_path: Path) -> None:
