@@ -19,7 +19,7 @@ from s2vc.training.given_settings import refuse_without_effect
 from s2vc.training.methods import check_starting_weights, open_cache, open_clips
 from s2vc.training.monitor import RetrievalMonitor
 from s2vc.training.precision import agree_on_precision
-from s2vc.training.regimes import PAPER, SMALL, choose_regime, regime_settings
+from s2vc.training.regimes import PAPER, REGIMES, SMALL, choose_regime
 from s2vc.training.run_folder import RunFolder, run_settings
 from s2vc.training.schedule import total_steps
 from s2vc.training.setting_checks import check_symmetric
@@ -142,9 +142,8 @@ def with_regime(layers: list[dict[str, Any]], videos: int) -> TrainingSettings:
     regime = asked.regime
     if regime == AUTO:
         regime = choose_regime(videos, total_steps(resolve_settings(asked, videos)[0], videos))
-    given = {name for layer in layers for name in layer}
     own = method_defaults(asked.method) if regime == PAPER else {}
-    settings = merge_settings(regime_settings(regime, given), own, *layers, {"regime": regime})
+    settings = merge_settings(REGIMES[regime], own, *layers, {"regime": regime})
     check_symmetric(settings)
     return settings
 

@@ -3,7 +3,7 @@
 A regime is a layer of settings over the defaults and under preset, file and flags: whatever is given by name wins.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PAPER, SMALL = "paper", "small"
@@ -43,7 +43,10 @@ def choose_regime(videos: int, steps: int) -> str:
     return PAPER if videos >= PAPER_VIDEOS or steps >= PAPER_STEPS else SMALL
 
 
-def regime_settings(regime: str, given: Collection[str]) -> dict[str, Any]:
-    """Give the settings of a regime, without the share of a warm-up where its epochs are given by name."""
-    layer = REGIMES[regime]
-    return {name: value for name, value in layer.items() if name != "warmup_share" or "warmup_epochs" not in given}
+def without_overridden_shares(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Leave the share of a warm-up out of layers of settings where a later one gives its epochs: what is said last says
+    how it is counted. A share in the same layer as epochs, as in settings of a run, is left there."""
+    return [
+        {k: v for k, v in layer.items() if k != "warmup_share" or not any("warmup_epochs" in one for one in layers[n:])}
+        for n, layer in enumerate(layers, 1)
+    ]

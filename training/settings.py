@@ -20,7 +20,7 @@ from s2vc.pipeline.windows import MAX_CLIP
 from s2vc.training import clip_shapes
 from s2vc.training.choices import COLOUR_JITTER, HEADS, IMAGENET_MEAN, IMAGENET_STD, LABEL, PAIR_MODES, RGB
 from s2vc.training.dpc_settings import DPC_METHODS, check_dpc_settings, method_defaults
-from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES
+from s2vc.training.regimes import PAPER, PAPER_STEPS, PAPER_VIDEOS, REGIMES, without_overridden_shares
 from s2vc.training.setting_checks import check_combinations, check_scales, check_variants_given
 from s2vc.training.setting_fields import check_fields, convert, option, without_unset
 
@@ -237,9 +237,9 @@ def read_settings_file(path: Path) -> dict[str, Any]:
 
 def merge_settings(*layers: dict[str, Any]) -> TrainingSettings:
     """Put layers of named values over the defaults of method and backbone, later ones on top; a warm-up by epochs is at
-    most a tenth of them. Raises UserError for invalid ones."""
+    most a tenth of them, and goes over a share that an earlier layer gives. Raises UserError for invalid ones."""
     kinds = typing.get_type_hints(TrainingSettings)
-    merged = {name: value for layer in layers for name, value in layer.items()}
+    merged = {name: value for layer in without_overridden_shares(layers) for name, value in layer.items()}
     given = {name: convert(name, value, kinds[name]) for name, value in without_unset(TrainingSettings, merged).items()}
     values = method_defaults(given.get("method", TrainingSettings.method)) | given
     check_fields(settings := TrainingSettings(**values))

@@ -12,6 +12,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.training.prepare import describe_regime, with_regime
 from s2vc.training.regimes import PAPER_STEPS, PAPER_VIDEOS, REGIMES
 from s2vc.training.run_folder import RunFolder
+from s2vc.training.schedule import warmup_steps
 from s2vc.training.settings import PRESETS, TrainingSettings, merge_settings, read_settings_file, settings_yaml
 from s2vc.training.trainer import resolve_settings
 
@@ -70,6 +71,19 @@ def test_what_is_given_by_name_wins_and_leaves_the_rest(name: str) -> None:
 def test_epochs_of_warm_up_that_are_given_are_not_overridden_by_a_share() -> None:
     settings = with_regime([ALPHA, {"warmup_epochs": 3}], 720)
     assert (settings.warmup_epochs, settings.warmup_share, settings.schedule) == (3, 0.0, "cosine")
+
+
+def test_what_is_said_last_of_the_warm_up_wins_over_a_saved_run(tmp_path: Path) -> None:
+    saved = with_regime([ALPHA, {"regime": "small"}], 720)
+    (tmp_path / "settings.yaml").write_text(settings_yaml(saved))
+    layer = read_settings_file(tmp_path / "settings.yaml")
+    assert layer["warmup_share"] == 0.05 and "warmup_epochs" in layer
+    by_epochs = with_regime([layer, {"warmup_epochs": 10, "epochs": 200}], 720)
+    assert (by_epochs.warmup_epochs, by_epochs.warmup_share) == (10, 0.0)
+    assert warmup_steps(by_epochs, 7) == 70
+    assert with_regime([layer], 720).warmup_share == 0.05
+    by_share = with_regime([layer, {"warmup_epochs": 10}, {"warmup_share": 0.1}], 720)
+    assert by_share.warmup_share == 0.1
 
 
 DPC_OWN = {"regime": "paper", "schedule": "constant", "warmup_epochs": 0, "warmup_share": 0.0}
