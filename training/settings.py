@@ -83,7 +83,7 @@ class TrainingSettings:
     negatives: str = by_regime("negatives", "queue: keys of steps before; batch: other keys of the step.", NEGATIVES)
     queue: int | None = option(
         None,
-        "Keys kept.  [default: 2048 (Kinetics presets: 16384), a quarter of the videos at most]",
+        "Keys kept, as given.  [default: 2048 (Kinetics presets: 16384), a quarter of the videos at most]",
         at_least=1,
         unset=AUTO,
     )

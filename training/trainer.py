@@ -47,7 +47,7 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
 
     A batch is as large as the set at most. Its videos are all different, so that no key of a query's own video is a
     negative within it. The automatic queue is at most a quarter of the videos, since such keys would be false
-    negatives, and whole batches where one fits. Raises UserError for too few videos.
+    negatives, and whole batches where one fits; one that is given stays as it is. Raises UserError for too few videos.
     """
     notes = []
     contrastive = is_contrastive(settings.method)
@@ -69,6 +69,11 @@ def resolve_settings(settings: TrainingSettings, videos: int) -> tuple[TrainingS
         queue = room // batch * batch or room
         if contrastive and queue < settings.queue_limit:
             notes.append(f"queue {queue}: at most a quarter of {videos} training videos")
+    elif contrastive and queue > videos // 4:
+        notes.append(
+            f"a queue of {queue} for {videos} training videos holds keys of the query's own video, which are false "
+            "negatives: without --queue it has a quarter of the videos at most"
+        )
     return dataclasses.replace(resolved, queue=queue), notes
 
 

@@ -42,7 +42,10 @@ def test_batch_and_queue_fit_the_videos() -> None:
     assert (few.batch, few.queue, len(notes)) == (128, 128, 1)  # 250 is a quarter, one batch of 128 fits
     fewer, notes = resolve_settings(settings, 90)
     assert (fewer.batch, fewer.queue, len(notes)) == (90, 22, 2)
-    assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)[0].queue == 999
+    given, notes = resolve_settings(merge_settings({"alpha": [0.5], "queue": "999"}), 1000)
+    assert given.queue == 999 and len(notes) == 1
+    assert notes[0].startswith("a queue of 999 for 1000 training videos holds keys of the query's own video")
+    assert resolve_settings(merge_settings({"alpha": [0.5], "queue": "250"}), 1000)[1] == []
     two = merge_settings({"alpha": [0.5], "workers": 2, "batch": 32})
     asked = {"alpha": [0.5], "negatives": "batch", "batch": 17}
     assert (
