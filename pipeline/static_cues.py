@@ -3,7 +3,7 @@
 Throughout, z is (L, D): the latents of the L frames of a window, with D = 12,288.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -163,21 +163,24 @@ def add_change_(video: Tensor, change: Tensor, scale: Tensor | float = 1.0) -> T
 
 @torch.no_grad()
 def motion_preserved(
-    clip: Tensor, flow: Flow, alpha: float, strategy: str = "zero", seed: int = 0
+    clip: Tensor, flow: Flow, alpha: float | Sequence[float], strategy: str = "zero", seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Apply Algorithm 1 in memory, for training of any kind: V_p = V + upsample(f⁻¹(z_p) - X').
 
-    clip: (B, 3, T, H, W) float32 in [0, 1]. alpha: the threshold of eq. 4; for tfd, the share of pixel values to keep.
-    seed: the seed of the strategies that draw random numbers.
+    clip: (B, 3, T, H, W) float32 in [0, 1]. alpha: the threshold of eq. 4, or one for each of the B clips; for tfd, the
+    share of pixel values to keep. seed: the seed of the strategies that draw random numbers.
     Returns V_p, of the shape of clip and not clamped, and the STD of each clip's latents over time, (B, 12288) float32
     (for tfd, the STD of its pooled pixels). A clip in which nothing is suppressed is returned unchanged.
-    Raises ValueError if the clip has another shape or the strategy is unknown.
+    Raises ValueError if the clip has another shape, the strategy is unknown, or alphas are not one for each clip.
     """
     if clip.dim() != 5 or clip.shape[1] != 3:
         raise ValueError(f"expected a clip of shape (B, 3, T, H, W), got {tuple(clip.shape)}")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
     batch = len(clip)
+    alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha] * batch
+    if len(alphas) != batch:
+        raise ValueError(f"{batch} clips take one alpha, or {batch} of them, not {len(alphas)}")
     frames = clip.transpose(1, 2).flatten(0, 1)
     x = small_frames(frames)
     values = (x.flatten(1) if strategy == "tfd" else flow.encode(x)[0]).unflatten(0, (batch, -1))
@@ -185,8 +188,8 @@ def motion_preserved(
     values_p, touched = [], []
     for i in range(batch):
         rng = np.random.default_rng([seed, i])
-        share = alpha if strategy == "tfd" else None
-        threshold = alpha if share is None else alpha_to_keep(std[i], share)
+        share = alphas[i] if strategy == "tfd" else None
+        threshold = alphas[i] if share is None else alpha_to_keep(std[i], share)
         suppressed = suppressed_set(std[i], threshold, strategy, rng, share)
         values_p.append(suppress(values[i], suppressed, strategy, rng))
         touched.append(suppressed.any())

@@ -50,8 +50,8 @@ class PairViews(nn.Module):
         if self._colour_key:
             video = self._key_colour(video)
         if self._flow is not None:
-            alpha = self._alphas[int(torch.randint(len(self._alphas), ()))]
-            video, _ = motion_preserved(video, self._flow, alpha)
+            drawn = torch.randint(len(self._alphas), (len(video),)).tolist()  # One alpha for each sample.
+            video, _ = motion_preserved(video, self._flow, [self._alphas[number] for number in drawn])
         return self._finish(video)
 
     def _finish(self, video: Tensor) -> Tensor:

@@ -216,6 +216,17 @@ def test_every_strategy_runs_and_repeats(strategy: str) -> None:
     assert not torch.equal(one, clip(1))
 
 
+def test_each_clip_may_have_an_alpha_of_its_own() -> None:
+    v, flow, alphas = clip(), load_flow("default"), [0.2, 0.7]
+    together, _ = motion_preserved(v, flow, alphas)
+    for number, alpha in enumerate(alphas):
+        alone, _ = motion_preserved(v[number : number + 1], flow, alpha)
+        torch.testing.assert_close(together[number], alone[0], atol=1e-3, rtol=0)
+    assert not torch.equal(together[0], motion_preserved(v, flow, 0.7)[0][0])
+    with pytest.raises(ValueError, match="2 clips take one alpha, or 2 of them, not 3"):
+        motion_preserved(v, flow, [0.2, 0.7, 0.9])
+
+
 def test_tfd_keeps_the_pixels_that_vary_most() -> None:
     v = clip(1)
     v_p, std = motion_preserved(v, load_flow("default"), 0.2, "tfd")

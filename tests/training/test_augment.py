@@ -9,6 +9,7 @@ from kornia import augmentation as kornia
 from PIL import Image
 from torch import Tensor, nn
 
+from s2vc.pipeline.flow import load_flow
 from s2vc.training.augment import (
     LABEL_JITTER_SHARE,
     ClipJitter,
@@ -20,6 +21,8 @@ from s2vc.training.augment import (
     UnclampedJitter,
 )
 from s2vc.training.choices import COLOUR_JITTER
+from s2vc.training.settings import merge_settings
+from s2vc.training.views import PairViews
 
 
 def still_clips(n: int, frames: int = 5, height: int = 40, width: int = 56) -> Tensor:
@@ -267,3 +270,15 @@ def test_dpc_s_colours_are_clamped_or_not() -> None:
     clamped, free = DPCColour()(clips), DPCColour(clamp=False)(clips)
     assert clamped.min() >= 0 and clamped.max() <= 1
     assert free.min() < -0.5 and free.max() > 1.5
+
+
+def test_the_flow_in_the_loop_takes_an_alpha_for_each_sample() -> None:
+    """Nothing is suppressed at alpha 0, and all at a large one: then all frames have the same small frame."""
+    settings = merge_settings(
+        {"method": "s2vc-online", "alpha": [0.0, 1e6], "key_augment": "crop", "key_scale": [1, 1], "size": 64}
+    )
+    frames = torch.randint(0, 256, (8, 4, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    keys = PairViews(settings, load_flow("default")).key(frames)
+    changing = keys.std(dim=2).mean(dim=(1, 2, 3)) > 0.1
+    assert 0 < int(changing.sum()) < len(frames), "both alphas are drawn within one batch"
