@@ -14,7 +14,8 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from s2vc.eval.defaults import TEST
-from s2vc.eval.sweep.recipe import Command, PlannedSweep, Recipe, read_recipe, recipe_commands
+from s2vc.eval.sweep.recipe import PATHS, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
+from s2vc.eval.sweep.recipe_options import check_options
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.settings import OWN_CACHE
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
@@ -70,7 +71,7 @@ def run_recipe(
         raise UserError("a --recipe makes its own cache, in --out: leave CACHE out")
     over = _options_over(ctx)
     _check_options(recipe, ctx.command)
-    commands = recipe_commands(recipe, out or Path("sweeps"), videos, lists, over)
+    commands = recipe_commands(recipe, out or Path("sweeps"), videos, lists, over, ctx.command)
     made = commands[0].made
     if not dry_run and (videos is None or (recipe.lists and not lists and not (made and made.exists()))):
         raise UserError(f"say where the videos are: --videos{' and --lists' if recipe.lists else ''}")
@@ -97,13 +98,16 @@ def _options_over(ctx: click.Context) -> dict[str, Any]:
 
 
 def _check_options(recipe: Recipe, sweep: click.Command) -> None:
-    """Raise UserError where a recipe names an option that the command it is for does not have."""
-    of_sweeps = {opt for p in sweep.params for opt in p.opts}
-    of_encode = {f"--{'size' if f.name == 'frame_size' else f.name.replace('_', '-')}" for f in fields(EncodeOptions)}
-    groups = [("encode", of_encode, recipe.encode), *((f"sweep {s.name}", of_sweeps, s.options) for s in recipe.sweeps)]
-    for where, known, options in groups:
-        if wrong := [name for name in options if f"--{name}" not in known]:
-            raise UserError(f"recipe {recipe.name}, {where}: there is no option --{wrong[0]}")
+    """Raise UserError where a recipe has an option, or a value of one, that the command it is for does not take."""
+    of_encode = {"size" if f.name == "frame_size" else f.name.replace("_", "-") for f in fields(EncodeOptions)}
+    if wrong := [name for name in recipe.encode if name not in of_encode]:
+        raise UserError(f"recipe {recipe.name}, encode: there is no option --{wrong[0]}")
+    if wrong := [name for name, value in recipe.encode.items() if isinstance(value, list)]:
+        raise UserError(f"recipe {recipe.name}, encode: --{wrong[0]} has one value, not {recipe.encode[wrong[0]]}")
+    for planned in recipe.sweeps:
+        # A path starts from the recipe's folder, not from here.
+        options = {name: value for name, value in planned.options.items() if name not in PATHS or value is True}
+        check_options(options, sweep, f"recipe {recipe.name}, sweep {planned.name}")
 
 
 def _check_parts(recipe: Recipe, manifest: Path) -> None:

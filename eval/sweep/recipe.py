@@ -7,8 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
+from s2vc.eval.sweep.recipe_options import as_words
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.settings import OWN_CACHE
 
@@ -131,11 +133,13 @@ def recipe_commands(
     videos: Path | None,
     lists: Sequence[Path],
     over: Mapping[str, Any],
+    sweep_command: click.Command,
 ) -> list[Command]:
     """List the commands of a recipe, in their order.
 
-    out: the folder that holds one of each recipe. over: options of the sweeps that go over the recipe's. Where videos
-    or lists are not given, a word stands for them.
+    out: the folder that holds one of each recipe. over: options of the sweeps that go over the recipe's.
+    sweep_command: that of `s2vc-sweep`, which says how its options are written. Where videos or lists are not given, a
+    word stands for them.
     """
     folder = out / recipe.name
     manifest, cache = folder / "videos.csv", folder / OWN_CACHE
@@ -148,26 +152,11 @@ def recipe_commands(
     for sweep in recipe.sweeps:
         options = {**sweep.options, **over}
         options = {k: path_below(folder, v) if k in PATHS else v for k, v in options.items()}
-        words = as_words({**options, "out": folder / sweep.name})
+        words = as_words({**options, "out": folder / sweep.name}, sweep_command)
         commands.append(Command(("s2vc-sweep", str(trained_on), *words)))
     folders = [str(folder / sweep.name) for sweep in recipe.sweeps]
     commands.append(Command(("s2vc-eval", "report", *folders, "--out", str(folder / "report.html"))))
     return commands
-
-
-def as_words(options: Mapping[str, Any]) -> list[str]:
-    """Write options as words of a command line: a list of numbers that is a range as two words, any other by commas;
-    true as the option alone."""
-    words = []
-    for name, value in options.items():
-        if value is False or value is None:
-            continue
-        words.append(f"--{name}")
-        if isinstance(value, list):
-            words += [str(v) for v in value] if name.endswith("-scale") else [",".join(map(str, value))]
-        elif value is not True:
-            words.append(str(value))
-    return words
 
 
 def path_below(folder: Path, path: object) -> Path:

@@ -18,8 +18,9 @@ from click.testing import CliRunner
 from s2vc.eval.paper import TABLE_1_CLIPS, TABLES
 from s2vc.eval.sweep.cost import seconds_of_training
 from s2vc.eval.sweep.plan import Trial
-from s2vc.eval.sweep.recipe import Command, as_words, read_recipe, recipe_commands, recipe_names
+from s2vc.eval.sweep.recipe import Command, read_recipe, recipe_commands, recipe_names
 from s2vc.eval.sweep.recipe_cost import cost_of_recipe
+from s2vc.eval.sweep.recipe_options import as_words
 from s2vc.manifests.errors import UserError
 from s2vc.training.backbones import build_backbone
 from s2vc.training.clip_shapes import CLIP_LENGTHS
@@ -32,7 +33,9 @@ PAPER = ("ucf101", "hmdb51", "k200", "k400")
 
 
 def commands(name: str, **over: Any) -> list[Command]:
-    return recipe_commands(read_recipe(name), Path("out"), Path("videos"), [Path("lists")], over)
+    from s2vc.eval.cli.sweep import main
+
+    return recipe_commands(read_recipe(name), Path("out"), Path("videos"), [Path("lists")], over, main)
 
 
 def parsed(command: Command) -> dict[str, Any]:
@@ -124,9 +127,25 @@ def test_runs_that_recipes_share_are_trained_alike() -> None:
     assert Trial(None, 0).name == "moco-seed0", "a name says nothing of the evaluation"
 
 
+def test_lists_are_written_as_the_command_takes_them() -> None:
+    """The real command line reads them back as they were."""
+    from s2vc.eval.cli.sweep import main
+
+    given = {"alphas": [0.1, 0.5], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "decays": [0.5, 0.75]}
+    given |= {"query-scale": [0.5, 1], "eval": ["retrieval", "linear"], "epochs": 3, "log": ["wandb", "mlflow"]}
+    words = as_words(given, main)
+    params = main.make_context("s2vc-sweep", ["CACHE", *words]).params
+    assert params["mean"] == (0.4, 0.5, 0.6) and params["std"] == (0.2, 0.3, 0.4)
+    assert params["decays"] == (0.5, 0.75) and params["log"] == ("wandb", "mlflow")
+    assert params["alphas"] == (0.1, 0.5) and params["tasks"] == ("retrieval", "linear")
+    assert params["query_scale"] == (0.5, 1) and params["epochs"] == 3
+
+
 def test_options_become_words() -> None:
+    from s2vc.eval.cli.sweep import main
+
     options = {"alphas": [0.1, 0.5], "query-scale": [0.5, 1], "evict": True, "compile": False, "size": 32, "init": None}
-    assert as_words(options) == ["--alphas", "0.1,0.5", "--query-scale", "0.5", "1", "--evict", "--size", "32"]
+    assert as_words(options, main) == ["--alphas", "0.1,0.5", "--query-scale", "0.5", "1", "--evict", "--size", "32"]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +154,11 @@ def test_options_become_words() -> None:
         ({"tables": []}, "a recipe has no 'tables'"),
         ({"sweeps": {"a": {"train": {"learning-rate": 1}}}}, "there is no option --learning-rate"),
         ({"encode": {"speed": 3}}, "encode: there is no option --speed"),
+        ({"encode": {"size": [64, 86]}}, "encode: --size has one value, not [64, 86]"),
+        ({"sweeps": {"a": {"train": {"mean": [0.5, 0.5]}}}}, "sweep a: --mean cannot be [0.5, 0.5]: it is 3 values"),
+        ({"sweeps": {"a": {"train": {"epochs": "many"}}}}, "sweep a: --epochs cannot be many"),
+        ({"sweeps": {"a": {"render": {"alphas": ["high"]}}}}, "sweep a: --alphas cannot be ['high']"),
+        ({"sweeps": {"a": {"train": {"symmetric": 1}}}}, "sweep a: --symmetric cannot be 1"),
         ({"manifest": {"lists": "--lists"}}, "is no recipe: 'reader'"),
         ({"counts": {}}, "has no counts of cache to estimate by"),
     ],
@@ -174,7 +198,7 @@ def test_a_dry_run_prints_commands_bytes_and_hours_by_the_counts(tmp_path: Path)
     assert done.exit_code == 0, done.output
     lines = [line.strip() for line in done.output.splitlines()]
     shown = [line for line in lines if line.startswith("s2vc-")]
-    expected = recipe_commands(read_recipe("sample"), tmp_path / "o", None, [], {"seeds": 2})
+    expected = recipe_commands(read_recipe("sample"), tmp_path / "o", None, [], {"seeds": 2}, main)
     assert shown == [shlex.join(c.words) for c in expected] and all("--seeds 2" in s for s in shown[2:-1])
     text = " ".join(lines)
     assert "4 runs" in text and "6 runs" in text and re.search(r"in all: about .* (s|min|h) on this machine", text)
