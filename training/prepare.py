@@ -12,6 +12,7 @@ from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.opening import open_storage
 from s2vc.pipeline.flow.checkpoints import NAMES
 from s2vc.training.augment import describe_normalisation
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.choices import NORMALISATIONS
 from s2vc.training.clips import ClipDataset
 from s2vc.training.dpc_settings import DPC_BACKBONE, method_defaults
@@ -31,7 +32,7 @@ from s2vc.training.settings import (
     training_variants,
 )
 from s2vc.training.trackers import check_trackers
-from s2vc.training.trainer import OnEpoch, nothing_after_epochs, resolve_settings
+from s2vc.training.trainer import OnEpoch, nothing_after_epochs
 
 
 @dataclass(frozen=True)

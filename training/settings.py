@@ -125,9 +125,7 @@ class TrainingSettings:
     split: str | None = option(
         None, "Split column; all: all rows.  [default: the first, or all rows where there is none]", unset=AUTO
     )
-    clip_length: int = option(
-        clip_shapes.CLIP_LENGTHS["r3d18"], "Frames; s3d 32, slow_r50 8, dpc --blocks x --block-length.", unset=0
-    )
+    clip_length: int = option(clip_shapes.CLIP_LENGTHS["r3d18"], "Frames; s3d 32, slow_r50 8, dpc's blocks.", unset=0)
     frame_step: int = option(
         clip_shapes.FRAME_STEPS["r3d18"], "Between two frames; r2d3d18 3, slow_r50 8.", at_least=1, unset=0
     )
@@ -141,9 +139,7 @@ class TrainingSettings:
     pair: str = option("independent", "independent: two starts in a video, the code; same: one.", PAIR_MODES)
 
     # These say how clips are augmented.
-    size: int = option(
-        clip_shapes.SIZES["r3d18"], "Height and width in pixels; of s3d and r2d3d18 128, of slow_r50 224.", unset=0
-    )
+    size: int = option(clip_shapes.SIZES["r3d18"], "Pixels of a side; s3d and r2d3d18 128, slow_r50 224.", unset=0)
     query_scale: tuple[float, float] = by_regime("query_scale", "Share of the frame that a crop of the query covers.")
     key_scale: tuple[float, float] = by_regime("key_scale", "The same of the key.")
     key_augment: str = option(

@@ -16,12 +16,12 @@ from s2vc.pipeline.jobs.estimate import estimate_render
 from s2vc.pipeline.jobs.render_job import plan_render
 from s2vc.pipeline.variants import Variant
 from s2vc.training.backbones import build_backbone
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.choices import TRAIN
 from s2vc.training.methods import open_clips
 from s2vc.training.moco import MoCo, build_encoder
 from s2vc.training.schedule import total_steps
 from s2vc.training.settings import TrainingSettings
-from s2vc.training.trainer import resolve_settings
 
 TIMED_CLIPS, TIMED_STEPS = 4, 2
 

@@ -30,10 +30,10 @@ from s2vc.pipeline.device import choose_device
 from s2vc.pipeline.flow import load_flow
 from s2vc.pipeline.flow.architecture import LATENTS
 from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.choices import TRAIN
 from s2vc.training.schedule import total_steps
 from s2vc.training.settings import PRESETS, TrainingSettings, merge_settings
-from s2vc.training.trainer import resolve_settings
 
 JPEG_BYTES = 7_700
 """A stored frame takes about so much at 128x171, and more by its pixels (docs/figures.md)."""

@@ -19,12 +19,13 @@ from s2vc.pipeline.cache.frames import read_jpegs
 from s2vc.pipeline.flow import Architecture, Flow
 from s2vc.pipeline.flow.checkpoints import save_flow
 from s2vc.pipeline.storage.freed_memory import keep_freed_memory
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.clips import PairClips
 from s2vc.training.loader import EpochBatches, Loader
 from s2vc.training.methods import open_clips
 from s2vc.training.run_folder import RunFolder, read_metrics
 from s2vc.training.settings import merge_settings
-from s2vc.training.trainer import resolve_settings, train
+from s2vc.training.trainer import train
 from tests.benchmarks.measure import (
     alternate,
     prep,

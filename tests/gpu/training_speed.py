@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.methods import open_clips
 from s2vc.training.precision import agree_on_precision
 from s2vc.training.run_folder import RunFolder, read_metrics
 from s2vc.training.settings import merge_settings
-from s2vc.training.trainer import resolve_settings, train
+from s2vc.training.trainer import train
 from tests.gpu.parts import Place
 from tests.gpu.videos import training_cache
 

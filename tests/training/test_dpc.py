@@ -15,13 +15,14 @@ from torch.nn import functional
 
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import find_backbone
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.dpc import DPC, OTHER_CLIP, OTHER_PLACE, OTHER_TIME, POSITIVE, contrasts
 from s2vc.training.methods import build_training_task, open_clips
 from s2vc.training.prepare import prepare_run, with_regime
 from s2vc.training.run_folder import read_metrics
 from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import merge_settings
-from s2vc.training.trainer import resolve_settings, train
+from s2vc.training.trainer import train
 
 SEED = 20240
 WIDTH = 5

@@ -9,12 +9,12 @@ import yaml
 from click.testing import Result
 
 from s2vc.manifests.errors import UserError
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.prepare import describe_regime, with_regime
 from s2vc.training.regimes import PAPER_STEPS, PAPER_VIDEOS, REGIMES
 from s2vc.training.run_folder import RunFolder
 from s2vc.training.schedule import warmup_steps
 from s2vc.training.settings import PRESETS, TrainingSettings, merge_settings, read_settings_file, settings_yaml
-from s2vc.training.trainer import resolve_settings
 
 ALPHA = {"alpha": [0.5]}
 GIVEN = {

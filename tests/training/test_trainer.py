@@ -20,12 +20,13 @@ from s2vc.pipeline.storage.files import sha256
 from s2vc.pipeline.storage.step_log import StepLog, StepReader
 from s2vc.training.backbones import build_backbone
 from s2vc.training.backbones.checkpoints import read_backbone
+from s2vc.training.batch_and_queue import resolve_settings
 from s2vc.training.methods import Classifier, norm_group_count
 from s2vc.training.run_folder import RunFolder, TrainingStep, read_metrics
 from s2vc.training.schedule import learning_rate
 from s2vc.training.settings import merge_settings, read_settings_file
 from s2vc.training.step_figures import accuracy
-from s2vc.training.trainer import parameter_groups, resolve_settings
+from s2vc.training.trainer import parameter_groups
 
 SMALL = [
     "--split", "all", "--batch", 2, "--size", 32, "--clip-length", 8, "--backbone", "s3d", "--loader-workers", 1,
