@@ -41,9 +41,12 @@ def matrix_rate(place: Place) -> float:
     return 2 * side**3 / median_seconds(lambda: a @ b, place.device)
 
 
-def flows(place: Place) -> dict[str, Flow]:
-    """Return the built-in flow, and one of the published architecture, whose random weights do not change its speed."""
-    return {"built-in": load_flow("default"), "published": Flow(Architecture()).requires_grad_(False)}
+FLOWS: dict[str, Callable[[], Flow]] = {
+    "built-in": lambda: load_flow("default"),
+    "published": lambda: Flow(Architecture()),
+}
+"""Each makes a flow anew, since a precision that is chosen rounds weights for good. The random weights of the published
+architecture do not change its speed."""
 
 
 def operations(flow: Flow) -> float:
@@ -59,11 +62,11 @@ def flow_speed(place: Place) -> dict[str, Any]:
     rate = matrix_rate(place)
     found: dict[str, Any] = {"bfloat16 matrix product, TFLOP/s": rate / 1e12}
     auto = choose_precision("auto", place.device)
-    for name, flow in flows(place).items():
-        work = operations(flow)
+    for name, new_flow in FLOWS.items():
+        work = operations(new_flow())
         found[f"{name}: GFLOP a frame"] = work / 1e9
         for precision in (auto, "float32"):
-            flow = flow.for_inference(place.device, precision)
+            flow = new_flow().for_inference(place.device, precision)
             for batch in (2,) if place.tiny else (32, 128, 512):
                 x = torch.rand(batch, 3, 64, 64, device=place.device)
                 z = flow.encode(x)[0]
@@ -85,8 +88,8 @@ def compiled_flow(place: Place) -> dict[str, Any]:
     found: dict[str, Any] = {}
     precision = choose_precision("auto", place.device)
     batch = 2 if place.tiny else 256
-    for name, flow in flows(place).items():
-        flow = flow.for_inference(place.device, precision)
+    for name, new_flow in FLOWS.items():
+        flow = new_flow().for_inference(place.device, precision)
         x = torch.rand(batch, 3, 64, 64, device=place.device)
         eager = flow.encode(x)[0]
         found[f"{name}, eager"] = batch / median_seconds(lambda flow=flow, x=x: flow.encode(x), place.device)
