@@ -54,8 +54,9 @@ def test_a_batch_that_memory_is_too_small_for_is_halved() -> None:
     total = torch.cuda.get_device_properties(GPU).total_memory
     batches = AdaptiveBatches(GPU)
     try:
-        # The fraction counts what the allocator reserves, and not the context of CUDA itself.
-        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.6 * needed) / total)
+        # The fraction counts what the allocator reserves, and not the context of CUDA itself. At half of what a batch
+        # needs cuDNN may still find algorithms that take less.
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.25 * needed) / total)
         found = batches.map(lambda part: flow.encode(part)[0], x)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
