@@ -2,29 +2,29 @@
 
 python -m tests.gpu OUT.json [--device cuda] [--minutes 9.5] [--only NAME ...] [--tiny] [--work DIRECTORY]
 
-The most valuable parts come first. A part that fails or takes too long is noted with the end of what it printed, and
-the next one begins. Parts that OUT.json has figures of are not done again. --tiny, with --device cpu, tries the script.
+The most valuable parts come first. Every answer is in OUT.json before the next question is asked; a part that takes too
+long is killed, the end of what it printed is noted, and the next one begins. Called again, questions that OUT.json has
+answers to are not asked again, those that failed are: parts that were never begun come first. The folder of OUT.json
+also gets the flows that are fitted. --tiny, with --device cpu, tries the script.
 """
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from s2vc.pipeline.storage import files
 from tests.benchmarks.measure import machine
-from tests.gpu.parts import PARTS, Place
+from tests.gpu.asking import is_done, place_as_text, read_answers, write_part
+from tests.gpu.parts import PARTS, Part, Place
+from tests.gpu.processes import kill_tree, let_be_found, tail
 
-TAIL = 4000
-"""So many characters of the output of a part that failed are kept."""
+PATIENCE = 6
 
 
 def main() -> None:
@@ -35,25 +35,33 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], choices=list(PARTS), metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--tiny", action="store_true", help="few frames and steps: does the script itself work?")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "s2vc-gpu")
-    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=Path, help="tar file or folder of 64x64 images for the fit")
     options = parser.parse_args()
-    place = Place(options.work, options.device, options.tiny)
-    options.work.mkdir(parents=True, exist_ok=True)
-    if options.part:
-        files.write_text(result_file(place, options.part), json.dumps(PARTS[options.part].ask(place)))
-        return
-    deadline = time.monotonic() + 60 * options.minutes
-    answers = json.loads(options.out.read_text()) if options.out.exists() else {"machine": describe(options.device)}
-    for name in options.only or PARTS:
-        if "figures" in answers.get(name, {}):
-            continue
+    out = options.out.absolute()
+    images = options.images.absolute() if options.images else None
+    place = Place(options.work.absolute(), out.parent, options.device, options.tiny, images)
+    for folder in (options.work, out.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    let_be_found(options.work / "installed")
+    if not read_answers(out):
+        files.write_text(out, json.dumps({"machine": describe(options.device)}))
+    parts = {name: PARTS[name] for name in options.only or PARTS}
+    ask_all(parts, place, out, time.monotonic() + 60 * options.minutes)
+
+
+def ask_all(parts: dict[str, Part], place: Place, out: Path, deadline: float) -> None:
+    """Do the parts that are not done, until `deadline` on the monotonic clock: first those that were never begun."""
+    answers = read_answers(out)
+    left_over = [name for name in parts if not is_done(answers.get(name, {}))]
+    for name in sorted(left_over, key=lambda name: name in answers):
         left = deadline - time.monotonic()
-        if left < PARTS[name].least_seconds and not options.tiny:
-            print(f"{name}: {left:.0f} s are left, it takes {PARTS[name].least_seconds:.0f} or more")
+        if left < parts[name].least_seconds:
+            print(f"{name}: {left:.0f} s are left, it takes {parts[name].least_seconds:.0f} or more", flush=True)
             continue
-        answers[name] = in_process(name, place, left)
-        files.write_text(options.out, json.dumps(answers, indent=1) + "\n")
-        print(f"{name}: {json.dumps(answers[name])}")
+        # A small machine that tries the script is slow.
+        most = parts[name].most_seconds * (PATIENCE if place.tiny else 1)
+        do_part(name, parts[name], place, out, min(left, most))
+        print(f"{name}: {json.dumps(read_answers(out)[name])}", flush=True)
 
 
 def describe(device: str) -> str:
@@ -64,29 +72,24 @@ def describe(device: str) -> str:
     return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute {gpu.major}.{gpu.minor}; {machine()}"
 
 
-def in_process(name: str, place: Place, limit: float) -> dict[str, Any]:
-    """Do a part; return its figures and seconds, or how it failed."""
-    command = [sys.executable, "-m", "tests.gpu", os.devnull, "--part", name, "--device", place.device]
-    command += ["--work", str(place.work), *["--tiny"] * place.tiny]
-    result_file(place, name).unlink(missing_ok=True)
+def do_part(name: str, part: Part, place: Place, out: Path, limit: float) -> None:
+    """Do a part, which writes its answers to OUT.json; note how it ended, and the end of what it printed, if it did not
+    end well. It is killed after `limit` seconds."""
+    asked = Place(place.work, place.out, place.device, place.tiny, place.images, limit)
+    command = [sys.executable, "-m", "tests.gpu.asking", name, part.function, place_as_text(asked), str(out)]
     started = time.monotonic()
-    with (place.work / f"{name}.log").open("w+") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    log = place.work / f"{name}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
             code = process.wait(limit)
+            ended = "well" if code == 0 else f"with code {code}"
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_tree(process.pid)
             code = process.wait()
-        log.seek(0)
-        said = log.read()
-    spent = {"seconds": round(time.monotonic() - started, 1)}
-    if code == 0:
-        return spent | {"figures": json.loads(result_file(place, name).read_text())}
-    return spent | {"code": code, "said": said[-TAIL:]}
-
-
-def result_file(place: Place, name: str) -> Path:
-    return place.work / f"{name}.json"
+            ended = f"killed after {limit:.0f} s"
+    seconds = round(time.monotonic() - started, 1)
+    write_part(out, name, {"ended": ended, "seconds": seconds, "said": "" if code == 0 else tail(log)})
 
 
 if __name__ == "__main__":
