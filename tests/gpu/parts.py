@@ -50,6 +50,8 @@ PARTS = {
         ("flow-speed", "flow_speed:flow_speed", 20, 60),
         ("gpu-tests", "commands:gpu_tests", 20, 60),
         ("cache-against-cpu", "cache_checks:cache_against_cpu", 40, 130),
+        ("flow-profile", "flow_profile:flow_profile", 20, 40),
+        ("encode-stages", "encode_stages:encode_stages", 20, 50),
         ("commands", "commands:every_command", 30, 180),
         ("kill-and-resume", "cache_checks:kill_and_resume", 30, 60),
         ("two-jobs", "cache_checks:two_jobs", 20, 60),
