@@ -50,11 +50,13 @@ PARTS = {
         ("flow-speed", "flow_speed:flow_speed", 20, 60),
         ("gpu-tests", "commands:gpu_tests", 20, 60),
         ("cache-against-cpu", "cache_checks:cache_against_cpu", 40, 130),
+        ("training-speed", "training_speed:training_speed", 40, 160),
         ("flow-profile", "flow_profile:flow_profile", 20, 40),
         ("encode-stages", "encode_stages:encode_stages", 20, 50),
         ("commands", "commands:every_command", 30, 180),
         ("kill-and-resume", "cache_checks:kill_and_resume", 30, 60),
         ("two-jobs", "cache_checks:two_jobs", 20, 60),
         ("compiled-flow", "flow_speed:compiled_flow", 40, 90),
+        ("training-variations", "training_speed:training_variations", 30, 100),
     )
 }
