@@ -58,5 +58,6 @@ PARTS = {
         ("two-jobs", "cache_checks:two_jobs", 20, 60),
         ("compiled-flow", "flow_speed:compiled_flow", 40, 90),
         ("training-variations", "training_speed:training_variations", 30, 100),
+        ("fit", "fit:fit", 190, 560),
     )
 }
