@@ -35,7 +35,7 @@ def draw_videos(place: Place) -> Path:
     """Draw the videos that are encoded and trained on; return their folder."""
     folder = place.work / "set"
     count = (1, 1) if place.tiny else (16, 2)
-    frames = 12 if place.tiny else 40
+    frames = 18 if place.tiny else 40  # compare-flows wants 16
     options = ("--per-class", count[0], "--test-per-class", count[1], "--test", "neutral", "--frames", frames)
     once(place, "set", lambda: call("s2vc-prep", "sample", folder, *options))
     return folder
