@@ -3,17 +3,17 @@
 The machine pretends to have a GPU; whatever uses it, beyond counting, raises an error.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 from rich.console import Console
 
 from s2vc.pipeline.cli import fit_flow, fit_session
-from s2vc.pipeline.cluster.nodes import flow_precision
 from s2vc.pipeline.flow.architecture import Architecture
 from s2vc.pipeline.flow.checkpoints import choose_dtype
 from s2vc.pipeline.flow_fitting.fit import Fit, FitFolder
@@ -35,13 +35,23 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "_lazy_init", used)
 
 
+PRECISION = """
+import ray, torch
+from s2vc.pipeline.cluster.nodes import flow_precision
+
+def used():
+    raise AssertionError("the GPU was used")
+
+torch.cuda.is_available, torch.cuda.device_count, torch.cuda._lazy_init = lambda: True, lambda: 1, used
+ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+print(flow_precision("auto", "cuda"))
+"""
+
+
 def test_encode_asks_a_worker_for_the_precision() -> None:
-    """The worker does not pretend, and says what it finds."""
-    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
-    try:
-        assert flow_precision("auto", "cuda") == "float32"
-    finally:
-        ray.shutdown()
+    """The worker does not pretend, and says what it finds. In a process of its own, since this one may have a Ray."""
+    done = subprocess.run([sys.executable, "-c", PRECISION], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "float32", done.stderr
 
 
 def test_training_tries_flow_and_weights_on_the_cpu(cache_path: Path, tmp_path: Path) -> None:
