@@ -144,6 +144,7 @@ def test_finetune_tests_the_epoch_that_is_best_on_validation_videos(
     assert result(tmp_path, "finetune") == numbers
 
 
+@pytest.mark.slow
 def test_other_weights_or_labels_under_the_same_path_are_trained_anew(
     evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_an_error_hides_no_answer_and_is_asked_again(tmp_path: Path) -> None:
     assert again["good"] == answers["good"]
 
 
+@pytest.mark.slow
 def test_a_part_that_hangs_is_killed_with_its_children_and_the_next_begins(tmp_path: Path) -> None:
     parts = {"hanging": part(hanging, 15), "good": part(good)}
     answers = asked(tmp_path, parts)

@@ -101,6 +101,7 @@ def test_a_second_job_is_refused_and_told_who_holds_the_cache(folder: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_time_stamps_mean_nothing(folder: Path, tmp_path: Path) -> None:
     """Sources and the cache's files from the future, and from before there were computers."""
     out, videos = copy_of(folder, tmp_path), tmp_path / "videos"
