@@ -12,7 +12,7 @@ from s2vc.training.cli import main as train
 from tests.support.clips import moving_square, write_clip
 
 
-@pytest.mark.parametrize("scope", ["video", "clip"])
+@pytest.mark.parametrize("scope", ["video", pytest.param("clip", marks=pytest.mark.slow)])
 def test_the_commands_printed_as_next_lead_from_videos_to_retrieval(
     scope: str, cli: Callable[..., Result], tmp_path: Path
 ) -> None:

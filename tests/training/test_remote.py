@@ -31,7 +31,8 @@ def both(s3: s3fs.S3FileSystem, cli: Prep, videos: Path, tmp_path_factory: pytes
             "--local-cache", folder / "copies",
         )  # fmt: skip
         assert encoded.exit_code == 3, encoded.output
-        assert cli("render", out, "--alpha", 0.5, "--local-cache", folder / "copies").exit_code == 0
+        rendered = cli("render", out, "--alpha", 0.5, "--local-cache", folder / "copies")
+        assert rendered.exit_code == 0, rendered.output
     return folder / "disk", URL
 
 

@@ -52,7 +52,7 @@ def at_once(cache_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("one_behind")
-@pytest.mark.parametrize("minutes", [0.0, 60.0])
+@pytest.mark.parametrize("minutes", [0.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_rows_and_weights_are_the_same_and_epochs_end_with_all_read(
     minutes: float, at_once: Path, cache_path: Path, tmp_path: Path
 ) -> None:

@@ -232,7 +232,11 @@ def reference_with_queue(cache_path: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize(
     ("regime", "sign", "steps", "code"),
-    [("small", "INT", 1, 130), ("paper", "KILL", 2, -9), pytest.param("small", "KILL", 2, -9, marks=pytest.mark.slow)],
+    [
+        ("small", "KILL", 2, -9),
+        pytest.param("small", "INT", 1, 130, marks=pytest.mark.slow),
+        pytest.param("paper", "KILL", 2, -9, marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     regime: str,
