@@ -96,7 +96,7 @@ def test_a_backbone_with_statistics_of_its_own_keeps_them(labelled_cache: Path) 
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
-@pytest.mark.parametrize("still", [False, True])
+@pytest.mark.parametrize("still", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_classifier_of_stills_has_the_statistics_of_stills(
     still: bool, labelled_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

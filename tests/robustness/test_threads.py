@@ -52,7 +52,7 @@ def test_workers_are_as_nice_as_the_command(folder: Path, tmp_path: Path) -> Non
     assert finish(job) == 0
 
 
-@pytest.mark.parametrize(("given", "cores"), [(1, 1), (BOUND, BOUND)])
+@pytest.mark.parametrize(("given", "cores"), [pytest.param(1, 1, marks=pytest.mark.slow), (BOUND, BOUND)])
 def test_threads_are_those_asked_for(cli: Callable[..., Result], given: int, cores: int) -> None:
     before = torch.get_num_threads()
     try:
