@@ -18,7 +18,7 @@ from s2vc.pipeline.console.exit_codes import EXIT_INTERRUPTED, EXIT_STORAGE_FAIL
 from s2vc.pipeline.console.extras import extras_named
 from s2vc.pipeline.console.other_words import in_our_words, with_near_options
 from s2vc.pipeline.console.verbosity import VERBOSE, verbosity, with_verbosity
-from s2vc.pipeline.storage.failures import speaks_of_failing_storage
+from s2vc.pipeline.storage.failures import STORAGE_FAILS, speaks_of_failing_storage
 
 # OpenMP reads this variable when torch is imported. Threads that spin while they wait for each other lose whole time
 # slices as soon as another process uses one of the cores.
@@ -124,13 +124,12 @@ def report_user_errors(ctx: click.Context) -> Iterator[None]:
         click.echo("Stopped. What is finished is kept: run the same command again to go on.", err=True)
         raise Exit(EXIT_INTERRUPTED) from None
     except Exception as error:
-        storage_fails = speaks_of_failing_storage(error)
-        if not is_user_error(error) and not storage_fails:
+        if not is_user_error(error) and getattr(error, "errno", None) not in STORAGE_FAILS:
             raise
         if verbosity() == VERBOSE:
             click.echo("".join(traceback.format_exception(error.__cause__ or error.__context__ or error)), err=True)
         click.echo(f"{ctx.info_name}: {_describe(error)}", err=True)
-        code = EXIT_STORAGE_FAILS if storage_fails else EXIT_USER_ERROR
+        code = EXIT_STORAGE_FAILS if speaks_of_failing_storage(error) else EXIT_USER_ERROR
         raise Exit(getattr(error, "exit_code", code)) from None
 
 

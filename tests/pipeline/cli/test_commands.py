@@ -1,15 +1,21 @@
 """The command line: help without waiting, manifests from the official lists, and mistakes in one line."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
+from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import read_manifest
 from s2vc.pipeline.cli import COMMANDS
+from s2vc.pipeline.console.commands import report_user_errors
+from s2vc.pipeline.console.exit_codes import Exit
 
 Prep = Callable[..., Result]
 
@@ -100,3 +106,24 @@ def test_an_unknown_command_is_a_mistake(cli: Prep) -> None:
     result = cli("enocde")
     assert result.exit_code == 2
     assert "No such command" in result.output
+
+
+def fail_beside(number: int, then: Exception) -> None:
+    """A command that meets an error of the system, and raises another one for it."""
+    with report_user_errors(click.Context(click.Command("export"))):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise then from error
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 1), (errno.EACCES, 2)])
+def test_a_user_error_that_failing_storage_made_has_the_exit_code_of_that(number: int, code: int) -> None:
+    with pytest.raises(Exit) as ended:
+        fail_beside(number, UserError("a clip cannot be written"))
+    assert ended.value.exit_code == code
+
+
+def test_a_fault_of_the_program_beside_failing_storage_is_told_as_one() -> None:
+    with pytest.raises(KeyError):
+        fail_beside(errno.ENOSPC, KeyError("a key"))
