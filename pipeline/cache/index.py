@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping
-from contextlib import suppress
 
 import pandas as pd
 
@@ -13,6 +12,7 @@ from s2vc.pipeline.cache.layout import INGEST
 from s2vc.pipeline.cache.receipts import MAX_FRAMES, Receipt, read_receipt
 from s2vc.pipeline.cache.settings import MAX_ROWS, Settings
 from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.failures import speaks_of_failing_storage
 
 NUMBERS = {"shard": MAX_ROWS, "first_frame": MAX_FRAMES * MAX_ROWS, "frames": MAX_FRAMES}
 """These columns hold numbers from 0 to the maximum that is given here."""
@@ -22,6 +22,17 @@ OWN = (*NUMBERS, "status", "reason")
 
 MAX_INDEX = 2 << 30
 """An index of more bytes is not read."""
+
+
+def ingest_receipts(storage: CacheStorage, settings: Settings) -> dict[int, Receipt]:
+    """Fetch the ingest receipts, and return those that have a video for each row, by shard.
+
+    A large cache has 15,000 receipts, so a job reads them once.
+    """
+    storage.fetch_receipts(INGEST)
+    shards = enumerate(settings.shards())
+    found = ((shard, len(rows), read_receipt(storage.layout, INGEST, shard)) for shard, rows in shards)
+    return {shard: receipt for shard, rows, receipt in found if receipt is not None and len(receipt.videos) == rows}
 
 
 def build_index(manifest: pd.DataFrame, settings: Settings, ingested: Mapping[int, Receipt]) -> pd.DataFrame:
@@ -94,13 +105,13 @@ def refuse_changed_rows(storage: CacheStorage, settings: Settings, manifest: pd.
 
 def known_video_ids(storage: CacheStorage, settings: Settings) -> list[str | None]:
     """Return the video_id of each row of a cache; without a readable index, those that its ingest receipts have, and
-    None for the others."""
-    with suppress(UserError):
+    None for the others. Raises UserError, or what the storage raises, where it is the storage that fails."""
+    try:
         return list(read_index(storage)["video_id"])
-    storage.fetch_receipts(INGEST)
-    known: list[str | None] = []
+    except UserError as error:
+        if isinstance(error, OSError) or speaks_of_failing_storage(error):
+            raise
+    ingested, known = ingest_receipts(storage, settings), list[str | None]()
     for shard, rows in enumerate(settings.shards()):
-        receipt = read_receipt(storage.layout, INGEST, shard)
-        found = [video.video_id for video in receipt.videos] if receipt else []
-        known += found if len(found) == len(rows) else [None] * len(rows)
+        known += [v.video_id for v in ingested[shard].videos] if shard in ingested else [None] * len(rows)
     return known

@@ -1,5 +1,6 @@
 """These functions find the renderings of a cache, and remove what was made from frames or latents that are replaced."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,9 @@ def kept_share(storage: CacheStorage, variant: Variant, at_most: int | None = No
 
 def remove_stale_renderings(storage: CacheStorage, shard: int, encoded: Receipt) -> None:
     """Remove the renderings of a shard that were not made from the latents of the receipt `encoded`."""
-    layout = storage.layout
-    for variant in variants_named(storage.variant_names()):
-        stage = motion_stage(variant)
-        receipt = storage.fetch_receipt(stage, shard)
-        if receipt is not None and is_done(layout, stage, shard, encoded) is None:
-            _remove_made(storage, receipt, layout.motion(variant, shard))
+    for rendered, path in _renderings_of(storage, shard):
+        if is_done(storage.layout, rendered.stage, shard, encoded) is None:
+            _remove_made(storage, rendered, path)
 
 
 def remove_stale_latents(storage: CacheStorage, shard: int, ingested: Receipt) -> None:
@@ -48,17 +46,23 @@ def remove_stale_latents(storage: CacheStorage, shard: int, ingested: Receipt) -
     This is for before that receipt is there: videos may begin elsewhere in the new frames, so that what is left of the
     old ones would be read as if it were another video's.
     """
-    layout = storage.layout
     encoded = storage.fetch_receipt(ENCODE, shard)
-    if is_done(layout, ENCODE, shard, ingested):
+    if is_done(storage.layout, ENCODE, shard, ingested):
         return
-    for variant in variants_named(storage.variant_names()):
-        rendered = storage.fetch_receipt(motion_stage(variant), shard)
+    for rendered, path in _renderings_of(storage, shard):
         # Where the latents' receipt is lost, renderings of the same source files are the same again.
-        if rendered is not None and (encoded is not None or rendered.videos != ingested.videos):
-            _remove_made(storage, rendered, layout.motion(variant, shard))
+        if encoded is not None or rendered.videos != ingested.videos:
+            _remove_made(storage, rendered, path)
     if encoded is not None:
-        _remove_made(storage, encoded, layout.latents(shard))
+        _remove_made(storage, encoded, storage.layout.latents(shard))
+
+
+def _renderings_of(storage: CacheStorage, shard: int) -> Iterator[tuple[Receipt, Path]]:
+    """Yield the receipt and the file of each rendering of a shard."""
+    for variant in variants_named(storage.variant_names()):
+        receipt = storage.fetch_receipt(motion_stage(variant), shard)
+        if receipt is not None:
+            yield receipt, storage.layout.motion(variant, shard)
 
 
 def _remove_made(storage: CacheStorage, receipt: Receipt, path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,8 @@ def print_estimate(
     storage: CacheStorage, variants: list[Variant], workers: int | None, console: Console, report: Report = ignore
 ) -> None:
     """Print how much rendering there is to do, what it will keep, and the disk space and time that it will take."""
-    job = replace(plan_render(storage, variants), workers=workers)
+    job = plan_render(storage, variants)
+    job.workers = workers
     cache = Cache(storage)
     expected = [expected_share(cache, variant, SAMPLED_SHARDS) for variant in variants]
     estimate = estimate_render(job)

@@ -13,7 +13,7 @@ import pandas as pd
 from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import read_manifest
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.index import build_index, refuse_changed_rows, write_index
+from s2vc.pipeline.cache.index import build_index, ingest_receipts, refuse_changed_rows, write_index
 from s2vc.pipeline.cache.latents import create_root
 from s2vc.pipeline.cache.layout import ENCODE, INGEST
 from s2vc.pipeline.cache.links import refuse_links
@@ -39,7 +39,7 @@ from s2vc.pipeline.flow import (
     save_flow,
 )
 from s2vc.pipeline.jobs.encode_options import FLOW, FRAME_SIZE, SHARD_SIZE, EncodeOptions
-from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_receipts, ingest_step, recording
+from s2vc.pipeline.jobs.shard_steps import clear_attempts, encode_step, ingest_step, recording
 from s2vc.pipeline.stages.ffmpeg_process import choose_ffmpeg, ffmpeg_version
 from s2vc.pipeline.stages.ingest_shard import NO_FILE, sources_of
 from s2vc.pipeline.storage import files

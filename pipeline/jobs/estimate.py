@@ -41,5 +41,6 @@ def estimate_render(job: RenderJob) -> Estimate:
     started = time.perf_counter()
     flow.decode(z)
     per_frame = (time.perf_counter() - started) / TIMED_FRAMES
-    cores = min(available_cpus(), job.workers or available_cpus())
+    available = available_cpus()
+    cores = min(available, job.workers or available)
     return Estimate(job.frames_left * BYTES_PER_FRAME, job.frames_to_decode * per_frame / cores, per_frame, cores)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.cache_storage import CacheStorage
-from s2vc.pipeline.cache.index import build_index, read_index, refuse_changed_rows, write_index
+from s2vc.pipeline.cache.index import build_index, ingest_receipts, read_index, refuse_changed_rows, write_index
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, motion_stage
 from s2vc.pipeline.cache.links import refuse_links
 from s2vc.pipeline.cache.lock import locked
@@ -18,7 +18,7 @@ from s2vc.pipeline.cache.settings import Settings, read_settings
 from s2vc.pipeline.choices import SILENCE_SECONDS
 from s2vc.pipeline.cluster.connection import cluster, flow_device
 from s2vc.pipeline.cluster.scheduler import Outcome, ShardSteps, Step, run_chains
-from s2vc.pipeline.jobs.shard_steps import Done, encode_step, ingest_receipts, ingest_step, render_step
+from s2vc.pipeline.jobs.shard_steps import Done, encode_step, ingest_step, render_step
 from s2vc.pipeline.stages.ingest_shard import sources_of
 from s2vc.pipeline.variants import Variant
 

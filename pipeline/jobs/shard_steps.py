@@ -10,7 +10,7 @@ from s2vc.pipeline.cache.cache_storage import CacheStorage
 from s2vc.pipeline.cache.copies import on_copies
 from s2vc.pipeline.cache.layout import ENCODE, INGEST
 from s2vc.pipeline.cache.log import record
-from s2vc.pipeline.cache.receipts import Receipt, read_receipt
+from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.cluster.scheduler import Outcome, Step
 from s2vc.pipeline.stages.encode_shard import encode_shard
@@ -55,17 +55,6 @@ def render_step(storage: CacheStorage, settings: Settings, shard: int, variants:
     render = partial(on_copies, render_shard, ("small", "latents.zarr"))
     args = (storage, settings, shard, variants, device)
     return Step("render", shard, render, args, gpu=device == "cuda", required_paths=storage.shared_paths())
-
-
-def ingest_receipts(storage: CacheStorage, settings: Settings) -> dict[int, Receipt]:
-    """Fetch the ingest receipts, and return those that have a video for each row, by shard.
-
-    A large cache has 15,000 receipts, so a job reads them once.
-    """
-    storage.fetch_receipts(INGEST)
-    shards = enumerate(settings.shards())
-    found = ((shard, len(rows), read_receipt(storage.layout, INGEST, shard)) for shard, rows in shards)
-    return {shard: receipt for shard, rows, receipt in found if receipt is not None and len(receipt.videos) == rows}
 
 
 def recording(storage: CacheStorage, notes: list[str], done: Done) -> Done:

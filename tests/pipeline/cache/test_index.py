@@ -1,16 +1,21 @@
 """index.csv keeps what a manifest says of its videos, and takes nothing over that would stand in for its own."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from click.testing import Result
 
+from s2vc.manifests.errors import UserError
 from s2vc.manifests.table import build_table
 from s2vc.pipeline.cache.cache_storage import LocalStorage
-from s2vc.pipeline.cache.index import build_index, read_index, write_index
+from s2vc.pipeline.cache.index import build_index, known_video_ids, read_index, write_index
 from s2vc.pipeline.cache.settings import Settings
+from s2vc.pipeline.storage import files
+from s2vc.pipeline.storage.object_store import StoreError
 
 OWN = ["shard", "first_frame", "frames", "status", "reason"]
 
@@ -89,3 +94,18 @@ def test_a_lost_index_is_written_anew_and_only_for_the_manifest_of_the_cache(
     (cache / "index.csv").write_bytes(before[: len(before) // 2].rsplit(b",", 3)[0])
     assert cli("encode", videos / "manifest.csv", "--root", videos, "--out", cache).exit_code == 3
     assert (cache / "index.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "failure"),
+    [(files, "read_text", OSError(errno.EIO, "Input/output error")), (LocalStorage, "fetch", StoreError("no answer"))],
+)
+def test_an_index_that_failing_storage_does_not_give_is_not_lost(
+    where: object, name: str, failure: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> str:
+        raise failure
+
+    monkeypatch.setattr(where, name, fail)
+    with pytest.raises(UserError):
+        known_video_ids(LocalStorage(tmp_path), settings(2))
