@@ -13,7 +13,6 @@ from s2vc.pipeline.cache.frames import read_picked_frames
 from s2vc.pipeline.windows import WindowRule
 from s2vc.training.augment import LABEL_JITTER_SHARE, ClipJitter, Normalise, RandomColour, RandomCrop
 from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
-from s2vc.training.clips import as_video
 from s2vc.training.fixed_crop import CENTRE, fixed_crop
 
 CROP_KINDS = ("centre", "ten", "augmented")
@@ -145,15 +144,15 @@ class WindowCrops(nn.Module):
     def forward(self, stored: Tensor, batch: int, number: int) -> Tensor:
         """Cut crop `number`, 0 to view.crop_count - 1, of the windows of a batch."""
         if self._view.crops == "augmented":
-            video = self._augmented(as_video(stored), batch, number)
+            video = self._augmented(stored, batch, number)
         else:
             position = number % 5 if self._view.crops == "ten" else CENTRE
             video = fixed_crop(stored.permute(0, 4, 1, 2, 3), self._view.size, position)
             video = video.flip(-1) if number >= 5 else video
         return self._normalise(video).contiguous(memory_format=torch.channels_last_3d)
 
-    def _augmented(self, video: Tensor, batch: int, number: int) -> Tensor:
+    def _augmented(self, stored: Tensor, batch: int, number: int) -> Tensor:
         seed = np.random.SeedSequence([self._view.seed, batch, number]).generate_state(1, np.uint64)[0]
-        with torch.random.fork_rng([video.device] if video.device.type == "cuda" else []):
+        with torch.random.fork_rng([stored.device] if stored.device.type == "cuda" else []):
             torch.manual_seed(int(seed))
-            return self._colour(self._crop(video))
+            return self._colour(self._crop(stored))
