@@ -1,5 +1,9 @@
 """This module finds where a computation runs: its device, and its rank among several processes."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, distributed
 
@@ -21,6 +25,38 @@ def choose_device(name: str | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= (found := torch.cuda.device_count()):
         raise UserError(f"no device {name!r} here: PyTorch finds {found or 'no'} GPU{'' if found == 1 else 's'}")
     return device
+
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+"""CUDA, and Ray with it, sees the GPUs that this variable lists; all of the machine where it is not set."""
+
+
+@contextmanager
+def one_gpu_visible(name: str) -> Iterator[None]:
+    """Hide all GPUs but one, `cuda:1` for the second, from the processes that this one starts while the block runs.
+
+    For them it is `cuda:0`. Raises UserError if this machine has no such GPU.
+    """
+    number, before = choose_device(name).index or 0, os.environ.get(VISIBLE_GPUS)
+    os.environ[VISIBLE_GPUS] = nth_visible(before, number)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VISIBLE_GPUS]
+        else:
+            os.environ[VISIBLE_GPUS] = before
+
+
+def nth_visible(visible: str | None, number: int) -> str:
+    """Return CUDA's name of the GPU that a process counts as `number`, from 0, where it sees those of a list.
+
+    visible: numbers or names with commas between, as in CUDA_VISIBLE_DEVICES; None: all of the machine.
+
+    >>> nth_visible("4,GPU-8932f937", 1)
+    'GPU-8932f937'
+    """
+    return visible.split(",")[number].strip() if visible is not None else str(number)
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:

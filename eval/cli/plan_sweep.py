@@ -83,7 +83,7 @@ def sweep(
         on = flow_device(device)
         found = gpus() if on == "cuda" else 0
         resources = share_resources(cpus_of_nodes(), found, len(remaining), cpus_per_trial, workers)
-        resources = dataclasses.replace(resources, device=device)
+        resources = dataclasses.replace(resources, device=on if device else None)
         planned = Sweep(folder, opened, variants, trials, shared, protocol, resources, ray_address, console, stop)
         cost = planned.print_cost(remaining, evict_used)
         if dry_run:

@@ -8,8 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, TypeGuard
 
 import psutil
 import ray
@@ -18,6 +18,7 @@ import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cluster.nodes import refuse_unusable_gpus
+from s2vc.pipeline.device import one_gpu_visible
 
 MEMORY_RETRIES = 5
 """A task that Ray killed because memory ran out is tried again this many times, after 1, 2, 4, … s; by default Ray
@@ -47,10 +48,13 @@ class NotStarted(UserError):
 def cluster(address: str | None, workers: int | None, device: str | None = None) -> Iterator[None]:
     """Run Ray while the block does: a cluster of our own (never one that happens to run), or the one at the address.
 
-    device: the one that is asked for, "cpu" or "cuda". Raises UserError, before anything is started, if a cluster of
-    our own would lack it; and if no cluster answers at the address, or if it wants a token. Raises NotStarted if our
-    own does not come up.
+    device: the one that is asked for, "cpu", "cuda", or "cuda:1" for one GPU of this machine, the only one that a
+    cluster of our own has then. Raises UserError, before anything is started, if a cluster of our own would lack it, or
+    if one GPU is asked of the cluster at an address; and if no cluster answers there, or if it wants a token. Raises
+    NotStarted if our own does not come up.
     """
+    if address and is_one_gpu(device):
+        raise UserError(f"--device {device} names a GPU of this machine; Ray gives the workers of a cluster theirs")
     if not address and device == "cuda" and not torch.cuda.is_available():
         raise UserError(NO_GPU)
     # Ray's usage report would go to the network, and its dashboard is a server that nobody asked for.
@@ -60,17 +64,18 @@ def cluster(address: str | None, workers: int | None, device: str | None = None)
     # trains.
     os.environ.setdefault("RAY_worker_niceness", "0")
     already = ray.is_initialized()
-    if not already:
-        with _own_handlers():
-            if address:
-                _join_cluster(address)
-            else:
-                _start_cluster(workers)
-    try:
-        yield
-    finally:
+    with one_gpu_visible(device) if is_one_gpu(device) else nullcontext():
         if not already:
-            ray.shutdown()
+            with _own_handlers():
+                if address:
+                    _join_cluster(address)
+                else:
+                    _start_cluster(workers)
+        try:
+            yield
+        finally:
+            if not already:
+                ray.shutdown()
 
 
 def _join_cluster(address: str) -> None:
@@ -192,14 +197,19 @@ def gpus() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
 
 
-def flow_device(asked: str | None = None) -> str:
-    """Return the device for the flow: the one asked for, else "cuda" if the cluster has GPUs, else "cpu".
+def is_one_gpu(device: str | None) -> TypeGuard[str]:
+    """Tell whether a device is one GPU of this machine, such as "cuda:1"."""
+    return device is not None and device.startswith("cuda:")
 
-    Raises UserError if "cuda" is asked for and there is none, or a node was started with a GPU that PyTorch does not
+
+def flow_device(asked: str | None = None) -> str:
+    """Return the device for the flow: the kind asked for, else "cuda" if the cluster has GPUs, else "cpu".
+
+    Raises UserError if GPUs are asked for and there is none, or a node was started with a GPU that PyTorch does not
     find.
     """
     found = gpus()
-    if asked == "cuda" and not found:
+    if asked not in (None, "cpu") and not found:
         raise UserError(NO_GPU)
     if asked == "cpu" or not found:
         return "cpu"

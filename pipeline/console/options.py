@@ -48,6 +48,18 @@ class Channel(click.ParamType):
             self.fail(f"it takes three numbers, R G B, such as 0.5 0.5 0.5, and {value!r} is none", param, ctx)
 
 
+class SharedDevice(click.ParamType):
+    """Parses what the workers of a job compute on: `auto`, `cpu`, `cuda` for all GPUs, `cuda:1` for one of this
+    machine."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(rf"{AUTO_DEVICE}|cpu|cuda(:\d+)?", str(value)):
+            self.fail(f"{value!r} is none of {AUTO_DEVICE}, cpu, cuda, cuda:0, cuda:1, …", param, ctx)
+        return str(value)
+
+
 class CacheType(click.ParamType):
     """Parses the name of a cache: a folder gives its path, and a URL a storage with the local cache that the options
     --local-cache and --local-cache-size describe."""
@@ -119,9 +131,14 @@ def _none_for_auto(ctx: click.Context, param: click.Parameter, value: str | None
 device_option = click.option("--device", metavar="NAME", callback=_none_for_auto, help=DEVICE_HELP)
 """For what computes in its own process: auto, cpu, cuda, cuda:1, …"""
 shared_device_option = click.option(
-    "--device", type=click.Choice([AUTO_DEVICE, "cpu", "cuda"]), callback=_none_for_auto, help=DEVICE_HELP
+    "--device",
+    type=SharedDevice(),
+    metavar="NAME",
+    callback=_none_for_auto,
+    help="Device that computes; cuda: all GPUs; cuda:1: that one; auto: all GPUs, or the CPU where there is none."
+    "  [default: auto]",
 )
-"""For jobs on Ray, which take all GPUs that there are, or none."""
+"""For jobs on Ray, which take all GPUs that there are, one of this machine, or none."""
 workers_option = click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)
 
 

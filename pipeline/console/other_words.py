@@ -39,7 +39,7 @@ _GPUS = (
     ("s2vc-eval", "--device", "it computes on one GPU, which --device names: cuda:0, cuda:1, …"),
     ("s2vc-prep", "--threads --workers", "training on N GPUs is --workers N, and --device cuda:1 names one"),
     ("s2vc-prep", "--threads --device", "it computes on one GPU, which --device names: cuda:0, cuda:1, …"),
-    ("s2vc-prep", "--device", "all GPUs that there are are used; --device cpu uses none"),
+    ("s2vc-prep", "--device", "all GPUs that there are are used; --device cuda:1 uses one, --device cpu none"),
     ("", "", "it computes on no GPU"),
 )
 _LOADERS = (

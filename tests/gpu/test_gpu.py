@@ -44,6 +44,20 @@ def test_a_process_that_chooses_a_gpu_for_others_holds_none_of_it() -> None:
     assert done.stdout.split() == ["cuda", "False"]
 
 
+def test_one_gpu_is_all_that_the_workers_of_a_job_see() -> None:
+    last = torch.cuda.device_count() - 1
+    script = f"""
+import os, ray
+from s2vc.pipeline.cluster.connection import cluster, flow_device, gpus
+before = os.environ.get("CUDA_VISIBLE_DEVICES")
+with cluster(None, 1, "cuda:{last}"):
+    print(flow_device("cuda:{last}"), gpus())
+assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cuda", "1"]
+
+
 def test_a_batch_that_memory_is_too_small_for_is_halved() -> None:
     flow, x = load_flow("default", GPU, "float32"), images(512).to(GPU)
     before = torch.cuda.memory_allocated()

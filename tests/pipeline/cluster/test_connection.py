@@ -1,5 +1,6 @@
 """Where no cluster answers at an address, or our own does not come up, a command says so, in a time that is known."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import torch
 
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cluster.connection import cluster, wait_for_head
+from s2vc.pipeline.device import VISIBLE_GPUS, nth_visible
 
 
 def free_port() -> int:
@@ -58,11 +60,24 @@ def test_a_head_that_is_just_starting_is_waited_for() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_told_before_ray_starts() -> None:
-    running = ray.is_initialized()
-    with pytest.raises(UserError, match="no GPU is there"), cluster(None, 1, "cuda"):
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda", "no GPU is there"), ("cuda:1", "no device 'cuda:1' here: PyTorch finds no GPUs")]
+)
+def test_a_gpu_that_is_not_there_is_told_before_ray_starts(device: str, said: str) -> None:
+    running, visible = ray.is_initialized(), os.environ.get(VISIBLE_GPUS)
+    with pytest.raises(UserError, match=said), cluster(None, 1, device):
         raise AssertionError("the block is not entered")
     assert ray.is_initialized() == running
+    assert os.environ.get(VISIBLE_GPUS) == visible
+
+
+def test_one_gpu_is_not_asked_of_a_cluster_elsewhere() -> None:
+    with pytest.raises(UserError, match="cuda:1 names a GPU of this machine"), cluster("10.0.0.1:6379", None, "cuda:1"):
+        raise AssertionError("the block is not entered")
+
+
+def test_a_gpu_is_counted_among_those_that_are_visible() -> None:
+    assert [nth_visible(None, 2), nth_visible("4, 6", 1), nth_visible("GPU-8932f937", 0)] == ["2", "6", "GPU-8932f937"]
 
 
 STARTING = """

@@ -18,6 +18,11 @@ def test_auto_is_the_device_that_a_command_takes_by_itself(option: object, given
     assert found == [taken]
 
 
-def test_a_job_that_shares_gpus_takes_all_or_none() -> None:
-    result = CliRunner().invoke(click.command()(shared_device_option(lambda device: None)), ["--device", "cuda:1"])
-    assert result.exit_code == 2 and "cuda:1" in result.output
+@pytest.mark.parametrize(("given", "exit_code"), [("cuda:1", 0), ("cuda:0", 0), ("cuda:", 2), ("gpu", 2), ("mps", 2)])
+def test_a_job_that_shares_gpus_takes_one_of_them_by_its_number(given: str, exit_code: int) -> None:
+    found: list[str | None] = []
+    command = click.command()(shared_device_option(lambda device: found.append(device)))
+    result = CliRunner().invoke(command, ["--device", given])
+    assert result.exit_code == exit_code, result.output
+    assert found == [given] * (exit_code == 0)
+    assert exit_code == 0 or repr(given) in result.output
