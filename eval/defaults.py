@@ -5,6 +5,11 @@ from dataclasses import dataclass
 KS = (1, 5, 10, 20, 50)
 """The paper's tables give recall@k for each k of these."""
 
+NATURAL = "natural"
+ORDERS = (NATURAL, "shuffled", "still")
+"""Frames of a clip are shown in one of these orders: shuffled is another than the natural one; still is the middle
+frame throughout."""
+
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 1e-3
 BATCH = 128

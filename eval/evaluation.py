@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from s2vc.eval.batch_statistics import set_batch_statistics
-from s2vc.eval.defaults import TEST, VALIDATION
+from s2vc.eval.defaults import NATURAL, TEST, VALIDATION
 from s2vc.eval.evaluated_backbone import EvaluatedBackbone
 from s2vc.eval.features import Features, extract_features, precision_of
 from s2vc.eval.known_videos import refuse_videos_in_gallery, trained_on_note
@@ -62,7 +62,7 @@ class Evaluation:
     cpus: int | None = None
     device_name: str | None = None
     group: str | None = None
-    learned_order: str = "natural"
+    learned_order: str = NATURAL
 
     @property
     def device(self) -> torch.device:

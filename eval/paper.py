@@ -16,6 +16,7 @@ from s2vc.eval.defaults import (
     LAST,
     LINEAR_EPOCHS,
     LINEAR_RECIPES,
+    NATURAL,
     PAPER,
     REDRAWN,
     TEST,
@@ -256,6 +257,7 @@ def evaluation_settings(table: PaperTable, row: PaperRow) -> dict[str, Any]:
         "mean": " ".join(map(str, IMAGENET_MEAN)),
         "std": " ".join(map(str, IMAGENET_STD)),
         "test_split": TEST,
+        "frame_order": NATURAL,
         **({} if table.task == "order" else {"label": LABEL}),
         **table.protocol,
     }

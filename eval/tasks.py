@@ -14,6 +14,7 @@ from s2vc.eval.defaults import (
     LAST,
     LINEAR_EPOCHS,
     LINEAR_RECIPES,
+    NATURAL,
     PAPER,
     REDRAWN,
     TRAIN_VIEWS,
@@ -61,18 +62,23 @@ def chance_of_recall(query_labels: np.ndarray, gallery_labels: np.ndarray) -> fl
 
 
 def retrieval(
-    evaluation: Evaluation, gallery: Cache | None = None, per: str = "video", clips: int | None = None
+    evaluation: Evaluation,
+    gallery: Cache | None = None,
+    per: str = "video",
+    clips: int | None = None,
+    order: str = NATURAL,
 ) -> tuple[Path, dict[int, float], Retrieved]:
     """Compute recall@k of the test videos among the training videos, of the same cache or of another: {k: share}, for
     those of KS that the gallery has videos for; and what it is compared with.
 
     per: `video` averages features over a video's windows; with `clip` every window of a test video is a query. clips:
-    so many of a video, spread evenly, in place of windows by half their length. The JSON has the rank of each query's
-    nearest of its class, from 0, and names the split column of another cache's gallery.
+    so many of a video, spread evenly, in place of windows by half their length. order: of the frames of all clips, one
+    of defaults.ORDERS. The JSON has the rank of each query's nearest of its class, from 0, and names the split column
+    of another cache's gallery.
     """
     train, query = evaluation.labelled_parts(gallery)
     ks = [k for k in KS if k <= len(train.rows)]
-    view = evaluation.view(clips=clips)
+    view = evaluation.view(clips=clips, order=order)
     features = evaluation.features(query.rows, view, "queries")
     q, q_labels = _vectors(features, query, per)
     g, g_labels = _vectors(evaluation.features(train.rows, view, "gallery", train.cache), train, "video")
@@ -99,6 +105,7 @@ def retrieval(
         **part_entry(query.part),
         **({} if gallery is None else {"gallery_split": train.split}),
         **({} if clips is None else {"clips": clips}),
+        **({} if order == NATURAL else {"frame_order": order}),
     )
     return path, recall, Retrieved(len(q), len(g), chance)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from s2vc.eval.defaults import NATURAL
 from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.cache.damage import damage_as_user_error
 from s2vc.pipeline.cache.frames import read_picked_frames
@@ -16,7 +17,6 @@ from s2vc.training.choices import IMAGENET_MEAN, IMAGENET_STD, RGB
 from s2vc.training.fixed_crop import CENTRE, fixed_crop
 
 CROP_KINDS = ("centre", "ten", "augmented")
-ORDERS = ("natural", "shuffled", "still")
 AUGMENTED_SCALE = (0.2, 1.0)
 """An augmented crop covers a share of the frame in this range, as in pre-training."""
 
@@ -28,8 +28,8 @@ class View:
 
     crops: of each window, size x size: `centre`; `ten`: four corners and the centre, each also flipped; `augmented`:
     `draws` random crops and flips, with colours by `augment`: `light` or `full`, as training.settings has it. order: of
-    a window's frames: `natural`, `shuffled` (another than the natural one), `still`: its middle frame throughout. seed:
-    of what is random. mean, std: of the channels, by which they are normalised.
+    a window's frames, one of defaults.ORDERS. seed: of what is random. mean, std: of the channels, by which they are
+    normalised.
     """
 
     size: int
@@ -37,7 +37,7 @@ class View:
     frame_step: int = 1
     crops: str = "centre"
     draws: int = 1
-    order: str = "natural"
+    order: str = NATURAL
     seed: int = 0
     augment: str = "light"
     mean: RGB = IMAGENET_MEAN

@@ -16,6 +16,7 @@ from s2vc.eval.defaults import (
     FINETUNE_RECIPES,
     LAST,
     LEARNING_RATE,
+    NATURAL,
     PAPER,
     WEIGHT_DECAY,
     ClassifierRecipe,
@@ -66,9 +67,7 @@ def finetune(
         "augment": augment,
         "decays": list(decays),
     }
-    result = train_and_test(
-        evaluation, "finetune", kept, tested, "natural", epochs, batch, train_run, held_out, **chosen
-    )
+    result = train_and_test(evaluation, "finetune", kept, tested, NATURAL, epochs, batch, train_run, held_out, **chosen)
     how = {
         **recipe_entries(ClassifierRecipe(epochs, decays, min(batch, len(kept.rows))), "finetune"),
         "augment": augment,

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.defaults import TEST
+from s2vc.eval.defaults import NATURAL, TEST
 from s2vc.eval.paper import (
     DATASETS,
     KINETICS_LEFT,
@@ -35,6 +35,7 @@ EVALUATION_WORDS = {
     "test_videos": "test videos",
     "stored": "stored frames",
     "frame_step": "frame step",
+    "frame_order": "order of frames",
     "per": "a query is a",
     "epochs_linear": "epochs of the classifier",
     "epochs_finetune": "epochs of fine-tuning",
@@ -158,7 +159,7 @@ def _evaluated(result: Result) -> dict[str, Any]:
     train = content.get("train_videos", content.get("gallery_videos"))
     content["dataset"] = dataset_of(str(content.get("cache", "")), train, content.get("test_videos"))
     content["gallery"] = dataset_of(str(content.get("gallery", "")), content.get("gallery_videos"))
-    content = {"label": LABEL, "test_split": TEST} | content
+    content = {"label": LABEL, "test_split": TEST, "frame_order": NATURAL} | content
     for name, usual in zip(("mean", "std"), NORMALISATIONS["imagenet"], strict=True):
         content.setdefault(name, " ".join(map(str, usual)))
     if content.get("stored") in PAPER_FRAMES:

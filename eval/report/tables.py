@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s2vc.eval.defaults import REDRAWN
+from s2vc.eval.defaults import NATURAL, REDRAWN
 from s2vc.eval.labelled import UNSEEN
 from s2vc.eval.paper import DATASETS, TABLES, PaperRow, PaperTable, evaluation_settings, pretraining_settings
 from s2vc.eval.report.comparison import differences
@@ -46,6 +46,7 @@ COLUMNS: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("split", lambda c: c.get("split")),
     ("stored", lambda c: c.get("stored")),
     ("frames", lambda c: _frames(c)),
+    ("their order", lambda c: c.get("frame_order") if c.get("frame_order") != NATURAL else None),
     ("size", lambda c: f"{c['size']}²" if c.get("size") else None),
     ("seed", lambda c: c.get("seed", c.get("eval_seed"))),
     ("unseen", lambda c: f"{c[UNSEEN]:.1%}" if c.get(UNSEEN) else None),

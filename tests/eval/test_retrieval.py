@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from s2vc.eval import retrieval, tasks
+from s2vc.eval.evaluated_backbone import load_evaluated_backbone
+from s2vc.eval.features import Features
 from s2vc.eval.labelled import find_test_part
 from s2vc.eval.retrieval import recall_at_k
+from s2vc.eval.view import View, WindowCrops
 from s2vc.pipeline.cache import Cache
 from tests.eval.conftest import Evaluate
 
@@ -128,6 +131,23 @@ def test_clips_can_be_queries(evaluate: Evaluate, labelled_cache: Path, tmp_path
     assert result.exit_code == 0, result.output
     numbers = json.loads(next(tmp_path.glob("retrieval-*.json")).read_text())
     assert numbers["queries"] == 4 * 4  # 20 frames: windows at 0, 4, 8 and 12
+
+
+def test_of_still_clips_the_middle_frame_alone_is_seen(
+    evaluate: Evaluate, labelled_cache: Path, tmp_path: Path
+) -> None:
+    done = evaluate("retrieval", labelled_cache, "random", *SMALL, "--order", "still", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert json.loads(next(tmp_path.glob("retrieval-*.json")).read_text())["frame_order"] == "still"
+    cache, backbone = Cache(labelled_cache), load_evaluated_backbone("random").backbone.eval()
+    stored = [Features(path) for path in sorted((tmp_path / "features").glob("*.h5"))]
+    for row in np.flatnonzero(cache.index["split1"].isin(["train", "test"]) & (cache.index["frames"] > 0)):
+        windows = next(found for features in stored if len(found := features.windows_of(int(row))))[:, 0]
+        frames = torch.from_numpy(cache.frames(cache.index["video_id"][row]))
+        middle = frames[4 : 4 + 4 * len(windows) : 4]  # 8 frames by half their length: 0 to 7, 4 to 11, …
+        clips = WindowCrops(View(32, 8))(middle[:, None].expand(-1, 8, -1, -1, -1), 0, 0)
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(windows), backbone(clips).mean(dim=(2, 3, 4)))
 
 
 @pytest.mark.parametrize(

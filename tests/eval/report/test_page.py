@@ -381,6 +381,7 @@ def test_the_paper_s_number_is_bold_where_it_is_the_higher(as_the_paper: dict[st
         ({"stored": "128x171"}, "stored frames 128x171 here, 256x340 in the paper"),
         ({"split": "split2"}, "split split2 here, split1 in the paper"),
         ({"per": "video"}, "a query is a video here, clip in the paper"),
+        ({"frame_order": "still"}, "order of frames still here, natural in the paper"),
         (
             {"cache": "/data/clips", "test_videos": 3000},
             "dataset not recorded; test videos 3,000 here, 3,783 in the paper",
