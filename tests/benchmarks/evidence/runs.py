@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from s2vc.eval.results_folder import read_table
+from s2vc.manifests.motions import MOTIONS
 from s2vc.pipeline.render_command import how_to_render
 from tests.benchmarks.evidence.arms import ORACLE, OTHER_FLOWS, SIZE, TRAINING, Arm
 from tests.benchmarks.evidence.oracle import make_oracle
@@ -53,6 +55,8 @@ class Study:
     encoded: the caches that this process has encoded, or found encoded.
     """
 
+    motions: ClassVar[int] = len(MOTIONS)
+
     work: Path
     shift: float
     per_class: int
@@ -64,18 +68,23 @@ class Study:
     encoded: set[Path] = field(default_factory=set, compare=False)
 
     @property
+    def name(self) -> str:
+        """Return what tells the set's folders from those of other sets."""
+        return f"{self.shift:g}"
+
+    @property
     def videos(self) -> Path:
-        return self.work / f"set-{self.shift:g}"
+        return self.work / f"set-{self.name}"
 
     @property
     def steps(self) -> int:
         """Return the number of training steps of a run."""
         batch = int(TRAINING[TRAINING.index("--batch") + 1])
-        return self.per_class * 12 // batch * self.epochs
+        return self.per_class * self.motions // batch * self.epochs
 
     def cache(self, source: str = "") -> Path:
         """Return the path of the cache of a source, see Arm."""
-        return self.work / "-".join(["cache", f"{self.shift:g}", *filter(None, [source])])
+        return self.work / "-".join(["cache", self.name, *filter(None, [source])])
 
     def prepare(self, arm: Arm) -> None:
         """Draw the set and encode it with what the arm needs; what is done already is not done again."""
@@ -91,14 +100,18 @@ class Study:
         cache = self.cache(flow)
         if cache in self.encoded:
             return cache
-        tests = [word for part in self.tests for word in ("--test", part)]
-        counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
-        call("s2vc-prep", "sample", self.videos, *counts, "--frames", self.frames, "--shift", self.shift)
+        self.draw()
         manifest = (self.videos / "manifest.csv", "--root", self.videos / "videos")
         size = ("--size", "96x128", "--precision", "float32", "--flow", flow or "default")
         call("s2vc-prep", "encode", *manifest, "--out", cache, *size)
         self.encoded.add(cache)
         return cache
+
+    def draw(self) -> None:
+        """Draw the set, unless it is there."""
+        tests = [word for part in self.tests for word in ("--test", part)]
+        counts = ("--per-class", self.per_class, "--test-per-class", self.test_per_class, *tests)
+        call("s2vc-prep", "sample", self.videos, *counts, "--frames", self.frames, "--shift", self.shift)
 
     def run(self, arm: Arm, seed: int, measures: Sequence[Measure]) -> list[Row]:
         """Train an arm with a seed, and return a row for each measure."""
@@ -125,7 +138,7 @@ class Study:
     def run_folder(self, arm: Arm, seed: int) -> Path:
         """Return the folder of a run, which its settings name."""
         variant = arm.variant.name if arm.variant else ""
-        words = [arm.method, arm.source, variant, *(o.lstrip("-") for o in arm.options), f"{self.shift:g}"]
+        words = [arm.method, arm.source, variant, *(o.lstrip("-") for o in arm.options), self.name]
         return self.work / "runs" / "-".join(filter(None, [*words, f"{self.steps}steps", f"seed{seed}"]))
 
     def _evaluate(self, arm: Arm, checkpoint: str, seed: int, measure: Measure) -> str:
@@ -135,11 +148,12 @@ class Study:
         window = ("--frames", arm.window[0], "--frame-step", arm.window[1], *SIZE)
         label = ("--label", LABELS[measure.label]) if measure.label in LABELS else ()
         where = ("--split", f"split_{measure.part}", *label, "--seed", seed, "--out", results)
-        call("s2vc-eval", measure.task, self.cache(), checkpoint, *window, *where)
+        task, *how = measure.task.split()
+        call("s2vc-eval", task, self.cache(), checkpoint, *how, *window, *where)
         newest = read_table(results)["result"].iloc[-1]
         details = json.loads((results / f"{newest}.json").read_text())
         right: Counter[str] = Counter()
-        if measure.task == "retrieval":
+        if task == "retrieval":
             right.update({video: int(rank == 0) for video, rank in details["ranks"]})
         else:
             for video in details["videos"]:
