@@ -35,7 +35,7 @@ SIZE = (96, 128)
 PER_CLASS, TEST_PER_CLASS = 120, 80
 """Videos of a motion: of five, `manifests.sample` has three for training and two for testing."""
 
-EPOCHS, SEEDS = 11, 2
+EPOCHS, SEEDS = 16, 2
 MOCO = Arm("MoCo", "moco", BOTH)
 ARMS = (
     Arm("random weights", "random"),
