@@ -13,6 +13,7 @@ import yaml
 from s2vc.eval.sweep.recipe_options import as_words
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.settings import OWN_CACHE
+from s2vc.pipeline.cli.encode import encode_command
 
 PLACEHOLDERS = {"videos": "VIDEOS", "lists": "LISTS"}
 """These stand in the commands of a dry run for what is not given."""
@@ -146,7 +147,8 @@ def recipe_commands(
     root = str(videos or PLACEHOLDERS["videos"])
     listed = [w for path in lists or [Path(PLACEHOLDERS["lists"])] for w in (recipe.lists, str(path))]
     made = ("s2vc-prep", "manifest", recipe.reader, root, *(listed if recipe.lists else ()), "--out", str(manifest))
-    encode = ("s2vc-prep", "encode", str(manifest), "--root", root, "--out", str(cache), *as_words(recipe.encode))
+    options_of_encode = as_words(recipe.encode, encode_command)
+    encode = ("s2vc-prep", "encode", str(manifest), "--root", root, "--out", str(cache), *options_of_encode)
     commands = [Command(made, manifest), Command(encode)]
     trained_on = path_below(folder, recipe.cache)
     for sweep in recipe.sweeps:

@@ -8,13 +8,13 @@ import click
 from s2vc.manifests.errors import UserError
 
 
-def as_words(options: Mapping[str, Any], command: click.Command | None = None) -> list[str]:
+def as_words(options: Mapping[str, Any], command: click.Command) -> list[str]:
     """Write options, by their names without hyphens in front, as words of a command line; true as the option alone.
 
     A list is written as the option takes it: as so many words, such as R G B; as the option repeated; else by commas.
-    command: which has the options; None where they have one value each.
+    command: which has the options.
     """
-    by_name = _options_of(command) if command else {}
+    by_name = _options_of(command)
     words = []
     for name, value in options.items():
         if value is not False and value is not None:
