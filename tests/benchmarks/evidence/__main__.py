@@ -1,20 +1,23 @@
-"""Test the paper's claim, with intervals: draw the controlled set, train every arm on it, and evaluate the features.
+"""Test the paper's claim, with intervals: draw videos, train every arm on them, and evaluate the features.
 
-python -m tests.benchmarks.evidence WORK [--short] [--minutes 120]
+python -m tests.benchmarks.evidence WORK [--set controlled] [--short] [--minutes 120]
 
-WORK keeps videos, caches and runs. Every figure is a row of docs/evidence/rows.csv, and a run whose rows are there is
-not done again. So the same command resumes a study that was stopped, also on another machine. --short runs random
-weights, MoCo and S²VC with one seed and twice as many test videos, and writes a table of its own in WORK.
+WORK keeps videos, caches and runs. Every figure is a row of docs/evidence/rows.csv, or of six-motions.csv beside it,
+and a run whose rows are there is not done again. So the same command resumes a study that was stopped, also on another
+machine. --short runs random weights, MoCo and S²VC on fewer videos of six motions, and writes a table of its own in
+WORK.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.evidence.arms import ARMS, LONG_ARMS, PREDICTIONS, SYMMETRIC_ARMS, Arm
 from tests.benchmarks.evidence.report import write_report
 from tests.benchmarks.evidence.runs import LABELS, Study
+from tests.benchmarks.evidence.six_motions import run_six
 from tests.benchmarks.evidence.table import ROWS, Measure, add_rows, read_rows
 from tests.benchmarks.measure import machine, print_machine
 
@@ -28,29 +31,41 @@ EPOCHS = 22
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, metavar="WORK", help="folder for videos, caches and runs")
-    parser.add_argument("--short", action="store_true", help="three arms, one seed, RHO 0; a table of its own in WORK")
+    parser.add_argument("--set", choices=["controlled", "six"], default="controlled", help="which videos are drawn")
+    parser.add_argument("--short", action="store_true", help="three arms, six motions; a table of its own in WORK")
     parser.add_argument("--minutes", type=float, default=600, help="no run is begun after so many")
     options = parser.parse_args()
     print_machine()
     deadline = time.monotonic() + 60 * options.minutes
     for prediction in PREDICTIONS if not options.short else ():
         print(f"predicted: {prediction}")
-    rows = options.work / "rows.csv" if options.short else ROWS
-    plan = planned(options.work, options.short)
-    left = [run for run in plan if missing(*run, rows)]
+
+    def out_of_time() -> bool:
+        return time.monotonic() >= deadline
+
+    if options.short or options.set == "six":
+        run_six(options.work, options.short, out_of_time)
+    else:
+        run_controlled(options.work, out_of_time)
+
+
+def run_controlled(work: Path, out_of_time: Callable[[], bool]) -> None:
+    """Do the runs of the controlled set that have no rows yet, and print the report."""
+    plan = planned(work)
+    left = [run for run in plan if missing(*run)]
     print(f"{len(plan)} runs, {len(left)} of them to do")
     for number, (study, arm, seed) in enumerate(left, 1):
-        if time.monotonic() >= deadline:
+        if out_of_time():
             break
         print(f"run {number} of {len(left)}: {arm.name}, RHO {study.shift:g}, seed {seed}", flush=True)
         study.prepare(arm)
-        add_rows(study.run(arm, seed, missing(study, arm, seed, rows)), rows)
-        write_report(read_rows(rows), rows.parent)
-    print(write_report(read_rows(rows), rows.parent))
-    print(f"{rows.parent / 'results.md'}, and pictures beside it; docs/evidence.md says what they mean")
+        add_rows(study.run(arm, seed, missing(study, arm, seed)))
+        write_report(read_rows(), ROWS.parent)
+    print(write_report(read_rows(), ROWS.parent))
+    print(f"{ROWS.parent / 'results.md'}, and pictures beside it; docs/evidence.md says what they mean")
 
 
-def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
+def planned(work: Path) -> list[tuple[Study, Arm, int]]:
     """Return what is run, in its order.
 
     The core arms on the set without a shift, longer runs of two of them, then the core and supervised training on the
@@ -58,25 +73,21 @@ def planned(work: Path, short: bool) -> list[tuple[Study, Arm, int]]:
     parts of the method are therefore compared without a shift first, and symmetric, since asymmetric runs could not
     tell them apart; and only then on the shifted set, as was planned.
     """
-    tests = ("neutral",) if short else ("neutral", "matched", "swapped", "shake", "pan")
-    independent, shifted = (
-        Study(work, shift, 60, 40 if short else 20, tests, 24, EPOCHS, machine()) for shift in (CORE_SHIFT, SHIFT)
-    )
+    tests = ("neutral", "matched", "swapped", "shake", "pan")
+    independent, shifted = (Study(work, shift, 60, 20, tests, 24, EPOCHS, machine()) for shift in (CORE_SHIFT, SHIFT))
     core = [arm for arm in ARMS if arm.core]
-    first = [(independent, arm, seed) for seed in range(1 if short else SEEDS_CORE) for arm in core]
+    first = [(independent, arm, seed) for seed in range(SEEDS_CORE) for arm in core]
     longer = [(replace(independent, epochs=2 * EPOCHS), arm, 0) for arm in LONG_ARMS]
-    if short:
-        return first
     biased = [(shifted, arm, 0) for arm in ARMS if arm.core or arm.method == "supervised"]
     parts = [(independent, arm, 0) for arm in (*SYMMETRIC_ARMS, *ARMS) if not arm.core]
     every = [(shifted, arm, seed) for seed in range(SEEDS) for arm in (*ARMS, *SYMMETRIC_ARMS)]
     return first + longer + biased + parts + [run for run in every if run not in biased]
 
 
-def missing(study: Study, arm: Arm, seed: int, rows: Path) -> list[Measure]:
+def missing(study: Study, arm: Arm, seed: int) -> list[Measure]:
     """Return what a run has no rows of yet."""
     key = (arm.name, study.shift, seed)
-    known = {row.measure for row in read_rows(rows) if (row.arm, row.shift, row.seed) == key}
+    known = {row.measure for row in read_rows() if (row.arm, row.shift, row.seed) == key}
     return [measure for measure in measures(arm, study) if measure not in known]
 
 

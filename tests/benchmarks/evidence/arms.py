@@ -40,10 +40,9 @@ class Arm:
     """Describes one method that the study compares.
 
     name: for people. method: that of `s2vc-train`, or `random`, which is not trained. options: further ones of
-    `s2vc-train`. variant: the variant that key clips are taken from. core: whether it is compared at RHO 0 and in
-    the short study. moving_camera: whether it is tested with
-    moving cameras. source: of the cache, `` as a rule, else one of OTHER_FLOWS, or ORACLE. window: frames and step of
-    the windows whose features are computed.
+    `s2vc-train`. variant: the variant that key clips are taken from. core: whether it is one of those compared
+    first. moving_camera: whether it is tested with moving cameras. source: of the cache, `` as a rule, else one of
+    OTHER_FLOWS, or ORACLE. window: frames and step of the windows whose features are computed.
     """
 
     name: str

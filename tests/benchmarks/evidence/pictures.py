@@ -18,12 +18,13 @@ Found = Mapping[str, Mapping[str, Interval]]
 """R@1 by the name of an arm, and by label."""
 
 
-def plot_bars(found: Found, chance: float, path: Path) -> None:
-    """Plot R@1 on motion and on scene, with a bar and its interval for each arm."""
+def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str] = COLOURS) -> None:
+    """Plot R@1 on motion and on scene, or by other labels with their colours, with a bar and its interval for each
+    arm."""
     figure = Figure(figsize=(7, 1.4 + 0.45 * len(found)), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(found))
-    for (label, colour), shift in zip(COLOURS.items(), (-0.2, 0.2), strict=True):
+    for (label, colour), shift in zip(colours.items(), (-0.2, 0.2), strict=True):
         means, errors = _bars([by_label[label] for by_label in found.values()])
         axes.barh(places + shift, means, 0.38, color=colour, label=label, xerr=errors, ecolor=INK)
     axes.axvline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")

@@ -1,17 +1,12 @@
 """Ask the study's first questions of the demo's videos, too, whose six motions are faster and go further.
 
-python -m tests.benchmarks.evidence.six_motions WORK [--minutes 120]
-
 On the controlled set, supervised training learns little more than one motion of twelve in as many steps as the study
 has. This set tells how the methods compare where more is learned. Places and sizes of its toys are not balanced as
 those of the controlled set are, so that a frame alone tells something of the motion. How much is printed first, and
-features are asked for motions of still clips, too. Rows are kept as those of the study, and a run whose rows are there
-is not done again.
+features are asked for motions of still clips, too.
 """
 
-import argparse
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,19 +18,17 @@ from s2vc.manifests.table import build_table, read_manifest, record_root, write_
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 from s2vc.pipeline.storage import files
 from tests.benchmarks.evidence.arms import BOTH, Arm, preserved
-from tests.benchmarks.evidence.intervals import difference, interval
+from tests.benchmarks.evidence.intervals import Interval, difference, interval
+from tests.benchmarks.evidence.pictures import plot_bars
 from tests.benchmarks.evidence.report import outcomes, spoken
 from tests.benchmarks.evidence.runs import Study
 from tests.benchmarks.evidence.table import ROWS, Measure, Row, add_rows, read_rows
-from tests.benchmarks.measure import machine, print_machine
+from tests.benchmarks.measure import machine
 from tests.support.classifiers import linear_discriminant
 
 SIX_ROWS = ROWS.with_name("six-motions.csv")
 SIZE = (96, 128)
-PER_CLASS, TEST_PER_CLASS = 120, 80
-"""Videos of a motion: of five, `manifests.sample` has three for training and two for testing."""
-
-EPOCHS, SEEDS = 16, 2
+SEEDS = 2
 MOCO = Arm("MoCo", "moco", BOTH)
 ARMS = (
     Arm("random weights", "random"),
@@ -56,10 +49,13 @@ ARMS = (
 CORE = ARMS[:3]
 ASKED = {
     "R@1": Measure("retrieval", "neutral", "motion"),
-    "R@1, still": Measure("retrieval --order still", "neutral", "motion"),
+    "R@1, still clips": Measure("retrieval --order still", "neutral", "motion"),
     "linear": Measure("linear", "neutral", "motion"),
     "order of frames": Measure("order", "neutral", "order"),
 }
+
+COLOURS = {"R@1": "#c2410c", "R@1, still clips": "#94a3b8"}
+"""These are plotted."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +66,15 @@ class SixMotions(Study):
 
     @property
     def name(self) -> str:
-        return "six"
+        return f"six{self.per_class}"
 
     def draw(self) -> None:
         folder = DrawnFolder(self.videos)
         if folder.manifest.exists():
             return
         rows = []
-        for video in draw_sample(PER_CLASS * len(SPLITS) // SPLITS.count("train"), self.frames, SIZE):
+        # Of five videos of a motion three are for training.
+        for video in draw_sample(self.per_class * len(SPLITS) // SPLITS.count("train"), self.frames, SIZE):
             if not folder.has(video.video_id):
                 folder.write(video.video_id, video.frames, video.masks)
             rows.append((video.video_id, str(video.label), video.class_name, video.split))
@@ -86,24 +83,29 @@ class SixMotions(Study):
         write_manifest(build_table(dict(zip(columns, zip(*rows, strict=True), strict=True))), folder.manifest)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, metavar="WORK", help="folder for videos, caches and runs")
-    parser.add_argument("--minutes", type=float, default=600, help="no run is begun after so many")
-    options = parser.parse_args()
-    print_machine()
-    deadline = time.monotonic() + 60 * options.minutes
-    study = SixMotions(options.work, 0.0, PER_CLASS, TEST_PER_CLASS, ("neutral",), 36, EPOCHS, machine())
+def study_of_six(work: Path, short: bool) -> SixMotions:
+    """Describe the study on 1,200 videos, or the short one on 720 shorter ones, which is done in half an hour."""
+    train, test, frames, epochs = (72, 48, 24, 28) if short else (120, 80, 36, 16)
+    return SixMotions(work, 0.0, train, test, ("neutral",), frames, epochs, machine())
+
+
+def run_six(work: Path, short: bool, out_of_time: Callable[[], bool]) -> None:
+    """Do the runs that have no rows yet, and print the report. The short study has one seed, asks for neighbours alone,
+    and keeps its rows in its folder."""
+    study, rows = study_of_six(work, short), work / SIX_ROWS.name if short else SIX_ROWS
+    plan = [(arm, seed) for seed in range(1 if short else SEEDS) for arm in CORE]
+    plan += [(arm, 0) for arm in ARMS if not short and arm not in CORE]
+    asked = [measure for name, measure in ASKED.items() if not short or name in COLOURS]
     study.draw()
     print(f"a frame's place and size of the toy tell {100 * frame_alone(DrawnFolder(study.videos)):.1f} % of motions")
-    plan = [(arm, seed) for seed in range(SEEDS) for arm in CORE] + [(arm, 0) for arm in ARMS if arm not in CORE]
     for arm, seed in plan:
-        known = {row.measure for row in read_rows(SIX_ROWS) if (row.arm, row.seed) == (arm.name, seed)}
-        if time.monotonic() < deadline and known != set(ASKED.values()):
+        known = {row.measure for row in read_rows(rows) if (row.arm, row.seed) == (arm.name, seed)}
+        missing = [measure for measure in asked if measure not in known]
+        if missing and not out_of_time():
             study.prepare(arm)
-            add_rows(study.run(arm, seed, [asked for asked in ASKED.values() if asked not in known]), SIX_ROWS)
-            report(read_rows(SIX_ROWS))
-    print(report(read_rows(SIX_ROWS)))
+            add_rows(study.run(arm, seed, missing), rows)
+            report(rows)
+    print(report(rows))
 
 
 def frame_alone(folder: DrawnFolder) -> float:
@@ -122,16 +124,17 @@ def pose(masks: np.ndarray) -> np.ndarray:
     return np.array([y, x, y * y, x * x, abs(y), abs(x), len(places) / masks[0].size, np.hypot(*extent)])
 
 
-def report(rows: Sequence[Row]) -> str:
-    """Write six-motions.md beside the rows, and return its text: each arm, what it has over MoCo, and its motions."""
+def report(path: Path) -> str:
+    """Write a table and a picture beside the rows; return the table: each arm, what it has over MoCo, and its
+    motions."""
+    rows = read_rows(path)
     names = [arm.name for arm in ARMS if any(row.arm == arm.name for row in rows)]
-    heads = ["", *ASKED, *(f"{asked}, less MoCo" for asked in ("R@1", "linear")), "seeds"]
-    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    for name in names:
-        found = [list(outcomes(rows, name, measure).values()) for measure in ASKED.values()]
-        cells = [name, *(str(interval(runs)) if runs else "" for runs in found)]
-        cells += [over_moco(rows, name, asked) for asked in ("R@1", "linear")]
-        lines.append(f"| {' | '.join(cells)} | {len(found[0])} |")
+    shown = {name: by_name for name in names if (by_name := intervals_of(rows, name))}
+    heads = ["", *(asked for asked in ASKED if any(asked in by_name for by_name in shown.values()))]
+    lines = [f"| {' | '.join([*heads, 'R@1, less MoCo', 'seeds'])} |", "| --- " * (len(heads) + 2) + "|"]
+    for name, by_name in shown.items():
+        cells = [name, *(str(by_name.get(asked, "")) for asked in heads[1:]), over_moco(rows, name)]
+        lines.append(f"| {' | '.join(cells)} | {len(outcomes(rows, name, ASKED['R@1']))} |")
     motions = sorted(SAMPLE_CLASSES)
     lines += ["", f"| R@1, in % | {' | '.join(motions)} |", "| --- " * (len(motions) + 1) + "|"]
     for name in names:
@@ -139,17 +142,20 @@ def report(rows: Sequence[Row]) -> str:
         hits = np.mean(list(outcomes(rows, name, ASKED["R@1"]).values()), axis=0).reshape(len(motions), -1).mean(axis=1)
         lines.append(f"| {name} | {' | '.join(f'{100 * share:.0f}' for share in hits)} |")
     text = "\n".join([*lines, ""])
-    files.write_text(SIX_ROWS.with_suffix(".md"), text)
+    files.write_text(path.with_suffix(".md"), text)
+    plot_bars(shown, 1 / len(SAMPLE_CLASSES), path.with_suffix(".png"), COLOURS)
     return text
 
 
-def over_moco(rows: Sequence[Row], name: str, asked: str) -> str:
-    """Return what an arm has over MoCo with the same seeds, in words; empty for MoCo."""
-    ours, theirs = (outcomes(rows, arm, ASKED[asked]) for arm in (name, MOCO.name))
+def intervals_of(rows: Sequence[Row], name: str) -> dict[str, Interval]:
+    """Return the intervals of what an arm was asked for."""
+    found = {asked: list(outcomes(rows, name, measure).values()) for asked, measure in ASKED.items()}
+    return {asked: interval(runs) for asked, runs in found.items() if runs}
+
+
+def over_moco(rows: Sequence[Row], name: str) -> str:
+    """Return what an arm's R@1 has over MoCo's with the same seeds, in words; empty for MoCo."""
+    ours, theirs = (outcomes(rows, arm, ASKED["R@1"]) for arm in (name, MOCO.name))
     both = sorted(set(ours) & set(theirs))
     gain = difference([ours[seed] for seed in both], [theirs[seed] for seed in both]) if both else None
     return spoken(gain) if name != MOCO.name else ""
-
-
-if __name__ == "__main__":
-    main()
