@@ -85,7 +85,7 @@ class SixMotions(Study):
 
 def study_of_six(work: Path, short: bool) -> SixMotions:
     """Describe the study on 1,200 videos, or the short one on 720 shorter ones, which is done in half an hour."""
-    train, test, frames, epochs = (72, 48, 24, 28) if short else (120, 80, 36, 16)
+    train, test, frames, epochs = (72, 48, 24, 25) if short else (120, 80, 36, 16)
     return SixMotions(work, 0.0, train, test, ("neutral",), frames, epochs, machine())
 
 
