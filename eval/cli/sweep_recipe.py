@@ -13,11 +13,10 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from s2vc.eval.defaults import TEST
-from s2vc.eval.sweep.recipe import PATHS, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
+from s2vc.eval.sweep.recipe import ENCODE, PATHS, Command, PlannedSweep, Recipe, read_recipe, recipe_commands
 from s2vc.eval.sweep.recipe_options import check_options
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.settings import OWN_CACHE
-from s2vc.pipeline.cli.encode import encode_command
 from s2vc.pipeline.console.exit_codes import EXIT_FAILED_VIDEOS, EXIT_INTERRUPTED, Exit
 from s2vc.pipeline.console.options import FOLDER, OUTPUT
 from s2vc.pipeline.console.progress import clock, size
@@ -27,9 +26,6 @@ from s2vc.training.choices import TRAIN
 
 OVER = ("seeds", "split", "eval_split", "select", "cpus_per_trial", "workers", "device", "ray_address")
 """These options of the command line go over what a recipe says of its sweeps."""
-
-OF_EVERY_ENCODE = ("out", "root", "workers", "device", "ray-address", "json")
-"""These options of `s2vc-prep encode` follow from the command line, or are of the machine."""
 
 ITS_OWN = ("cache", "recipe", "videos", "lists", "out", "dry_run")
 
@@ -101,10 +97,7 @@ def _options_over(ctx: click.Context) -> dict[str, Any]:
 
 def _check_options(recipe: Recipe, sweep: click.Command) -> None:
     """Raise UserError where a recipe has an option, or a value of one, that the command it is for does not take."""
-    where = f"recipe {recipe.name}, encode"
-    if wrong := [name for name in recipe.encode if name in OF_EVERY_ENCODE]:
-        raise UserError(f"{where}: --{wrong[0]} is for the command line to say")
-    check_options(recipe.encode, encode_command, where)
+    check_options(recipe.encode, ENCODE, f"recipe {recipe.name}, encode")
     for planned in recipe.sweeps:
         # A path starts from the recipe's folder, not from here.
         options = {name: value for name, value in planned.options.items() if name not in PATHS or value is True}

@@ -13,7 +13,7 @@ import yaml
 from s2vc.eval.sweep.recipe_options import as_words
 from s2vc.manifests.errors import UserError
 from s2vc.pipeline.cache.settings import OWN_CACHE
-from s2vc.pipeline.cli.encode import encode_command
+from s2vc.pipeline.console.cache_options import encode_options
 
 PLACEHOLDERS = {"videos": "VIDEOS", "lists": "LISTS"}
 """These stand in the commands of a dry run for what is not given."""
@@ -25,6 +25,9 @@ SECTIONS = ("render", "train", "eval")
 
 PATHS = ("eval-cache", "runs")
 """Relative ones start from the recipe's folder."""
+
+ENCODE: click.Command = encode_options(click.Command("encode"))
+"""It has the options that a recipe may give to `s2vc-prep encode`; the others follow from the command line."""
 
 _TOP = {"about", "counts", "manifest", "encode", "cache", "sweeps", *SECTIONS}
 _SWEEP = {"about", "runs", *SECTIONS}
@@ -147,7 +150,7 @@ def recipe_commands(
     root = str(videos or PLACEHOLDERS["videos"])
     listed = [w for path in lists or [Path(PLACEHOLDERS["lists"])] for w in (recipe.lists, str(path))]
     made = ("s2vc-prep", "manifest", recipe.reader, root, *(listed if recipe.lists else ()), "--out", str(manifest))
-    options_of_encode = as_words(recipe.encode, encode_command)
+    options_of_encode = as_words(recipe.encode, ENCODE)
     encode = ("s2vc-prep", "encode", str(manifest), "--root", root, "--out", str(cache), *options_of_encode)
     commands = [Command(made, manifest), Command(encode)]
     trained_on = path_below(folder, recipe.cache)

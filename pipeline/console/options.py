@@ -119,7 +119,7 @@ address_option = click.option(
 
 
 AUTO_DEVICE = "auto"
-DEVICE_HELP = "Device that computes; auto: cuda where there is a GPU, else cpu.  [default: auto]"
+DEVICE_HELP = "Device that computes: cpu, cuda, cuda:1, …; auto: cuda where there is a GPU, else cpu.  [default: auto]"
 WORKERS_HELP = "Processes that share the work, at most.  [default: one for each CPU]"
 
 
@@ -131,12 +131,7 @@ def _none_for_auto(ctx: click.Context, param: click.Parameter, value: str | None
 device_option = click.option("--device", metavar="NAME", callback=_none_for_auto, help=DEVICE_HELP)
 """For what computes in its own process: auto, cpu, cuda, cuda:1, …"""
 shared_device_option = click.option(
-    "--device",
-    type=SharedDevice(),
-    metavar="NAME",
-    callback=_none_for_auto,
-    help="Device that computes; cuda: all GPUs; cuda:1: that one; auto: all GPUs, or the CPU where there is none."
-    "  [default: auto]",
+    "--device", type=SharedDevice(), metavar="NAME", callback=_none_for_auto, help=DEVICE_HELP
 )
 """For jobs on Ray, which take all GPUs that there are, one of this machine, or none."""
 workers_option = click.option("--workers", type=click.IntRange(1), help=WORKERS_HELP)

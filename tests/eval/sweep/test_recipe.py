@@ -159,7 +159,7 @@ def test_options_become_words() -> None:
         ({"encode": {"fit": "stretch"}}, "encode: --fit cannot be stretch: 'stretch' is not one of"),
         ({"encode": {"frame-step": 0}}, "encode: --frame-step cannot be 0: 0 is not in the range"),
         ({"encode": {"retry": ["slow"]}}, "encode: --retry cannot be ['slow']: 'slow' is not one of"),
-        ({"encode": {"out": "elsewhere"}}, "encode: --out is for the command line to say"),
+        ({"encode": {"out": "elsewhere"}}, "encode: there is no option --out"),
         ({"sweeps": {"a": {"train": {"mean": [0.5, 0.5]}}}}, "sweep a: --mean cannot be [0.5, 0.5]: it is 3 values"),
         ({"sweeps": {"a": {"train": {"epochs": "many"}}}}, "sweep a: --epochs cannot be many"),
         ({"sweeps": {"a": {"render": {"alphas": ["high"]}}}}, "sweep a: --alphas cannot be ['high']"),
