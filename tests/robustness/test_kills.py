@@ -45,9 +45,12 @@ def test_a_killed_driver_goes_on_to_the_same_bytes(folder: Path) -> None:
     assert tree(out) == tree(folder / "quiet")
 
 
-def test_killed_between_new_frames_and_their_latents_no_video_is_taken_for_another(tmp_path: Path) -> None:
-    """A video that was missing appears, and moves the others of its shard: neither the index, nor latents that were
-    made before, may still lead to where they were."""
+@pytest.mark.parametrize("rendered", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_killed_between_new_frames_and_their_latents_no_video_is_taken_for_another(
+    rendered: bool, tmp_path: Path
+) -> None:
+    """A video that was missing appears, and moves the others of its shard: neither the index, nor latents and clips
+    that were made before, may still lead to where they were."""
     greys = {"a.mp4": 120, "b.mp4": 60, "c.mp4": 200}
     table, out = tmp_path / "m.csv", tmp_path / "cache"
     table.write_text("\n".join(["video_id", *greys]) + "\n")
@@ -59,6 +62,9 @@ def test_killed_between_new_frames_and_their_latents_no_video_is_taken_for_anoth
     draw("c.mp4")
     encode: list[object] = ["encode", table, "--root", tmp_path, "--out", out, "--size", "72x98", "--workers", 1]
     assert finish(start(encode)) == 3
+    if rendered:
+        assert finish(start(render_command(out))) == 0
+        assert Cache(out).unrendered_shards(Cache(out).variants()[0]) == []
     draw("a.mp4")
     (before,) = receipts(out, "ingest").items()
     kill_driver_when(lambda: (now := receipts(out, "ingest")) and now != dict([before]), encode)
@@ -66,6 +72,14 @@ def test_killed_between_new_frames_and_their_latents_no_video_is_taken_for_anoth
     assert len(receipts(out, "encode")) == 0, "it was killed in the middle"
     assert killed.index["status"].tolist() == ["", "", ""] and not killed.index["frames"].any()
     assert not (out / "latents.zarr" / "00000").exists()
+    if rendered:
+        variant = killed.variants()[0]
+        assert killed.unrendered_shards(variant) == [0]
+        assert finish(start(encode)) == 0
+        done = Cache(out)
+        for name, grey in greys.items():
+            assert abs(done.frames(name).mean() - grey) < 3
+        assert done.unrendered_shards(variant) == [0]
 
 
 @pytest.mark.slow

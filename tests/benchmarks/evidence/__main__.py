@@ -18,7 +18,7 @@ from tests.benchmarks.evidence.arms import ARMS, LONG_ARMS, PREDICTIONS, SYMMETR
 from tests.benchmarks.evidence.report import write_report
 from tests.benchmarks.evidence.runs import LABELS, Study
 from tests.benchmarks.evidence.six_motions import run_six
-from tests.benchmarks.evidence.table import ROWS, Measure, add_rows, read_rows
+from tests.benchmarks.evidence.table import ROWS, Measure, add_rows, missing_measures, read_rows
 from tests.benchmarks.measure import machine, print_machine
 
 CORE_SHIFT, SHIFT = 0.0, 0.9
@@ -86,9 +86,7 @@ def planned(work: Path) -> list[tuple[Study, Arm, int]]:
 
 def missing(study: Study, arm: Arm, seed: int) -> list[Measure]:
     """Return what a run has no rows of yet."""
-    key = (arm.name, study.shift, seed)
-    known = {row.measure for row in read_rows() if (row.arm, row.shift, row.seed) == key}
-    return [measure for measure in measures(arm, study) if measure not in known]
+    return missing_measures(measures(arm, study), arm.name, study.shift, seed)
 
 
 def measures(arm: Arm, study: Study) -> list[Measure]:

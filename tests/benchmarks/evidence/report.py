@@ -22,7 +22,7 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
     for shift in sorted({row.shift for row in rows}):
         chosen = [row for row in rows if row.shift == shift]
         parts.append(f"## RHO {shift:g}\n\n{legend(chosen, shift)}\n\n{retrieval_table(chosen)}")
-        tables = (motions_table(chosen), parts_table(chosen), probes_table(chosen))
+        tables = (motions_table(chosen, arm_names(chosen), MOTIONS), parts_table(chosen), probes_table(chosen))
         parts += [table for table in tables if table]
         plot_bars(found_by_arm(chosen), CHANCE, folder / f"results-{shift:g}.png")
         plot_alphas(found_by_arm(chosen), CHANCE, folder / f"alphas-{shift:g}.png")
@@ -80,21 +80,25 @@ def retrieval_table(rows: Sequence[Row]) -> str:
 def gain_over_baseline(rows: Sequence[Row], name: str, label: str) -> Interval | None:
     """Return an arm's R@1 less that of MoCo, trained as the arm was, by the seeds that both have; None without any, and
     for MoCo itself."""
-    measure = Measure("retrieval", "neutral", label)
-    moco = baseline_of(name)
-    ours, baseline = outcomes(rows, name, measure), outcomes(rows, moco, measure)
-    both = sorted(set(ours) & set(baseline))
-    return difference([ours[s] for s in both], [baseline[s] for s in both]) if both and name != moco else None
+    return gain_over(rows, name, baseline_of(name), Measure("retrieval", "neutral", label))
 
 
-def motions_table(rows: Sequence[Row]) -> str:
+def gain_over(rows: Sequence[Row], name: str, other: str, measure: Measure) -> Interval | None:
+    """Return what an arm has over another on a measure, by the seeds that both have; None without any, and for the same
+    arm."""
+    ours, theirs = outcomes(rows, name, measure), outcomes(rows, other, measure)
+    both = sorted(set(ours) & set(theirs))
+    return difference([ours[s] for s in both], [theirs[s] for s in both]) if both and name != other else None
+
+
+def motions_table(rows: Sequence[Row], arms: Sequence[str], motions: Sequence[str]) -> str:
     """Return a table of R@1 on each motion, mean over seeds: what is gained may be gained by a single one.
 
     The outcomes of a row are in the order of ids, which begin with the motion, and each motion has as many videos.
     """
-    names = sorted(MOTIONS)
+    names = sorted(motions)
     lines = [f"| R@1 on motion, in % | {' | '.join(names)} |", "| --- " * (len(names) + 1) + "|"]
-    for name in arm_names(rows):
+    for name in arms:
         runs = list(outcomes(rows, name, Measure("retrieval", "neutral", "motion")).values())
         means = np.stack(runs).reshape(len(runs), len(names), -1).mean(axis=(0, 2))
         lines.append(f"| {name} | {' | '.join(f'{100 * mean:.0f}' for mean in means)} |")

@@ -18,11 +18,11 @@ from s2vc.manifests.table import build_table, read_manifest, record_root, write_
 from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 from s2vc.pipeline.storage import files
 from tests.benchmarks.evidence.arms import BOTH, Arm, preserved
-from tests.benchmarks.evidence.intervals import Interval, difference, interval
+from tests.benchmarks.evidence.intervals import Interval, interval
 from tests.benchmarks.evidence.pictures import plot_bars
-from tests.benchmarks.evidence.report import outcomes, spoken
+from tests.benchmarks.evidence.report import gain_over, motions_table, outcomes, spoken
 from tests.benchmarks.evidence.runs import Study
-from tests.benchmarks.evidence.table import ROWS, Measure, Row, add_rows, read_rows
+from tests.benchmarks.evidence.table import ROWS, Measure, Row, add_rows, missing_measures, read_rows
 from tests.benchmarks.measure import machine
 from tests.support.classifiers import linear_discriminant
 
@@ -99,8 +99,7 @@ def run_six(work: Path, short: bool, out_of_time: Callable[[], bool]) -> None:
     study.draw()
     print(f"a frame's place and size of the toy tell {100 * frame_alone(DrawnFolder(study.videos)):.1f} % of motions")
     for arm, seed in plan:
-        known = {row.measure for row in read_rows(rows) if (row.arm, row.seed) == (arm.name, seed)}
-        missing = [measure for measure in asked if measure not in known]
+        missing = missing_measures(asked, arm.name, study.shift, seed, rows)
         if missing and not out_of_time():
             study.prepare(arm)
             add_rows(study.run(arm, seed, missing), rows)
@@ -128,20 +127,14 @@ def report(path: Path) -> str:
     """Write a table and a picture beside the rows; return the table: each arm, what it has over MoCo, and its
     motions."""
     rows = read_rows(path)
-    names = [arm.name for arm in ARMS if any(row.arm == arm.name for row in rows)]
-    shown = {name: by_name for name in names if (by_name := intervals_of(rows, name))}
-    heads = ["", *(asked for asked in ASKED if any(asked in by_name for by_name in shown.values()))]
+    shown = {arm.name: intervals_of(rows, arm.name) for arm in ARMS if any(row.arm == arm.name for row in rows)}
+    heads = ["", *(asked for asked in ASKED if any(asked in found for found in shown.values()))]
     lines = [f"| {' | '.join([*heads, 'R@1, less MoCo', 'seeds'])} |", "| --- " * (len(heads) + 2) + "|"]
-    for name, by_name in shown.items():
-        cells = [name, *(str(by_name.get(asked, "")) for asked in heads[1:]), over_moco(rows, name)]
+    for name, found in shown.items():
+        gain = spoken(gain_over(rows, name, MOCO.name, ASKED["R@1"]))
+        cells = [name, *(str(found.get(asked, "")) for asked in heads[1:]), gain]
         lines.append(f"| {' | '.join(cells)} | {len(outcomes(rows, name, ASKED['R@1']))} |")
-    motions = sorted(SAMPLE_CLASSES)
-    lines += ["", f"| R@1, in % | {' | '.join(motions)} |", "| --- " * (len(motions) + 1) + "|"]
-    for name in names:
-        # Outcomes are in the order of ids, which begin with the motion.
-        hits = np.mean(list(outcomes(rows, name, ASKED["R@1"]).values()), axis=0).reshape(len(motions), -1).mean(axis=1)
-        lines.append(f"| {name} | {' | '.join(f'{100 * share:.0f}' for share in hits)} |")
-    text = "\n".join([*lines, ""])
+    text = "\n".join([*lines, "", motions_table(rows, list(shown), SAMPLE_CLASSES)])
     files.write_text(path.with_suffix(".md"), text)
     plot_bars(shown, 1 / len(SAMPLE_CLASSES), path.with_suffix(".png"), COLOURS)
     return text
@@ -151,11 +144,3 @@ def intervals_of(rows: Sequence[Row], name: str) -> dict[str, Interval]:
     """Return the intervals of what an arm was asked for."""
     found = {asked: list(outcomes(rows, name, measure).values()) for asked, measure in ASKED.items()}
     return {asked: interval(runs) for asked, runs in found.items() if runs}
-
-
-def over_moco(rows: Sequence[Row], name: str) -> str:
-    """Return what an arm's R@1 has over MoCo's with the same seeds, in words; empty for MoCo."""
-    ours, theirs = (outcomes(rows, arm, ASKED["R@1"]) for arm in (name, MOCO.name))
-    both = sorted(set(ours) & set(theirs))
-    gain = difference([ours[seed] for seed in both], [theirs[seed] for seed in both]) if both else None
-    return spoken(gain) if name != MOCO.name else ""

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,12 @@ def read_rows(path: Path = ROWS) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         kinds = {f.name: f.type for f in fields(Row)}
         return [Row(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]  # type: ignore[operator]
+
+
+def missing_measures(wanted: Iterable[Measure], arm: str, shift: float, seed: int, path: Path = ROWS) -> list[Measure]:
+    """Return those of the wanted measures that a run has no rows of yet."""
+    known = {row.measure for row in read_rows(path) if (row.arm, row.shift, row.seed) == (arm, shift, seed)}
+    return [measure for measure in wanted if measure not in known]
 
 
 def add_rows(rows: list[Row], path: Path = ROWS) -> None:
