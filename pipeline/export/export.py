@@ -79,13 +79,15 @@ class VariantExport:
         return sum(len(part.clips) for part in self._planned) - sum(len(part.clips) for part in self.parts)
 
     def begin(self) -> None:
-        """Remove what is to be written anew, and record what the clips are made from.
+        """Remove what is to be written anew or was left half written, and record what the clips are made from.
 
         Raises UserError if nothing can be written.
         """
         try:
             for part in self.parts:
                 files.remove(self.folder / part.path)
+            for folder in {(self.folder / part.path).parent for part in self.parts}:
+                files.remove_half_written(folder)
             files.write_json(self.folder / RECORD, {"format": self._form, "shards": self._recorded()})
         except OSError as error:
             raise UserError(f"cannot write {self.folder / RECORD}: {error.strerror or error}") from error

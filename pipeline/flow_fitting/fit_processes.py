@@ -34,6 +34,7 @@ def fit_on_ray(
     The processes share the fit's folder, where the images are stored until the fit ends. Raises UserError if the
     cluster is too small, and Stopped if processes keep dying.
     """
+    files.remove_half_written(folder.images.parent, folder.images.name)
     with files.attempt(folder.images) as aside, aside.open("wb") as file:
         np.savez(file, images=images.numpy(), held=held.numpy())
     config = {

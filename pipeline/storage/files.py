@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -19,6 +20,8 @@ from typing import IO, Any
 
 ATTEMPT = ".attempt-"
 """Everything that is being written has this in its name, by which the remains of a killed job are found."""
+
+_HALF_WRITTEN = re.compile(rf"(.+){re.escape(ATTEMPT)}\d+-[0-9a-f]{{8}}", re.DOTALL)
 
 MAX_TEXT = 64 << 20
 """A JSON file of more bytes is not read, since parsing takes ten times as much memory."""
@@ -177,6 +180,18 @@ def clear_attempts(root: Path) -> None:
     for folder in (".", "*", "motion/*", "receipts/*", "receipts/motion/*"):
         for path in root.glob(f"{folder}/*{ATTEMPT}*"):
             remove(path)
+
+
+def remove_half_written(folder: Path, name: str = "") -> None:
+    """Remove what killed jobs left half written directly in a folder: all of it, or that of the file `name`.
+
+    Other files stay, whatever a person calls them. The folder may be missing; what cannot be removed stays.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            half = _HALF_WRITTEN.fullmatch(path.name)
+            if half and name in ("", half[1]):
+                remove(path)
 
 
 def describe_os_error(error: OSError) -> str:

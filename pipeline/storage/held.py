@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.storage.files import describe_os_error, flocked
+from s2vc.pipeline.storage.files import describe_os_error, flocked, remove_half_written
 
 LOCK = ".lock"
 
@@ -15,6 +15,8 @@ LOCK = ".lock"
 @contextmanager
 def held(folder: Path, name: str = "") -> Iterator[None]:
     """Hold a folder while the block runs; the folder is made if needed, and the lock ends with the process.
+
+    What killed jobs left half written in it, but for its subfolders, is removed.
 
     name: what people call the folder; by default its path. The lock's file, FOLDER/.lock, says who holds it. Raises
     UserError, which says so too, if another job does, and for a folder that cannot be made.
@@ -31,6 +33,7 @@ def held(folder: Path, name: str = "") -> Iterator[None]:
             raise in_use(name or str(folder), lock) from None
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+        remove_half_written(folder)
         yield
 
 

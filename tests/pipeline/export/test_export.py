@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,7 @@ from s2vc.pipeline.cache import Cache
 from s2vc.pipeline.export import video_files
 from s2vc.pipeline.export.export import plan_exports
 from s2vc.pipeline.stages.video import Decoded, decode_video, write_video
+from s2vc.pipeline.storage import files
 from s2vc.pipeline.storage.held import held
 from tests.conftest import CLIPS, FRAME_SIZE, VARIANTS
 from tests.support.clips import moving_square, write_clip
@@ -308,6 +310,10 @@ def test_what_cannot_be_written_is_one_line(cli: Callable[..., Result], cache_pa
 # Going on
 
 
+def _found(folder: Path, pattern: str) -> list[Path]:
+    return list((folder / "out").rglob(pattern))
+
+
 def test_an_export_that_was_killed_is_gone_on_with(
     cli: Callable[..., Result], cache_path: Path, tmp_path: Path
 ) -> None:
@@ -316,9 +322,15 @@ def test_an_export_that_was_killed_is_gone_on_with(
     words = ["export", str(cache_path), "--alpha", "0.5", "--out", str(tmp_path / "out")]
     command = [sys.executable, "-m", "s2vc.pipeline.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as first:
-        while first.poll() is None and not list((tmp_path / "out").rglob("*.mp4")):
-            time.sleep(0.01)
+        # It is stopped while we look, so that it cannot end the clip between our look and its death.
+        while first.poll() is None:
+            first.send_signal(signal.SIGSTOP)
+            if _found(tmp_path, "*.mp4") and _found(tmp_path, f"*{files.ATTEMPT}*"):
+                break
+            first.send_signal(signal.SIGCONT)
+            time.sleep(0.005)
         first.kill()
+    assert first.returncode == -signal.SIGKILL, "it was killed while it wrote a clip"
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*/*/*.mp4")}
     again = cli(*words)
     assert again.exit_code == 0, again.output

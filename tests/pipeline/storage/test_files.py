@@ -1,12 +1,15 @@
 """Files that appear whole or not at all, where two write the same: a dead driver's step, and its successor's."""
 
 import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from s2vc.pipeline.storage.files import attempt, hashes, remove
+from s2vc.pipeline.storage.files import attempt, hashes, remove, remove_half_written
+from s2vc.pipeline.storage.held import held
 
 FILES, ROUNDS, WRITERS = 30, 15, 3
 
@@ -56,3 +59,26 @@ def test_a_folder_with_other_content_is_replaced(tmp_path: Path) -> None:
     put(tmp_path / "00000", "new")
     assert {p.read_text() for p in (tmp_path / "00000").iterdir()} == {"new"}
     assert list(tmp_path.iterdir()) == [tmp_path / "00000"]
+
+
+def be_killed_in_an_attempt(target: Path) -> None:
+    with attempt(target) as aside:
+        aside.write_text("half of it")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_job_left_goes_when_its_folder_is_held_and_nothing_else(tmp_path: Path) -> None:
+    """Files of people's, which only look like it, stay, and so does what lies deeper."""
+    for name in ("checkpoint.pt", "curves.png"):
+        job = multiprocessing.get_context("spawn").Process(target=be_killed_in_an_attempt, args=(tmp_path / name,))
+        job.start()
+        job.join()
+    assert len(list(tmp_path.glob("*.attempt-*"))) == 2
+    kept = [tmp_path / name for name in ("notes.attempt-2", "x.attempt-1-zzzzzzzz", "deeper/x.attempt-1-0123abcd")]
+    (tmp_path / "deeper").mkdir()
+    for path in kept:
+        path.touch()
+    remove_half_written(tmp_path, "curves.png")
+    assert {path.name.split(".")[0] for path in tmp_path.glob("*.attempt-*-????????")} == {"checkpoint", "x"}
+    with held(tmp_path):
+        assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted([*kept, tmp_path / ".lock"])
