@@ -15,6 +15,13 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, min(bound, math.ceil(quota / period))) if quota > 0 else bound
 
 
+def default_threads() -> int:
+    """Return how many threads to compute with where nobody says: OMP_NUM_THREADS, which schedulers and users set to
+    share a machine, else `available_cpus`."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else available_cpus()
+
+
 def _quota(cgroup: Path) -> tuple[int, int]:
     """Return the processor time, and the period in which it may be used, in microseconds (cgroups version 2 or 1)."""
     if (cgroup / "cpu.max").exists():

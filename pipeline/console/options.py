@@ -144,13 +144,13 @@ def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_threads(*arguments: Any, threads: int | None, **options: Any) -> Any:
         import torch
 
-        from s2vc.pipeline.processors import available_cpus
+        from s2vc.pipeline.processors import default_threads
 
-        torch.set_num_threads(threads or available_cpus())
+        torch.set_num_threads(threads or default_threads())
         return command(*arguments, **options)
 
     return click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Cores that this process computes on.  [default: all that it may use]",
+        help="Cores that this process computes on.  [default: OMP_NUM_THREADS, else all that it may use]",
     )(with_threads)

@@ -65,6 +65,21 @@ def test_threads_are_those_asked_for(cli: Callable[..., Result], given: int, cor
 
 
 @pytest.mark.parametrize(
+    ("variable", "cores"), [("1", 1), ("3", 3), ("3,2", 3), ("", BOUND), ("0", BOUND), ("many", BOUND)]
+)
+def test_where_nobody_says_openmps_variable_does(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, variable: str, cores: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    before = torch.get_num_threads()
+    try:
+        assert cli("flow-info", "untrained").exit_code == 0
+        assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
     ("files", "allowed"),
     [
         ({}, BOUND),
