@@ -15,8 +15,8 @@ from tests.support.object_store import choose_server, served
 if TYPE_CHECKING:
     import s3fs
 
-# Tests run in two processes (pytest-xdist), and many start more. If each had a thread for every core, torch would spend
-# its time waiting.
+# Tests run in three processes (pytest-xdist), and many start more. If each had a thread for every core, torch would
+# spend its time waiting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Ray must not send usage reports from tests.

@@ -120,7 +120,11 @@ def test_stopped_it_says_so_and_has_another_code_than_a_mistake(
         return torch.zeros(4)
 
     monkeypatch.setattr(tasks, "hit_ranks", stopped)
-    result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background jobs ignore it.
+    try:
+        result = evaluate("retrieval", labelled_cache, "random", *SMALL, "--out", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130, result.output
     assert "Stopped. What is finished is kept: run the same command again to go on." in result.output
     assert list((tmp_path / "features").glob("*.h5")), "the features are not computed again"

@@ -101,7 +101,6 @@ def test_a_second_job_is_refused_and_told_who_holds_the_cache(folder: Path, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_time_stamps_mean_nothing(folder: Path, tmp_path: Path) -> None:
     """Sources and the cache's files from the future, and from before there were computers."""
     out, videos = copy_of(folder, tmp_path), tmp_path / "videos"
@@ -125,7 +124,7 @@ def test_time_stamps_mean_nothing(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [pytest.param("encode", marks=pytest.mark.slow), "render"])
+@pytest.mark.parametrize("command", ["encode", "render"])
 def test_a_clock_that_goes_a_day_back_while_it_works(folder: Path, tmp_path: Path, command: str) -> None:
     """In every process of the job at once; Ray's own start is over by then, which such a clock may hold up."""
     jumped, out = tmp_path / "jumped", tmp_path / "cache"
