@@ -87,6 +87,21 @@ class Nodes:
     def _start(
         self, arguments: Sequence[str], wrapper: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> Node:
+        """Start a node and wait until it runs; once more where Ray's 30 s were too short for a busy machine."""
+        for _ in range(2):
+            node = self._launch(arguments, wrapper, environment or {})
+            until = time.monotonic() + LIMIT
+            while node.process.poll() is None and time.monotonic() < until:
+                if b"Ray runtime started" in node.log.read_bytes():
+                    self._all.append(node)
+                    return node
+                time.sleep(0.1)
+            node.kill()
+            if b"timed out during startup" not in node.log.read_bytes():
+                break
+        raise AssertionError(node.log.read_text())
+
+    def _launch(self, arguments: Sequence[str], wrapper: Sequence[str], environment: Mapping[str, str]) -> Node:
         number = len(self._all) + 1
         log = self._folder / f"node{number}.log"
         address = f"--node-ip-address=127.0.0.{number}"
@@ -98,15 +113,9 @@ class Nodes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd="/",
-                env=os.environ | self.environment | self._more | dict(environment or {}),
+                env=os.environ | self.environment | self._more | dict(environment),
             )
-        node = Node(process, log)
-        self._all.append(node)
-        until = time.monotonic() + LIMIT
-        while b"Ray runtime started" not in log.read_bytes():
-            assert process.poll() is None and time.monotonic() < until, log.read_text()
-            time.sleep(0.1)
-        return node
+        return Node(process, log)
 
 
 def _free_port() -> int:
