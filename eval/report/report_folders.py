@@ -6,7 +6,7 @@ from pathlib import Path
 
 from s2vc.eval.results_folder import TABLE
 from s2vc.manifests.errors import UserError
-from s2vc.pipeline.storage.files import ATTEMPT
+from s2vc.pipeline.storage.files import half_written
 
 RUN, SWEEP = "settings.yaml", "sweep.csv"
 PICTURES = (".png", ".gif", ".jpg", ".jpeg")
@@ -78,6 +78,6 @@ def _collect(subfolder: Path, found: ReportFolders) -> None:
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and ATTEMPT not in p.name)
+        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and not half_written(p.name))
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}") from None

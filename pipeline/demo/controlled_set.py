@@ -74,8 +74,8 @@ class SampleFolder(DrawnFolder):
         wanted = {**dataclasses.asdict(settings), "size": list(settings.size), "tests": list(settings.tests)}
         if self.settings.exists():
             refuse_other_settings(self.root, "set", _read_settings(self.settings), wanted)
-            for left in self.root.rglob(f"*{files.ATTEMPT}*"):
-                files.remove(left)
+            for folder in {path.parent for path in self.root.rglob(f"*{files.ATTEMPT}*")}:
+                files.remove_half_written(folder)
         elif any(path.name != LOCK for path in self.root.iterdir()):
             raise UserError(f"{self.root} holds something else; choose another OUT")
         else:

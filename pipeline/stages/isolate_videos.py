@@ -12,6 +12,7 @@ from s2vc.pipeline.cache.layout import Layout
 from s2vc.pipeline.cache.receipts import Receipt
 from s2vc.pipeline.cache.settings import Settings
 from s2vc.pipeline.stages.ingest_shard import Source, StorageError, ingest_shard, ingest_video
+from s2vc.pipeline.storage.files import ATTEMPT
 
 
 class NoCulprit(RuntimeError):
@@ -43,7 +44,8 @@ def find_culprits(
     context = multiprocessing.get_context("spawn")
     layout.frames(0).parent.mkdir(parents=True, exist_ok=True)
     for source in sources:
-        with tempfile.TemporaryDirectory(dir=layout.frames(0).parent, prefix="alone.attempt-") as scratch:
+        alone = f"alone{ATTEMPT}{os.getpid()}-"
+        with tempfile.TemporaryDirectory(dir=layout.frames(0).parent, prefix=alone) as scratch:
             child = context.Process(
                 target=_ingest_alone, args=(source, root, settings, Path(scratch), silence), daemon=True
             )

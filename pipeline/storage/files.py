@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 ATTEMPT = ".attempt-"
-"""Everything that is being written has this in its name, by which the remains of a killed job are found."""
+"""What is being written has this after its name, then the number of the process, a hyphen, and eight characters of its
+own; by this the remains of a killed job are found."""
 
-_HALF_WRITTEN = re.compile(rf"(.+){re.escape(ATTEMPT)}\d+-[0-9a-f]{{8}}", re.DOTALL)
+_HALF_WRITTEN = re.compile(rf"(.+){re.escape(ATTEMPT)}\d+-\w{{8}}", re.DOTALL)
 
 MAX_TEXT = 64 << 20
 """A JSON file of more bytes is not read, since parsing takes ten times as much memory."""
@@ -173,25 +174,31 @@ def flocked(path: Path, how: int = fcntl.LOCK_EX, flags: int = os.O_RDWR | os.O_
         os.close(handle)
 
 
+def half_written(name: str) -> str | None:
+    """Return the name of the file or folder that was being written under this name, or None if none was.
+
+    What a person has called like it, such as notes.attempt-2, is no attempt.
+    """
+    match = _HALF_WRITTEN.fullmatch(name)
+    return match[1] if match else None
+
+
+def remove_half_written(folder: Path, of: str = "") -> None:
+    """Remove what killed jobs left half written directly in a folder, which may be missing: all, or the file `of`."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        whole = half_written(path.name)
+        if whole is not None and of in ("", whole):
+            remove(path)
+
+
 def clear_attempts(root: Path) -> None:
     """Remove what killed jobs left half written in a cache; only folders that jobs write into are searched."""
     # Folders below latents.zarr/NNNNN are not searched: a large cache has more there than anywhere else, and none is
     # temporary.
-    for folder in (".", "*", "motion/*", "receipts/*", "receipts/motion/*"):
-        for path in root.glob(f"{folder}/*{ATTEMPT}*"):
-            remove(path)
-
-
-def remove_half_written(folder: Path, name: str = "") -> None:
-    """Remove what killed jobs left half written directly in a folder: all of it, or that of the file `name`.
-
-    Other files stay, whatever a person calls them. The folder may be missing; what cannot be removed stays.
-    """
-    with suppress(OSError):
-        for path in folder.iterdir():
-            half = _HALF_WRITTEN.fullmatch(path.name)
-            if half and name in ("", half[1]):
-                remove(path)
+    for pattern in ("*", "motion/*", "receipts/*", "receipts/motion/*"):
+        for folder in root.glob(pattern):
+            remove_half_written(folder)
+    remove_half_written(root)
 
 
 def describe_os_error(error: OSError) -> str:

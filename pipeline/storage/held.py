@@ -33,7 +33,8 @@ def held(folder: Path, name: str = "") -> Iterator[None]:
             raise in_use(name or str(folder), lock) from None
         os.truncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        remove_half_written(folder)
+        with suppress(OSError):  # What cannot be removed does no harm.
+            remove_half_written(folder)
         yield
 
 

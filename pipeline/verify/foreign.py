@@ -8,7 +8,7 @@ from pathlib import Path
 from s2vc.pipeline.cache.cache_storage import LocalStorage
 from s2vc.pipeline.cache.layout import ENCODE, INGEST, Layout
 from s2vc.pipeline.cache.links import links_out_of
-from s2vc.pipeline.storage.files import ATTEMPT
+from s2vc.pipeline.storage.files import half_written
 from s2vc.pipeline.variants import Variant
 from s2vc.pipeline.verify.problem import Problem
 
@@ -42,7 +42,7 @@ def _belongs(shards: int, variants: set[str]) -> dict[str, Callable[[str], bool]
         return _is_shard(name, ".json", shards)
 
     belongs: dict[str, Callable[[str], bool]] = {
-        "": lambda name: ATTEMPT not in name,  # users may keep files of their own in the cache's top folder
+        "": lambda name: half_written(name) is None,  # users may keep files of their own in the cache's top folder
         "frames": shard_file,
         "small": shard_file,
         "latents.zarr": lambda name: name == "zarr.json" or _is_shard(name, "", shards),
@@ -75,7 +75,7 @@ def check_group(layout: Layout, group: Path, expected: Collection[str]) -> Itera
 
 def foreign(name: str) -> Problem:
     """Return the problem to report for a file of this name, which is not part of the cache."""
-    if ATTEMPT in name:
+    if any(map(half_written, name.split("/"))):
         what = "was left half written by a job that was stopped; run that command again, which removes it"
         return Problem(name, what, unfinished=True)
     return Problem(name, "is not part of the cache: no receipt accounts for it")

@@ -128,7 +128,7 @@ def test_no_job_writes_through_a_link_that_leads_out(
     """A user's other cache, put where this one's folder was: nothing there is written, or removed."""
     other = tmp_path / "other"
     shutil.move(cache / folder, other)
-    (other / "left.attempt-1-0").write_text("somebody's work")
+    (other / "left.attempt-1-0123abcd").write_text("somebody's work")
     (cache / folder).symlink_to(other)
     before = tree(other)
     for command in (

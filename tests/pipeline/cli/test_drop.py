@@ -30,8 +30,9 @@ def test_a_dropped_variant_is_gone_and_comes_back_the_same(cli: Prep, cache_path
 
 def test_leftovers_of_killed_jobs_go_when_asked(cli: Prep, cache_path: Path, tmp_path: Path) -> None:
     cache = Path(shutil.copytree(cache_path, tmp_path / "cache"))
+    (cache / "notes.attempt-2").write_text("a user's")
     before = tree(cache)
-    (cache / "frames" / f"00000.h5{ATTEMPT}abc").write_bytes(b"x" * 5000)
+    (cache / "frames" / f"00000.h5{ATTEMPT}12-ab34cd56").write_bytes(b"x" * 5000)
     result = cli("drop", cache, "--failed-attempts")
     assert result.exit_code == 0 and "5.0 kB removed" in result.output
     assert tree(cache) == before

@@ -87,7 +87,7 @@ def test_run_again_it_draws_only_what_is_missing(drawn: tuple[SampleFolder, str]
     (folder.videos / lost[0]).unlink()
     folder.mask(lost[1]).unlink()
     folder.manifest.unlink()
-    (folder.videos / (lost[0] + files.ATTEMPT + "1-dead")).write_text("half")
+    (folder.videos / (lost[0] + files.ATTEMPT + "1-deadbeef")).write_text("half")
     result = cli("sample", folder.root, *SMALL)
     assert result.exit_code == 0 and "72 videos" in result.output and "2 of them drawn now" in result.output
     assert bytes_of(folder) == before

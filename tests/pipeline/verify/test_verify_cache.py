@@ -266,7 +266,8 @@ def test_a_foreign_file_is_named(cache: Path, name: str) -> None:
 
 
 def test_other_files_beside_the_parts_of_a_cache_are_nobodys_business(cache: Path) -> None:
-    (cache / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "notes.attempt-2"):
+        (cache / name).write_text("mine")
     assert problems(cache) == []
 
 
