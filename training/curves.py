@@ -20,7 +20,10 @@ def plot_curves(records: list[TrainingStep], chance: float, path: Path) -> None:
     steps = np.array([r.step for r in records])
     figure = Figure(figsize=(10, 3), layout="constrained")
     loss, accuracy, speed = figure.subplots(1, 3)
-    for axes, names in ((loss, ["loss"]), (accuracy, ["top1", "top5", "batch_top1"]), (speed, ["clips_per_second"])):
+    shares = ["top1", "top5"]
+    if any(r.batch_top1 != r.top1 for r in records):  # It is the same where a batch's keys are all the negatives.
+        shares.append("batch_top1")
+    for axes, names in ((loss, ["loss"]), (accuracy, shares), (speed, ["clips_per_second"])):
         for name in names:
             values = np.array([getattr(r, name) for r in records])
             if not np.isnan(values).all():

@@ -18,7 +18,7 @@ Found = Mapping[str, Mapping[str, Interval]]
 """R@1 by the name of an arm, and by label."""
 
 
-def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str] = COLOURS) -> None:
+def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str] = COLOURS, title: str = "") -> None:
     """Plot R@1 on motion and on scene, or by other labels with their colours, with a bar and its interval for each
     arm."""
     figure = Figure(figsize=(7, 1.4 + 0.45 * len(found)), layout="constrained")
@@ -31,6 +31,7 @@ def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str
     axes.set_yticks(places, list(found))
     axes.invert_yaxis()
     axes.set_xlabel("Recall@1 in %, with 95 % intervals")
+    axes.set_title(title, loc="left", fontsize="medium")
     _finish(figure, axes, path)
 
 

@@ -39,7 +39,8 @@ def call(command: str, *arguments: object) -> str:
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
-            print("  " + text.rstrip(), flush=True)
+            if not text.startswith("Next:"):  # The study goes on by itself.
+                print("  " + text.rstrip(), flush=True)
             printed.append(text)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
