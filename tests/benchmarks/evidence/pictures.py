@@ -1,6 +1,6 @@
 """Plot the study: bars of all arms, and R@1 against alpha."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from s2vc.pipeline.storage.figures import save_figure
-from tests.benchmarks.evidence.arms import SYMMETRIC_ARMS, WINDOWS
+from tests.benchmarks.evidence.arms import WINDOWS, Arm
 from tests.benchmarks.evidence.intervals import Interval
 
 COLOURS = {"motion": "#c2410c", "scene": "#94a3b8"}
@@ -25,7 +25,7 @@ def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str
     axes = figure.subplots()
     places = np.arange(len(found))
     for (label, colour), shift in zip(colours.items(), (-0.2, 0.2), strict=True):
-        means, errors = _bars([by_label[label] for by_label in found.values()])
+        means, errors = _bars([by_label.get(label) for by_label in found.values()])
         axes.barh(places + shift, means, 0.38, color=colour, label=label, xerr=errors, ecolor=INK)
     axes.axvline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
     axes.set_yticks(places, list(found))
@@ -35,34 +35,39 @@ def plot_bars(found: Found, chance: float, path: Path, colours: Mapping[str, str
     _finish(figure, axes, path)
 
 
-def plot_alphas(found: Found, chance: float, path: Path) -> None:
-    """Plot R@1 against alpha, as the paper's Fig. 3 does, with MoCo beside it; nothing with fewer than two alphas."""
+def plot_alphas(
+    found: Found, arms: Sequence[Arm], moco: str, chance: float, path: Path, colours: Mapping[str, str] = COLOURS
+) -> None:
+    """Plot R@1 against alpha, as the paper's Fig. 3 does, with MoCo beside it; nothing with fewer than two alphas.
+
+    found: may lack arms. arms: those of the study. moco: the name of MoCo's.
+    """
     alphas = {
         arm.variant.alpha: arm.name
-        for arm in SYMMETRIC_ARMS
+        for arm in arms
         if arm.method == "s2vc" and arm.variant and arm.variant.rule == WINDOWS and arm.variant.alpha is not None
     }
     known = [(alpha, name) for alpha, name in sorted(alphas.items()) if name in found]
-    moco = SYMMETRIC_ARMS[0].name
     if len(known) < 2 or moco not in found:
         return
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    for label, colour in COLOURS.items():
-        means, errors = _bars([found[name][label] for _, name in known])
+    for label, colour in colours.items():
+        means, errors = _bars([found[name].get(label) for _, name in known])
         axes.errorbar([a for a, _ in known], means, yerr=errors, color=colour, marker="o", capsize=3, label=label)
-        baseline = 100 * found[moco][label].mean
-        axes.axhline(baseline, color=colour, linewidth=1, linestyle=":", label=f"{label}, MoCo")
+        if baseline := found[moco].get(label):
+            axes.axhline(100 * baseline.mean, color=colour, linewidth=1, linestyle=":", label=f"{label}, MoCo")
     axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
     axes.set_xlabel("alpha")
     axes.set_ylabel("Recall@1 in %")
     _finish(figure, axes, path)
 
 
-def _bars(found: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
-    """Return means (N,) and the lengths of error bars (2, N), in per cent."""
-    means = np.array([100 * i.mean for i in found])
-    return means, np.array([[100 * (i.mean - i.low) for i in found], [100 * (i.high - i.mean) for i in found]])
+def _bars(found: Sequence[Interval | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Return means (N,) and the lengths of error bars (2, N), in per cent; NaN for what was not asked."""
+    known = [interval or Interval(np.nan, np.nan, np.nan) for interval in found]
+    means = np.array([100 * i.mean for i in known])
+    return means, np.array([[100 * (i.mean - i.low) for i in known], [100 * (i.high - i.mean) for i in known]])
 
 
 def _finish(figure: Figure, axes: Axes, path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from s2vc.manifests.motions import MOTIONS
 from s2vc.pipeline.storage import files
-from tests.benchmarks.evidence.arms import GROUPS, baseline_of
+from tests.benchmarks.evidence.arms import GROUPS, SYMMETRIC_ARMS, baseline_of
 from tests.benchmarks.evidence.intervals import Interval, difference, gap, interval
 from tests.benchmarks.evidence.pictures import plot_alphas, plot_bars
 from tests.benchmarks.evidence.table import Measure, Row
@@ -25,7 +25,8 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
         tables = (motions_table(chosen, arm_names(chosen), MOTIONS), parts_table(chosen), probes_table(chosen))
         parts += [table for table in tables if table]
         plot_bars(found_by_arm(chosen), CHANCE, folder / f"results-{shift:g}.png")
-        plot_alphas(found_by_arm(chosen), CHANCE, folder / f"alphas-{shift:g}.png")
+        path = folder / f"alphas-{shift:g}.png"
+        plot_alphas(found_by_arm(chosen), SYMMETRIC_ARMS, SYMMETRIC_ARMS[0].name, CHANCE, path)
     text = "\n".join(parts)
     files.write_text(folder / "results.md", text)
     return text

@@ -22,7 +22,7 @@ from s2vc.pipeline.demo.drawn_videos import DrawnFolder
 from s2vc.pipeline.storage import files
 from tests.benchmarks.evidence.arms import BOTH, Arm, preserved
 from tests.benchmarks.evidence.intervals import Interval, interval
-from tests.benchmarks.evidence.pictures import plot_bars
+from tests.benchmarks.evidence.pictures import plot_alphas, plot_bars
 from tests.benchmarks.evidence.report import gain_over, motions_table, outcomes, spoken
 from tests.benchmarks.evidence.runs import Study
 from tests.benchmarks.evidence.table import ROWS, Measure, Row, add_rows, missing_measures, read_rows
@@ -174,6 +174,7 @@ def report(path: Path, alone: float) -> str:
     files.write_text(path.with_suffix(".md"), text)
     bars = {shown_name(name): measured for name, measured in found.items()}
     plot_bars(bars, CHANCE, path.with_suffix(".png"), COLOURS, f"Six motions, {test_videos(rows)} test videos")
+    plot_alphas(found, ARMS, MOCO.name, CHANCE, path.with_name(f"{path.stem}-alphas.png"), COLOURS)
     return text
 
 
