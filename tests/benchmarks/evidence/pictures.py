@@ -60,6 +60,7 @@ def plot_alphas(
     axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle="--", label="chance")
     axes.set_xlabel("alpha")
     axes.set_ylabel("Recall@1 in %")
+    axes.set_ylim(bottom=0)
     _finish(figure, axes, path)
 
 
