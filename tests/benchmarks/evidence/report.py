@@ -34,15 +34,19 @@ def write_report(rows: Sequence[Row], folder: Path) -> str:
 
 def legend(rows: Sequence[Row], shift: float) -> str:
     """Say in words what the tables of a set have."""
-    seeds = len({row.seed for row in rows})
-    drawn = "test videos and seeds" if seeds > 1 else "test videos alone, since there is one seed"
     how = "Scenes are independent of motions"
     if shift:
         how = f"In a share of {shift:g} of the training videos the scene goes with the motion"
     return (
         f"{how}. R@1: the share of test videos whose nearest training video has their motion, or their scene, in %. In "
-        f"brackets: 95 % intervals by bootstrap over {drawn}."
+        f"brackets: 95 % intervals by bootstrap over {drawn_over(rows)}."
     )
+
+
+def drawn_over(rows: Sequence[Row]) -> str:
+    """Say over what the bootstrap of these rows draws."""
+    seeds = len({row.seed for row in rows})
+    return "test videos and seeds" if seeds > 1 else "test videos alone, since there is one seed"
 
 
 def outcomes(rows: Sequence[Row], arm: str, measure: Measure) -> dict[int, np.ndarray]:

@@ -23,7 +23,7 @@ from s2vc.pipeline.storage import files
 from tests.benchmarks.evidence.arms import BOTH, Arm, preserved
 from tests.benchmarks.evidence.intervals import Interval, interval
 from tests.benchmarks.evidence.pictures import plot_alphas, plot_bars
-from tests.benchmarks.evidence.report import gain_over, motions_table, outcomes, spoken
+from tests.benchmarks.evidence.report import drawn_over, gain_over, motions_table, outcomes, spoken
 from tests.benchmarks.evidence.runs import Study
 from tests.benchmarks.evidence.table import ROWS, Measure, Row, add_rows, missing_measures, read_rows
 from tests.benchmarks.measure import machine
@@ -59,7 +59,6 @@ ASKED = {
 
 CHANCE = 1 / len(SAMPLE_CLASSES)
 SYMMETRIC = ", symmetric"
-SHORT_TAKES = "two trainings of 220 steps: about 28 minutes on two cores, and 2 GB in WORK"
 
 COLOURS = {"R@1": "#c2410c", "R@1, still clips": "#94a3b8"}
 """These are plotted."""
@@ -103,16 +102,20 @@ def run_six(work: Path, short: bool, out_of_time: Callable[[], bool]) -> None:
     and keeps its rows in its folder."""
     study, rows = study_of_six(work, short), work / SIX_ROWS.name if short else SIX_ROWS
     if short:
-        print(SHORT_TAKES, flush=True)
+        print(f"two trainings of {study.steps} steps: about 28 minutes on two cores, and 2 GB in WORK", flush=True)
     study.draw()
     alone = frame_alone(DrawnFolder(study.videos))
-    todo = [run for run in planned(short) if missing_six(run, short, study, rows)]
-    for number, (arm, seed) in enumerate(todo, 1):
+    todo = [
+        (arm, seed, missing)
+        for arm, seed in planned(short)
+        if (missing := missing_measures(asked_of(arm, short), arm.name, study.shift, seed, rows))
+    ]
+    for number, (arm, seed, missing) in enumerate(todo, 1):
         if out_of_time():
             break
         print(f"run {number} of {len(todo)}: {shown_name(arm.name)}, seed {seed}", flush=True)
         study.prepare(arm)
-        add_rows(study.run(arm, seed, missing_six((arm, seed), short, study, rows)), rows)
+        add_rows(study.run(arm, seed, missing), rows)
         report(rows, alone)
     print(report(rows, alone))
     print(f"{rows.with_suffix('.md')} is this report, with {rows.with_suffix('.png').name} and {rows.name} beside it")
@@ -127,12 +130,6 @@ def planned(short: bool) -> list[tuple[Arm, int]]:
     alphas = [run for run in others if run[0].variant is not None and run[0].variant.alpha is not None]
     again = [(arm, seed) for seed in range(1, SEEDS) for arm in CORE]
     return core + alphas + again + [run for run in others if run not in alphas]
-
-
-def missing_six(run: tuple[Arm, int], short: bool, study: SixMotions, rows: Path) -> list[Measure]:
-    """Return what a run has no rows of yet."""
-    arm, seed = run
-    return missing_measures(asked_of(arm, short), arm.name, study.shift, seed, rows)
 
 
 def asked_of(arm: Arm, short: bool) -> list[Measure]:
@@ -173,27 +170,26 @@ def report(path: Path, alone: float) -> str:
     text = "\n".join([*lines, "", by_motion, legend(rows, alone)])
     files.write_text(path.with_suffix(".md"), text)
     bars = {shown_name(name): measured for name, measured in found.items()}
-    plot_bars(bars, CHANCE, path.with_suffix(".png"), COLOURS, f"Six motions, {test_videos(rows)} test videos")
+    plot_bars(bars, CHANCE, path.with_suffix(".png"), COLOURS, f"Six motions, {video_count(rows)} test videos")
     plot_alphas(found, ARMS, MOCO.name, CHANCE, path.with_name(f"{path.stem}-alphas.png"), COLOURS)
     return text
 
 
 def legend(rows: Sequence[Row], alone: float) -> str:
     """Say in words what the report has, with its reservation."""
-    seeds = len({row.seed for row in rows})
-    drawn = "test videos and seeds" if seeds > 1 else "test videos alone, since there is one seed"
     text = (
-        f"R@1: the share of the {test_videos(rows)} test videos whose nearest training video is of their motion, in %; "
+        f"R@1: the share of the {video_count(rows)} test videos whose nearest training video is of their motion, in %; "
         f"chance is {100 * CHANCE:.1f}. Still clips show their middle frame throughout, so that only place and size of "
         f"the toy can tell: by them a discriminant of the drawn masks tells {100 * alone:.1f} %. In brackets: 95 % "
-        f"intervals by bootstrap over {drawn}. No label has taught the features. All are trained with --symmetric."
+        f"intervals by bootstrap over {drawn_over(rows)}. No label has taught the features. All are trained with "
+        "--symmetric."
     )
     return textwrap.fill(text, 120) + "\n"
 
 
-def test_videos(rows: Sequence[Row]) -> int:
-    """Return the number of test videos."""
-    return len(rows[0].hits)
+def video_count(rows: Sequence[Row]) -> int:
+    """Return the number of test videos; 0 without rows."""
+    return len(rows[0].hits) if rows else 0
 
 
 def shown_name(name: str) -> str:
